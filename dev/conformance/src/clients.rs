@@ -103,10 +103,11 @@ impl Clients {
         self.start(client, verb, bootstrap, args)?.json(WORK_LIMIT)
     }
 
-    /// What a faithful reader of rows `first..last` must report.
-    pub fn expected(&self, first: u64, last: u64) -> Result<Value> {
+    /// What a faithful reader of the first `count` rows must report, with their own timestamps or those from `start`.
+    pub fn expected(&self, count: u64, start: Option<u128>) -> Result<Value> {
         let mut command = self.python("flights.py");
-        command.arg("expect").arg(&self.flights).args([first.to_string(), last.to_string()]);
+        command.arg("expect").arg(&self.flights).args(["0".to_owned(), count.to_string()]);
+        command.args(start.map(|start| start.to_string()));
         Program::start("flights", command)?.json(WORK_LIMIT)
     }
 

@@ -9,6 +9,8 @@
 
 pub mod cache;
 pub mod clients;
+pub mod fleet;
+pub mod groups;
 pub mod main_job;
 pub mod program;
 pub mod report;

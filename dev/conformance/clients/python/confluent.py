@@ -35,13 +35,17 @@ class Deliveries:
             say(progress=self.acked)
 
 
-def write(bootstrap, topic, path, first, last, *settings):
-    """Sends rows first..last of the exported flights and waits for every acknowledgement."""
+def write(bootstrap, topic, path, first, last, start, *settings):
+    """Sends rows first..last of the exported flights and waits for every acknowledgement.
+
+    Timestamps are the flights' own with `start` = "own", else they count up from that millisecond.
+    """
     config = {"bootstrap.servers": bootstrap, "message.timeout.ms": 300_000, "linger.ms": 20,
               "reconnect.backoff.max.ms": 500, "queue.buffering.max.messages": 50_000}
     config.update(setting.split("=", 1) for setting in settings)
     producer, deliveries = Producer(config), Deliveries()
-    for number, key, timestamp, value in rows(path, int(first), int(last)):
+    start = None if start == "own" else int(start)
+    for number, key, timestamp, value in rows(path, int(first), int(last), start):
         while True:
             try:
                 producer.produce(topic, value, key, timestamp=timestamp, on_delivery=deliveries.on,
@@ -170,7 +174,8 @@ def create(bootstrap, topic, partitions, *settings):
 
 
 def delete(bootstrap, topic):
-    AdminClient({"bootstrap.servers": bootstrap}).delete_topics([topic])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([topic])[topic].result(30)
     say(deleted=topic)
 
 

@@ -36,20 +36,23 @@ def typed(name, cell):
     return int(float(cell)) if name in NUMBERS else cell
 
 
-def rows(path, first=0, last=None):
-    """Yields (row number, key or None, timestamp, value bytes) of the exported file."""
+def rows(path, first=0, last=None, start=None):
+    """Yields (row number, key or None, timestamp, value bytes) of the exported file.
+
+    With `start` (ms) the rows bear timestamps from there on, one a millisecond, instead of those of 2013.
+    """
     with open(path, "rb") as file:
         for number, line in enumerate(file):
             if last is not None and number >= last:
                 return
             if number >= first:
                 key, timestamp, value = line.rstrip(b"\n").split(b"\t", 2)
-                yield number, key or None, int(timestamp), value
+                yield number, key or None, int(timestamp) if start is None else start + number, value
 
 
-def expected(path, first=0, last=None):
+def expected(path, first=0, last=None, start=None):
     digest = Digest()
-    for number, key, timestamp, value in rows(path, first, last):
+    for number, key, timestamp, value in rows(path, first, last, start):
         digest.add(key, timestamp, str(number).encode(), value)
     return digest.summary()
 
@@ -62,8 +65,7 @@ def main():
             for key, timestamp, value in departures():
                 out.write(f"{key or ''}\t{timestamp}\t{value}\n")
         os.replace(partial, path)
-    first, last = (int(a) for a in sys.argv[3:5]) if len(sys.argv) > 4 else (0, None)
-    print(json.dumps(expected(path, first, last)))
+    print(json.dumps(expected(path, *(int(bound) for bound in sys.argv[3:]))))
 
 
 if __name__ == "__main__":
