@@ -9,9 +9,12 @@
 
 pub mod cache;
 pub mod clients;
+pub mod dump_log;
 pub mod fleet;
 pub mod groups;
+pub mod java_tools;
 pub mod main_job;
 pub mod program;
 pub mod report;
 pub mod server;
+pub mod tools;

