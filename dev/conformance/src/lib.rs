@@ -7,6 +7,7 @@
     reason = "a harness lives outside the simulated world: it may use files, threads and the clock of the machine"
 )]
 
+pub mod bad_input;
 pub mod cache;
 pub mod clients;
 pub mod dump_log;
@@ -15,6 +16,7 @@ pub mod groups;
 pub mod java_tools;
 pub mod main_job;
 pub mod program;
+pub mod raw;
 pub mod report;
 pub mod server;
 pub mod tools;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{dump_log, groups, main_job, tools};
+use conformance::{bad_input, dump_log, groups, main_job, tools};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -20,6 +20,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   groups      consumer groups of every client: join, leave, kill, commit, resume
   tools       Kafka's own command line tools
   dump-log    Kafka's own reader of log files over every file of the data directory
+  bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
@@ -27,7 +28,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 4] = ["main-job", "groups", "tools", "dump-log"];
+const SUBJECTS: [&str; 5] = ["main-job", "groups", "tools", "dump-log", "bad-input"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -61,6 +62,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "groups" => groups::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
+        "bad-input" => bad_input::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }
 }
