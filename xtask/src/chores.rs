@@ -33,23 +33,23 @@ pub(crate) fn fix() -> Result<ExitCode> {
 /// Builds the binary and the harness, and runs the harness.
 pub(crate) fn conformance(args: &[String]) -> Result<ExitCode> {
     status(cargo(&["build", "--profile", PROFILE, "-p", "odradek", "-p", "conformance"])?)?;
-    run_package("conformance", args)
+    run_package("conformance", &["--profile", PROFILE], args)
 }
 
 /// Runs the simulator.
 pub(crate) fn sim(args: &[String]) -> Result<ExitCode> {
-    run_package("sim", args)
+    run_package("sim", &["--profile", PROFILE], args)
 }
 
 /// Builds the release binary as it is shipped, and measures it.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode> {
     status(cargo(&["build", "--release", "-p", "odradek"])?)?;
-    run_package("bench", args)
+    run_package("bench", &["--release"], args)
 }
 
-fn run_package(name: &str, args: &[String]) -> Result<ExitCode> {
-    let mut command = cargo(&["run", "--quiet", "--profile", PROFILE, "-p", name, "--"])?;
-    command.args(args);
+fn run_package(name: &str, profile: &[&str], args: &[String]) -> Result<ExitCode> {
+    let mut command = cargo(&["run", "--quiet", "-p", name])?;
+    command.args(profile).arg("--").args(args);
     status(command)
 }
 

@@ -337,19 +337,17 @@ pub fn java(class_path: &str, class: &str, heap: &str) -> Command {
     command
 }
 
-/// The binary under test: `ODRADEK_BIN`, or the one built by the same build as this program.
+/// The binary under test: `ODRADEK_BIN`, or the shipped build if this program is one, or the ci-release build.
 pub fn odradek_binary() -> Result<PathBuf> {
     if let Some(file) = std::env::var_os("ODRADEK_BIN") {
         return Ok(PathBuf::from(file));
     }
-    let target = std::env::current_exe()?;
-    let target = target.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
-    let binary =
-        target.context("set ODRADEK_BIN, there is no target directory around")?.join("ci-release/odradek");
-    ensure!(
-        binary.exists(),
-        "build it first (cargo build --profile ci-release -p odradek), or set ODRADEK_BIN"
-    );
+    let this = std::env::current_exe()?;
+    let target = this.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+    let target = target.context("set ODRADEK_BIN, there is no target directory around")?;
+    let is_release = this.starts_with(target.join("release"));
+    let binary = target.join(if is_release { "release" } else { "ci-release" }).join("odradek");
+    ensure!(binary.exists(), "build {} first, or set ODRADEK_BIN", binary.display());
     Ok(binary)
 }
 
