@@ -170,11 +170,8 @@ impl<'a> Fleet<'a> {
     }
 
     fn is_shared(&self) -> bool {
-        let total: usize = self.members.iter().map(|m| m.held.len()).sum();
-        let union: BTreeSet<u64> = self.members.iter().flat_map(|m| m.held.iter().copied()).collect();
-        let most = self.members.iter().map(|m| m.held.len()).max().unwrap_or_default();
-        let least = self.members.iter().map(|m| m.held.len()).min().unwrap_or_default();
-        union.len() as u64 == self.partitions && total == union.len() && most - least <= 1
+        let held: Vec<&BTreeSet<u64>> = self.members.iter().map(|member| &member.held).collect();
+        is_shared(&held, self.partitions)
     }
 
     fn wait(&mut self, what: &str, limit: Duration, done: impl Fn(&Fleet<'_>) -> bool) -> Result<Duration> {
@@ -227,5 +224,33 @@ impl<'a> Fleet<'a> {
         let leaving = self.leaving.iter().filter(|m| !m.closed).map(|m| format!("{} is leaving", m.name));
         let consumed = self.consumed.iter().map(|(p, offsets)| format!("p{p}: {} read", offsets.len()));
         members.chain(leaving).chain(consumed).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Everybody holds as many as the others, give or take one; nothing is held twice and nothing by nobody.
+fn is_shared(held: &[&BTreeSet<u64>], partitions: u64) -> bool {
+    let sizes = || held.iter().map(|one| one.len());
+    let union: BTreeSet<u64> = held.iter().flat_map(|one| one.iter().copied()).collect();
+    let spread = sizes().max().unwrap_or_default() - sizes().min().unwrap_or_default();
+    union.len() as u64 == partitions && sizes().sum::<usize>() == union.len() && spread <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(held: &[&[u64]]) -> bool {
+        let held: Vec<BTreeSet<u64>> = held.iter().map(|one| one.iter().copied().collect()).collect();
+        is_shared(&held.iter().collect::<Vec<_>>(), 4)
+    }
+
+    #[test]
+    fn partitions_are_shared_only_without_gap_overlap_and_favour() {
+        assert!(shared(&[&[0, 1], &[2, 3]]));
+        assert!(shared(&[&[0, 1], &[2], &[3]]));
+        assert!(!shared(&[&[0, 1], &[2]]));
+        assert!(!shared(&[&[0, 1], &[1, 2, 3]]));
+        assert!(!shared(&[&[0, 1, 2], &[3]]));
+        assert!(!shared(&[]));
     }
 }

@@ -16,6 +16,7 @@ pub mod groups;
 pub mod java_tools;
 pub mod main_job;
 pub mod program;
+pub mod quick_start;
 pub mod raw;
 pub mod report;
 pub mod server;

