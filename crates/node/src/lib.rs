@@ -1,1 +1,2 @@
-//! node
+//! Composition (written below).
+pub mod system;
