@@ -3,6 +3,8 @@
 //!
 //! `golden.txt` holds the bytes; `java/Golden.java` makes it and says how.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use bytes::Bytes;
 use std::{collections::BTreeMap, fmt::Debug};
 use wire::{ApiKey, Decoder, ErrorCode, Message, catalogue, every_message};
