@@ -34,6 +34,9 @@ mod sync;
 mod timers;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use coordinator::Coordinator;
 pub use effect::{Effect, Effects};

@@ -232,6 +232,13 @@ impl Decoder {
         if present || nullable { Ok(present) } else { Err(DecodeError::Null { at: self.at }) }
     }
 
+    /// Reads whether a struct in a tagged field, which may be null, is there. The mark is another one than
+    /// [`Self::present`] reads.
+    pub fn present_tagged(&mut self, nullable: bool) -> Result<bool, DecodeError> {
+        let present = self.unsigned_varint()? > 0;
+        if present || nullable { Ok(present) } else { Err(DecodeError::Null { at: self.at }) }
+    }
+
     /// Reads the number of a tagged field and where its value ends.
     pub fn tag(&mut self) -> Result<(u32, usize), DecodeError> {
         let tag = self.unsigned_varint()?;

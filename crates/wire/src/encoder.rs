@@ -253,6 +253,21 @@ impl Encoder {
         Ok(())
     }
 
+    /// Writes whether a struct in a tagged field, which may be null, is there. The mark is another one than
+    /// [`Self::present`] writes.
+    pub fn present_tagged(
+        &mut self,
+        present: bool,
+        nullable: bool,
+        field: &'static str,
+    ) -> Result<(), EncodeError> {
+        if !present && !nullable {
+            return Err(EncodeError::Null { field });
+        }
+        self.unsigned_varint(u32::from(present));
+        Ok(())
+    }
+
     /// Begins the section of tagged fields of a struct; no message has more than 127 of them.
     pub fn tags(&mut self) -> Tags {
         self.buffer.push(0);

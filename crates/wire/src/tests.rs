@@ -1,5 +1,7 @@
 //! Every message at every version: what is encoded is decoded again, and leaves nothing behind.
 
+mod oracle;
+
 use crate::{
     Decoder, Message, every_message,
     random::{Random, Sample},

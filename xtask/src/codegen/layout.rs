@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 /// A message; its own struct is the first of `structs`.
 #[derive(Debug)]
 pub(super) struct Message {
+    /// The name as the schema writes it.
+    pub(super) schema_name: String,
     pub(super) name: String,
     pub(super) module: String,
     pub(super) kind: Kind,
@@ -73,6 +75,7 @@ impl Message {
         let versions = Versions::parse(&schema.valid_versions)?;
         let flexible = Versions::parse_option(schema.flexible_versions.as_deref())?;
         let mut message = Self {
+            schema_name: schema.name.clone(),
             name: rust_type(&schema.name),
             module: snake_case(&schema.name),
             kind: schema.kind,
@@ -205,6 +208,11 @@ impl Field {
     /// Whether the Rust type is an `Option`.
     pub(super) fn is_option(&self) -> bool {
         !self.nullable.is_empty()
+    }
+
+    /// The reader and writer of the mark before a struct that may be null.
+    pub(super) fn presence(&self) -> &'static str {
+        if self.tag.is_some() { "present_tagged" } else { "present" }
     }
 }
 

@@ -105,7 +105,7 @@ fn top(message: &Message, structure: &Struct, decode: &str, encode: &str) -> Str
     let flexible = if flexible.is_empty() { "i16::MAX".to_owned() } else { message.flexible.low.to_string() };
     let mut text = format!(
         "impl Message for {name} {{\n\
-         const NAME: &'static str = \"{name}\";\n\
+         const NAME: &'static str = \"{}\";\n\
          const VERSIONS: RangeInclusive<i16> = {}..={};\n\
          const FLEXIBLE: i16 = {flexible};\n\n\
          fn decode(decoder: &mut Decoder, version: i16) -> Result<Self, DecodeError> {{\n\
@@ -113,7 +113,7 @@ fn top(message: &Message, structure: &Struct, decode: &str, encode: &str) -> Str
          fn encode(&self, encoder: &mut Encoder, version: i16) -> Result<(), EncodeError> {{\n\
          encoder.check_version(version, Self::VERSIONS)?;\n{encode}}}\n\
          }}\n\n",
-        message.versions.low, message.versions.high,
+        message.schema_name, message.versions.low, message.versions.high,
     );
     let Some(key) = message.key else { return text };
     let _ = match message.kind {

@@ -89,14 +89,15 @@ fn value(message: &Message, field: &Field) -> Result<String> {
         }
         Type::Struct(name) => {
             let read = format!("{name}::decode(decoder, version)?");
+            let present = field.presence();
             match field.nullable.condition(field.versions) {
                 Condition::Never => read,
                 Condition::Always => {
-                    format!("if decoder.present(true)? {{ Some({read}) }} else {{ None }}")
+                    format!("if decoder.{present}(true)? {{ Some({read}) }} else {{ None }}")
                 }
                 Condition::When(question) => {
                     let absent = Condition::opposite(&question);
-                    format!("if {absent} || decoder.present(true)? {{ Some({read}) }} else {{ None }}")
+                    format!("if {absent} || decoder.{present}(true)? {{ Some({read}) }} else {{ None }}")
                 }
             }
         }

@@ -135,14 +135,15 @@ fn value(message: &Message, field: &Field) -> String {
 
 fn structure(field: &Field, nullable: &Condition) -> String {
     let (name, path) = (&field.name, &field.path);
+    let present = field.presence();
     let some = format!("if let Some(value) = &self.{name} {{\nvalue.encode(encoder, version)?;\n}}");
     match nullable {
         Condition::Never => format!("self.{name}.encode(encoder, version)?;\n"),
         Condition::Always => {
-            format!("encoder.present(self.{name}.is_some(), true, \"{path}\")?;\n{some}\n")
+            format!("encoder.{present}(self.{name}.is_some(), true, \"{path}\")?;\n{some}\n")
         }
         Condition::When(question) => format!(
-            "if {question} {{\nencoder.present(self.{name}.is_some(), true, \"{path}\")?;\n}}\n\
+            "if {question} {{\nencoder.{present}(self.{name}.is_some(), true, \"{path}\")?;\n}}\n\
              {some} else if {} {{\nreturn Err(EncodeError::Null {{ field: \"{path}\" }});\n}}\n",
             Condition::opposite(question)
         ),

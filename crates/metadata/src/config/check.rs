@@ -365,3 +365,6 @@ fn check_client_metrics(after: &Overrides) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

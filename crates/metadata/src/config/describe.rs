@@ -229,3 +229,6 @@ fn stand_ins(name: &str) -> Vec<&str> {
         base => vec![name, base],
     }
 }
+
+#[cfg(test)]
+mod tests;

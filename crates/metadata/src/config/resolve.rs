@@ -160,3 +160,101 @@ impl<'a> Resolved<'a> {
         Some(Cow::Owned(number.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Record, config::Resource};
+
+    /// Values set in files, for all brokers, for broker 1 and for topic t, as `place:key=value`; then the expected
+    /// value of a topic key.
+    fn check(set: &[&str], key: &str, expected: Option<&str>) {
+        let mut image = Image::new("c");
+        let mut statics = Vec::new();
+        for text in set {
+            let (place, pair) = text.split_once(':').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            let resource = match place {
+                "all" => Resource::all_brokers(),
+                "one" => Resource::broker(1),
+                "other" => Resource::broker(2),
+                "topic" => Resource::topic("t"),
+                _ => {
+                    statics.push((name.to_owned(), value.to_owned()));
+                    continue;
+                }
+            };
+            image.apply(Record::Config { resource, name: name.to_owned(), value: Some(value.to_owned()) });
+        }
+        let statics = Statics::new(statics);
+        let configs = Configs { image: &image, statics: &statics, node: 1 };
+        assert_eq!(configs.topic("t").text(key).as_deref(), expected, "{set:?} {key}");
+    }
+
+    #[test]
+    fn the_nearest_setting_counts() {
+        check(&[], "segment.bytes", Some("1073741824"));
+        check(&["file:log.segment.bytes=1"], "segment.bytes", Some("1"));
+        check(&["file:log.segment.bytes=1", "all:log.segment.bytes=2"], "segment.bytes", Some("2"));
+        check(&["all:log.segment.bytes=2", "one:log.segment.bytes=3"], "segment.bytes", Some("3"));
+        check(&["one:log.segment.bytes=3", "topic:segment.bytes=4"], "segment.bytes", Some("4"));
+        check(&["other:log.segment.bytes=3"], "segment.bytes", Some("1073741824"));
+        check(&["file:segment.bytes=5"], "segment.bytes", Some("1073741824"));
+    }
+
+    #[test]
+    fn coarse_units_count_where_fine_ones_are_unset() {
+        check(&[], "retention.ms", Some("604800000"));
+        check(&["file:log.retention.hours=1"], "retention.ms", Some("3600000"));
+        check(
+            &["file:log.retention.hours=1", "file:log.retention.minutes=2"],
+            "retention.ms",
+            Some("120000"),
+        );
+        check(&["file:log.retention.minutes=2", "all:log.retention.ms=7"], "retention.ms", Some("7"));
+        check(&["file:log.retention.hours=-1"], "retention.ms", Some("-1"));
+        check(&["file:log.retention.ms=-7"], "retention.ms", Some("-1"));
+        check(&["file:log.roll.hours=2"], "segment.ms", Some("7200000"));
+        check(&["file:log.flush.scheduler.interval.ms=9"], "flush.ms", Some("9"));
+        check(
+            &["file:log.flush.scheduler.interval.ms=9", "one:log.flush.interval.ms=8"],
+            "flush.ms",
+            Some("8"),
+        );
+    }
+
+    #[test]
+    fn a_topic_can_ask_for_less_durability_than_the_broker_and_the_reverse() {
+        for (set, expected) in [
+            (vec![], AckDurability::Fsync),
+            (vec![("", "page-cache")], AckDurability::PageCache),
+            (vec![("", "page-cache"), ("t", "fsync")], AckDurability::Fsync),
+        ] {
+            let mut image = Image::new("c");
+            for (topic, value) in set {
+                let resource =
+                    if topic.is_empty() { Resource::all_brokers() } else { Resource::topic(topic) };
+                let name = odradek::ACK_DURABILITY.to_owned();
+                image.apply(Record::Config { resource, name, value: Some(value.to_owned()) });
+            }
+            let statics = Statics::default();
+            let configs = Configs { image: &image, statics: &statics, node: 1 };
+            assert_eq!(configs.topic("t").ack_durability(), expected);
+        }
+    }
+
+    #[test]
+    fn typed_values_are_read() {
+        let (image, statics) = (Image::new("c"), Statics::default());
+        let configs = Configs { image: &image, statics: &statics, node: 1 };
+        let topic = configs.topic("t");
+        assert_eq!(topic.integer("max.message.bytes"), 1_048_588);
+        assert_eq!(topic.double("min.cleanable.dirty.ratio"), 0.5);
+        assert_eq!(topic.list("cleanup.policy"), ["delete"]);
+        assert!(configs.broker().flag("auto.create.topics.enable"));
+        assert_eq!(configs.broker().integer("log.retention.ms"), -1);
+        assert_eq!(configs.group("g").text("streams.assignor.name").as_deref(), Some("sticky"));
+        assert_eq!(configs.group("g").integer("consumer.session.timeout.ms"), 45_000);
+        assert_eq!(topic.text("no.such.key"), None);
+    }
+}

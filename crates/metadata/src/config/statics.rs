@@ -12,9 +12,15 @@ use super::{catalogue, check, key::Key};
 pub struct Statics(BTreeMap<String, String>);
 
 impl Statics {
-    /// Takes values as they are; see [`Statics::problems`].
+    /// Takes values as they are; see [`Statics::problems`]. `node.id` and `broker.id` stand in for each other.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(values.into_iter().collect())
+        let mut values: BTreeMap<_, _> = values.into_iter().collect();
+        for (given, missing) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+            if let Some(value) = values.get(given).cloned() {
+                values.entry(missing.to_owned()).or_insert(value);
+            }
+        }
+        Self(values)
     }
 
     /// The value of a key, if it was set.

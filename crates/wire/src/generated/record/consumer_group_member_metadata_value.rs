@@ -54,7 +54,7 @@ impl Message for ConsumerGroupMemberMetadataValue {
             let (tag, end) = decoder.tag()?;
             match tag {
                 0 => {
-                    value.classic_member_metadata = if decoder.present(true)? {
+                    value.classic_member_metadata = if decoder.present_tagged(true)? {
                         Some(ClassicMemberMetadata::decode(decoder, version)?)
                     } else {
                         None
@@ -107,7 +107,7 @@ impl Message for ConsumerGroupMemberMetadataValue {
         let tags = encoder.tags();
         if self.classic_member_metadata.as_ref() != Some(&ClassicMemberMetadata::default()) {
             let tag = encoder.tag(&tags, 0);
-            encoder.present(
+            encoder.present_tagged(
                 self.classic_member_metadata.is_some(),
                 true,
                 "ConsumerGroupMemberMetadataValue.ClassicMemberMetadata",

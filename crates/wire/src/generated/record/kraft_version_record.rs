@@ -10,7 +10,7 @@ pub struct KraftVersionRecord {
 }
 
 impl Message for KraftVersionRecord {
-    const NAME: &'static str = "KraftVersionRecord";
+    const NAME: &'static str = "KRaftVersionRecord";
     const VERSIONS: RangeInclusive<i16> = 0..=0;
     const FLEXIBLE: i16 = 0;
 
