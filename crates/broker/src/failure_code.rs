@@ -3,7 +3,7 @@
 //! It decides nothing; cores and hosts give failures of their own, handlers pass them through here.
 
 use crate::{fetch_sessions::SessionFailure, partition::Refused};
-use log::AppendError;
+use log::{AppendError, ProducerError};
 use records::Invalid;
 use wire::ErrorCode;
 
@@ -13,23 +13,30 @@ pub(crate) const NONE: i16 = ErrorCode::None.to_i16();
 /// Why a producer's batch was not taken.
 pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
     match invalid {
-        Invalid::Corrupt { .. } => ErrorCode::CorruptMessage,
+        Invalid::Corrupt(_) | Invalid::Checksum { .. } => ErrorCode::CorruptMessage,
         Invalid::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        Invalid::UnsupportedCompression { .. } => ErrorCode::UnsupportedCompressionType,
-        invalid if invalid.is_timestamp() => ErrorCode::InvalidTimestamp,
-        _ => ErrorCode::InvalidRecord,
+        Invalid::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
+        Invalid::EachRecord(_) if invalid.is_timestamp() => ErrorCode::InvalidTimestamp,
+        Invalid::EachRecord(_) | Invalid::Batch(_) | Invalid::Records(_) => ErrorCode::InvalidRecord,
     }
 }
 
 /// Why the log refused a batch.
 pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
     match error {
-        AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-        AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-        AppendError::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
-        AppendError::TransactionCoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
-        AppendError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
-        _ => ErrorCode::InvalidRecord,
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::Producer(error) => of_producer(error),
+        AppendError::NoMarker | AppendError::OffsetsUsedUp => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Why a producer may not append.
+pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        ProducerError::OutsideTransaction { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
     }
 }
 

@@ -3,7 +3,7 @@
 //! A host orders and keeps what its coordinator decides: it appends records, tells the coordinator when they are
 //! durable, sends its replies and wakes it in time. It decides nothing about groups.
 
-use crate::{acks::Settled, group_records, partition::Partition};
+use crate::{acks::Settled, group_records, partition::{AppendRefused, Partition}};
 use coordinator::Now;
 use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
@@ -215,9 +215,10 @@ impl GroupHost {
         }
         let batch = builder.build().map_err(|_| AppendFailure::Unavailable)?;
         let settled = self.this.upgrade().ok_or(AppendFailure::Unavailable)?;
-        self.partition.append_own(now.wall, batch, settled, ticket.0 as usize).map_err(|error| match error {
-            crate::partition::AppendRefused::TooLarge => AppendFailure::TooLarge,
-            crate::partition::AppendRefused::Unavailable => AppendFailure::Unavailable,
+        let appended = self.partition.append_own(now.wall, batch, settled, ticket.0 as usize);
+        appended.map(drop).map_err(|refused| match refused {
+            AppendRefused::TooLarge => AppendFailure::TooLarge,
+            AppendRefused::Unavailable => AppendFailure::Unavailable,
         })
     }
 

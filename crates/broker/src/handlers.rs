@@ -49,7 +49,7 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1
 
 /// Creates topics as the configuration says; gives those that could not be created.
 pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
-    let topics = names.iter().map(|name| broker.config.topic_to_create(name, broker.world.random.uuid()));
+    let topics = names.iter().map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let order = Request::CreateTopics {
         topics: topics.collect::<Vec<NewTopic>>(),
         validate_only: false,
@@ -79,7 +79,7 @@ pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
 
 /// The resource that a number and a name of the configuration APIs mean.
 pub(crate) fn config_resource(kind: i8, name: &str) -> Result<Resource, Error> {
-    let kind = ResourceKind::from_id(kind).ok_or_else(|| {
+    let kind = ResourceKind::from_number(kind).ok_or_else(|| {
         Error::InvalidRequest(format!(
             "there is no kind of resource {kind}; 2 is a topic, 4 a broker, 16 client metrics, 32 a group"
         ))

@@ -119,7 +119,7 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
         3 => Record::Partition(to_partition(read(body, version)?)),
         4 => {
             let record: ConfigRecord = read(body, version)?;
-            let kind = ResourceKind::from_id(record.resource_type)
+            let kind = ResourceKind::from_number(record.resource_type)
                 .ok_or_else(|| format!("there is no kind of resource {}", record.resource_type))?;
             let resource = Resource::new(kind, &record.resource_name);
             Record::Config { resource, name: record.name, value: record.value }

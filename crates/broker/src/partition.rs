@@ -4,32 +4,20 @@
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit).
 
-use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, tail_budget::TailBudget};
+use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
 use arc_swap::ArcSwap;
 use env::World;
 use log::{AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan};
 use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
-use records::{Checked, Rules};
+use records::{Checked, Decompressor, Rules};
 use slab::Slab;
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 use stdx::Parts;
-
-/// What all partitions of a log directory share.
-pub(crate) struct LogDir {
-    pub(crate) world: World,
-    pub(crate) tail: TailBudget,
-    pub(crate) backlog: Arc<crate::backlog::Backlog>,
-    /// A sync has failed: nothing that this directory says it holds can be trusted until it is read anew.
-    pub(crate) is_offline: AtomicBool,
-}
 
 /// One partition that this broker leads.
 pub(crate) struct Partition {
@@ -54,6 +42,8 @@ struct Online {
     pending: Vec<Effect>,
     pending_bytes: usize,
     acks: VecDeque<Ack>,
+    /// What was appended and is not yet visible: the offset behind it and its bytes.
+    invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
     high_watermark: Offset,
     /// Told when the files come back from a lane.
@@ -151,6 +141,8 @@ pub(crate) enum AppendRefused {
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 /// How much a reader of the broker's own takes at once.
 const OWN_READ_BYTES: usize = 1024 * 1024;
+/// How large the plain contents of a batch of the broker's own can be.
+const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
 
 impl Isolation {
     /// The isolation level of a request: 1 is read_committed, everything else read_uncommitted.
@@ -193,6 +185,7 @@ impl Partition {
                 pending: Vec::new(),
                 pending_bytes: 0,
                 acks: VecDeque::new(),
+                invisible: VecDeque::new(),
                 watchers: Slab::new(),
                 idle: Vec::new(),
             })),
@@ -245,7 +238,7 @@ impl Partition {
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
-        self.append(now, batch, Origin::Coordinator, Some((settled, slot))).map_err(|refused| {
+        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot))).map_err(|refused| {
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable
         })
@@ -271,6 +264,7 @@ impl Partition {
         let tail = online.log.tail_bytes().saturating_sub(before);
         if !appended.duplicate {
             online.pending_bytes += bytes;
+            online.invisible.push_back((upto, bytes));
             self.dir.backlog.add(bytes);
         }
         self.flush_soon(online, now);
@@ -287,8 +281,8 @@ impl Partition {
     /// Hands what is pending to a lane, unless one is at work: then it goes with the next job.
     fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
         if online.pending.is_empty() && !online.log.must_sync(now) {
-            for idle in online.idle.drain(..) {
-                let _ = idle.send(());
+            if online.files.is_some() {
+                online.idle.drain(..).for_each(|idle| drop(idle.send(())));
             }
             return;
         }
@@ -448,7 +442,8 @@ impl Partition {
         if epoch == self.leader_epoch {
             return Ok(Some((epoch, end_offset)));
         }
-        Ok(online.log.epochs().end_of(epoch, end_offset))
+        let found = online.log.epochs().end_offset_for(epoch, end_offset);
+        Ok((found.1 >= 0).then_some(found))
     }
 
     /// Moves the start of the log up to `before` (-1: the high watermark); gives the new start.
@@ -491,6 +486,15 @@ impl Partition {
         self.flush_soon(online, now);
     }
 
+    /// Syncs if `flush.ms` has passed.
+    pub(crate) fn sync_if_due(self: &Arc<Self>, now: Timestamp) {
+        if let State::Online(online) = &mut *self.state.lock()
+            && online.files.is_some()
+        {
+            self.flush_soon(online, now);
+        }
+    }
+
     /// Takes a new configuration over at once.
     pub(crate) fn configure(&self, config: LogConfig) {
         if let State::Online(online) = &mut *self.state.lock() {
@@ -517,25 +521,25 @@ impl Partition {
             }
             online.log.read(offset, upto, OWN_READ_BYTES, true)
         };
-        let world = self.dir.world.clone();
-        let bytes = on_lane(&self.dir.world, move || match plan {
-            ReadPlan::Memory(slice) => log::load(&*world.disk, slice.parts),
-            ReadPlan::File(plan) => plan.locate(&*world.disk).and_then(|slice| log::load(&*world.disk, slice.parts)),
-            ReadPlan::OutOfRange { .. } => Ok(bytes::Bytes::new()),
-        });
-        let mut bytes = bytes.await.ok_or_else(|| io::Error::other("the broker stops"))??;
+        let slice = match plan {
+            ReadPlan::Memory(slice) => slice,
+            ReadPlan::File(plan) => {
+                let world = self.dir.world.clone();
+                let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
+                loaded.ok_or_else(|| io::Error::other("the broker stops"))??
+            }
+            ReadPlan::OutOfRange { .. } => return Ok(None),
+        };
+        let mut bytes = slice.parts.to_bytes().unwrap_or_default();
+        let mut decompressor = Decompressor::default();
         let (mut next, mut all) = (offset, Vec::new());
         while let Some(batch) = records::Batch::split_off(&mut bytes) {
             next = batch.header.next_offset();
             if batch.header.attributes.is_control() {
                 continue;
             }
-            for record in batch.records(usize::MAX).map_err(io::Error::other)? {
-                let record = record.map_err(io::Error::other)?;
-                if record.offset >= offset {
-                    all.push(record);
-                }
-            }
+            let records = batch.records(OWN_BATCH_BYTES_MAX, &mut decompressor).map_err(io::Error::other)?;
+            all.extend(records.into_iter().filter(|record| record.offset >= offset));
         }
         if next == offset {
             return Err(io::Error::other(format!("no batch could be read at offset {offset}")));
@@ -648,7 +652,7 @@ impl Online {
 
     /// What was flushed is visible: moves the high watermark, wakes readers, gives the acks that are due.
     fn advance(&mut self, done: &mut Vec<Ack>) {
-        let before = [self.high_watermark, self.log.last_stable_offset(self.high_watermark)];
+        let stable_before = self.log.last_stable_offset(self.high_watermark);
         let flushed = self.log.flushed_offset();
         if flushed > self.high_watermark {
             self.high_watermark = flushed;
@@ -657,16 +661,18 @@ impl Online {
         while self.acks.front().is_some_and(|ack| ack.upto <= self.high_watermark) {
             done.extend(self.acks.pop_front());
         }
-        if self.watchers.is_empty() {
-            return;
+        let mut bytes = 0;
+        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark) {
+            debug_assert!(*upto <= flushed);
+            bytes += more;
+            self.invisible.pop_front();
         }
-        let now = [self.high_watermark, self.log.last_stable_offset(self.high_watermark)];
+        let stable_moved = self.log.last_stable_offset(self.high_watermark) > stable_before;
         for (_, (wait, isolation)) in &self.watchers {
-            let which = usize::from(*isolation == Isolation::LastStable);
-            if let (Some(before), Some(now)) = (before.get(which), now.get(which))
-                && now > before
-            {
-                wait.add(self.log.bytes_between(*before, *now));
+            match isolation {
+                Isolation::LastStable if stable_moved => wait.break_off(),
+                Isolation::LastStable => {}
+                Isolation::HighWatermark | Isolation::LogEnd => wait.add(bytes),
             }
         }
     }
@@ -674,9 +680,10 @@ impl Online {
     /// Where the reader's history and this log's part (KIP-320), if they do.
     fn divergence(&self, wanted: &Wanted) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
         let end_offset = self.log.end_offset();
-        let Some((epoch, end)) = self.log.epochs().end_of(wanted.last_fetched_epoch, end_offset) else {
+        let (epoch, end) = self.log.epochs().end_offset_for(wanted.last_fetched_epoch, end_offset);
+        if end < 0 {
             return Err(Refused::OffsetOutOfRange { start_offset: self.log.start_offset(), end_offset });
-        };
+        }
         Ok((epoch < wanted.last_fetched_epoch || end < wanted.offset).then_some((epoch, end)))
     }
 }

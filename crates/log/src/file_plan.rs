@@ -25,6 +25,14 @@ pub struct FilePlan {
     pub(crate) at_least_one: bool,
 }
 
+/// Whole batches in a file.
+struct Range {
+    file: Arc<dyn File>,
+    position: u64,
+    len: usize,
+    next_offset: Offset,
+}
+
 impl FilePlan {
     /// Compaction may empty a segment; a reader goes on in the next, and after so many asks again.
     pub(crate) const SEGMENTS_MAX: usize = 8;
@@ -32,13 +40,33 @@ impl FilePlan {
     /// Finds whole batches and says where they are. `NotFound` means that the segment was deleted since the plan was
     /// made: plan again.
     pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
+        let mut parts = Parts::new();
+        let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
+        let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
+        parts.push(Part::File(region));
+        Ok(Slice { parts, next_offset: range.next_offset })
+    }
+
+    /// Like [`FilePlan::locate`], and reads what was found: for readers on this broker.
+    pub fn load(self, disk: &dyn Disk) -> io::Result<Slice> {
+        let Some(range) = self.range(disk)? else {
+            return Ok(Slice { parts: Parts::new(), next_offset: self.from });
+        };
+        let mut bytes = vec![0; range.len];
+        if range.file.read_at(&mut bytes, range.position)? < range.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Slice { parts: bytes::Bytes::from(bytes).into(), next_offset: range.next_offset })
+    }
+
+    fn range(&self, disk: &dyn Disk) -> io::Result<Option<Range>> {
         for segment in &self.segments {
             let file = self.handles.reader(disk, *segment)?;
             if let Some(first) = self.first_batch(disk, &*file, *segment)? {
-                return self.slice(disk, file, *segment, first);
+                return self.range_from(disk, file, *segment, first);
             }
         }
-        Ok(Slice { parts: Parts::new(), next_offset: self.from })
+        Ok(None)
     }
 
     /// The batch in which `from` is, or the first after it.
@@ -79,16 +107,16 @@ impl FilePlan {
         }
     }
 
-    fn slice(
+    fn range_from(
         &self,
         disk: &dyn Disk,
         file: Arc<dyn File>,
         segment: Offset,
         first: Found,
-    ) -> io::Result<Slice> {
+    ) -> io::Result<Option<Range>> {
         let fits = first.bytes <= self.bytes_max as u64;
         if first.next_offset() > self.upto || !(fits || self.at_least_one) {
-            return Ok(Slice { parts: Parts::new(), next_offset: self.from });
+            return Ok(None);
         }
         let (end, next_offset) = match fits {
             true => self.last_batch(disk, &*file, segment, first)?,
@@ -96,10 +124,7 @@ impl FilePlan {
         };
         self.handles.remember(Place { offset: next_offset, segment, position: end });
         let len = (end - first.position) as usize;
-        let region = Region { file: file.as_any(), position: first.position, len };
-        let mut parts = Parts::new();
-        parts.push(Part::File(region));
-        Ok(Slice { parts, next_offset })
+        Ok(Some(Range { file, position: first.position, len, next_offset }))
     }
 
     /// Where the last batch that fits ends, and the offset after it.

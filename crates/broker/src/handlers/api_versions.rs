@@ -22,7 +22,7 @@ pub(crate) async fn handle(
         };
     }
     let image = broker.image();
-    let supported = metadata::features::supported().map(|feature| SupportedFeatureKey {
+    let supported = metadata::features::supported().into_iter().map(|feature| SupportedFeatureKey {
         name: feature.name.to_owned(),
         // Before version 4 clients cannot read a lowest level of 0 (KIP-1014): such features are left out below.
         min_version: feature.min,

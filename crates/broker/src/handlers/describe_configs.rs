@@ -55,7 +55,7 @@ fn answer(entry: Entry, synonyms: bool, docs: bool) -> DescribeConfigsResourceRe
                 source: synonym.source as i8,
             })
             .collect(),
-        config_type: entry.kind as i8,
-        documentation: docs.then(|| entry.documentation.to_string()),
+        config_type: entry.kind.map_or(0, |kind| kind as i8),
+        documentation: entry.doc.filter(|_| docs).map(str::to_owned),
     }
 }

@@ -190,6 +190,8 @@ async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
         match (result, &mut *answer) {
             (Ok(parts), Ok(read)) => read.records = Records::Memory(parts),
             (Ok(_), Err(_)) => {}
+            // The segment was deleted meanwhile: the next fetch finds the new start.
+            (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {}
             (Err(error), _) => {
                 tracing::error!(%error, "a segment could not be read");
                 *answer = Err(ErrorCode::KafkaStorageError);

@@ -93,7 +93,7 @@ async fn named(
     for name in names {
         answers.push(match image.topic(name) {
             Some(topic) => describe(topic, request),
-            None => unknown(name, failed.iter().find(|(failed, _)| failed == name).map(|(_, error)| *error)),
+            None => unknown(name, failed.iter().find(|(failed, _)| *failed == name).map(|(_, error)| *error)),
         });
     }
     answers

@@ -169,9 +169,13 @@ impl From<ErrorCode> for Failed {
 }
 
 fn refusal(invalid: Invalid) -> Failed {
-    let records = invalid.faults().iter().map(|fault| BatchIndexAndErrorMessage {
+    let faults = match &invalid {
+        Invalid::EachRecord(faults) => faults.as_slice(),
+        _ => &[],
+    };
+    let records = faults.iter().map(|fault| BatchIndexAndErrorMessage {
         batch_index: fault.batch_index,
-        batch_index_error_message: Some(fault.to_string()),
+        batch_index_error_message: Some(fault.why.to_string()),
     });
     Failed {
         code: failure_code::of_invalid(&invalid),
