@@ -10,12 +10,14 @@
 mod aborted_txn;
 pub mod checkpoint;
 mod config;
+mod directory;
 mod effect;
 mod epochs;
 mod file_plan;
 mod files;
 mod handles;
 mod index;
+mod loaded;
 mod log;
 pub mod names;
 mod offset_plan;
@@ -25,10 +27,13 @@ mod pending;
 mod producer_snapshot;
 mod producers;
 mod read;
+mod recover;
 mod retention;
 mod scan;
 mod segment;
 mod tail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use aborted_txn::AbortedTxn;
 pub use config::{Durability, LogConfig};
