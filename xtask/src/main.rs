@@ -7,6 +7,7 @@
 )]
 
 mod chores;
+mod codegen;
 mod steps;
 mod tidy;
 mod verify;
@@ -47,6 +48,14 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "verify" => verify::run(rest),
         "fix" => chores::fix(),
         "tidy" => tidy::run(),
+        "codegen" => {
+            let mode = match rest {
+                [] => codegen::Mode::Write,
+                [one] if one == "--check" => codegen::Mode::Check,
+                other => bail!("codegen takes --check or nothing, not {other:?}"),
+            };
+            codegen::run(mode).map(|()| ExitCode::SUCCESS)
+        }
         "main-job" => chores::conformance(&[&["main-job".to_owned()], rest].concat()),
         "conformance" => chores::conformance(rest),
         "sim" => chores::sim(rest),

@@ -1,1 +1,124 @@
-//! broker
+//! The broker: frames in, frames out, partitions between.
+//!
+//! It waits, so that cores below need not: connections, long polls, disk lanes and timers meet here, and reach time,
+//! disk, network and randomness only through `env`. It knows no operating system (`node` does) and decides little:
+//! offsets belong to `log`, groups to `groups`, topics and configurations to `metadata`.
+//!
+//! Read [`connection`] first: a frame comes in there, goes through [`dispatch`] to a file of `handlers`, and from
+//! there to a [`partition`] or a host of a coordinator.
+
+mod acks;
+mod backlog;
+mod config;
+pub mod connection;
+mod connections;
+mod context;
+mod controller;
+pub mod dispatch;
+mod failure_code;
+mod fetch_sessions;
+mod fetch_wait;
+mod frames;
+mod group_hosts;
+mod group_records;
+mod handlers;
+mod log_config;
+mod log_dir;
+mod metadata_records;
+pub mod metrics;
+mod partition;
+mod partitions;
+mod producer_ids;
+mod replicas;
+mod start;
+mod tail_budget;
+mod upkeep;
+pub mod view;
+
+pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
+pub use log_dir::LogDirError;
+pub use metrics::Metrics;
+pub use start::StartError;
+
+use backlog::Backlog;
+use connections::Connections;
+use controller::ControllerHost;
+use env::{Incoming, World};
+use fetch_sessions::FetchSessions;
+use group_hosts::GroupHosts;
+use log_dir::LogDir;
+use metadata::{
+    Image,
+    config::{Entry, Resource},
+};
+use parking_lot::Mutex;
+use partitions::Partitions;
+use producer_ids::ProducerIds;
+use std::sync::Arc;
+
+/// The directory of the metadata log inside the log directory.
+pub(crate) const METADATA_DIR: &str = "__cluster_metadata-0";
+
+/// One broker with its controller.
+pub struct Broker {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) dir: Arc<LogDir>,
+    pub(crate) backlog: Arc<Backlog>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) controller: ControllerHost,
+    pub(crate) metadata_log: Arc<partition::Partition>,
+    pub(crate) partitions: Partitions,
+    pub(crate) groups: GroupHosts,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) sessions: Mutex<FetchSessions>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Broker {
+    /// Serves one connection to its end.
+    pub async fn serve(self: Arc<Self>, incoming: Incoming) {
+        connection::serve(self, incoming).await;
+    }
+
+    /// The newest committed image of the cluster.
+    pub fn image(&self) -> Arc<Image> {
+        self.controller.image()
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.world.clock.wall()
+    }
+
+    pub(crate) fn groups_config(&self) -> groups::Config {
+        log_config::of_groups(&self.config.configs(&self.image()).broker())
+    }
+
+    pub(crate) fn describe_config(
+        &self,
+        resource: &Resource,
+        keys: Option<&[String]>,
+    ) -> Result<Vec<Entry>, metadata::Error> {
+        self.config.configs(&self.image()).describe(resource, keys)
+    }
+
+    pub(crate) fn is_log_dir_offline(&self) -> bool {
+        self.dir.is_offline()
+    }
+
+    /// Total and usable bytes of the log directory's file system.
+    pub(crate) async fn disk_space(&self) -> Option<(u64, u64)> {
+        let dir = self.dir.clone();
+        self.on_lane(move || dir.world.disk.space(&dir.path).ok()).await.flatten()
+    }
+
+    /// Runs blocking work on a disk lane; `None` if the node stopped before it ran.
+    pub(crate) async fn on_lane<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        partition::on_lane(&self.world, work).await
+    }
+}

@@ -1,1 +1,71 @@
-//! groups
+//! Classic consumer groups and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
+//!
+//! It knows no API versions, no bytes of records, no clock and no network. The broker's host hands it [`Event`]s,
+//! appends what its [`Effect`]s order, and answers clients with their replies.
+//!
+//! Who reads on: [`Coordinator`] is the whole; [`Request`] and [`Reply`] are what clients say and hear; [`Record`] is
+//! what outlives the process.
+
+mod appends;
+mod commit;
+mod config;
+mod coordinator;
+mod delete;
+mod effect;
+mod error;
+mod event;
+mod expiry;
+mod group;
+mod heartbeat;
+mod join;
+mod leave;
+mod listing;
+mod member;
+mod offsets;
+mod rebalance;
+mod record;
+mod replace;
+mod reply;
+mod request;
+mod state;
+mod step;
+mod subscription;
+mod sync;
+mod timers;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use coordinator::Coordinator;
+pub use effect::{Effect, Effects};
+pub use error::Error;
+pub use event::{AppendFailure, DeletedTopic, Event};
+pub use record::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
+pub use reply::{
+    Deleted, Described, DescribedMember, FetchedOffset, FetchedTopic, Joined, JoinedMember, Left, Listed,
+    Reply, Synced, TopicResult,
+};
+pub use request::{
+    CommitPartition, CommitTopic, FetchTopic, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, OffsetCommit,
+    OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup,
+};
+pub use state::State;
+pub use view::{GroupView, OffsetView};
+
+use std::sync::Arc;
+
+/// The id that the coordinator gave a member; empty where a client has none yet.
+pub type MemberId = Arc<str>;
+
+/// `group.instance.id`: the name under which a static member (KIP-345) returns to its assignment.
+pub type InstanceId = Arc<str>;
+
+/// Names a request until its one reply; chosen by the host, never repeated while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Names an append until the host says what became of it; chosen by the coordinator, rising from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);

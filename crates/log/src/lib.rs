@@ -1,1 +1,50 @@
-//! log
+//! One partition's log: Kafka's segment files, byte for byte, with their indexes, the state of producers and the
+//! leader epochs.
+//!
+//! It has two halves. [`Log`] decides, without I/O: where a batch goes, what a reader gets, what is forgotten.
+//! [`Files`], [`FilePlan`], [`OffsetPlan`] and [`open`] do what was decided, on disk lanes, through `env::Disk`. It
+//! knows no replication, no high watermark and no requests; `broker` joins it to those.
+//!
+//! docs/formats/segment.md and docs/formats/checkpoints.md list the bytes and the rules of recovery.
+
+mod aborted_txn;
+pub mod checkpoint;
+mod config;
+mod directory;
+mod effect;
+mod epochs;
+mod file_plan;
+mod files;
+mod handles;
+mod index;
+mod loaded;
+mod log;
+pub mod names;
+mod offset_plan;
+mod offset_query;
+mod open;
+mod pending;
+mod producer_snapshot;
+mod producers;
+mod read;
+mod recover;
+mod retention;
+mod scan;
+mod segment;
+mod tail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use aborted_txn::AbortedTxn;
+pub use config::{Durability, LogConfig};
+pub use effect::Effect;
+pub use epochs::{EpochEntry, Epochs};
+pub use file_plan::FilePlan;
+pub use files::{Files, Performed, Sealed};
+pub use log::{AppendError, Appended, Log};
+pub use offset_plan::OffsetPlan;
+pub use offset_query::{FoundOffset, OffsetAnswer, OffsetQuery};
+pub use open::{Damage, OpenError, OpenOptions, Opened, Recovery, open};
+pub use producers::{Origin, Producer, ProducerBatch, ProducerError, Producers};
+pub use read::{ReadPlan, Slice};
+pub use retention::BeyondHighWatermark;

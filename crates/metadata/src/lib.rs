@@ -1,1 +1,29 @@
-//! metadata
+//! What the cluster is, and who decides how it changes: the image of brokers, topics and configurations, the
+//! controller that turns requests into metadata records, and the catalogue of every configuration key.
+//!
+//! It does no I/O, keeps no time and knows no API versions and no bytes: the broker translates [`Record`] to and from
+//! Kafka's metadata records, appends what [`Controller`] decides, and publishes the [`Image`] that replaying yields.
+
+pub mod config;
+mod controller;
+mod error;
+pub mod features;
+mod image;
+mod placement;
+mod record;
+mod registration;
+mod reply;
+mod request;
+mod topic;
+
+pub use controller::{Controller, Settings};
+pub use error::Error;
+pub use image::{Image, Overrides, Position};
+pub use record::{Partition as PartitionRecord, PartitionChange, Record};
+pub use registration::{Endpoint, FeatureRange, Registration};
+pub use reply::{AlterConfigsResults, AlteredPartition, CreatedTopic, DeletedTopic, ProducerIds, Reply};
+pub use request::{
+    AlterPartition, ConfigChange, ConfigOperation, ConfigValues, DeleteTopic, FeatureUpdate, FeatureUpgrade,
+    IsrChange, NewPartitions, NewTopic, RegisterBroker, Request,
+};
+pub use topic::{DIRECTORY_LOST, DIRECTORY_UNASSIGNED, Partition, Recovery, Topic};

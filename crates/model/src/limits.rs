@@ -15,6 +15,10 @@ pub const DECODE_BYTES_PER_FRAME_BYTE: usize = 8;
 /// What every request may take while it is decoded, however small its frame.
 pub const DECODE_BYTES_MIN: usize = 64 * 1024;
 
+/// ... and what no request may exceed, however large its frame: the largest requests are produced batches, whose bytes
+/// are not copied.
+pub const DECODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Requests of one connection that wait for their answers at the same time.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4096;
 

@@ -37,6 +37,27 @@ pub fn crc32c_of(pieces: &[&[u8]]) -> u32 {
     digest.finalize() as u32
 }
 
+/// CRC-32C of bytes that come piece by piece.
+pub struct Crc32c(crc_fast::Digest);
+
+impl Crc32c {
+    /// Of no bytes yet.
+    #[allow(clippy::new_without_default, reason = "a checksum has no natural default")]
+    pub fn new() -> Self {
+        Self(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
+    }
+
+    /// Adds bytes at the end.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum.
+    pub fn finish(&self) -> u32 {
+        self.0.finalize() as u32
+    }
+}
+
 /// CRC-32 (IEEE), the checksum of message sets v0 and v1.
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes) as u32
@@ -51,6 +72,10 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c_of(&[b"1234", b"", b"56789"]), 0xe306_9283);
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        let mut pieces = Crc32c::new();
+        pieces.update(b"12345");
+        pieces.update(b"6789");
+        assert_eq!(pieces.finish(), 0xe306_9283);
     }
 
     #[test]

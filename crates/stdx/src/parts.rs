@@ -113,9 +113,11 @@ impl IntoIterator for Parts {
 
 impl From<Bytes> for Parts {
     fn from(bytes: Bytes) -> Self {
-        let mut parts = Parts::new();
-        parts.push(Part::Memory(bytes));
-        parts
+        if bytes.is_empty() {
+            return Self::new();
+        }
+        // Exactly one entry: pushing to an empty list makes room for four.
+        Self { len: bytes.len(), parts: vec![Part::Memory(bytes)] }
     }
 }
 

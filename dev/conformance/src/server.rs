@@ -244,7 +244,7 @@ impl Server {
             self.add_settings(&mut settings);
             let config = self.write_config(&settings)?;
             let mut format = java(&path, "kafka.tools.StorageTool", "-Xmx256m");
-            format.args(["format", "-t", "b2RyYWRlay1jb25mb3JtYQ", "-c"]).arg(config);
+            format.args(["format", "--ignore-formatted", "-t", "b2RyYWRlay1jb25mb3JtYQ", "-c"]).arg(config);
             run("formatting Kafka's directory", format, START_LIMIT)?;
         }
         let mut command = self.limited("java".as_ref());

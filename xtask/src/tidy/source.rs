@@ -93,6 +93,8 @@ pub(crate) struct Function {
     pub(crate) line: usize,
     /// From `fn` to the closing brace.
     pub(crate) lines: usize,
+    /// Hardly anything but arms of a match, one a line: a table, however long.
+    pub(crate) is_table: bool,
 }
 
 /// All functions of a blanked text, the inner ones too.
@@ -108,8 +110,11 @@ pub(crate) fn functions(blanked: &str) -> Vec<Function> {
         }
         if let Some(length) = body_end(after) {
             let line = 1 + blanked.get(..at).unwrap_or_default().matches('\n').count();
-            let lines = 1 + after.get(..length).unwrap_or_default().matches('\n').count();
-            found.push(Function { name, line, lines });
+            let body = after.get(..length).unwrap_or_default();
+            let lines = 1 + body.matches('\n').count();
+            let arms =
+                body.lines().filter(|line| line.contains("=>") && line.trim_end().ends_with(',')).count();
+            found.push(Function { name, line, lines, is_table: arms * 10 >= lines * 9 });
         }
     }
     found
@@ -145,9 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn a_match_of_one_line_arms_is_a_table() {
+        let table =
+            format!("fn name(code: u8) -> u8 {{\n  match code {{\n{}  }}\n}}\n", "    1 => 2,\n".repeat(80));
+        assert!(functions(&table).first().unwrap().is_table);
+        assert!(!functions(&table.replace("1 => 2,", "step();")).first().unwrap().is_table);
+    }
+
+    #[test]
     fn lines_are_counted_from_the_word_fn_to_the_closing_brace() {
         let text = "trait T { fn declared(a: [u8; 3]) -> u8; }\n\npub fn long(\n  a: u8,\n) {\n  x();\n}\n";
         let found = functions(&blanked(text));
-        assert_eq!(found, [Function { name: "long".to_owned(), line: 3, lines: 5 }]);
+        assert_eq!(found, [Function { name: "long".to_owned(), line: 3, lines: 5, is_table: false }]);
     }
 }

@@ -1,0 +1,115 @@
+//! What a broker needs to know to start, as plain values.
+//!
+//! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
+//! the broker runs is asked of the image instead.
+
+use metadata::{
+    Endpoint, Image, NewTopic,
+    config::{Configs, Statics},
+};
+use model::{NodeId, TopicId};
+use std::{path::PathBuf, sync::Arc};
+
+/// The configuration of one broker.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// The cluster's id if it is prescribed; else the one in the log directory counts, or a new one is drawn.
+    pub cluster_id: Option<String>,
+    /// `log.dirs`: where everything lives.
+    pub log_dir: PathBuf,
+    /// What clients are told to connect to, by listener name.
+    pub endpoints: Vec<Endpoint>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// Everything that was configured, for DescribeConfigs and for what each topic inherits.
+    pub statics: Arc<Statics>,
+    /// `socket.request.max.bytes`: the largest frame.
+    pub request_bytes_max: usize,
+    /// `fetch.max.bytes`: the largest answer to a fetch, but for one batch that is larger.
+    pub fetch_bytes_max: usize,
+    /// `max.connections`.
+    pub connections_max: usize,
+    /// `max.connections.per.ip`.
+    pub connections_per_address_max: usize,
+    /// `connections.max.idle.ms`.
+    pub connections_idle_max_ms: i64,
+    /// Memory for the recent ends of all logs.
+    pub tail_bytes_max: usize,
+    /// Bytes received and not yet written at which connections wait.
+    pub backlog_bytes_max: usize,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: i64,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub checkpoint_ms: i64,
+}
+
+/// Memory for the recent ends of logs that serves a consumer that keeps up, and leaves the broker small.
+pub const TAIL_BYTES_MAX_DEFAULT: usize = 24 * 1024 * 1024;
+/// Enough to keep disks busy while a sync is under way.
+pub const BACKLOG_BYTES_MAX_DEFAULT: usize = 32 * 1024 * 1024;
+
+impl Config {
+    /// A configuration with the values that `statics` and the defaults give.
+    pub fn new(node_id: NodeId, log_dir: PathBuf, endpoints: Vec<Endpoint>, statics: Arc<Statics>) -> Self {
+        let image = Image::new("");
+        let configs = Configs { image: &image, statics: &statics, node: node_id };
+        let broker = configs.broker();
+        let size = |name: &str| usize::try_from(broker.integer(name)).unwrap_or(usize::MAX);
+        Self {
+            node_id,
+            cluster_id: None,
+            log_dir,
+            endpoints,
+            rack: broker.text("broker.rack").map(|rack| rack.into_owned()),
+            request_bytes_max: size("socket.request.max.bytes"),
+            fetch_bytes_max: size("fetch.max.bytes"),
+            connections_max: size("max.connections"),
+            connections_per_address_max: size("max.connections.per.ip"),
+            connections_idle_max_ms: broker.integer("connections.max.idle.ms"),
+            tail_bytes_max: TAIL_BYTES_MAX_DEFAULT,
+            backlog_bytes_max: BACKLOG_BYTES_MAX_DEFAULT,
+            retention_check_ms: broker.integer("log.retention.check.interval.ms"),
+            checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
+            statics,
+        }
+    }
+
+    /// The effective configurations as `image` has them.
+    pub(crate) fn configs<'a>(&'a self, image: &'a Image) -> Configs<'a> {
+        Configs { image, statics: &self.statics, node: self.node_id }
+    }
+
+    /// `auto.create.topics.enable`, which cannot change while the broker runs.
+    pub(crate) fn topics_created_automatically(&self) -> bool {
+        self.configs(&Image::new("")).broker().flag("auto.create.topics.enable")
+    }
+
+    /// A topic as it is created without being described: the offsets topic by its own configuration, others by the
+    /// cluster's defaults.
+    pub(crate) fn topic_to_create(&self, image: &Image, name: &str, id: TopicId) -> NewTopic {
+        let defaults = NewTopic { name: name.to_owned(), id, partitions: -1, replication_factor: -1, ..NewTopic::default() };
+        if name != crate::group_hosts::TOPIC {
+            return defaults;
+        }
+        let configs = self.configs(image);
+        let broker = configs.broker();
+        let key = "offsets.topic.replication.factor";
+        let wanted = i16::try_from(broker.integer(key)).unwrap_or(1);
+        // Nobody has asked for three replicas where there are fewer brokers; who asks is taken at the word.
+        let there = i16::try_from(image.brokers_active().count()).unwrap_or(i16::MAX).max(1);
+        let replication_factor = if self.statics.get(key).is_some() { wanted } else { wanted.min(there) };
+        let config = |name: &str, value: String| (name.to_owned(), Some(value));
+        NewTopic {
+            partitions: i32::try_from(broker.integer("offsets.topic.num.partitions")).unwrap_or(50),
+            replication_factor,
+            configs: vec![
+                config("cleanup.policy", "compact".into()),
+                config("compression.type", "producer".into()),
+                config("segment.bytes", broker.integer("offsets.topic.segment.bytes").to_string()),
+            ],
+            ..defaults
+        }
+    }
+}

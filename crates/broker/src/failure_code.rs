@@ -1,0 +1,124 @@
+//! The one translation of our failures into Kafka's error codes.
+//!
+//! It decides nothing; cores and hosts give failures of their own, handlers pass them through here.
+
+use crate::{fetch_sessions::SessionFailure, partition::Refused};
+use log::{AppendError, ProducerError};
+use records::Invalid;
+use wire::ErrorCode;
+
+/// No failure.
+pub(crate) const NONE: i16 = ErrorCode::None.to_i16();
+
+/// Why a producer's batch was not taken.
+pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
+    match invalid {
+        Invalid::Corrupt(_) | Invalid::Checksum { .. } => ErrorCode::CorruptMessage,
+        Invalid::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        Invalid::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
+        Invalid::EachRecord(_) if invalid.is_timestamp() => ErrorCode::InvalidTimestamp,
+        Invalid::EachRecord(_) | Invalid::Batch(_) | Invalid::Records(_) => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Why the log refused a batch.
+pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::Producer(error) => of_producer(error),
+        AppendError::NoMarker | AppendError::OffsetsUsedUp => ErrorCode::InvalidRecord,
+    }
+}
+
+/// Why a producer may not append.
+pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        ProducerError::OutsideTransaction { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+    }
+}
+
+/// Why a partition did not do what was asked.
+pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
+    match refused {
+        Refused::Offline(_) => ErrorCode::KafkaStorageError,
+        Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        Refused::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
+        Refused::Policy => ErrorCode::PolicyViolation,
+        Refused::Append(error) => of_append(error),
+    }
+}
+
+/// Why a fetch session cannot go on.
+pub(crate) fn of_session(failure: SessionFailure) -> ErrorCode {
+    match failure {
+        SessionFailure::IdNotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionFailure::InvalidEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionFailure::TopicIdMismatch => ErrorCode::FetchSessionTopicIdError,
+    }
+}
+
+/// Why the group coordinator refused.
+pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
+    use groups::Error;
+    match error {
+        Error::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        Error::NotCoordinator => ErrorCode::NotCoordinator,
+        Error::InvalidGroupId => ErrorCode::InvalidGroupId,
+        Error::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+        Error::UnknownMemberId => ErrorCode::UnknownMemberId,
+        Error::MemberIdRequired(_) => ErrorCode::MemberIdRequired,
+        Error::FencedInstanceId => ErrorCode::FencedInstanceId,
+        Error::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Error::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+        Error::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        Error::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        Error::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+        Error::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        Error::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        Error::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        Error::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// Why the controller refused.
+pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
+    use metadata::Error;
+    match error {
+        Error::BrokerIdNotRegistered(_) => ErrorCode::BrokerIdNotRegistered,
+        Error::DuplicateBrokerRegistration(_) => ErrorCode::DuplicateBrokerRegistration,
+        Error::FeatureUpdateFailed(_) => ErrorCode::FeatureUpdateFailed,
+        Error::FencedLeaderEpoch(_) => ErrorCode::FencedLeaderEpoch,
+        Error::InconsistentClusterId(_) => ErrorCode::InconsistentClusterId,
+        Error::IneligibleReplica(_) => ErrorCode::IneligibleReplica,
+        Error::InvalidConfig(_) => ErrorCode::InvalidConfig,
+        Error::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
+        Error::InvalidRegistration(_) => ErrorCode::InvalidRegistration,
+        Error::InvalidReplicationFactor(_) => ErrorCode::InvalidReplicationFactor,
+        Error::InvalidReplicaAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+        Error::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        Error::InvalidTopicException(_) => ErrorCode::InvalidTopicException,
+        Error::InvalidUpdateVersion(_) => ErrorCode::InvalidUpdateVersion,
+        Error::NewLeaderElected(_) => ErrorCode::NewLeaderElected,
+        Error::NotController(_) => ErrorCode::NotController,
+        Error::PolicyViolation(_) => ErrorCode::PolicyViolation,
+        Error::StaleBrokerEpoch(_) => ErrorCode::StaleBrokerEpoch,
+        Error::TopicAlreadyExists(_) => ErrorCode::TopicAlreadyExists,
+        Error::TopicDeletionDisabled(_) => ErrorCode::TopicDeletionDisabled,
+        Error::UnknownServerError(_) => ErrorCode::UnknownServerError,
+        Error::UnknownTopicId(_) => ErrorCode::UnknownTopicId,
+        Error::UnknownTopicOrPartition(_) => ErrorCode::UnknownTopicOrPartition,
+        Error::UnsupportedVersion(_) => ErrorCode::UnsupportedVersion,
+    }
+}
+
+/// The code and the text of a controller's result.
+pub(crate) fn with_message(result: Result<(), metadata::Error>) -> (i16, Option<String>) {
+    match result {
+        Ok(()) => (NONE, None),
+        Err(error) => (of_controller(&error).to_i16(), Some(error.to_string())),
+    }
+}

@@ -1,0 +1,88 @@
+//! One file per API: a request of any version in, a response of that version out. Versions end here; below them are
+//! cores and hosts that know none.
+
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_groups;
+pub(crate) mod delete_records;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_groups;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod heartbeat;
+pub(crate) mod incremental_alter_configs;
+pub(crate) mod init_producer_id;
+pub(crate) mod join_group;
+pub(crate) mod leave_group;
+pub(crate) mod list_groups;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_delete;
+pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
+pub(crate) mod sync_group;
+
+use crate::{Broker, failure_code};
+use ::metadata::{
+    Error, NewTopic, Reply, Request,
+    config::{Resource, ResourceKind},
+};
+use std::sync::Arc;
+use wire::ErrorCode;
+
+/// Every operation that Kafka knows for a topic, as a bit set by the operation's number (KIP-430): read, write,
+/// create, delete, alter, describe, describe configs, alter configs. Without an authorizer all are allowed.
+pub(crate) const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+/// The same for a group: read, delete, describe, describe configs, alter configs.
+pub(crate) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+/// The same for the cluster: create, alter, describe, cluster action, describe configs, alter configs, idempotent
+/// write.
+pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// Creates topics as the configuration says; gives those that could not be created.
+pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
+    let topics = names.iter().map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
+    let order = Request::CreateTopics {
+        topics: topics.collect::<Vec<NewTopic>>(),
+        validate_only: false,
+        seed: broker.world.random.next_u64(),
+    };
+    match broker.controller.ask(order).await {
+        Ok(Reply::CreateTopics(results)) => names
+            .iter()
+            .zip(results)
+            .filter_map(|(name, (_, result))| Some((*name, failure_code::of_controller(&result.err()?))))
+            .filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists)
+            .collect(),
+        other => {
+            let error = failure_code::of_controller(&controller_error(other));
+            names.iter().map(|name| (*name, error)).collect()
+        }
+    }
+}
+
+/// The failure of a controller's answer that is not of the kind that was asked for.
+pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
+    match answer {
+        Err(error) => error,
+        Ok(_) => Error::UnknownServerError("the controller answered another question".into()),
+    }
+}
+
+/// The resource that a number and a name of the configuration APIs mean.
+pub(crate) fn config_resource(kind: i8, name: &str) -> Result<Resource, Error> {
+    let kind = ResourceKind::from_number(kind).ok_or_else(|| {
+        Error::InvalidRequest(format!(
+            "there is no kind of resource {kind}; 2 is a topic, 4 a broker, 16 client metrics, 32 a group"
+        ))
+    })?;
+    Ok(Resource::new(kind, name))
+}

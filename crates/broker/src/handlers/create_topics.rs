@@ -1,0 +1,75 @@
+//! CreateTopics (key 19): new topics with their partitions, replicas and configurations (KIP-4, KIP-525).
+
+use super::controller_error;
+use crate::{Broker, context::Context, failure_code};
+use metadata::{CreatedTopic, Error, NewTopic, Reply, Request};
+use std::sync::Arc;
+use wire::{
+    CreateTopicsRequest, CreateTopicsResponse,
+    create_topics_request::CreatableTopic,
+    create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
+};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let order = Request::CreateTopics {
+        topics: request.topics.into_iter().map(|topic| new_topic(broker, topic)).collect(),
+        validate_only: request.validate_only,
+        seed: broker.world.random.next_u64(),
+    };
+    let topics = match broker.controller.ask(order).await {
+        Ok(Reply::CreateTopics(topics)) => {
+            topics.into_iter().map(|(name, result)| answer(context, name, result)).collect()
+        }
+        other => {
+            let error = controller_error(other);
+            names.into_iter().map(|name| answer(context, name, Err(error.clone()))).collect()
+        }
+    };
+    CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
+}
+
+fn new_topic(broker: &Broker, topic: CreatableTopic) -> NewTopic {
+    NewTopic {
+        name: topic.name,
+        id: broker.world.random.uuid(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic.assignments.into_iter().map(|a| (a.partition_index, a.broker_ids)).collect(),
+        configs: topic.configs.into_iter().map(|config| (config.name, config.value)).collect(),
+    }
+}
+
+fn answer(context: &Context, name: String, result: Result<CreatedTopic, Error>) -> CreatableTopicResult {
+    match result {
+        Ok(created) => CreatableTopicResult {
+            name,
+            topic_id: created.id,
+            num_partitions: created.partitions,
+            replication_factor: created.replication_factor,
+            configs: (context.version >= 5).then(|| created.configs.into_iter().map(config).collect()),
+            ..CreatableTopicResult::default()
+        },
+        Err(error) => CreatableTopicResult {
+            name,
+            error_code: failure_code::of_controller(&error).to_i16(),
+            error_message: Some(error.to_string()),
+            configs: Some(Vec::new()),
+            ..CreatableTopicResult::default()
+        },
+    }
+}
+
+fn config(entry: metadata::config::Entry) -> CreatableTopicConfigs {
+    CreatableTopicConfigs {
+        name: entry.name.to_string(),
+        value: entry.value,
+        read_only: entry.read_only,
+        config_source: entry.source as i8,
+        is_sensitive: entry.sensitive,
+    }
+}

@@ -1,0 +1,50 @@
+//! DescribeCluster (key 60): the brokers and the cluster's id (KIP-700).
+
+use crate::{Broker, context::Context};
+use std::sync::Arc;
+use wire::{
+    DescribeClusterRequest, DescribeClusterResponse, ErrorCode, describe_cluster_response::DescribeClusterBroker,
+};
+
+/// The only endpoints that this listener describes: those of brokers.
+const ENDPOINTS_OF_BROKERS: i8 = 1;
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let image = broker.image();
+    if request.endpoint_type != ENDPOINTS_OF_BROKERS {
+        return DescribeClusterResponse {
+            error_code: ErrorCode::MismatchedEndpointType.to_i16(),
+            error_message: Some("this listener describes brokers only; ask a controller for controllers".into()),
+            endpoint_type: ENDPOINTS_OF_BROKERS,
+            cluster_id: image.cluster_id().to_owned(),
+            ..DescribeClusterResponse::default()
+        };
+    }
+    let brokers = image.brokers().filter(|broker| request.include_fenced_brokers || broker.is_active());
+    let brokers = brokers.filter_map(|registration| {
+        let endpoint = registration.endpoint(&context.listener)?;
+        Some(DescribeClusterBroker {
+            broker_id: registration.id,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            rack: registration.rack.clone(),
+            is_fenced: !registration.is_active(),
+        })
+    });
+    DescribeClusterResponse {
+        endpoint_type: ENDPOINTS_OF_BROKERS,
+        cluster_id: image.cluster_id().to_owned(),
+        controller_id: broker.config.node_id,
+        brokers: brokers.collect(),
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            super::CLUSTER_OPERATIONS
+        } else {
+            super::metadata::OPERATIONS_UNKNOWN
+        },
+        ..DescribeClusterResponse::default()
+    }
+}

@@ -1,0 +1,61 @@
+//! DescribeConfigs (key 32): configurations with their sources, synonyms, types and documentation (KIP-133, KIP-569).
+
+use crate::{Broker, context::Context, failure_code};
+use metadata::config::{Entry, Resource};
+use std::sync::Arc;
+use wire::{
+    DescribeConfigsRequest, DescribeConfigsResponse,
+    describe_configs_request::DescribeConfigsResource,
+    describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    _context: &Context,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let (synonyms, docs) = (request.include_synonyms, request.include_documentation);
+    let results = request.resources.into_iter().map(|resource| describe(broker, resource, synonyms, docs));
+    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
+}
+
+fn describe(broker: &Broker, asked: DescribeConfigsResource, synonyms: bool, docs: bool) -> DescribeConfigsResult {
+    let entries = super::config_resource(asked.resource_type, &asked.resource_name)
+        .and_then(|resource| entries(broker, &resource, asked.configuration_keys.as_deref()));
+    let (entries, error_code, error_message) = match entries {
+        Ok(entries) => (entries, failure_code::NONE, None),
+        Err(error) => (Vec::new(), failure_code::of_controller(&error).to_i16(), Some(error.to_string())),
+    };
+    DescribeConfigsResult {
+        error_code,
+        error_message,
+        resource_type: asked.resource_type,
+        resource_name: asked.resource_name,
+        configs: entries.into_iter().map(|entry| answer(entry, synonyms, docs)).collect(),
+    }
+}
+
+fn entries(broker: &Broker, resource: &Resource, keys: Option<&[String]>) -> Result<Vec<Entry>, metadata::Error> {
+    broker.describe_config(resource, keys)
+}
+
+fn answer(entry: Entry, synonyms: bool, docs: bool) -> DescribeConfigsResourceResult {
+    let synonyms = if synonyms { entry.synonyms } else { Vec::new() };
+    DescribeConfigsResourceResult {
+        name: entry.name.to_string(),
+        value: entry.value,
+        read_only: entry.read_only,
+        config_source: entry.source as i8,
+        is_sensitive: entry.sensitive,
+        synonyms: synonyms
+            .into_iter()
+            .map(|synonym| DescribeConfigsSynonym {
+                name: synonym.name.to_string(),
+                value: synonym.value,
+                source: synonym.source as i8,
+            })
+            .collect(),
+        config_type: entry.kind.map_or(0, |kind| kind as i8),
+        documentation: entry.doc.filter(|_| docs).map(str::to_owned),
+    }
+}

@@ -1,0 +1,285 @@
+//! Fetch (key 1): records of many partitions in one answer; waits until there is enough (KIP-74 for the sizes, KIP-227
+//! for sessions, KIP-98 for isolation, KIP-516 for topic ids).
+
+use crate::{
+    Broker,
+    context::Context,
+    failure_code,
+    fetch_sessions::{Key, Opened, Told, Wanted},
+    fetch_wait::FetchWait,
+    partition::{Isolation, Partition, Read, Records, Refused},
+};
+use std::sync::Arc;
+use stdx::{Parts, Uuid};
+use wire::{
+    ErrorCode, FetchRequest, FetchResponse,
+    fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
+};
+
+/// From this version on topics are named by their ids.
+const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// Up to this version clients do not know KAFKA_STORAGE_ERROR and must hear something that makes them try again.
+const VERSION_WITHOUT_STORAGE_ERROR: i16 = 5;
+
+pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: FetchRequest) -> FetchResponse {
+    let by_id = context.version >= VERSION_WITH_TOPIC_IDS;
+    let session = (request.session_id, request.session_epoch);
+    let (wanted, forgotten) = (wanted(&request), forgotten(&request));
+    let now_ms = broker.now_ms();
+    let opened = match broker.sessions.lock().open(now_ms, session, by_id, wanted, &forgotten) {
+        Ok(opened) => opened,
+        Err(failure) => return refusal(failure_code::of_session(failure)),
+    };
+    let limits = Limits::new(broker, &request);
+    let found: Vec<_> = opened.partitions.iter().map(|(key, _)| resolve(broker, key)).collect();
+    let answers = read_enough(broker, &opened, &found, &limits).await;
+    respond(broker, context, opened, answers)
+}
+
+struct Limits {
+    bytes_max: usize,
+    bytes_min: usize,
+    deadline: env::Deadline,
+    waits: bool,
+    isolation: Isolation,
+}
+
+/// What is read of one partition, or why nothing is.
+type Answer = Result<Read, ErrorCode>;
+type Resolved = Result<Arc<Partition>, ErrorCode>;
+
+impl Limits {
+    fn new(broker: &Broker, request: &FetchRequest) -> Self {
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max);
+        Self {
+            bytes_max,
+            bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
+            deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
+            waits: request.max_wait_ms > 0,
+            isolation: Isolation::from_id(request.isolation_level),
+        }
+    }
+}
+
+fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
+    let topics = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| {
+            let wanted = Wanted {
+                offset: partition.fetch_offset,
+                bytes_max: partition.partition_max_bytes,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+            };
+            (Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: partition.partition }, wanted)
+        })
+    });
+    topics.collect()
+}
+
+fn forgotten(request: &FetchRequest) -> Vec<Key> {
+    let topics = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let key = |index: &i32| Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: *index };
+        topic.partitions.iter().map(key)
+    });
+    topics.collect()
+}
+
+fn resolve(broker: &Broker, key: &Key) -> Resolved {
+    let topic = if key.topic_id == Uuid::ZERO {
+        broker.partitions.topic(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)
+    } else {
+        broker.partitions.topic_by_id(key.topic_id).ok_or(ErrorCode::UnknownTopicId)
+    };
+    topic?.partition(key.partition).ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// Reads until there are enough bytes, something failed, or the time is up.
+async fn read_enough(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits: &Limits) -> Vec<Answer> {
+    loop {
+        let answers = read(broker, opened, found, limits).await;
+        let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
+        let is_final = |answer: &Answer| answer.as_ref().map_or(true, |read| read.diverging.is_some());
+        let is_enough = bytes >= limits.bytes_min || answers.is_empty() || answers.iter().any(is_final);
+        if is_enough || !limits.waits || broker.world.clock.now() >= limits.deadline {
+            return answers;
+        }
+        let wait = FetchWait::new(limits.bytes_min.saturating_sub(bytes).max(1));
+        let watched = Watched::new(&wait, found, &answers, limits.isolation);
+        tokio::select! {
+            biased;
+            () = wait.enough() => {}
+            () = broker.world.clock.sleep_until(limits.deadline) => {}
+        }
+        drop(watched);
+    }
+}
+
+/// A wait's places on the wake lists of its partitions; dropping it leaves them all, however the wait ended.
+struct Watched<'a> {
+    places: Vec<(&'a Arc<Partition>, usize)>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(wait: &Arc<FetchWait>, found: &'a [Resolved], answers: &[Answer], isolation: Isolation) -> Self {
+        let pairs = found.iter().zip(answers);
+        let places = pairs.filter_map(|(partition, answer)| {
+            let (partition, read) = (partition.as_ref().ok()?, answer.as_ref().ok()?);
+            Some((partition, partition.watch(wait.clone(), isolation, read.upto)))
+        });
+        Self { places: places.collect() }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        for (partition, place) in &self.places {
+            partition.unwatch(*place);
+        }
+    }
+}
+
+/// Reads all partitions once, the first ones first, within the limit of the whole answer.
+async fn read(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits: &Limits) -> Vec<Answer> {
+    let mut left = limits.bytes_max;
+    let mut at_least_one = true;
+    let mut answers = Vec::with_capacity(found.len());
+    let mut cold = Vec::new();
+    for ((_, wanted), partition) in opened.partitions.iter().zip(found) {
+        let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(left);
+        let answer = match partition {
+            Err(error) => Err(*error),
+            Ok(partition) => partition
+                .read(wanted, limits.isolation, bytes_max, at_least_one)
+                .map_err(|refused: Refused| failure_code::of_partition(&refused)),
+        };
+        if let Ok(read) = &answer {
+            let bytes = match &read.records {
+                Records::Memory(parts) => parts.len(),
+                // How much a cold read gives is known when the disk was asked; until then it counts as all it may.
+                Records::File(_) => {
+                    cold.push(answers.len());
+                    bytes_max.max(1)
+                }
+            };
+            at_least_one &= bytes == 0;
+            left = left.saturating_sub(bytes);
+        }
+        answers.push(answer);
+    }
+    if !cold.is_empty() {
+        locate(broker, &mut answers, &cold).await;
+    }
+    answers
+}
+
+/// Lets a disk lane find the regions of cold reads.
+async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
+    let mut plans = Vec::with_capacity(cold.len());
+    for index in cold {
+        if let Some(Ok(read)) = answers.get_mut(*index)
+            && let Records::File(plan) = std::mem::replace(&mut read.records, Records::Memory(Parts::new()))
+        {
+            plans.push((*index, plan));
+        }
+    }
+    let located = broker.on_lane(move || {
+        plans.into_iter().map(|(index, plan)| (index, plan.locate())).collect::<Vec<_>>()
+    });
+    for (index, result) in located.await.unwrap_or_default() {
+        let Some(answer) = answers.get_mut(index) else { continue };
+        match (result, &mut *answer) {
+            (Ok(parts), Ok(read)) => read.records = Records::Memory(parts),
+            (Ok(_), Err(_)) => {}
+            // The segment was deleted meanwhile: the next fetch finds the new start.
+            (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {}
+            (Err(error), _) => {
+                tracing::error!(%error, "a segment could not be read");
+                *answer = Err(ErrorCode::KafkaStorageError);
+            }
+        }
+    }
+}
+
+fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec<Answer>) -> FetchResponse {
+    let told: Vec<Told> = answers.iter().map(told).collect();
+    let mut draw = || broker.world.random.next_u64() as i32;
+    let closed = broker.sessions.lock().close(broker.now_ms(), &opened, &told, &mut draw);
+    let (session_id, news) = match closed {
+        Ok(closed) => closed,
+        Err(failure) => return refusal(failure_code::of_session(failure)),
+    };
+    let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+    for (((key, _), answer), _) in opened.partitions.into_iter().zip(answers).zip(news).filter(|(_, news)| *news) {
+        let data = partition_data(broker, context, key.partition, answer);
+        match responses.last_mut() {
+            Some(last) if last.topic_id == key.topic_id && last.topic == key.topic => last.partitions.push(data),
+            _ => responses.push(FetchableTopicResponse {
+                topic: key.topic,
+                topic_id: key.topic_id,
+                partitions: vec![data],
+            }),
+        }
+    }
+    FetchResponse { session_id, responses, ..FetchResponse::default() }
+}
+
+fn told(answer: &Answer) -> Told {
+    match answer {
+        Ok(read) => Told {
+            high_watermark: read.high_watermark,
+            start_offset: read.start_offset,
+            has_records: read.bytes() > 0,
+            failed: read.diverging.is_some(),
+        },
+        Err(_) => Told { high_watermark: -1, start_offset: -1, has_records: false, failed: true },
+    }
+}
+
+fn partition_data(broker: &Broker, context: &Context, partition_index: i32, answer: Answer) -> PartitionData {
+    match answer {
+        Ok(read) => {
+            let aborted = |(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset };
+            let mut data = PartitionData {
+                partition_index,
+                error_code: failure_code::NONE,
+                high_watermark: read.high_watermark,
+                last_stable_offset: read.last_stable_offset,
+                log_start_offset: read.start_offset,
+                aborted_transactions: read.aborted.map(|all| all.into_iter().map(aborted).collect()),
+                ..PartitionData::default()
+            };
+            if let Some((epoch, end_offset)) = read.diverging {
+                data.diverging_epoch.epoch = epoch;
+                data.diverging_epoch.end_offset = end_offset;
+            }
+            let parts = match read.records {
+                Records::Memory(parts) => parts,
+                Records::File(_) => Parts::new(),
+            };
+            broker.metrics.bytes_out.add(parts.len() as u64);
+            data.records = Some(parts);
+            data
+        }
+        Err(error) => {
+            let is_old = context.version <= VERSION_WITHOUT_STORAGE_ERROR;
+            let error = match error {
+                ErrorCode::KafkaStorageError if is_old => ErrorCode::NotLeaderOrFollower,
+                error => error,
+            };
+            PartitionData {
+                partition_index,
+                error_code: error.to_i16(),
+                high_watermark: -1,
+                last_stable_offset: -1,
+                log_start_offset: -1,
+                aborted_transactions: None,
+                records: Some(Parts::new()),
+                ..PartitionData::default()
+            }
+        }
+    }
+}
+
+fn refusal(error: ErrorCode) -> FetchResponse {
+    FetchResponse { error_code: error.to_i16(), ..FetchResponse::default() }
+}

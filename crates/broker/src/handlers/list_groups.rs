@@ -1,0 +1,32 @@
+//! ListGroups (key 16): the groups that this broker coordinates, by state (KIP-518) and type (KIP-848).
+
+use crate::{Broker, context::Context, failure_code};
+use groups::{Error, Reply, Request};
+use std::sync::Arc;
+use wire::{ListGroupsRequest, ListGroupsResponse, list_groups_response::ListedGroup};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    _context: &Context,
+    request: ListGroupsRequest,
+) -> ListGroupsResponse {
+    let order = Request::ListGroups { states: request.states_filter, types: request.types_filter };
+    let mut response = ListGroupsResponse::default();
+    for reply in broker.groups.ask_all(order).await {
+        let error = match reply {
+            Ok(Reply::ListGroups(groups)) => {
+                response.groups.extend(groups.into_iter().map(|listed| ListedGroup {
+                    group_id: listed.group.to_string(),
+                    protocol_type: listed.protocol_type.to_string(),
+                    group_state: listed.state.to_string(),
+                    group_type: listed.group_type.to_owned(),
+                }));
+                continue;
+            }
+            Ok(_) => Error::UnknownServerError,
+            Err(error) => error,
+        };
+        response.error_code = failure_code::of_groups(&error).to_i16();
+    }
+    response
+}

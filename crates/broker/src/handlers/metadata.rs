@@ -1,0 +1,137 @@
+//! Metadata (key 3): brokers, topics, partitions and their leaders; creates missing topics when the configuration
+//! and the request allow it (KIP-204, KIP-516).
+//!
+//! It decides nothing: the image does, and the controller creates.
+
+use super::topics_of;
+use crate::{Broker, context::Context, failure_code};
+use metadata::Topic;
+use model::TopicName;
+use std::{collections::BTreeSet, sync::Arc};
+use wire::{
+    ErrorCode, MetadataRequest, MetadataResponse,
+    metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+};
+
+/// "Not asked for", in place of a set of authorized operations.
+pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    let wants_all = match &request.topics {
+        None => true,
+        Some(topics) => topics.is_empty() && context.version == 0,
+    };
+    let topics = if wants_all {
+        broker.image().topics().map(|topic| describe(topic, &request)).collect()
+    } else {
+        named(broker, context, &request).await
+    };
+    let image = broker.image();
+    let brokers = image.brokers_active().filter_map(|registration| {
+        let endpoint = registration.endpoint(&context.listener)?;
+        Some(MetadataResponseBroker {
+            node_id: registration.id,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            rack: registration.rack.clone(),
+        })
+    });
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(image.cluster_id().to_owned()),
+        controller_id: broker.config.node_id,
+        topics,
+        cluster_authorized_operations: if request.include_cluster_authorized_operations {
+            super::CLUSTER_OPERATIONS
+        } else {
+            OPERATIONS_UNKNOWN
+        },
+        ..MetadataResponse::default()
+    }
+}
+
+async fn named(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: &MetadataRequest,
+) -> Vec<MetadataResponseTopic> {
+    let asked = request.topics.as_deref().unwrap_or_default();
+    let mut answers = Vec::with_capacity(asked.len());
+    let mut names = BTreeSet::new();
+    let image = broker.image();
+    let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
+    for topic in asked {
+        match (&topic.name, by_id) {
+            (_, true) if topic.topic_id.is_zero() => {}
+            (_, true) => match image.topic_by_id(topic.topic_id) {
+                Some(topic) => answers.push(describe(topic, request)),
+                None => answers.push(MetadataResponseTopic {
+                    error_code: ErrorCode::UnknownTopicId.to_i16(),
+                    name: (context.version < 12).then(String::new),
+                    topic_id: topic.topic_id,
+                    ..MetadataResponseTopic::default()
+                }),
+            },
+            (Some(name), false) => {
+                names.insert(name.as_str());
+            }
+            (None, false) => {}
+        }
+    }
+    let missing: Vec<&str> = names.iter().copied().filter(|name| image.topic(name).is_none()).collect();
+    let create = request.allow_auto_topic_creation && broker.config.topics_created_automatically();
+    let failed = if create && !missing.is_empty() {
+        topics_of(broker, &missing).await
+    } else {
+        Vec::new()
+    };
+    let image = broker.image();
+    for name in names {
+        answers.push(match image.topic(name) {
+            Some(topic) => describe(topic, request),
+            None => unknown(name, failed.iter().find(|(failed, _)| *failed == name).map(|(_, error)| *error)),
+        });
+    }
+    answers
+}
+
+fn unknown(name: &str, failed: Option<ErrorCode>) -> MetadataResponseTopic {
+    let error = match TopicName::new(name) {
+        Err(_) => ErrorCode::InvalidTopicException,
+        Ok(_) => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+    };
+    MetadataResponseTopic {
+        error_code: error.to_i16(),
+        name: Some(name.to_owned()),
+        is_internal: TopicName::new(name).is_ok_and(|name| name.is_internal()),
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
+    let partitions = topic.indexed().map(|(index, partition)| MetadataResponsePartition {
+        error_code: if partition.leader < 0 { ErrorCode::LeaderNotAvailable.to_i16() } else { failure_code::NONE },
+        partition_index: index,
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        offline_replicas: Vec::new(),
+    });
+    MetadataResponseTopic {
+        error_code: failure_code::NONE,
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        is_internal: topic.name.is_internal(),
+        partitions: partitions.collect(),
+        topic_authorized_operations: if request.include_topic_authorized_operations {
+            super::TOPIC_OPERATIONS
+        } else {
+            OPERATIONS_UNKNOWN
+        },
+    }
+}

@@ -1,0 +1,57 @@
+//! OffsetDelete (key 47): forgets committed positions of topics that the group no longer reads (KIP-496).
+
+use crate::{Broker, context::Context, failure_code};
+use groups::{Error, FetchTopic, OffsetDelete, Reply, Request};
+use model::GroupId;
+use std::sync::Arc;
+use wire::{
+    ErrorCode, OffsetDeleteRequest, OffsetDeleteResponse,
+    offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
+};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    _context: &Context,
+    request: OffsetDeleteRequest,
+) -> OffsetDeleteResponse {
+    let group = GroupId::new(&request.group_id);
+    let image = broker.image();
+    let (mut known, mut topics) = (Vec::new(), Vec::new());
+    for topic in request.topics {
+        let found = image.topic(&topic.name);
+        let exists = |index: i32| found.is_some_and(|found| found.partition(index).is_some());
+        let (there, gone): (Vec<_>, Vec<_>) =
+            topic.partitions.iter().map(|one| one.partition_index).partition(|index| exists(*index));
+        let gone = gone.into_iter().map(|index| (index, ErrorCode::UnknownTopicOrPartition.to_i16()));
+        push(&mut topics, &topic.name, gone);
+        if let (Some(found), false) = (found, there.is_empty()) {
+            known.push(FetchTopic { topic: found.name.clone(), topic_id: found.id, partitions: there });
+        }
+    }
+    let order = Request::OffsetDelete(OffsetDelete { group: group.clone(), topics: known });
+    let error = match broker.groups.ask(&group, order).await {
+        Ok(Reply::OffsetDelete(results)) => {
+            for topic in results {
+                let code = |error: Option<Error>| {
+                    error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
+                };
+                push(&mut topics, &topic.topic, topic.partitions.into_iter().map(|(index, error)| (index, code(error))));
+            }
+            return OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() };
+        }
+        Ok(_) => Error::UnknownServerError,
+        Err(error) => error,
+    };
+    OffsetDeleteResponse { error_code: failure_code::of_groups(&error).to_i16(), ..OffsetDeleteResponse::default() }
+}
+
+fn push(topics: &mut Vec<OffsetDeleteResponseTopic>, name: &str, partitions: impl Iterator<Item = (i32, i16)>) {
+    let partitions = partitions
+        .map(|(partition_index, error_code)| OffsetDeleteResponsePartition { partition_index, error_code })
+        .collect::<Vec<_>>();
+    match topics.iter_mut().find(|topic| topic.name == name) {
+        Some(topic) => topic.partitions.extend(partitions),
+        None if partitions.is_empty() => {}
+        None => topics.push(OffsetDeleteResponseTopic { name: name.to_owned(), partitions }),
+    }
+}

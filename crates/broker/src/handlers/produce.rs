@@ -1,0 +1,199 @@
+//! Produce (key 0): batches into partitions (KIP-98, KIP-467 for errors of single records, KIP-516 for topic ids).
+//!
+//! The batches are appended before this returns, in the order of the requests; only the wait for their durability
+//! overlaps with later requests of the connection.
+
+use crate::{
+    Broker,
+    acks::Acks,
+    context::Context,
+    dispatch::{Begun, Refused, Reply},
+    failure_code,
+    partition::Partition,
+};
+use model::Timestamp;
+use records::{Decompressor, Invalid};
+use std::{cell::RefCell, sync::Arc};
+use wire::{
+    ErrorCode, ProduceRequest, ProduceResponse,
+    produce_request::{PartitionProduceData, TopicProduceData},
+    produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
+};
+
+/// From this version on topics are named by their ids.
+const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// Before this version zstd is not understood.
+const VERSION_WITH_ZSTD: i16 = 7;
+/// The client id under which Kafka's admin client may write to internal topics.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+thread_local! {
+    /// Decompression contexts are large and reusable; one for each reactor thread is enough.
+    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
+}
+
+/// Begins a produce request: appends, and gives the wait for the answer.
+pub(crate) fn begin(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: ProduceRequest,
+    reply: Reply,
+) -> Result<Begun, Refused> {
+    let acks = Acks::new();
+    let mut appending = Appending {
+        broker,
+        context,
+        acks: &acks,
+        required: request.acks,
+        now: broker.world.clock.wall(),
+        slots: 0,
+        failed: None,
+    };
+    let responses: Vec<_> = request.topic_data.into_iter().map(|topic| appending.topic(topic)).collect();
+    let failed = appending.failed;
+    if request.acks == 0 {
+        return match failed {
+            Some(error) => Err(Refused::Unacknowledged(error)),
+            None => Ok(Begun::Silent),
+        };
+    }
+    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+    let settled = acks.wait();
+    Ok(Begun::Overlapping(Box::pin(async move {
+        for slot in settled.await {
+            fail(&mut response, slot);
+        }
+        reply.frame(&response)
+    })))
+}
+
+struct Appending<'a> {
+    broker: &'a Arc<Broker>,
+    context: &'a Context,
+    acks: &'a Arc<Acks>,
+    required: i16,
+    now: Timestamp,
+    slots: usize,
+    failed: Option<ErrorCode>,
+}
+
+/// Why a partition's batch was refused.
+struct Failed {
+    code: ErrorCode,
+    message: Option<String>,
+    records: Vec<BatchIndexAndErrorMessage>,
+}
+
+impl Appending<'_> {
+    fn topic(&mut self, topic: TopicProduceData) -> TopicProduceResponse {
+        let by_id = self.context.version >= VERSION_WITH_TOPIC_IDS;
+        let found = if by_id {
+            self.broker.partitions.topic_by_id(topic.topic_id)
+        } else {
+            self.broker.partitions.topic(&topic.name)
+        };
+        let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        let partition_responses = topic.partition_data.into_iter().map(|data| {
+            let slot = self.slots;
+            self.slots += 1;
+            let index = data.index;
+            let result = match &found {
+                None => Err(unknown.into()),
+                Some(found) => match found.partition(index) {
+                    None => Err(ErrorCode::UnknownTopicOrPartition.into()),
+                    Some(partition) => self.partition(&partition, data, slot),
+                },
+            };
+            result.unwrap_or_else(|failed| {
+                self.failed = Some(failed.code);
+                PartitionProduceResponse {
+                    index,
+                    error_code: failed.code.to_i16(),
+                    base_offset: -1,
+                    record_errors: failed.records,
+                    error_message: failed.message,
+                    ..PartitionProduceResponse::default()
+                }
+            })
+        });
+        let partition_responses = partition_responses.collect();
+        TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
+    }
+
+    fn partition(
+        &self,
+        partition: &Arc<Partition>,
+        data: PartitionProduceData,
+        slot: usize,
+    ) -> Result<PartitionProduceResponse, Failed> {
+        if !matches!(self.required, -1..=1) {
+            return Err(ErrorCode::InvalidRequiredAcks.into());
+        }
+        let is_admin = self.context.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
+        if partition.is_internal() && !is_admin {
+            let message = Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
+            return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
+        }
+        let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
+        let rules = partition.rules(self.now, self.context.version >= VERSION_WITH_ZSTD);
+        let checked = DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
+        let checked = checked.map_err(refusal)?;
+        let is_wait_wanted = self.required != 0;
+        if is_wait_wanted {
+            self.acks.open();
+        }
+        let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
+        match partition.produce(self.now, checked, settled) {
+            Ok(appended) => Ok(PartitionProduceResponse {
+                index: data.index,
+                base_offset: appended.base_offset,
+                log_append_time_ms: appended.log_append_time,
+                log_start_offset: appended.log_start_offset,
+                ..PartitionProduceResponse::default()
+            }),
+            Err(refused) => {
+                if is_wait_wanted {
+                    crate::acks::Settled::settle(&**self.acks, slot, true);
+                }
+                let message = Some(refused.to_string());
+                Err(Failed { message, ..failure_code::of_partition(&refused).into() })
+            }
+        }
+    }
+}
+
+impl From<ErrorCode> for Failed {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new() }
+    }
+}
+
+fn refusal(invalid: Invalid) -> Failed {
+    let faults = match &invalid {
+        Invalid::EachRecord(faults) => faults.as_slice(),
+        _ => &[],
+    };
+    let records = faults.iter().map(|fault| BatchIndexAndErrorMessage {
+        batch_index: fault.batch_index,
+        batch_index_error_message: Some(fault.why.to_string()),
+    });
+    Failed {
+        code: failure_code::of_invalid(&invalid),
+        message: Some(invalid.to_string()),
+        records: records.collect(),
+    }
+}
+
+/// The batch of a slot did not become durable: its offset means nothing.
+fn fail(response: &mut ProduceResponse, slot: usize) {
+    let mut partitions = response.responses.iter_mut().flat_map(|topic| topic.partition_responses.iter_mut());
+    if let Some(partition) = partitions.nth(slot) {
+        *partition = PartitionProduceResponse {
+            index: partition.index,
+            error_code: ErrorCode::KafkaStorageError.to_i16(),
+            base_offset: -1,
+            error_message: Some("the records could not be made durable; see the broker's log".into()),
+            ..PartitionProduceResponse::default()
+        };
+    }
+}

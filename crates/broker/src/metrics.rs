@@ -1,0 +1,70 @@
+//! What the broker counts. Plain numbers; `node` gives them names and a format.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use wire::ApiKey;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn inc(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// All counters of a broker.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests by API key.
+    requests: Vec<Counter>,
+    /// Frames that were no request which this broker answers; their connections were closed.
+    pub requests_refused: Counter,
+    /// Connections closed at once, because there were too many.
+    pub connections_refused: Counter,
+    /// Bytes of records received.
+    pub bytes_in: Counter,
+    /// Bytes of records sent.
+    pub bytes_out: Counter,
+    /// Batches of records received.
+    pub batches_in: Counter,
+}
+
+/// One above the highest API key.
+const API_KEYS: usize = 128;
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: (0..API_KEYS).map(|_| Counter::default()).collect(),
+            requests_refused: Counter::default(),
+            connections_refused: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            batches_in: Counter::default(),
+        }
+    }
+
+    pub(crate) fn request(&self, api: ApiKey) {
+        if let Some(counter) = self.requests.get(api.to_i16() as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Requests by the name of their API, those that were asked for at all.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = self.requests.iter().enumerate().filter_map(|(key, counter)| {
+            Some((ApiKey::from_i16(i16::try_from(key).ok()?)?.name(), counter.get()))
+        });
+        named.filter(|(_, count)| *count > 0)
+    }
+}

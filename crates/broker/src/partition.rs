@@ -1,0 +1,711 @@
+//! The host of one partition: its log behind one short lock, its disk work on a lane, and whoever waits for either.
+//!
+//! It decides nothing about offsets, producers or retention: [`log::Log`] does. The lock is never held across an await
+//! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
+//! meanwhile is written by the next job together (group commit).
+
+use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
+use arc_swap::ArcSwap;
+use env::World;
+use log::{AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan};
+use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
+use parking_lot::Mutex;
+use records::{Checked, Decompressor, Rules};
+use slab::Slab;
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{Arc, atomic::Ordering},
+};
+use stdx::Parts;
+
+/// One partition that this broker leads.
+pub(crate) struct Partition {
+    dir: Arc<LogDir>,
+    topic: TopicName,
+    topic_id: TopicId,
+    index: PartitionIndex,
+    leader_epoch: LeaderEpoch,
+    config: ArcSwap<LogConfig>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Online(Box<Online>),
+    Offline(Arc<str>),
+}
+
+struct Online {
+    log: Log,
+    /// Absent while a lane job has them.
+    files: Option<Files>,
+    pending: Vec<Effect>,
+    pending_bytes: usize,
+    acks: VecDeque<Ack>,
+    /// What was appended and is not yet visible: the offset behind it and its bytes.
+    invisible: VecDeque<(Offset, usize)>,
+    watchers: Slab<(Arc<FetchWait>, Isolation)>,
+    high_watermark: Offset,
+    /// Told when the files come back from a lane.
+    idle: Vec<tokio::sync::oneshot::Sender<()>>,
+}
+
+struct Ack {
+    upto: Offset,
+    settled: Arc<dyn Settled>,
+    slot: usize,
+}
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Everything that was appended.
+    LogEnd,
+    /// What is durable (read_uncommitted).
+    HighWatermark,
+    /// What belongs to no open transaction (read_committed, KIP-98).
+    LastStable,
+}
+
+/// What was read.
+pub(crate) struct Read {
+    pub(crate) records: Records,
+    pub(crate) high_watermark: Offset,
+    pub(crate) last_stable_offset: Offset,
+    pub(crate) start_offset: Offset,
+    /// The end of what was visible: the reader may wait for more than this.
+    pub(crate) upto: Offset,
+    /// Aborted transactions among the records: producer and first offset; only for [`Isolation::LastStable`].
+    pub(crate) aborted: Option<Vec<(ProducerId, Offset)>>,
+    /// The reader's epoch and offset are not of this log's history: the epoch that it shares and where it ends.
+    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// Records in memory, or a plan to find them on the disk.
+pub(crate) enum Records {
+    Memory(Parts),
+    File(Cold),
+}
+
+/// A read that must ask the disk; runs on a lane.
+pub(crate) struct Cold {
+    plan: log::FilePlan,
+    world: World,
+}
+
+/// What ListOffsets looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Latest,
+    Earliest,
+    MaxTimestamp,
+    Timestamp(Timestamp),
+    /// Something that only tiered storage has.
+    Nothing,
+}
+
+/// What was found; all -1 for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) offset: Offset,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) leader_epoch: LeaderEpoch,
+}
+
+/// Why a partition did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the partition is offline: {0}")]
+    Offline(Arc<str>),
+    #[error("the offset is outside of {start_offset} to {end_offset}")]
+    OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
+    #[error("the leader epoch is older than the partition's")]
+    FencedLeaderEpoch,
+    #[error("the leader epoch is newer than the partition's")]
+    UnknownLeaderEpoch,
+    #[error("records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete")]
+    Policy,
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Why a batch of the broker's own was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AppendRefused {
+    #[error("the batch is larger than the partition allows")]
+    TooLarge,
+    #[error("the partition is offline")]
+    Unavailable,
+}
+
+const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
+/// How much a reader of the broker's own takes at once.
+const OWN_READ_BYTES: usize = 1024 * 1024;
+/// How large the plain contents of a batch of the broker's own can be.
+const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
+
+impl Isolation {
+    /// The isolation level of a request: 1 is read_committed, everything else read_uncommitted.
+    pub(crate) fn from_id(id: i8) -> Self {
+        if id == 1 { Self::LastStable } else { Self::HighWatermark }
+    }
+}
+
+impl Read {
+    /// How many bytes of records there are in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.records {
+            Records::Memory(parts) => parts.len(),
+            Records::File(_) => 0,
+        }
+    }
+}
+
+impl Cold {
+    /// Finds the records; blocks on the disk.
+    pub(crate) fn locate(self) -> io::Result<Parts> {
+        self.plan.locate(&*self.world.disk).map(|slice| slice.parts)
+    }
+}
+
+impl Partition {
+    /// A partition whose log was opened, or could not be.
+    pub(crate) fn new(
+        dir: Arc<LogDir>,
+        (topic, topic_id, index): (TopicName, TopicId, PartitionIndex),
+        leader_epoch: LeaderEpoch,
+        config: LogConfig,
+        opened: Result<(Log, Files), String>,
+    ) -> Arc<Self> {
+        let state = match opened {
+            Ok((log, files)) => State::Online(Box::new(Online {
+                high_watermark: log.flushed_offset(),
+                log,
+                files: Some(files),
+                pending: Vec::new(),
+                pending_bytes: 0,
+                acks: VecDeque::new(),
+                invisible: VecDeque::new(),
+                watchers: Slab::new(),
+                idle: Vec::new(),
+            })),
+            Err(why) => State::Offline(why.into()),
+        };
+        let config = ArcSwap::from_pointee(config);
+        Arc::new(Self { dir, topic, topic_id, index, leader_epoch, config, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    pub(crate) fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    pub(crate) fn index(&self) -> PartitionIndex {
+        self.index
+    }
+
+    pub(crate) fn is_internal(&self) -> bool {
+        self.topic.is_internal()
+    }
+
+    /// The rules that a client's batch must keep.
+    pub(crate) fn rules(&self, now: Timestamp, zstd_allowed: bool) -> Rules {
+        self.config.load().rules(now, zstd_allowed)
+    }
+
+    /// Appends a client's batch. `settled` is told when it is durable, unless this fails.
+    pub(crate) fn produce(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: Checked,
+        settled: Option<(Arc<dyn Settled>, usize)>,
+    ) -> Result<Appended, Refused> {
+        self.append(now, batch, Origin::Client, settled)
+    }
+
+    /// Appends a batch of the broker's own: group and metadata records.
+    pub(crate) fn append_own(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: records::Batch,
+        settled: Arc<dyn Settled>,
+        slot: usize,
+    ) -> Result<Appended, AppendRefused> {
+        let batch = Checked::trusted(batch);
+        if batch.bytes() > self.config.load().batch_bytes_max {
+            return Err(AppendRefused::TooLarge);
+        }
+        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot))).map_err(|refused| {
+            tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
+            AppendRefused::Unavailable
+        })
+    }
+
+    fn append(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: Checked,
+        origin: Origin,
+        settled: Option<(Arc<dyn Settled>, usize)>,
+    ) -> Result<Appended, Refused> {
+        let bytes = batch.bytes();
+        let mut state = self.state.lock();
+        let online = state.online()?;
+        let before = online.log.tail_bytes();
+        let appended = online.log.append(now, self.leader_epoch, origin, batch, &mut online.pending)?;
+        let upto = appended.last_offset + 1;
+        let is_durable = upto <= online.high_watermark;
+        if let (Some((settled, slot)), false) = (&settled, is_durable) {
+            online.acks.push_back(Ack { upto, settled: settled.clone(), slot: *slot });
+        }
+        let tail = online.log.tail_bytes().saturating_sub(before);
+        if !appended.duplicate {
+            online.pending_bytes += bytes;
+            online.invisible.push_back((upto, bytes));
+            self.dir.backlog.add(bytes);
+        }
+        self.flush_soon(online, now);
+        drop(state);
+        if let (Some((settled, slot)), true) = (settled, is_durable) {
+            settled.settle(slot, true);
+        }
+        if tail > 0 {
+            self.dir.tail.on_append(self, tail);
+        }
+        Ok(appended)
+    }
+
+    /// Hands what is pending to a lane, unless one is at work: then it goes with the next job.
+    fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
+        if online.pending.is_empty() && !online.log.must_sync(now) {
+            if online.files.is_some() {
+                online.idle.drain(..).for_each(|idle| drop(idle.send(())));
+            }
+            return;
+        }
+        let Some(files) = online.files.take() else { return };
+        let effects = std::mem::take(&mut online.pending);
+        let bytes = std::mem::take(&mut online.pending_bytes);
+        let must_sync = online.log.must_sync(now);
+        let this = self.clone();
+        self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
+    }
+
+    /// Runs on a lane.
+    fn flush(self: Arc<Self>, mut files: Files, effects: Vec<Effect>, bytes: usize, must_sync: bool) {
+        let result = files.perform(&*self.dir.world.disk, effects, must_sync);
+        self.dir.backlog.remove(bytes);
+        let now = self.dir.world.clock.wall();
+        let mut done = Vec::new();
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        let is_durable = match result {
+            Ok(performed) => {
+                online.log.flushed(now, &performed);
+                online.files = Some(files);
+                online.advance(&mut done);
+                self.flush_soon(online, now);
+                true
+            }
+            Err(error) => {
+                let why = format!("{self} could not be written: {error}; free the disk or repair it and restart");
+                tracing::error!(partition = %self, %error, "the partition is offline: its log could not be written");
+                self.dir.backlog.remove(online.pending_bytes);
+                done.extend(online.acks.drain(..));
+                for (_, (wait, _)) in &online.watchers {
+                    wait.break_off();
+                }
+                *state = State::Offline(why.into());
+                self.dir.is_offline.store(true, Ordering::Release);
+                false
+            }
+        };
+        drop(state);
+        for ack in done {
+            ack.settled.settle(ack.slot, is_durable);
+        }
+    }
+
+    /// What can be read from `wanted.offset` on.
+    pub(crate) fn read(
+        &self,
+        wanted: &Wanted,
+        isolation: Isolation,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Read, Refused> {
+        let mut state = self.state.lock();
+        self.check_epoch(wanted.current_leader_epoch)?;
+        let online = state.online()?;
+        let upto = online.visible(isolation);
+        let mut read = Read {
+            records: Records::Memory(Parts::new()),
+            high_watermark: online.high_watermark,
+            last_stable_offset: online.log.last_stable_offset(online.high_watermark),
+            start_offset: online.log.start_offset(),
+            upto,
+            aborted: None,
+            diverging: None,
+        };
+        if wanted.last_fetched_epoch >= 0 {
+            read.diverging = online.divergence(wanted)?;
+            if read.diverging.is_some() {
+                return Ok(read);
+            }
+        }
+        read.records = match online.log.read(wanted.offset, upto, bytes_max, at_least_one) {
+            ReadPlan::Memory(slice) => Records::Memory(slice.parts),
+            ReadPlan::File(plan) => Records::File(Cold { plan, world: self.dir.world.clone() }),
+            ReadPlan::OutOfRange { start_offset, end_offset } => {
+                return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
+            }
+        };
+        if isolation == Isolation::LastStable {
+            let aborted = online.log.aborted_transactions(wanted.offset, upto);
+            read.aborted = Some(aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect());
+        }
+        Ok(read)
+    }
+
+    /// Puts a wait on the wake list; it counts what becomes visible beyond `seen`.
+    pub(crate) fn watch(&self, wait: Arc<FetchWait>, isolation: Isolation, seen: Offset) -> usize {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Online(online) => {
+                if online.visible(isolation) > seen {
+                    wait.break_off();
+                }
+                online.watchers.insert((wait, isolation))
+            }
+            State::Offline(_) => {
+                wait.break_off();
+                usize::MAX
+            }
+        }
+    }
+
+    /// Takes a wait off the wake list.
+    pub(crate) fn unwatch(&self, place: usize) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.watchers.try_remove(place);
+        }
+    }
+
+    /// The offset that ListOffsets looks for.
+    pub(crate) async fn find(
+        &self,
+        sought: Sought,
+        isolation: Isolation,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<Found, Refused> {
+        let plan = {
+            let mut state = self.state.lock();
+            self.check_epoch(current_leader_epoch)?;
+            let online = state.online()?;
+            let upto = online.visible(isolation);
+            let query = match sought {
+                Sought::Latest => {
+                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch: self.leader_epoch });
+                }
+                Sought::Nothing => return Ok(NOTHING),
+                Sought::Earliest => OffsetQuery::Earliest,
+                Sought::MaxTimestamp => OffsetQuery::MaxTimestamp,
+                Sought::Timestamp(timestamp) => OffsetQuery::At(timestamp),
+            };
+            match online.log.offset_for(query, upto) {
+                OffsetAnswer::Known(found) => return Ok(found.map_or(NOTHING, to_found)),
+                OffsetAnswer::Plan(plan) => plan,
+            }
+        };
+        let world = self.dir.world.clone();
+        let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
+        match found {
+            Some(Ok(found)) => Ok(found.map_or(NOTHING, to_found)),
+            Some(Err(error)) => Err(Refused::Offline(format!("{self} could not be read: {error}").into())),
+            None => Err(Refused::Offline("the broker stops".into())),
+        }
+    }
+
+    /// Where a leader epoch ends: the largest epoch not above it, and the offset behind its last record.
+    pub(crate) fn epoch_end(
+        &self,
+        current_leader_epoch: LeaderEpoch,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
+        let mut state = self.state.lock();
+        self.check_epoch(current_leader_epoch)?;
+        let online = state.online()?;
+        let end_offset = online.log.end_offset();
+        if epoch == self.leader_epoch {
+            return Ok(Some((epoch, end_offset)));
+        }
+        let found = online.log.epochs().end_offset_for(epoch, end_offset);
+        Ok((found.1 >= 0).then_some(found))
+    }
+
+    /// Moves the start of the log up to `before` (-1: the high watermark); gives the new start.
+    pub(crate) async fn delete_records(self: &Arc<Self>, before: Offset) -> Result<Offset, Refused> {
+        let start = {
+            let mut state = self.state.lock();
+            let config = self.config.load();
+            if config.cleanup_compact && !config.cleanup_delete {
+                return Err(Refused::Policy);
+            }
+            let online = state.online()?;
+            let (start_offset, end_offset) = (online.log.start_offset(), online.high_watermark);
+            let before = if before == -1 { end_offset } else { before };
+            if before < 0 {
+                return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
+            }
+            let high_watermark = online.high_watermark;
+            let moved = online.log.delete_records_before(before, high_watermark, &mut online.pending);
+            let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
+            let now = self.dir.world.clock.wall();
+            online.log.retain(now, high_watermark, &mut online.pending);
+            self.flush_soon(online, now);
+            start
+        };
+        self.idle().await;
+        Ok(start)
+    }
+
+    /// Deletes what retention does not keep, forgets producers that are gone, syncs what `flush.ms` says.
+    pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        let high_watermark = online.high_watermark;
+        let deleted = online.log.retain(now, high_watermark, &mut online.pending);
+        if deleted > 0 {
+            tracing::info!(partition = %self, segments = deleted, start = online.log.start_offset(), "retention deleted segments");
+        }
+        online.log.purge(now, &mut online.pending);
+        online.log.expire_producers(now);
+        self.flush_soon(online, now);
+    }
+
+    /// Syncs if `flush.ms` has passed.
+    pub(crate) fn sync_if_due(self: &Arc<Self>, now: Timestamp) {
+        if let State::Online(online) = &mut *self.state.lock()
+            && online.files.is_some()
+        {
+            self.flush_soon(online, now);
+        }
+    }
+
+    /// Takes a new configuration over at once.
+    pub(crate) fn configure(&self, config: LogConfig) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.log.configure(config.clone());
+        }
+        self.config.store(Arc::new(config));
+    }
+
+    /// Gives tail bytes back to the budget.
+    pub(crate) fn trim_tail(&self, bytes: usize) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.log.trim_tail(bytes);
+        }
+    }
+
+    /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
+    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+        let plan = {
+            let mut state = self.state.lock();
+            let online = state.online().map_err(io::Error::other)?;
+            let upto = online.high_watermark;
+            if offset >= upto {
+                return Ok(None);
+            }
+            online.log.read(offset, upto, OWN_READ_BYTES, true)
+        };
+        let slice = match plan {
+            ReadPlan::Memory(slice) => slice,
+            ReadPlan::File(plan) => {
+                let world = self.dir.world.clone();
+                let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
+                loaded.ok_or_else(|| io::Error::other("the broker stops"))??
+            }
+            ReadPlan::OutOfRange { .. } => return Ok(None),
+        };
+        let mut bytes = slice.parts.to_bytes().unwrap_or_default();
+        let mut decompressor = Decompressor::default();
+        let (mut next, mut all) = (offset, Vec::new());
+        while let Some(batch) = records::Batch::split_off(&mut bytes) {
+            next = batch.header.next_offset();
+            if batch.header.attributes.is_control() {
+                continue;
+            }
+            let records = batch.records(OWN_BATCH_BYTES_MAX, &mut decompressor).map_err(io::Error::other)?;
+            all.extend(records.into_iter().filter(|record| record.offset >= offset));
+        }
+        if next == offset {
+            return Err(io::Error::other(format!("no batch could be read at offset {offset}")));
+        }
+        Ok(Some((next, all)))
+    }
+
+    /// Ends when no lane works on the partition and nothing is pending.
+    async fn idle(self: &Arc<Self>) {
+        let receiver = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            if online.files.is_some() && online.pending.is_empty() {
+                return;
+            }
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            online.idle.push(sender);
+            receiver
+        };
+        let _ = receiver.await;
+    }
+
+    /// Writes everything down for a clean stop; the partition is offline afterwards.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            online.log.close(&mut online.pending);
+            self.flush_soon(online, self.dir.world.clock.wall());
+        }
+        self.idle().await;
+    }
+
+    /// The partition goes: whoever waits is told, the files stay for whoever deletes them.
+    pub(crate) fn remove(&self) -> Option<Files> {
+        let gone = State::Offline("the topic was deleted".into());
+        let State::Online(online) = std::mem::replace(&mut *self.state.lock(), gone) else { return None };
+        let Online { files, acks, watchers, pending_bytes, .. } = *online;
+        self.dir.backlog.remove(pending_bytes);
+        for (_, (wait, _)) in &watchers {
+            wait.break_off();
+        }
+        for ack in acks {
+            ack.settled.settle(ack.slot, false);
+        }
+        files
+    }
+
+    pub(crate) fn start_offset(&self) -> Offset {
+        self.offsets().map_or(0, |offsets| offsets.start)
+    }
+
+    /// Where the log starts, is durable, was synced and ends; `None` if the partition is offline.
+    pub(crate) fn offsets(&self) -> Option<Offsets> {
+        match &*self.state.lock() {
+            State::Online(online) => Some(Offsets {
+                start: online.log.start_offset(),
+                high_watermark: online.high_watermark,
+                recovery_point: online.log.recovery_point(),
+                end: online.log.end_offset(),
+                first_segment: online.log.first_segment(),
+            }),
+            State::Offline(_) => None,
+        }
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        match &*self.state.lock() {
+            State::Online(online) => online.log.size_bytes(),
+            State::Offline(_) => 0,
+        }
+    }
+
+    fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
+        match current {
+            epoch if epoch < 0 || epoch == self.leader_epoch => Ok(()),
+            epoch if epoch < self.leader_epoch => Err(Refused::FencedLeaderEpoch),
+            _ => Err(Refused::UnknownLeaderEpoch),
+        }
+    }
+}
+
+/// The marks of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub(crate) start: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) recovery_point: Offset,
+    pub(crate) end: Offset,
+    pub(crate) first_segment: Offset,
+}
+
+impl State {
+    fn online(&mut self) -> Result<&mut Online, Refused> {
+        match self {
+            State::Online(online) => Ok(online),
+            State::Offline(why) => Err(Refused::Offline(why.clone())),
+        }
+    }
+}
+
+impl Online {
+    fn visible(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::LogEnd => self.log.end_offset(),
+            Isolation::HighWatermark => self.high_watermark,
+            Isolation::LastStable => self.log.last_stable_offset(self.high_watermark),
+        }
+    }
+
+    /// What was flushed is visible: moves the high watermark, wakes readers, gives the acks that are due.
+    fn advance(&mut self, done: &mut Vec<Ack>) {
+        let stable_before = self.log.last_stable_offset(self.high_watermark);
+        let flushed = self.log.flushed_offset();
+        if flushed > self.high_watermark {
+            self.high_watermark = flushed;
+            self.log.high_watermark_moved(flushed);
+        }
+        while self.acks.front().is_some_and(|ack| ack.upto <= self.high_watermark) {
+            done.extend(self.acks.pop_front());
+        }
+        let mut bytes = 0;
+        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark) {
+            debug_assert!(*upto <= flushed);
+            bytes += more;
+            self.invisible.pop_front();
+        }
+        let stable_moved = self.log.last_stable_offset(self.high_watermark) > stable_before;
+        for (_, (wait, isolation)) in &self.watchers {
+            match isolation {
+                Isolation::LastStable if stable_moved => wait.break_off(),
+                Isolation::LastStable => {}
+                Isolation::HighWatermark | Isolation::LogEnd => wait.add(bytes),
+            }
+        }
+    }
+
+    /// Where the reader's history and this log's part (KIP-320), if they do.
+    fn divergence(&self, wanted: &Wanted) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
+        let end_offset = self.log.end_offset();
+        let (epoch, end) = self.log.epochs().end_offset_for(wanted.last_fetched_epoch, end_offset);
+        if end < 0 {
+            return Err(Refused::OffsetOutOfRange { start_offset: self.log.start_offset(), end_offset });
+        }
+        Ok((epoch < wanted.last_fetched_epoch || end < wanted.offset).then_some((epoch, end)))
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}
+
+fn to_found(found: log::FoundOffset) -> Found {
+    Found { offset: found.offset, timestamp: found.timestamp, leader_epoch: found.leader_epoch }
+}
+
+/// Runs blocking work on a lane; `None` if the node stopped before it ran.
+pub(crate) async fn on_lane<T: Send + 'static>(
+    world: &World,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    world.tasks.run_on_lane(Box::new(move || {
+        let _ = sender.send(work());
+    }));
+    receiver.await.ok()
+}

@@ -1,0 +1,72 @@
+//! What a broker does by itself: retention, periodic syncs, checkpoints, ending idle connections.
+//!
+//! It decides nothing about records; logs do when they are asked.
+
+use crate::{Broker, partition::Partition};
+use env::BoxFuture;
+use log::checkpoint::Offsets;
+use model::TopicPartition;
+use std::sync::{Arc, Weak};
+
+/// How often idle connections are looked for, and logs that `flush.ms` wants synced.
+const SWEEP_MS: i64 = 1000;
+
+/// Starts the periodic work; it ends with the broker.
+pub(crate) fn start(broker: &Arc<Broker>) {
+    every(broker, broker.config.retention_check_ms, |broker| {
+        Box::pin(async move {
+            let now = broker.now_ms();
+            broker.partitions.all().iter().for_each(|partition| partition.tick(now));
+        })
+    });
+    every(broker, broker.config.checkpoint_ms, |broker| {
+        Box::pin(async move {
+            let (offsets, dir) = (checkpoints(&broker), broker.dir.clone());
+            if let Some(Err(error)) = broker.on_lane(move || dir.write_checkpoints(offsets)).await {
+                tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
+            }
+        })
+    });
+    every(broker, SWEEP_MS, |broker| {
+        Box::pin(async move {
+            let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);
+            if broker.config.connections_idle_max_ms >= 0 {
+                broker.connections.end_idle(broker.world.clock.now().saturating_sub(idle_ns));
+            }
+            let now = broker.now_ms();
+            broker.partitions.all().iter().for_each(|partition| partition.sync_if_due(now));
+        })
+    });
+}
+
+/// Recovery points, start offsets and high watermarks of all logs.
+pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
+    let mut all = [Offsets::new(), Offsets::new(), Offsets::new()];
+    let partitions = broker.partitions.all().into_iter().chain([broker.metadata_log.clone()]);
+    for partition in partitions {
+        note(&partition, &mut all);
+    }
+    all
+}
+
+fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
+    let Some(offsets) = partition.offsets() else { return };
+    let name = TopicPartition::new(partition.topic().clone(), partition.index());
+    points.insert(name.clone(), offsets.recovery_point);
+    if offsets.start > offsets.first_segment {
+        starts.insert(name.clone(), offsets.start);
+    }
+    watermarks.insert(name, offsets.high_watermark);
+}
+
+fn every(broker: &Arc<Broker>, period_ms: i64, work: fn(Arc<Broker>) -> BoxFuture<'static, ()>) {
+    let clock = broker.world.clock.clone();
+    let weak: Weak<Broker> = Arc::downgrade(broker);
+    broker.world.tasks.spawn(Box::pin(async move {
+        loop {
+            clock.sleep_until(clock.after_millis(period_ms.max(1))).await;
+            let Some(broker) = weak.upgrade() else { return };
+            work(broker).await;
+        }
+    }));
+}

@@ -1,0 +1,187 @@
+//! OffsetDelete, DeleteGroups, and the offsets of deleted topics.
+//!
+//! A group that is being deleted is `Dead` until its tombstones are committed: who comes meanwhile is told to try again.
+
+use crate::{
+    Coordinator, Deleted, DeletedTopic, Effects, Error, FetchTopic, OffsetDelete, Record, Reply, State,
+    Token, TopicResult,
+    appends::{Appends, Then},
+    coordinator::find,
+    group::Group,
+    offsets::Offsets,
+    step::Step,
+    timers::Timer,
+};
+use coordinator::Now;
+use model::{GroupId, PartitionIndex, TopicName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes of tombstones, roughly, that go into one append where nobody asked for all of them to fall together. A batch
+/// must fit into the partition's `max.message.bytes`, 1 MiB by default.
+const APPEND_BYTES_MAX: usize = 256 * 1024;
+
+impl Coordinator {
+    pub(crate) fn on_offset_delete(
+        &mut self,
+        now: Now,
+        token: Token,
+        request: OffsetDelete,
+        effects: &mut Effects,
+    ) {
+        let (groups, offsets, mut step) = self.split(now, effects);
+        let group = find(groups, &request.group, Error::GroupIdNotFound);
+        let group = match group.and_then(|group| group.validate_offset_delete().map(|()| group)) {
+            Ok(group) => group,
+            Err(error) => return step.reply(token, Err(error)),
+        };
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(request.topics.len());
+        for FetchTopic { topic, topic_id, partitions } in request.topics {
+            let is_subscribed = group.is_subscribed(&topic);
+            if !is_subscribed {
+                let known = |partition: &&PartitionIndex| {
+                    offsets.get(&group.id, &topic, **partition).is_some()
+                        || is_under_way(step.appends, &group.id, &topic, **partition)
+                };
+                let tombstone = |&partition: &PartitionIndex| removed(&group.id, &topic, partition);
+                records.extend(partitions.iter().filter(known).map(tombstone));
+            }
+            let error = is_subscribed.then_some(Error::GroupSubscribedToTopic);
+            let partitions = partitions.into_iter().map(|partition| (partition, error.clone())).collect();
+            results.push(TopicResult { topic, topic_id, partitions });
+        }
+        step.append_then_reply(records, token, Reply::OffsetDelete(results));
+    }
+
+    pub(crate) fn on_delete_groups(
+        &mut self,
+        now: Now,
+        token: Token,
+        ids: Vec<GroupId>,
+        effects: &mut Effects,
+    ) {
+        let (groups, offsets, mut step) = self.split(now, effects);
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            let error = match groups.get_mut(&id) {
+                Some(group) => delete(&mut step, group, offsets, &mut records).err(),
+                None => Some(Error::GroupIdNotFound),
+            };
+            results.push(Deleted { group: id, error });
+        }
+        step.append_then_reply(records, token, Reply::DeleteGroups(results));
+    }
+
+    /// Removes the offsets of topics that are gone, those under way too. Nobody waits for it.
+    pub(crate) fn on_topics_deleted(&mut self, now: Now, topics: &[DeletedTopic], effects: &mut Effects) {
+        let topics = topics.iter().map(|topic| (&topic.name, topic.id)).collect::<BTreeMap<_, _>>();
+        let is_gone = |topic: &TopicName, offset: &crate::CommittedOffset| {
+            topics.get(topic).is_some_and(|id| offset.topic_id.is_zero() || offset.topic_id == *id)
+        };
+        let committed = self.offsets.iter().filter(|view| is_gone(view.topic, view.offset));
+        let mut gone = committed
+            .map(|view| (view.group.clone(), view.topic.clone(), view.partition))
+            .collect::<BTreeSet<_>>();
+        for record in self.appends.records() {
+            if let Record::OffsetCommitted { group, topic, partition, offset } = record
+                && is_gone(topic, offset)
+            {
+                gone.insert((group.clone(), topic.clone(), *partition));
+            }
+        }
+        let records = gone.iter().map(|(group, topic, partition)| removed(group, topic, *partition));
+        append_in_pieces(&mut self.split(now, effects).2, records.collect());
+    }
+
+    /// A group could not be deleted after all.
+    pub(crate) fn revive(&mut self, id: &GroupId, now: Now) {
+        if let Some(group) = self.groups.get_mut(id).filter(|group| group.state == State::Dead) {
+            group.previous = State::Dead;
+            group.state = State::Empty;
+            group.state_timestamp = now.wall;
+        }
+    }
+}
+
+impl Group {
+    fn validate_offset_delete(&self) -> Result<(), Error> {
+        match self.state {
+            State::Dead => Err(Error::GroupIdNotFound),
+            State::Empty => Ok(()),
+            _ if self.uses_consumer_protocol() => Ok(()),
+            _ => Err(Error::NonEmptyGroup),
+        }
+    }
+}
+
+/// Begins to delete a group, with its offsets and those under way.
+fn delete(
+    step: &mut Step<'_>,
+    group: &mut Group,
+    offsets: &Offsets,
+    records: &mut Vec<Record>,
+) -> Result<(), Error> {
+    match group.state {
+        State::Dead => return Err(Error::GroupIdNotFound),
+        State::Empty => {}
+        _ => return Err(Error::NonEmptyGroup),
+    }
+    let committed = offsets.of_group(&group.id).map(|view| (view.topic.clone(), view.partition));
+    let under_way = step.appends.records().filter_map(|record| match record {
+        Record::OffsetCommitted { group: id, topic, partition, .. } if *id == group.id => {
+            Some((topic.clone(), *partition))
+        }
+        _ => None,
+    });
+    let all = committed.chain(under_way).collect::<BTreeSet<_>>();
+    records.extend(all.into_iter().map(|(topic, partition)| removed(&group.id, &topic, partition)));
+    records.push(bury(step, group));
+    Ok(())
+}
+
+/// Makes a group `Dead` and gives its tombstone. Clients that hold an id of it will join as new ones.
+pub(crate) fn bury(step: &mut Step<'_>, group: &mut Group) -> Record {
+    for id in std::mem::take(&mut group.pending_joins) {
+        step.timers.cancel(Timer::Heartbeat(group.id.clone(), id));
+    }
+    group.transition(State::Dead, step.now.wall);
+    Record::GroupRemoved { group: group.id.clone() }
+}
+
+/// Orders tombstones in pieces that fit into a batch.
+pub(crate) fn append_in_pieces(step: &mut Step<'_>, records: Vec<Record>) {
+    let mut piece = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let size = match &record {
+            Record::OffsetRemoved { group, topic, .. } => group.len() + topic.len(),
+            Record::GroupRemoved { group } => group.len(),
+            Record::OffsetCommitted { .. } | Record::GroupMetadata(_) => 0,
+        };
+        // What a record and its key weigh beside their names.
+        bytes += size + 64;
+        if bytes > APPEND_BYTES_MAX && !piece.is_empty() {
+            step.append(std::mem::take(&mut piece), Then::Nothing);
+            bytes = size + 64;
+        }
+        piece.push(record);
+    }
+    if !piece.is_empty() {
+        step.append(piece, Then::Nothing);
+    }
+}
+
+/// The tombstone of an offset.
+pub(crate) fn removed(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> Record {
+    Record::OffsetRemoved { group: group.clone(), topic: topic.clone(), partition }
+}
+
+fn is_under_way(appends: &Appends, group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> bool {
+    appends.records().any(|record| match record {
+        Record::OffsetCommitted { group: g, topic: t, partition: p, .. } => {
+            g == group && t == topic && *p == partition
+        }
+        _ => false,
+    })
+}

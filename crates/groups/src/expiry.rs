@@ -1,0 +1,82 @@
+//! Offsets that nobody uses any more, and groups that have none left, are removed after the retention time (KIP-211).
+//!
+//! Retention is measured on the wall clock, because commits and states are stamped with it.
+
+use crate::{
+    CommittedOffset, Config, Coordinator, Effects, State,
+    delete::{append_in_pieces, bury, removed},
+    group::Group,
+    offsets::Offsets,
+    step::Step,
+    timers::Timer,
+};
+use coordinator::Now;
+use model::{GroupId, Timestamp};
+use std::collections::BTreeSet;
+
+impl Coordinator {
+    /// Looks for expired offsets; groups with appends under way wait for the next time, so that no tombstone can fall
+    /// behind a newer commit.
+    pub(crate) fn on_expiry(&mut self, now: Now, effects: &mut Effects) {
+        let (groups, offsets, mut step) = self.split(now, effects);
+        let busy = step.appends.records().map(|record| record.group().clone()).collect::<BTreeSet<GroupId>>();
+        let mut records = Vec::new();
+        for group in groups.values_mut() {
+            if group.state == State::Dead || busy.contains(&group.id) {
+                continue;
+            }
+            let has_expired = expire_offsets(&step, group, offsets, &mut records);
+            if has_expired && group.state == State::Empty {
+                records.push(bury(&mut step, group));
+            }
+        }
+        append_in_pieces(&mut step, records);
+        let interval_ms = step.config.offsets_retention_check_interval_ms;
+        step.schedule(Timer::Expiry, interval_ms);
+    }
+}
+
+/// Gives the tombstones of a group's expired offsets; whether no offset is left.
+fn expire_offsets(
+    step: &Step<'_>,
+    group: &Group,
+    offsets: &Offsets,
+    records: &mut Vec<crate::Record>,
+) -> bool {
+    let mut is_all = true;
+    for view in offsets.of_group(&group.id) {
+        let expires = group.expires_since(view.offset);
+        let is_expired = expires.is_some_and(|since| is_expired(step.config, step.now, view.offset, since));
+        if is_expired && !group.is_subscribed(view.topic) {
+            records.push(removed(&group.id, view.topic, view.partition));
+        } else {
+            is_all = false;
+        }
+    }
+    is_all
+}
+
+impl Group {
+    /// Since when an offset has been unused; `None`: it is in use.
+    fn expires_since(&self, offset: &CommittedOffset) -> Option<Timestamp> {
+        match self.state {
+            _ if self.protocol_type.is_none() => Some(offset.commit_timestamp),
+            // All offsets of a group age from the moment when the last member left.
+            State::Empty if self.state_timestamp >= 0 => Some(self.state_timestamp),
+            State::Empty => Some(offset.commit_timestamp),
+            // Topics that the members are no longer subscribed to.
+            State::Stable if self.uses_consumer_protocol() && self.knows_subscriptions() => {
+                Some(offset.commit_timestamp)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_expired(config: &Config, now: Now, offset: &CommittedOffset, since: Timestamp) -> bool {
+    if offset.expire_timestamp >= 0 {
+        now.wall >= offset.expire_timestamp
+    } else {
+        now.wall.saturating_sub(since) >= config.offsets_retention_ms
+    }
+}

@@ -1,0 +1,174 @@
+//! What clients hear, without API versions.
+
+use crate::{Error, InstanceId, MemberId, State};
+use bytes::Bytes;
+use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use std::sync::Arc;
+
+/// A reply; each variant answers the request of its name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The member is in the generation.
+    JoinGroup(Joined),
+    /// The member's assignment.
+    SyncGroup(Synced),
+    /// The member is alive and nothing changed.
+    Heartbeat,
+    /// What became of each member, in the order of the request.
+    LeaveGroup(Vec<Left>),
+    /// What became of each partition, in the order of the request.
+    OffsetCommit(Vec<TopicResult>),
+    /// The offsets.
+    OffsetFetch(Vec<FetchedTopic>),
+    /// What became of each partition, in the order of the request.
+    OffsetDelete(Vec<TopicResult>),
+    /// The groups.
+    ListGroups(Vec<Listed>),
+    /// One description per group asked for.
+    DescribeGroups(Vec<Described>),
+    /// What became of each group, in the order of the request.
+    DeleteGroups(Vec<Deleted>),
+}
+
+/// A member's place in a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The member's id.
+    pub member_id: MemberId,
+    /// The generation.
+    pub generation: i32,
+    /// The kind of protocol of the group.
+    pub protocol_type: Option<Arc<str>>,
+    /// The protocol (assignor) chosen. Below v7 the response has an empty text for none.
+    pub protocol: Option<Arc<str>>,
+    /// The member that assigns.
+    pub leader: MemberId,
+    /// The leader has nothing to assign (KIP-814).
+    pub skip_assignment: bool,
+    /// For the leader: all members; for others empty.
+    pub members: Vec<JoinedMember>,
+}
+
+/// A member, as the leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedMember {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static.
+    pub instance_id: Option<InstanceId>,
+    /// Its metadata for the chosen protocol.
+    pub metadata: Bytes,
+}
+
+/// A member's assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synced {
+    /// The kind of protocol of the group.
+    pub protocol_type: Option<Arc<str>>,
+    /// The protocol (assignor) chosen.
+    pub protocol: Option<Arc<str>>,
+    /// What the leader assigned; empty if nothing.
+    pub assignment: Bytes,
+}
+
+/// What became of a member that was to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The id in the request.
+    pub member_id: MemberId,
+    /// The `group.instance.id` in the request.
+    pub instance_id: Option<InstanceId>,
+    /// Why it did not leave. Below v3 it is the error of the whole response.
+    pub error: Option<Error>,
+}
+
+/// What became of each partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicResult {
+    /// The topic.
+    pub topic: TopicName,
+    /// The id in the request.
+    pub topic_id: TopicId,
+    /// The partitions, each with the error if it was refused.
+    pub partitions: Vec<(PartitionIndex, Option<Error>)>,
+}
+
+/// The offsets of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedTopic {
+    /// The topic.
+    pub topic: TopicName,
+    /// The id in the request; zero where all offsets were asked for.
+    pub topic_id: TopicId,
+    /// The partitions.
+    pub partitions: Vec<FetchedOffset>,
+}
+
+/// The offset of a partition; -1 with an empty text if there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedOffset {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The next offset to read; -1: none.
+    pub offset: Offset,
+    /// The leader epoch of the last record read; -1: unknown.
+    pub leader_epoch: LeaderEpoch,
+    /// What the client noted beside it.
+    pub metadata: Arc<str>,
+}
+
+/// A group in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The group.
+    pub group: GroupId,
+    /// The kind of protocol; empty for a group that only holds offsets.
+    pub protocol_type: Arc<str>,
+    /// Its state.
+    pub state: State,
+    /// Kafka's name of its type.
+    pub group_type: &'static str,
+}
+
+/// A group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The group.
+    pub group: GroupId,
+    /// Why it could not be described.
+    pub error: Option<Error>,
+    /// Its state; `Dead` if it does not exist.
+    pub state: State,
+    /// The kind of protocol.
+    pub protocol_type: Arc<str>,
+    /// The protocol chosen; empty unless the group is stable.
+    pub protocol: Arc<str>,
+    /// Its members, by id.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static.
+    pub instance_id: Option<InstanceId>,
+    /// Its `client.id`.
+    pub client_id: Arc<str>,
+    /// The address that it connects from.
+    pub client_host: Arc<str>,
+    /// Its metadata for the chosen protocol; empty unless the group is stable.
+    pub metadata: Bytes,
+    /// Its assignment.
+    pub assignment: Bytes,
+}
+
+/// What became of a group that was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The group.
+    pub group: GroupId,
+    /// Why it still exists.
+    pub error: Option<Error>,
+}

@@ -1,0 +1,213 @@
+//! What clients ask, without API versions: where versions differ in meaning there is a field for it.
+//!
+//! It checks nothing; the handlers in `broker` have authorised the request and looked its topics up.
+
+use crate::{InstanceId, MemberId};
+use bytes::Bytes;
+use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use std::sync::Arc;
+use stdx::Uuid;
+
+/// A request; each variant is the Kafka API of its name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Enter a group, or begin or take part in a rebalance.
+    JoinGroup(JoinGroup),
+    /// Get the assignment; the leader brings it.
+    SyncGroup(SyncGroup),
+    /// Stay alive and hear of rebalances.
+    Heartbeat(Heartbeat),
+    /// Leave, or remove others.
+    LeaveGroup(LeaveGroup),
+    /// Commit offsets.
+    OffsetCommit(OffsetCommit),
+    /// Read committed offsets of one group.
+    OffsetFetch(OffsetFetch),
+    /// Delete committed offsets.
+    OffsetDelete(OffsetDelete),
+    /// List this coordinator's groups.
+    ListGroups {
+        /// Names of states, in any case; empty: all.
+        states: Vec<String>,
+        /// Names of group types, in any case; empty: all.
+        types: Vec<String>,
+    },
+    /// Describe groups.
+    DescribeGroups {
+        /// Which.
+        groups: Vec<GroupId>,
+        /// v6 on: a group that does not exist is an error, not just `Dead`.
+        missing_is_error: bool,
+    },
+    /// Delete groups that have no members.
+    DeleteGroups {
+        /// Which.
+        groups: Vec<GroupId>,
+    },
+}
+
+/// Ask to be a member of the next generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JoinGroup {
+    /// The group; not empty.
+    pub group: GroupId,
+    /// The member's id; empty for a newcomer.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static (v5 on).
+    pub instance_id: Option<InstanceId>,
+    /// Its `client.id`.
+    pub client_id: Arc<str>,
+    /// The address that it connects from, as Kafka writes it (`/10.0.0.7`).
+    pub client_host: Arc<str>,
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+    /// How long it may take to join again; v0: as long as its session.
+    pub rebalance_timeout_ms: i32,
+    /// What kind of protocol it speaks, `consumer` for consumers.
+    pub protocol_type: Arc<str>,
+    /// The protocols (assignors) that it supports, the best first. Of two with the same name only the first counts.
+    pub protocols: Vec<Protocol>,
+    /// Why it joins, in the client's words (v8 on).
+    pub reason: Option<String>,
+    /// v4 on: a newcomer first gets an id and must come again with it.
+    pub require_known_member_id: bool,
+    /// v9 on: a leader can be told that there is nothing to assign.
+    pub supports_skipping_assignment: bool,
+    /// Fresh randomness, of which a new member's id is made.
+    pub fresh_id: Uuid,
+}
+
+/// A protocol (assignor) that a member supports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protocol {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the member tells the leader for this protocol: its subscription.
+    pub metadata: Bytes,
+}
+
+/// Ask for the assignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncGroup {
+    /// The group; not empty.
+    pub group: GroupId,
+    /// The generation that the member joined.
+    pub generation: i32,
+    /// The member.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static (v3 on).
+    pub instance_id: Option<InstanceId>,
+    /// The protocol type that it believes in (v5 on).
+    pub protocol_type: Option<Arc<str>>,
+    /// The protocol that it believes in (v5 on).
+    pub protocol: Option<Arc<str>>,
+    /// From the leader: who gets what.
+    pub assignments: Vec<(MemberId, Bytes)>,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heartbeat {
+    /// The group; not empty.
+    pub group: GroupId,
+    /// The member's generation.
+    pub generation: i32,
+    /// The member.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static (v3 on).
+    pub instance_id: Option<InstanceId>,
+}
+
+/// Members leave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaveGroup {
+    /// The group; not empty.
+    pub group: GroupId,
+    /// Who leaves; below v3 exactly one.
+    pub members: Vec<LeavingMember>,
+}
+
+/// A member that leaves or is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeavingMember {
+    /// Its id; empty: whoever has `instance_id`.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static (v3 on).
+    pub instance_id: Option<InstanceId>,
+    /// Why, in the client's words (v5 on).
+    pub reason: Option<String>,
+}
+
+/// Offsets to commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OffsetCommit {
+    /// The group; may be empty.
+    pub group: GroupId,
+    /// The member's generation; below 0: not a member (an admin client, or a consumer that assigns by itself).
+    pub generation: i32,
+    /// The member; empty: not a member.
+    pub member_id: MemberId,
+    /// Its `group.instance.id` if it is static (v7 on).
+    pub instance_id: Option<InstanceId>,
+    /// v2 to v4: how long the offsets are kept; -1 (and everywhere else): as configured.
+    pub retention_ms: i64,
+    /// v9 on: a group that does not exist is `GroupIdNotFound`; before it was `IllegalGeneration`.
+    pub supports_group_id_not_found: bool,
+    /// The offsets.
+    pub topics: Vec<CommitTopic>,
+}
+
+/// Offsets of one topic to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitTopic {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its id; zero if unknown.
+    pub topic_id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<CommitPartition>,
+}
+
+/// The offset of one partition to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitPartition {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The leader epoch of the last record read; -1: unknown.
+    pub leader_epoch: LeaderEpoch,
+    /// Whatever the client notes beside it; empty if it sent none.
+    pub metadata: Arc<str>,
+}
+
+/// Offsets to read, of one group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OffsetFetch {
+    /// The group; may be empty.
+    pub group: GroupId,
+    /// Which; `None`: all that the group has.
+    pub topics: Option<Vec<FetchTopic>>,
+    /// Wait for commits under way, so that a reader never starts behind them (KIP-447).
+    pub require_stable: bool,
+}
+
+/// Partitions of a topic, for OffsetFetch and OffsetDelete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchTopic {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its id; zero if unknown. Offsets committed for a topic of another id are not shown.
+    pub topic_id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<PartitionIndex>,
+}
+
+/// Offsets to delete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OffsetDelete {
+    /// The group; not empty.
+    pub group: GroupId,
+    /// Which.
+    pub topics: Vec<FetchTopic>,
+}

@@ -1,0 +1,12 @@
+//! The coordinator as its host sees it: events in, replies, appends and wake-ups out.
+
+mod chaos;
+mod deleting;
+mod desk;
+mod expiring;
+mod joining;
+mod leaving;
+mod loading;
+mod offsets;
+mod static_members;
+mod syncing;

@@ -1,0 +1,330 @@
+//! A host for tests: it keeps the log and the time, and checks what holds for every step.
+
+use crate::*;
+use ::coordinator::Now;
+use bytes::Bytes;
+use model::{GroupId, TopicName};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use stdx::Uuid;
+
+pub(super) const SECOND: u64 = 1000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(super) const DAY: u64 = 24 * 60 * MINUTE;
+
+pub(super) struct Desk {
+    pub(super) coordinator: Coordinator,
+    pub(super) now: Now,
+    pub(super) config: Config,
+    /// Appends commit as soon as they are ordered.
+    pub(super) commits_at_once: bool,
+    pub(super) appends: VecDeque<(Ticket, Vec<Record>)>,
+    pub(super) log: Vec<Record>,
+    pub(super) unanswered: BTreeSet<Token>,
+    replies: BTreeMap<Token, Result<Reply, Error>>,
+    wake_at: Option<u64>,
+    asked: u64,
+    ids: u64,
+}
+
+pub(super) fn config() -> Config {
+    Config {
+        session_timeout_ms_min: 6000,
+        session_timeout_ms_max: 1_800_000,
+        rebalance_delay_ms_initial: 3000,
+        group_members_max: usize::MAX,
+        join_timeout_ms_new_member: 300_000,
+        offset_metadata_chars_max: 10,
+        offsets_retention_ms: 7 * DAY as i64,
+        offsets_retention_check_interval_ms: 10 * MINUTE as i64,
+    }
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        Self::with(config())
+    }
+
+    pub(super) fn with(config: Config) -> Self {
+        let mut desk = Self {
+            coordinator: Coordinator::new(config.clone()),
+            now: Now { wall: 1_000_000, monotonic: 5_000_000_000 },
+            config,
+            commits_at_once: true,
+            appends: VecDeque::new(),
+            log: Vec::new(),
+            unanswered: BTreeSet::new(),
+            replies: BTreeMap::new(),
+            wake_at: None,
+            asked: 0,
+            ids: 0,
+        };
+        desk.tell(Event::Loaded);
+        desk
+    }
+
+    /// Loses everything that is not committed and begins again from the log. Nobody waits any more.
+    pub(super) fn crash(&mut self) {
+        self.coordinator = self.rebuilt();
+        self.appends.clear();
+        self.unanswered.clear();
+        self.wake_at = None;
+        self.tell(Event::Loaded);
+    }
+
+    pub(super) fn rebuilt(&self) -> Coordinator {
+        let mut coordinator = Coordinator::new(self.config.clone());
+        self.log.iter().cloned().for_each(|record| coordinator.replay(record));
+        coordinator
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        let mut effects = Effects::new();
+        self.coordinator.step(self.now, event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Reply { token, reply } => {
+                    assert!(self.unanswered.remove(&token), "{token:?} is answered once: {reply:?}");
+                    self.replies.insert(token, reply);
+                }
+                Effect::Append { ticket, records } => {
+                    assert!(!records.is_empty());
+                    assert!(self.appends.back().is_none_or(|(former, _)| *former < ticket));
+                    self.appends.push_back((ticket, records));
+                }
+                Effect::WakeAt(at) => self.wake_at = Some(at),
+            }
+        }
+        if self.commits_at_once {
+            self.commit();
+        }
+    }
+
+    /// Commits all appends.
+    pub(super) fn commit(&mut self) {
+        while !self.appends.is_empty() {
+            self.commit_one();
+        }
+    }
+
+    pub(super) fn commit_one(&mut self) {
+        if let Some((ticket, records)) = self.appends.pop_front() {
+            self.log.extend(records);
+            self.tell(Event::Committed { ticket });
+        }
+    }
+
+    /// Lets the oldest append fail.
+    pub(super) fn fail(&mut self, failure: AppendFailure) {
+        let (ticket, _) = self.appends.pop_front().expect("an append to fail");
+        self.tell(Event::AppendFailed { ticket, failure });
+    }
+
+    /// Lets time pass, with a tick at each moment that was asked for.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end = self.now.monotonic + ms * 1_000_000;
+        while let Some(at) = self.wake_at.filter(|at| *at <= end) {
+            assert!(at > self.now.monotonic, "a wake-up lies in the future");
+            self.wake_at = None;
+            self.set_time(at);
+            self.tell(Event::Tick);
+        }
+        self.set_time(end);
+    }
+
+    fn set_time(&mut self, monotonic: u64) {
+        self.now.wall += ((monotonic / 1_000_000) - (self.now.monotonic / 1_000_000)) as i64;
+        self.now.monotonic = monotonic;
+    }
+
+    pub(super) fn send(&mut self, request: Request) -> Token {
+        self.asked += 1;
+        let token = Token(self.asked);
+        self.unanswered.insert(token);
+        self.tell(Event::Request { token, request });
+        token
+    }
+
+    /// The answer that has come, if any; each once.
+    pub(super) fn take(&mut self, token: Token) -> Option<Result<Reply, Error>> {
+        self.replies.remove(&token)
+    }
+
+    pub(super) fn ask(&mut self, request: Request) -> Result<Reply, Error> {
+        let token = self.send(request);
+        self.take(token).expect("an answer at once")
+    }
+
+    // ---- members
+
+    pub(super) fn fresh_id(&mut self) -> Uuid {
+        self.ids += 1;
+        Uuid(u128::from(self.ids).to_be_bytes())
+    }
+
+    pub(super) fn send_join(&mut self, mut join: JoinGroup) -> Token {
+        join.fresh_id = self.fresh_id();
+        self.send(Request::JoinGroup(join))
+    }
+
+    /// What became of a JoinGroup: `None` while it waits.
+    pub(super) fn joined(&mut self, token: Token) -> Option<Result<Joined, Error>> {
+        let reply = self.take(token)?;
+        Some(reply.map(|reply| match reply {
+            Reply::JoinGroup(joined) => joined,
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    pub(super) fn synced(&mut self, token: Token) -> Option<Result<Bytes, Error>> {
+        let reply = self.take(token)?;
+        Some(reply.map(|reply| match reply {
+            Reply::SyncGroup(synced) => synced.assignment,
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    pub(super) fn heartbeat(&mut self, member: &MemberId, generation: i32) -> Result<Reply, Error> {
+        self.ask(Request::Heartbeat(Heartbeat {
+            group: group(),
+            generation,
+            member_id: member.clone(),
+            instance_id: None,
+        }))
+    }
+
+    pub(super) fn state(&self) -> Option<State> {
+        self.coordinator.groups().find(|view| *view.group == group()).map(|view| view.state)
+    }
+
+    /// Brings these members, the first of them the leader, into the first generation of an empty group; everybody's
+    /// assignment is its own id. Gives their ids.
+    pub(super) fn stable(&mut self, joins: Vec<JoinGroup>) -> Vec<MemberId> {
+        let tokens = joins.into_iter().map(|join| self.send_join(join)).collect::<Vec<_>>();
+        while self.state() != Some(State::CompletingRebalance) {
+            self.pass(SECOND);
+        }
+        let joined = tokens.into_iter().map(|t| self.joined(t).unwrap().unwrap()).collect::<Vec<_>>();
+        let ids = joined.iter().map(|joined| joined.member_id.clone()).collect::<Vec<_>>();
+        assert_eq!(joined[0].leader, ids[0]);
+        self.sync_all(&ids, joined[0].generation);
+        ids
+    }
+
+    /// The leader, the first, gives everybody its own id; all ask.
+    pub(super) fn sync_all(&mut self, ids: &[MemberId], generation: i32) {
+        for id in ids.iter().rev() {
+            let assignments = if *id == ids[0] { assign(ids) } else { Vec::new() };
+            self.send(sync(id, generation, assignments));
+        }
+        self.commit();
+        assert_eq!(self.state(), Some(State::Stable));
+    }
+
+    /// All join again, the first one first, and the next generation is stable; gives it.
+    pub(super) fn rebalance(&mut self, ids: &[MemberId]) -> i32 {
+        let tokens = ids
+            .iter()
+            .map(|id| self.send_join(JoinGroup { member_id: id.clone(), ..join("any") }))
+            .collect::<Vec<_>>();
+        let joined = tokens.into_iter().map(|t| self.joined(t).unwrap().unwrap()).collect::<Vec<_>>();
+        self.sync_all(ids, joined[0].generation);
+        joined[0].generation
+    }
+}
+
+pub(super) fn group() -> GroupId {
+    GroupId::new("g")
+}
+
+pub(super) fn topic(name: &str) -> TopicName {
+    TopicName::new(name).unwrap()
+}
+
+/// A consumer's metadata: it is subscribed to `topics`.
+pub(super) fn subscribed(topics: &[&str]) -> Bytes {
+    let mut bytes = vec![0, 1];
+    bytes.extend((topics.len() as i32).to_be_bytes());
+    for topic in topics {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.as_bytes());
+    }
+    bytes.extend([0xff; 4]);
+    bytes.into()
+}
+
+pub(super) fn protocols(names: &[&str], metadata: &Bytes) -> Vec<Protocol> {
+    names.iter().map(|name| Protocol { name: (*name).into(), metadata: metadata.clone() }).collect()
+}
+
+/// A dynamic consumer that joins without an id, as before v4, so that it is in at once.
+pub(super) fn join(client: &str) -> JoinGroup {
+    JoinGroup {
+        group: group(),
+        member_id: "".into(),
+        instance_id: None,
+        client_id: client.into(),
+        client_host: "/127.0.0.1".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        protocol_type: "consumer".into(),
+        protocols: protocols(&["range"], &subscribed(&["t"])),
+        reason: None,
+        require_known_member_id: false,
+        supports_skipping_assignment: true,
+        fresh_id: Uuid::ZERO,
+    }
+}
+
+pub(super) fn join_static(instance: &str) -> JoinGroup {
+    JoinGroup { instance_id: Some(instance.into()), session_timeout_ms: 120_000, ..join("s") }
+}
+
+pub(super) fn assign(ids: &[MemberId]) -> Vec<(MemberId, Bytes)> {
+    ids.iter().map(|id| (id.clone(), Bytes::copy_from_slice(id.as_bytes()))).collect()
+}
+
+pub(super) fn sync(member: &MemberId, generation: i32, assignments: Vec<(MemberId, Bytes)>) -> Request {
+    Request::SyncGroup(SyncGroup {
+        group: group(),
+        generation,
+        member_id: member.clone(),
+        instance_id: None,
+        protocol_type: Some("consumer".into()),
+        protocol: Some("range".into()),
+        assignments,
+    })
+}
+
+pub(super) fn commit(generation: i32, member: &str, topic_name: &str, offset: i64) -> OffsetCommit {
+    OffsetCommit {
+        group: group(),
+        generation,
+        member_id: member.into(),
+        instance_id: None,
+        retention_ms: -1,
+        supports_group_id_not_found: true,
+        topics: vec![CommitTopic {
+            topic: topic(topic_name),
+            topic_id: Uuid::ZERO,
+            partitions: vec![CommitPartition {
+                partition: 0,
+                offset,
+                leader_epoch: 3,
+                metadata: "note".into(),
+            }],
+        }],
+    }
+}
+
+pub(super) fn fetch(topic_name: &str, require_stable: bool) -> Request {
+    let topics = vec![FetchTopic { topic: topic(topic_name), topic_id: Uuid::ZERO, partitions: vec![0] }];
+    Request::OffsetFetch(OffsetFetch { group: group(), topics: Some(topics), require_stable })
+}
+
+/// The one offset in the answer to `fetch`.
+pub(super) fn fetched(reply: Result<Reply, Error>) -> i64 {
+    match reply {
+        Ok(Reply::OffsetFetch(topics)) => topics[0].partitions[0].offset,
+        other => panic!("{other:?}"),
+    }
+}

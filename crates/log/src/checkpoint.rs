@@ -1,0 +1,94 @@
+//! Kafka's checkpoint files: a version, a count and one entry a line, in plain text.
+//!
+//! The offsets of all partitions of a log directory (`recovery-point-offset-checkpoint`, `log-start-offset-checkpoint`,
+//! `replication-offset-checkpoint`) and the leader epochs of one log (`leader-epoch-checkpoint`) are such.
+
+use crate::EpochEntry;
+use env::Disk;
+use model::{Offset, TopicName, TopicPartition};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+/// The recovery points of a log directory.
+pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// The start offsets of a log directory, of logs whose start offset is not that of their first segment.
+pub const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
+/// The high watermarks of a log directory.
+pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+
+/// A line per partition; a log directory may have a few hundred thousand.
+const BYTES_MAX: u64 = 256 << 20;
+
+/// The offsets of a log directory.
+pub type Offsets = BTreeMap<TopicPartition, Offset>;
+
+/// Reads a file of offsets; a missing or empty one has none.
+pub fn read_offsets(disk: &dyn Disk, path: &Path) -> io::Result<Offsets> {
+    let lines = read(disk, path)?;
+    lines.iter().map(|line| parse_offset(line).ok_or_else(|| malformed(path, line))).collect()
+}
+
+/// Replaces a file of offsets.
+pub fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> io::Result<()> {
+    let mut text = format!("0\n{}\n", offsets.len());
+    for (partition, offset) in offsets {
+        let _ = writeln!(text, "{} {} {offset}", partition.topic, partition.partition);
+    }
+    env::write_whole(disk, path, text.as_bytes())
+}
+
+/// Reads a file of leader epochs; a missing or empty one has none.
+pub(crate) fn read_epochs(disk: &dyn Disk, path: &Path) -> io::Result<Vec<EpochEntry>> {
+    let lines = read(disk, path)?;
+    lines.iter().map(|line| parse_epoch(line).ok_or_else(|| malformed(path, line))).collect()
+}
+
+/// The contents of a file of leader epochs.
+pub(crate) fn encode_epochs(entries: &[EpochEntry]) -> String {
+    let mut text = format!("0\n{}\n", entries.len());
+    for entry in entries {
+        let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
+    }
+    text
+}
+
+/// The lines of the entries.
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
+    let bytes = match disk.read_small(path, BYTES_MAX) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let text = String::from_utf8(bytes).map_err(|_| malformed(path, "bytes that are no text"))?;
+    let mut lines = text.lines();
+    match lines.next() {
+        None => return Ok(Vec::new()),
+        Some("0") => {}
+        Some(version) => return Err(malformed(path, version)),
+    }
+    let Some(count) = lines.next() else { return Ok(Vec::new()) };
+    let entries: Vec<_> = lines.map(str::to_owned).collect();
+    if count.parse() == Ok(entries.len()) { Ok(entries) } else { Err(malformed(path, count)) }
+}
+
+fn parse_offset(line: &str) -> Option<(TopicPartition, Offset)> {
+    let [topic, partition, offset] = words(line)?;
+    Some((TopicPartition::new(TopicName::new(topic).ok()?, partition.parse().ok()?), offset.parse().ok()?))
+}
+
+fn parse_epoch(line: &str) -> Option<EpochEntry> {
+    let [epoch, start_offset] = words(line)?;
+    Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: start_offset.parse().ok()? })
+}
+
+fn words<const N: usize>(line: &str) -> Option<[&str; N]> {
+    line.split_whitespace().collect::<Vec<_>>().try_into().ok()
+}
+
+fn malformed(path: &Path, line: &str) -> io::Error {
+    let path = path.display();
+    io::Error::new(ErrorKind::InvalidData, format!("{path} is no checkpoint of version 0: '{line}'"))
+}

@@ -1,0 +1,186 @@
+//! A read from a segment file: made by the core, carried out on a disk lane, sent by `sendfile`.
+//!
+//! It reads index entries and headers only; the batches themselves stay in the file. It verifies no checksums.
+
+use crate::{
+    Slice,
+    handles::{Handles, Place},
+    index,
+    scan::{Found, Scan, Step, WINDOW_BYTES_SMALL},
+};
+use env::{Disk, File};
+use model::Offset;
+use std::{io, sync::Arc};
+use stdx::{Part, Parts, Region};
+
+/// A read to be located in a file.
+pub struct FilePlan {
+    pub(crate) handles: Arc<Handles>,
+    /// The segment in which `from` is, and those after it.
+    pub(crate) segments: Vec<Offset>,
+    pub(crate) from: Offset,
+    /// Nothing at or behind it is looked at: it may be half written.
+    pub(crate) upto: Offset,
+    pub(crate) bytes_max: usize,
+    pub(crate) at_least_one: bool,
+}
+
+/// Whole batches in a file.
+struct Range {
+    file: Arc<dyn File>,
+    position: u64,
+    len: usize,
+    next_offset: Offset,
+}
+
+impl FilePlan {
+    /// Compaction may empty a segment; a reader goes on in the next, and after so many asks again.
+    pub(crate) const SEGMENTS_MAX: usize = 8;
+
+    /// Finds whole batches and says where they are. `NotFound` means that the segment was deleted since the plan was
+    /// made: plan again.
+    pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
+        let mut parts = Parts::new();
+        let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
+        let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
+        parts.push(Part::File(region));
+        Ok(Slice { parts, next_offset: range.next_offset })
+    }
+
+    /// Like [`FilePlan::locate`], and reads what was found: for readers on this broker.
+    pub fn load(self, disk: &dyn Disk) -> io::Result<Slice> {
+        let Some(range) = self.range(disk)? else {
+            return Ok(Slice { parts: Parts::new(), next_offset: self.from });
+        };
+        let mut bytes = vec![0; range.len];
+        if range.file.read_at(&mut bytes, range.position)? < range.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Slice { parts: bytes::Bytes::from(bytes).into(), next_offset: range.next_offset })
+    }
+
+    fn range(&self, disk: &dyn Disk) -> io::Result<Option<Range>> {
+        for segment in &self.segments {
+            let file = self.handles.reader(disk, *segment)?;
+            if let Some(first) = self.first_batch(disk, &*file, *segment)? {
+                return self.range_from(disk, file, *segment, first);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The batch in which `from` is, or the first after it.
+    fn first_batch(&self, disk: &dyn Disk, file: &dyn File, segment: Offset) -> io::Result<Option<Found>> {
+        let end = file.len()?;
+        let place = self.handles.place_of(self.from).filter(|place| place.segment == segment);
+        let position = match place {
+            Some(place) => place.position,
+            None => index::position_of(disk, &self.handles, segment, self.from)?,
+        };
+        match self.search(file, position, end)? {
+            Search::Found(found) => Ok(Some(found)),
+            Search::Nothing => Ok(None),
+            // The index lies; without it everything is found, only later.
+            Search::Lost(_) if position > 0 => match self.search(file, 0, end)? {
+                Search::Found(found) => Ok(Some(found)),
+                Search::Nothing => Ok(None),
+                Search::Lost(why) => Err(damaged(segment, why)),
+            },
+            Search::Lost(why) => Err(damaged(segment, why)),
+        }
+    }
+
+    fn search(&self, file: &dyn File, position: u64, end: u64) -> io::Result<Search> {
+        let mut scan = Scan::new(file, position, end, WINDOW_BYTES_SMALL);
+        let mut first = position > 0;
+        loop {
+            match scan.step()? {
+                Step::Found(found) if first && found.base_offset > self.from => {
+                    return Ok(Search::Lost("the index is wrong"));
+                }
+                Step::Found(found) if found.last_offset >= self.from => return Ok(Search::Found(found)),
+                Step::Found(found) if found.next_offset() >= self.upto => return Ok(Search::Nothing),
+                Step::Found(_) => first = false,
+                Step::End => return Ok(Search::Nothing),
+                Step::Broken(why) => return Ok(Search::Lost(why)),
+            }
+        }
+    }
+
+    fn range_from(
+        &self,
+        disk: &dyn Disk,
+        file: Arc<dyn File>,
+        segment: Offset,
+        first: Found,
+    ) -> io::Result<Option<Range>> {
+        let fits = first.bytes <= self.bytes_max as u64;
+        if first.next_offset() > self.upto || !(fits || self.at_least_one) {
+            return Ok(None);
+        }
+        let (end, next_offset) = match fits {
+            true => self.last_batch(disk, &*file, segment, first)?,
+            false => (first.end(), first.next_offset()),
+        };
+        self.handles.remember(Place { offset: next_offset, segment, position: end });
+        let len = (end - first.position) as usize;
+        Ok(Some(Range { file, position: first.position, len, next_offset }))
+    }
+
+    /// Where the last batch that fits ends, and the offset after it.
+    fn last_batch(
+        &self,
+        disk: &dyn Disk,
+        file: &dyn File,
+        segment: Offset,
+        first: Found,
+    ) -> io::Result<(u64, Offset)> {
+        let limit = first.position.saturating_add(self.bytes_max as u64);
+        let mut scan = Scan::new(file, first.end(), file.len()?, WINDOW_BYTES_SMALL);
+        let (mut end, mut next_offset) = (first.end(), first.next_offset());
+        // A short way is walked; for a long one the index shows how far it surely goes.
+        if self.bytes_max > WINDOW_BYTES_SMALL {
+            let far = index::last_position_before(disk, &self.handles, segment, self.upto, limit)?;
+            if far > end {
+                scan.position = far;
+                match scan.step()? {
+                    Step::Found(found) if found.base_offset >= next_offset => {
+                        (end, next_offset) = (far, found.base_offset);
+                        scan.position = far;
+                    }
+                    _ => scan.position = end,
+                }
+            }
+        }
+        while next_offset < self.upto {
+            match scan.step()? {
+                Step::Found(found) if found.next_offset() <= self.upto && found.end() <= limit => {
+                    (end, next_offset) = (found.end(), found.next_offset());
+                }
+                _ => break,
+            }
+        }
+        Ok((end, next_offset))
+    }
+}
+
+enum Search {
+    Found(Found),
+    Nothing,
+    Lost(&'static str),
+}
+
+fn damaged(segment: Offset, why: &str) -> io::Error {
+    let name = crate::names::file_name(segment, crate::names::LOG);
+    io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged: {why}"))
+}
+
+impl std::fmt::Debug for FilePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FilePlan")
+            .field("from", &self.from)
+            .field("upto", &self.upto)
+            .field("bytes_max", &self.bytes_max)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,364 @@
+//! The writing side of a log's files: executes effects on a disk lane, in order, in as few system calls as possible.
+//!
+//! It decides nothing. One job at a time uses it (the broker sees to that); readers have their own handles. After an
+//! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated.
+
+use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, pending::Pending};
+use env::{Disk, File, Open};
+use model::Offset;
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
+const WRITE_BACK_BYTES: u64 = 2 << 20;
+
+/// The files of one log, for writing.
+pub struct Files {
+    handles: Arc<Handles>,
+    active: Option<Active>,
+    /// Sealed segments that nobody has synced yet.
+    unsynced: Vec<Sealing>,
+    /// Names were created, renamed or removed since the directory was synced.
+    dir_dirty: bool,
+    poisoned: Arc<AtomicBool>,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Performed {
+    /// All batches before this offset are in the files; `None` if no batch was written.
+    pub written_upto: Option<Offset>,
+    /// All batches before this offset are on stable storage; `None` if nothing was synced.
+    pub synced_upto: Option<Offset>,
+    /// How many bytes of batches were written.
+    pub bytes: u64,
+    /// Sealed segments that remain to be synced, if `sync` was not asked for: a job of its own, so that acknowledgements
+    /// need not wait for it.
+    pub sealed: Option<Sealed>,
+}
+
+/// Sealed segments to be synced on another lane.
+pub struct Sealed {
+    sealings: Vec<Sealing>,
+    dir: PathBuf,
+    poisoned: Arc<AtomicBool>,
+}
+
+#[derive(Clone)]
+struct Sealing {
+    next_offset: Offset,
+    files: Vec<Arc<dyn File>>,
+    done: Arc<AtomicBool>,
+}
+
+/// The segment that is written to.
+struct Active {
+    segment: Offset,
+    log: Arc<dyn File>,
+    index: Option<Arc<dyn File>>,
+    time_index: Option<Arc<dyn File>>,
+    txn_index: Option<Arc<dyn File>>,
+    /// Everything before was handed to the device.
+    written_back: u64,
+    /// The offset after the last batch that was written but not synced.
+    next_offset: Option<Offset>,
+}
+
+impl Files {
+    pub(crate) fn new(handles: Arc<Handles>) -> Self {
+        Self { handles, active: None, unsynced: Vec::new(), dir_dirty: false, poisoned: Arc::default() }
+    }
+
+    /// What a crash left unsynced is synced with the next sync.
+    pub(crate) fn resume(&mut self, disk: &dyn Disk, segment: Offset, next_offset: Offset) -> io::Result<()> {
+        self.active(disk, segment)?.next_offset = Some(next_offset);
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> PathBuf {
+        self.handles.dir()
+    }
+
+    /// Whether an error made it useless.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Executes `effects` in order; with `sync` everything that was ever written is on stable storage after.
+    pub fn perform(&mut self, disk: &dyn Disk, effects: Vec<Effect>, sync: bool) -> io::Result<Performed> {
+        if self.is_poisoned() {
+            return Err(poisoned());
+        }
+        let performed = self.execute(disk, &effects, sync);
+        if performed.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        performed
+    }
+
+    /// Closes all files that nobody uses at this moment; they are opened again when needed.
+    pub fn release(&mut self) {
+        self.handles.clear();
+        if self.active.as_ref().is_some_and(|active| active.next_offset.is_none()) {
+            self.active = None;
+        }
+    }
+
+    /// Renames the directory, for deletion, within the same parent.
+    pub fn rename_dir(&mut self, disk: &dyn Disk, name: &str) -> io::Result<()> {
+        let from = self.handles.dir();
+        let to = from.with_file_name(name);
+        disk.rename(&from, &to)?;
+        self.handles.moved_to(to);
+        from.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))
+    }
+
+    fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
+        let mut performed = Performed::default();
+        let mut pending = Pending::default();
+        for effect in effects {
+            if pending.add(effect) {
+                continue;
+            }
+            self.write(disk, &mut pending, sync, &mut performed)?;
+            if !pending.add(effect) {
+                self.act(disk, effect, sync)?;
+            }
+        }
+        self.write(disk, &mut pending, sync, &mut performed)?;
+        if sync {
+            self.sync(disk, &mut performed)?;
+        } else if self.unsynced.iter().any(|sealing| !sealing.done.load(Ordering::Acquire)) {
+            self.unsynced.retain(|sealing| !sealing.done.load(Ordering::Acquire));
+            let (sealings, poisoned) = (self.unsynced.clone(), self.poisoned.clone());
+            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir(), poisoned });
+        }
+        Ok(performed)
+    }
+
+    /// Writes what was gathered.
+    fn write(
+        &mut self,
+        disk: &dyn Disk,
+        pending: &mut Pending<'_>,
+        sync: bool,
+        performed: &mut Performed,
+    ) -> io::Result<()> {
+        let Some(segment) = pending.segment() else { return Ok(()) };
+        let handles = self.handles.clone();
+        let active = self.active(disk, segment)?;
+        if let Some((position, slices, next_offset)) = pending.take_data() {
+            let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+            active.log.write_at(&slices, position)?;
+            active.next_offset = Some(next_offset);
+            active.written_back = active.written_back.min(position);
+            performed.bytes += bytes;
+            performed.written_upto = Some(next_offset);
+            let end = position + bytes;
+            if !sync && end - active.written_back >= WRITE_BACK_BYTES {
+                active.log.start_write_back(active.written_back, end - active.written_back);
+                active.written_back = end;
+            }
+        }
+        for (kind, slot) in [
+            (names::INDEX, &mut active.index),
+            (names::TIME_INDEX, &mut active.time_index),
+            (names::TXN_INDEX, &mut active.txn_index),
+        ] {
+            if let Some((position, bytes)) = pending.take_index(kind) {
+                let file = match slot {
+                    Some(file) => file,
+                    None => slot.insert(disk.open(&handles.path(segment, kind), Open::Create)?),
+                };
+                file.write_at(&[IoSlice::new(&bytes)], position)?;
+            }
+        }
+        pending.clear();
+        Ok(())
+    }
+
+    fn active(&mut self, disk: &dyn Disk, segment: Offset) -> io::Result<&mut Active> {
+        let current = self.active.take_if(|active| active.segment == segment);
+        let active = match current {
+            Some(active) => active,
+            None => Active::open(disk, &self.handles, segment, Open::ReadWrite)?,
+        };
+        Ok(self.active.insert(active))
+    }
+
+    fn act(&mut self, disk: &dyn Disk, effect: &Effect, sync: bool) -> io::Result<()> {
+        match effect {
+            Effect::Create { segment } => {
+                self.active = Some(Active::create(disk, &self.handles, *segment)?);
+                self.dir_dirty = true;
+            }
+            Effect::Seal { segment, next_offset } => {
+                let mut active = match self.active.take_if(|active| active.segment == *segment) {
+                    Some(active) => active,
+                    None => Active::open(disk, &self.handles, *segment, Open::ReadWrite)?,
+                };
+                let files = active.all_files(disk, &self.handles)?;
+                let sealing = Sealing { next_offset: *next_offset, files, done: Arc::default() };
+                // Recovery relies on it: with durable acknowledgements no segment follows one that is not synced.
+                if sync {
+                    sealing.sync()?;
+                }
+                self.unsynced.push(sealing);
+            }
+            Effect::Epochs(entries) => self.write_epochs(disk, entries)?,
+            Effect::Snapshot { offset, bytes } => {
+                let file = disk.open(&self.handles.path(*offset, names::SNAPSHOT), Open::Create)?;
+                file.set_len(0)?;
+                file.write_at(&[IoSlice::new(bytes)], 0)?;
+                if sync {
+                    file.sync_data()?;
+                }
+                self.dir_dirty = true;
+            }
+            Effect::RemoveSnapshot { offset } => self.remove(disk, *offset, names::SNAPSHOT)?,
+            Effect::Delete { segment } => self.delete(disk, *segment)?,
+            Effect::Purge { segment } => {
+                for kind in names::SEGMENT_KINDS.into_iter().chain([names::SNAPSHOT]) {
+                    self.remove(disk, *segment, &format!("{kind}.{}", names::DELETED))?;
+                }
+            }
+            Effect::Write { .. }
+            | Effect::Index { .. }
+            | Effect::TimeIndex { .. }
+            | Effect::TxnIndex { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn write_epochs(&mut self, disk: &dyn Disk, entries: &[EpochEntry]) -> io::Result<()> {
+        let path = self.handles.dir().join(names::LEADER_EPOCHS);
+        env::write_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
+    }
+
+    fn remove(&mut self, disk: &dyn Disk, offset: Offset, kind: &str) -> io::Result<()> {
+        self.dir_dirty = true;
+        accept_missing(disk.remove_file(&self.handles.path(offset, kind)))
+    }
+
+    fn delete(&mut self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
+        if self.active.as_ref().is_some_and(|active| active.segment == segment) {
+            self.active = None;
+        }
+        for kind in names::SEGMENT_KINDS.into_iter().chain([names::SNAPSHOT]) {
+            let from = self.handles.path(segment, kind);
+            let to = self.handles.path(segment, &format!("{kind}.{}", names::DELETED));
+            accept_missing(disk.rename(&from, &to))?;
+        }
+        self.handles.forget(segment);
+        self.dir_dirty = true;
+        Ok(())
+    }
+
+    fn sync(&mut self, disk: &dyn Disk, performed: &mut Performed) -> io::Result<()> {
+        for sealing in self.unsynced.drain(..) {
+            sealing.sync()?;
+            performed.synced_upto = Some(sealing.next_offset);
+        }
+        if let Some(active) = &mut self.active
+            && let Some(next_offset) = active.next_offset
+        {
+            active.log.sync_data()?;
+            active.next_offset = None;
+            performed.synced_upto = Some(next_offset);
+        }
+        if std::mem::take(&mut self.dir_dirty) {
+            disk.sync_dir(&self.handles.dir())?;
+        }
+        Ok(())
+    }
+}
+
+impl Active {
+    fn open(disk: &dyn Disk, handles: &Handles, segment: Offset, how: Open) -> io::Result<Self> {
+        let log = disk.open(&handles.path(segment, names::LOG), how)?;
+        let written_back = log.len()?;
+        let (index, time_index, txn_index) = (None, None, None);
+        Ok(Self { segment, log, index, time_index, txn_index, written_back, next_offset: None })
+    }
+
+    /// Empty files, even if a crash left others of these names behind.
+    fn create(disk: &dyn Disk, handles: &Handles, segment: Offset) -> io::Result<Self> {
+        let mut active = Self::open(disk, handles, segment, Open::Create)?;
+        active.log.set_len(0)?;
+        active.written_back = 0;
+        for (kind, slot) in [(names::INDEX, &mut active.index), (names::TIME_INDEX, &mut active.time_index)] {
+            let file = disk.open(&handles.path(segment, kind), Open::Create)?;
+            file.set_len(0)?;
+            *slot = Some(file);
+        }
+        accept_missing(disk.remove_file(&handles.path(segment, names::TXN_INDEX)))?;
+        Ok(active)
+    }
+
+    fn all_files(&mut self, disk: &dyn Disk, handles: &Handles) -> io::Result<Vec<Arc<dyn File>>> {
+        let mut files = vec![self.log.clone()];
+        for (kind, open) in [
+            (names::INDEX, self.index.take()),
+            (names::TIME_INDEX, self.time_index.take()),
+            (names::TXN_INDEX, self.txn_index.take()),
+        ] {
+            match open.map_or_else(|| disk.open(&handles.path(self.segment, kind), Open::ReadWrite), Ok) {
+                Ok(file) => files.push(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl Sealing {
+    fn sync(&self) -> io::Result<()> {
+        if !self.done.load(Ordering::Acquire) {
+            self.files.iter().try_for_each(|file| file.sync_data())?;
+            self.done.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Sealed {
+    /// Syncs them; everything before the offset that it says is on stable storage then. An error poisons the log.
+    pub fn sync(self, disk: &dyn Disk) -> io::Result<Offset> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(poisoned());
+        }
+        let synced = self.sealings.iter().try_for_each(Sealing::sync).and_then(|()| disk.sync_dir(&self.dir));
+        if synced.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        synced.map(|()| self.sealings.last().map_or(-1, |sealing| sealing.next_offset))
+    }
+}
+
+fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn poisoned() -> io::Error {
+    io::Error::other("an earlier write or sync failed; the log must be opened anew")
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed").field("segments", &self.sealings.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Partitions are added to topics.
+//!
+//! It never removes partitions. The controller's dispatch calls it.
+
+use coordinator::Outcome;
+
+use super::{Controller, create_topics::PARTITIONS_MAX};
+use crate::{Error, NewPartitions, Record, Reply, placement::Placer};
+
+impl Controller {
+    pub(super) fn create_partitions(
+        &self,
+        topics: Vec<NewPartitions>,
+        validate_only: bool,
+        seed: u64,
+    ) -> Outcome<Record, Reply> {
+        let mut placer = self.placer(seed);
+        let mut records = Vec::new();
+        let mut results: Vec<(String, Result<(), Error>)> = Vec::new();
+        let twice = |name: &str| topics.iter().filter(|topic| topic.topic == name).count() > 1;
+        for topic in &topics {
+            if results.iter().any(|(name, _)| *name == topic.topic) {
+                continue;
+            }
+            let result = if twice(&topic.topic) {
+                Err(Error::InvalidRequest("The topic is in this request more than once.".to_owned()))
+            } else {
+                self.add_partitions(topic, &mut placer, records.len()).map(|new| records.extend(new))
+            };
+            results.push((topic.topic.clone(), result));
+        }
+        if validate_only {
+            records.clear();
+        }
+        Outcome::new(records, Reply::CreatePartitions(results))
+    }
+
+    fn add_partitions(
+        &self,
+        wanted: &NewPartitions,
+        placer: &mut Placer,
+        before: usize,
+    ) -> Result<Vec<Record>, Error> {
+        let name = &wanted.topic;
+        let Some(topic) = self.image.topic(name) else {
+            return Err(Error::UnknownTopicOrPartition(format!("There is no topic '{name}'.")));
+        };
+        let old = topic.partitions.len();
+        let added = usize::try_from(wanted.count).unwrap_or(0).saturating_sub(old);
+        if added == 0 {
+            return Err(Error::InvalidPartitions(format!(
+                "Topic '{name}' has {old} partition(s); it can only get more, but {} were asked for.",
+                wanted.count
+            )));
+        }
+        if added.saturating_add(before) > PARTITIONS_MAX {
+            return Err(Error::PolicyViolation(format!(
+                "At most {PARTITIONS_MAX} partitions can be created by one request; use several."
+            )));
+        }
+        let assignments = wanted.assignments.as_deref();
+        if let Some(given) = assignments.filter(|given| given.len() != added) {
+            return Err(Error::InvalidReplicaAssignment(format!(
+                "{added} partition(s) are to be added, but replicas were chosen for {}.",
+                given.len()
+            )));
+        }
+        let replication_factor = topic.partitions.first().map_or(1, |first| first.replicas.len());
+        let mut records = Vec::new();
+        for (offset, index) in (0..added).zip(i32::try_from(old).unwrap_or(i32::MAX)..) {
+            let partition = match assignments.and_then(|given| given.get(offset)) {
+                Some(replicas) => {
+                    self.assigned_partition(topic.id, index, replicas.clone(), Some(replication_factor))
+                }
+                None => self.placed_partition(topic.id, index, placer.place(replication_factor)?),
+            };
+            records.push(Record::Partition(partition?));
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,333 @@
+//! The cluster's metadata at one offset of its log: brokers, topics, configurations, feature levels.
+//!
+//! It decides nothing. A clone costs a few reference counts, so the broker publishes one after each batch of records;
+//! a change copies only the maps that it touches, never the partitions beside it. The controller keeps the newest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use model::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
+
+use crate::{
+    Partition, Record, Registration, Topic,
+    config::{Resource, ResourceKind},
+    record,
+};
+
+/// The configuration of one resource: only what was set for it, by key.
+pub type Overrides = BTreeMap<String, String>;
+
+/// The cluster's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    cluster_id: Arc<str>,
+    position: Position,
+    brokers: Arc<BTreeMap<NodeId, Arc<Registration>>>,
+    names: Arc<BTreeMap<TopicName, TopicId>>,
+    topics: Arc<stdx::Map<TopicId, Arc<Topic>>>,
+    unified: Arc<BTreeMap<String, BTreeSet<TopicName>>>,
+    configs: Arc<BTreeMap<ResourceKind, BTreeMap<String, Arc<Overrides>>>>,
+    features: Arc<BTreeMap<String, i16>>,
+    producer_id_next: ProducerId,
+}
+
+/// A place in the metadata log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The offset of the last record applied; -1 if there is none.
+    pub offset: Offset,
+    /// The leader epoch of that record.
+    pub epoch: LeaderEpoch,
+}
+
+impl Image {
+    /// The metadata of a cluster in which nothing has happened.
+    pub fn new(cluster_id: &str) -> Self {
+        Self {
+            cluster_id: cluster_id.into(),
+            position: Position { offset: -1, epoch: 0 },
+            brokers: Arc::default(),
+            names: Arc::default(),
+            topics: Arc::default(),
+            unified: Arc::default(),
+            configs: Arc::default(),
+            features: Arc::default(),
+            producer_id_next: 0,
+        }
+    }
+
+    /// The cluster's id, 22 characters in most clusters.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Where in the log this image stands.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// All registered brokers by id, fenced ones too.
+    pub fn brokers(&self) -> impl DoubleEndedIterator<Item = &Arc<Registration>> + ExactSizeIterator {
+        self.brokers.values()
+    }
+
+    /// The brokers that may lead.
+    pub fn brokers_active(&self) -> impl DoubleEndedIterator<Item = &Arc<Registration>> {
+        self.brokers.values().filter(|broker| broker.is_active())
+    }
+
+    /// A broker by its id.
+    pub fn broker(&self, id: NodeId) -> Option<&Arc<Registration>> {
+        self.brokers.get(&id)
+    }
+
+    /// Whether replicas of that broker may join an ISR and lead.
+    pub fn is_active(&self, broker: NodeId) -> bool {
+        self.broker(broker).is_some_and(|broker| broker.is_active())
+    }
+
+    /// All topics, in the order of their names.
+    pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Arc<Topic>> {
+        self.names.values().filter_map(|id| self.topics.get(id))
+    }
+
+    /// The topics whose names are `first` or come after it, in the order of their names.
+    pub fn topics_from(&self, first: &str) -> impl Iterator<Item = &Arc<Topic>> {
+        let range = (Bound::Included(first), Bound::Unbounded);
+        self.names.range::<str, _>(range).filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// How many topics there are.
+    pub fn topics_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// A topic by its name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(self.names.get(name)?)
+    }
+
+    /// A topic by its id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(&id)
+    }
+
+    /// A partition by its topic's name.
+    pub fn partition(&self, topic: &str, index: PartitionIndex) -> Option<&Partition> {
+        self.topic(topic)?.partition(index)
+    }
+
+    /// A topic other than `name` whose metrics would be written like those of `name`: '.' and '_' count as one.
+    pub fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
+        self.unified.get(&unify(name)?)?.iter().find(|other| *other != name)
+    }
+
+    /// What was set for a resource, if anything was.
+    pub fn overrides(&self, kind: ResourceKind, name: &str) -> Option<&Arc<Overrides>> {
+        self.configs.get(&kind)?.get(name)
+    }
+
+    /// The resources of a kind for which something was set, by name; the default broker resource is `""`.
+    pub fn overridden(&self, kind: ResourceKind) -> impl Iterator<Item = (&str, &Arc<Overrides>)> {
+        self.configs.get(&kind).into_iter().flatten().map(|(name, overrides)| (name.as_str(), overrides))
+    }
+
+    /// The finalized features with their levels; a feature at level 0 is not among them.
+    pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
+        self.features.iter().map(|(name, level)| (name.as_str(), *level))
+    }
+
+    /// The finalized level of a feature; 0 if it has none.
+    pub fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// The first producer id that no broker has got.
+    pub fn producer_id_next(&self) -> ProducerId {
+        self.producer_id_next
+    }
+
+    /// Says where the last applied record stands in the log, where the log holds more than these records.
+    pub fn place(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// Applies one record. What refers to something unknown is ignored.
+    pub fn apply(&mut self, record: Record) {
+        self.position.offset += 1;
+        match record {
+            Record::RegisterBroker(broker) => {
+                Arc::make_mut(&mut self.brokers).insert(broker.id, Arc::new(broker));
+            }
+            Record::UnregisterBroker { broker, .. } => {
+                Arc::make_mut(&mut self.brokers).remove(&broker);
+            }
+            Record::Topic { name, id } => self.add_topic(name, id),
+            Record::Partition(partition) => self.put_partition(partition),
+            Record::PartitionChange(change) => self.change_partition(change),
+            Record::RemoveTopic { id } => self.remove_topic(id),
+            Record::Config { resource, name, value } => self.set_config(resource, name, value),
+            Record::FenceBroker { broker, .. } => self.change_broker(broker, |broker| broker.fenced = true),
+            Record::UnfenceBroker { broker, .. } => {
+                self.change_broker(broker, |broker| broker.fenced = false)
+            }
+            Record::BrokerChange { broker, fenced, shutting_down, directories, cordoned, .. } => {
+                self.change_broker(broker, |broker| {
+                    broker.fenced = fenced.unwrap_or(broker.fenced);
+                    broker.shutting_down = shutting_down.unwrap_or(broker.shutting_down);
+                    broker.directories =
+                        directories.unwrap_or_else(|| std::mem::take(&mut broker.directories));
+                    broker.cordoned = cordoned.unwrap_or_else(|| std::mem::take(&mut broker.cordoned));
+                });
+            }
+            Record::FeatureLevel { name, level: 0 } => {
+                Arc::make_mut(&mut self.features).remove(&name);
+            }
+            Record::FeatureLevel { name, level } => {
+                Arc::make_mut(&mut self.features).insert(name, level);
+            }
+            Record::ProducerIds { next, .. } => self.producer_id_next = self.producer_id_next.max(next),
+            Record::ClearElr { topic } => self.clear_elr(topic),
+            Record::NoOp
+            | Record::BeginTransaction { .. }
+            | Record::EndTransaction
+            | Record::AbortTransaction { .. } => {}
+        }
+    }
+
+    /// The records that make this image from an empty one: the content of a snapshot. The position is not among them.
+    pub fn to_records(&self) -> impl Iterator<Item = Record> {
+        let features =
+            self.features().map(|(name, level)| Record::FeatureLevel { name: name.to_owned(), level });
+        let brokers = self.brokers().map(|broker| Record::RegisterBroker(Registration::clone(broker)));
+        let topics = self.topics().flat_map(|topic| {
+            let head = Record::Topic { name: topic.name.clone(), id: topic.id };
+            let partitions = topic.indexed();
+            let partitions =
+                partitions.map(|(index, part)| Record::Partition(part.to_record(topic.id, index)));
+            std::iter::once(head).chain(partitions)
+        });
+        let configs = self.configs.iter().flat_map(|(kind, resources)| {
+            resources.iter().flat_map(|(resource, overrides)| {
+                overrides.iter().map(|(name, value)| Record::Config {
+                    resource: Resource::new(*kind, resource),
+                    name: name.clone(),
+                    value: Some(value.clone()),
+                })
+            })
+        });
+        let producers = (self.producer_id_next > 0).then_some(Record::ProducerIds {
+            broker: -1,
+            broker_epoch: -1,
+            next: self.producer_id_next,
+        });
+        features.chain(brokers).chain(topics).chain(configs).chain(producers)
+    }
+
+    fn add_topic(&mut self, name: TopicName, id: TopicId) {
+        if self.names.contains_key(&name) || self.topics.contains_key(&id) {
+            return;
+        }
+        if let Some(unified) = unify(&name) {
+            Arc::make_mut(&mut self.unified).entry(unified).or_default().insert(name.clone());
+        }
+        Arc::make_mut(&mut self.names).insert(name.clone(), id);
+        let topic = Topic { id, name, partitions: Vec::new() };
+        Arc::make_mut(&mut self.topics).insert(id, Arc::new(topic));
+    }
+
+    fn remove_topic(&mut self, id: TopicId) {
+        let Some(topic) = Arc::make_mut(&mut self.topics).remove(&id) else { return };
+        Arc::make_mut(&mut self.names).remove(&topic.name);
+        if let Some(unified) = unify(&topic.name) {
+            let map = Arc::make_mut(&mut self.unified);
+            if let Some(names) = map.get_mut(&unified) {
+                names.remove(&topic.name);
+                if names.is_empty() {
+                    map.remove(&unified);
+                }
+            }
+        }
+        if self.overrides(ResourceKind::Topic, &topic.name).is_some() {
+            let configs = Arc::make_mut(&mut self.configs);
+            if let Some(topics) = configs.get_mut(&ResourceKind::Topic) {
+                topics.remove::<str>(&topic.name);
+                if topics.is_empty() {
+                    configs.remove(&ResourceKind::Topic);
+                }
+            }
+        }
+    }
+
+    /// Sets a partition. Its index must be the next one or exist already; indexes have no gaps.
+    fn put_partition(&mut self, partition: record::Partition) {
+        let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&partition.topic) else { return };
+        let Ok(index) = usize::try_from(partition.index) else { return };
+        let topic = Arc::make_mut(topic);
+        let partition = Arc::new(Partition::from(partition));
+        let next = topic.partitions.len();
+        match topic.partitions.get_mut(index) {
+            Some(known) => *known = partition,
+            None if index == next => topic.partitions.push(partition),
+            None => {}
+        }
+    }
+
+    fn change_partition(&mut self, change: record::PartitionChange) {
+        let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&change.topic) else { return };
+        let Ok(index) = usize::try_from(change.index) else { return };
+        if let Some(partition) = Arc::make_mut(topic).partitions.get_mut(index) {
+            Arc::make_mut(partition).change(change);
+        }
+    }
+
+    fn clear_elr(&mut self, name: Option<TopicName>) {
+        let ids: Vec<_> = match name {
+            Some(name) => self.names.get(&name).copied().into_iter().collect(),
+            None => self.topics.keys().copied().collect(),
+        };
+        for id in ids {
+            let held = |topic: &Topic| topic.partitions.iter().any(|part| part.has_elr());
+            if !self.topics.get(&id).is_some_and(|topic| held(topic)) {
+                continue;
+            }
+            let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&id) else { continue };
+            for partition in Arc::make_mut(topic).partitions.iter_mut().filter(|part| part.has_elr()) {
+                let none = Some(Vec::new());
+                let change =
+                    record::PartitionChange { elr: none.clone(), elr_last_known: none, ..Default::default() };
+                Arc::make_mut(partition).change(change);
+            }
+        }
+    }
+
+    fn change_broker(&mut self, id: NodeId, change: impl FnOnce(&mut Registration)) {
+        if let Some(broker) = Arc::make_mut(&mut self.brokers).get_mut(&id) {
+            change(Arc::make_mut(broker));
+        }
+    }
+
+    fn set_config(&mut self, resource: Resource, name: String, value: Option<String>) {
+        let configs = Arc::make_mut(&mut self.configs);
+        let resources = configs.entry(resource.kind).or_default();
+        let overrides = Arc::make_mut(resources.entry(resource.name.clone()).or_default());
+        match value {
+            Some(value) => overrides.insert(name, value),
+            None => overrides.remove(&name),
+        };
+        if overrides.is_empty() {
+            resources.remove(&resource.name);
+        }
+        if resources.is_empty() {
+            configs.remove(&resource.kind);
+        }
+    }
+}
+
+/// The name with every '.' as '_', if it has one of them.
+pub(crate) fn unify(name: &str) -> Option<String> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_"))
+}

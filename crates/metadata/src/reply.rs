@@ -1,0 +1,94 @@
+//! What the controller answers, without API versions.
+//!
+//! It carries refusals of single items; a refusal of the whole request is an [`Error`]. The broker's handlers make
+//! Kafka's responses from these.
+
+use model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName};
+
+use crate::{
+    Error,
+    config::{Entry, Resource},
+    topic::Recovery,
+};
+
+/// What became of the alteration of each resource.
+pub type AlterConfigsResults = Vec<(Resource, Result<(), Error>)>;
+
+/// The answer to the request of the same name; items come in the order of the request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Whether the cluster was new.
+    Bootstrap(bool),
+    /// The epoch of the registration.
+    RegisterBroker(i64),
+    /// The broker may lead, or may no longer.
+    FencingChanged,
+    /// The broker is forgotten.
+    UnregisterBroker,
+    /// Per topic.
+    CreateTopics(Vec<(String, Result<CreatedTopic, Error>)>),
+    /// Per topic.
+    DeleteTopics(Vec<DeletedTopic>),
+    /// Per topic.
+    CreatePartitions(Vec<(String, Result<(), Error>)>),
+    /// Per resource.
+    IncrementalAlterConfigs(AlterConfigsResults),
+    /// Per resource.
+    AlterConfigs(AlterConfigsResults),
+    /// The block.
+    AllocateProducerIds(ProducerIds),
+    /// All levels are as wished.
+    UpdateFeatures,
+    /// Per partition.
+    AlterPartition(Vec<(TopicId, PartitionIndex, Result<AlteredPartition, Error>)>),
+}
+
+/// A topic that was created, or would have been.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreatedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// How many replicas each has.
+    pub replication_factor: i16,
+    /// Its effective configuration, by key.
+    pub configs: Vec<Entry>,
+}
+
+/// What became of a topic that was to be deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeletedTopic {
+    /// Its name, as far as the request or the cluster knew it.
+    pub name: Option<String>,
+    /// Its id, as far as the request or the cluster knew it; else zero.
+    pub id: TopicId,
+    /// The outcome.
+    pub result: Result<(), Error>,
+}
+
+/// A block of producer ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerIds {
+    /// The first.
+    pub first: ProducerId,
+    /// How many.
+    pub count: i32,
+}
+
+/// A partition after its ISR was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlteredPartition {
+    /// The leader.
+    pub leader: NodeId,
+    /// The leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The ISR.
+    pub isr: Vec<NodeId>,
+    /// The recovery state.
+    pub recovery: Recovery,
+    /// The partition epoch.
+    pub partition_epoch: i32,
+}

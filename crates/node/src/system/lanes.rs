@@ -1,0 +1,126 @@
+//! Disk lanes: threads that run blocking jobs, started on demand and ended when idle.
+//!
+//! They know nothing of files or partitions. Many lanes may wait in `fdatasync` at once on purpose: concurrent calls
+//! share one commit of the file system's journal, while the same calls one behind the other each pay for their own.
+
+#![allow(clippy::disallowed_methods, reason = "this is where env::Tasks meets threads")]
+
+use env::Job;
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+/// More lanes would only wait for the same journal; measured, 64 files synced at once take one commit.
+const LANES_MAX: usize = 64;
+/// A lane without work for so long ends and gives its stack back.
+const IDLE: Duration = Duration::from_secs(5);
+/// Stacks are touched lazily; jobs do not recurse.
+const STACK_BYTES: usize = 256 * 1024;
+
+#[derive(Clone, Default)]
+pub(super) struct Lanes {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    idle: usize,
+    lanes: usize,
+}
+
+impl Lanes {
+    /// Hands a job to an idle lane, to a new one, or to the queue if there are [`LANES_MAX`].
+    pub(super) fn run(&self, job: Job) {
+        let mut state = self.shared.state.lock();
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() {
+            drop(state);
+            self.shared.work.notify_one();
+        } else if state.lanes < LANES_MAX {
+            state.lanes += 1;
+            drop(state);
+            self.start_lane();
+        }
+    }
+
+    fn start_lane(&self) {
+        let shared = self.shared.clone();
+        let lane = std::thread::Builder::new().name("disk-lane".into()).stack_size(STACK_BYTES);
+        if let Err(error) = lane.spawn(move || shared.work_until_idle()) {
+            self.shared.state.lock().lanes -= 1;
+            tracing::error!(%error, "no thread for a disk lane could be started; its job waits for another lane");
+        }
+    }
+}
+
+impl Shared {
+    fn work_until_idle(&self) {
+        let mut state = self.state.lock();
+        loop {
+            while let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                    tracing::error!("a job on a disk lane panicked; its partition stays as it was");
+                }
+                state = self.state.lock();
+            }
+            state.idle += 1;
+            let timed_out = self.work.wait_for(&mut state, IDLE).timed_out();
+            state.idle -= 1;
+            if timed_out && state.jobs.is_empty() {
+                state.lanes -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn jobs_that_wait_for_each_other_run_at_once() {
+        let lanes = Lanes::default();
+        let barrier = Arc::new(std::sync::Barrier::new(8));
+        let (done, all) = mpsc::channel();
+        for _ in 0..8 {
+            let (barrier, done) = (barrier.clone(), done.clone());
+            lanes.run(Box::new(move || {
+                barrier.wait();
+                done.send(()).unwrap();
+            }));
+        }
+        for _ in 0..8 {
+            all.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_job_that_panics_does_not_end_its_lane() {
+        let lanes = Lanes::default();
+        let (done, all) = mpsc::channel();
+        for n in 0..100 {
+            let done = done.clone();
+            lanes.run(Box::new(move || {
+                assert!(n % 10 != 3, "planted");
+                done.send(n).unwrap();
+            }));
+        }
+        for _ in 0..90 {
+            all.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+    }
+}

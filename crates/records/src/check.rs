@@ -1,0 +1,332 @@
+//! Judging what a producer sends for one partition, before it may enter a log: everything Kafka's broker checks of a
+//! format v2 batch, in the same order.
+//!
+//! It knows no log: sequence numbers, offsets and leader epochs are judged and assigned there. The broker calls
+//! [`check`] for each partition of a produce request; only a [`Checked`] batch can be appended.
+
+use crate::{
+    Attributes, Batch, BatchBuilder, BatchHeader, Codec, Compression, Decompressor, Entry, HEADER_BYTES,
+    MAGIC_V2, RecordHead, TimestampType, WalkError, builder, walk,
+};
+use bytes::Bytes;
+use model::{LeaderEpoch, Offset, Timestamp};
+
+/// What a topic asks of the batches in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// The broker's clock.
+    pub now: Timestamp,
+    /// The largest batch, header included (`max.message.bytes`).
+    pub batch_bytes_max: usize,
+    /// The most bytes that compressed records may stand for.
+    pub plain_bytes_max: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// How far before `now` a timestamp may be (`message.timestamp.before.max.ms`).
+    pub timestamp_before_max_ms: i64,
+    /// How far after `now` a timestamp may be (`message.timestamp.after.max.ms`).
+    pub timestamp_after_max_ms: i64,
+    /// Whether records need keys: the topic is compacted.
+    pub keys_required: bool,
+    /// What to store (`compression.type`); `None` keeps what the producer chose.
+    pub compression: Option<Compression>,
+    /// Whether the request is of a version that may carry zstd (Produce 7 on).
+    pub zstd_allowed: bool,
+    /// Whether the batch comes from outside. What the broker itself writes may hold control records and need not
+    /// number its records.
+    pub from_client: bool,
+}
+
+/// A batch that passed. Offset and leader epoch are still to be stamped; the header is otherwise final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    batch: Batch,
+}
+
+/// Header and records of a stamped batch: two pieces of one string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamped {
+    /// The header as it is written to the log.
+    pub header: BatchHeader,
+    /// The records, as the producer wrote them.
+    pub body: Bytes,
+}
+
+/// Why a batch is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The bytes cannot be a batch. Kafka: CORRUPT_MESSAGE.
+    #[error("the batch is corrupt: {0}")]
+    Corrupt(&'static str),
+    /// The checksum is wrong. Kafka: CORRUPT_MESSAGE.
+    #[error("the batch is corrupt: its checksum is {computed:#010x}, the header says {stored:#010x}")]
+    Checksum {
+        /// In the header.
+        stored: u32,
+        /// Of the contents.
+        computed: u32,
+    },
+    /// The batch as a whole breaks a rule. Kafka: INVALID_RECORD.
+    #[error("the batch is invalid: {0}")]
+    Batch(&'static str),
+    /// Its records cannot be read. Kafka: INVALID_RECORD.
+    #[error("the batch is invalid: {0}")]
+    Records(WalkError),
+    /// Some records break a rule. Kafka: INVALID_TIMESTAMP if one of them does by its timestamp, else INVALID_RECORD;
+    /// with one record error each.
+    #[error("{} records of the batch are invalid; the first: {}", .0.len(), .0.first().map_or(String::new(), |f| f.why.to_string()))]
+    EachRecord(Vec<Fault>),
+    /// The batch is too large. Kafka: MESSAGE_TOO_LARGE.
+    #[error("the batch has {bytes} bytes, more than the {bytes_max} that the topic allows")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The codec is unknown or newer than the request. Kafka: UNSUPPORTED_COMPRESSION_TYPE.
+    #[error("a produce request of this version cannot carry the compression codec {0}")]
+    UnsupportedCodec(u8),
+}
+
+/// A record that breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Which record of the batch; the first is 0.
+    pub batch_index: i32,
+    /// The rule.
+    pub why: FaultKind,
+}
+
+/// The rule that a record breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    /// No key.
+    #[error("Compacted topic cannot accept message without key")]
+    KeyMissing,
+    /// Too far from the broker's clock.
+    #[error("Timestamp {timestamp} of the record is out of range: it must be within [{min}, {max}]")]
+    TimestampOutOfRange {
+        /// Of the record.
+        timestamp: Timestamp,
+        /// The earliest that is allowed.
+        min: Timestamp,
+        /// The latest that is allowed.
+        max: Timestamp,
+    },
+    /// Only brokers may set this timestamp type.
+    #[error("A producer must not set the timestamp type LogAppendTime")]
+    LogAppendTimeSet,
+}
+
+impl Invalid {
+    /// Whether a timestamp is the reason.
+    pub fn is_timestamp(&self) -> bool {
+        matches!(self, Invalid::EachRecord(faults)
+            if faults.iter().any(|fault| fault.why != FaultKind::KeyMissing))
+    }
+}
+
+/// Judges what was sent for one partition: exactly one batch, and nothing behind it.
+pub fn check(payload: Bytes, rules: &Rules, decompressor: &mut Decompressor) -> Result<Checked, Invalid> {
+    let batch = split(payload)?;
+    let header = batch.header;
+    if header.attributes.codec() == Some(Codec::Zstd) && !rules.zstd_allowed {
+        return Err(Invalid::UnsupportedCodec(Codec::Zstd.id()));
+    }
+    if rules.from_client && header.base_offset != 0 {
+        return Err(Invalid::Batch("its base offset is not 0"));
+    }
+    if batch.bytes.len() > rules.batch_bytes_max {
+        return Err(Invalid::TooLarge { bytes: batch.bytes.len(), bytes_max: rules.batch_bytes_max });
+    }
+    let computed = batch.checksum();
+    if header.crc != computed {
+        return Err(Invalid::Checksum { stored: header.crc, computed });
+    }
+    let Some(codec) = header.attributes.codec() else {
+        return Err(Invalid::UnsupportedCodec(header.attributes.codec_id()));
+    };
+    if rules.from_client {
+        check_header(&header)?;
+    }
+    let seen = check_records(&batch, rules, decompressor)?;
+    let (timestamp_type, max_timestamp) = match rules.timestamp_type {
+        TimestampType::CreateTime => (TimestampType::CreateTime, seen.max_timestamp),
+        TimestampType::LogAppendTime => (TimestampType::LogAppendTime, rules.now),
+    };
+    let checked =
+        match rules.compression.filter(|target| target.codec != codec && !header.attributes.is_control()) {
+            None if seen.deltas_right => Checked { batch },
+            target => {
+                let compression = target.unwrap_or(codec.into());
+                Checked { batch: rewrite(&batch, seen.deltas_right, compression, rules, decompressor)? }
+            }
+        };
+    Ok(checked.with_timestamps(header.attributes.with_timestamp_type(timestamp_type), max_timestamp))
+}
+
+fn split(mut payload: Bytes) -> Result<Batch, Invalid> {
+    if payload.len() < crate::ENTRY_BYTES {
+        return Err(Invalid::Batch("there is no whole batch"));
+    }
+    if payload.get(16).is_some_and(|magic| *magic != MAGIC_V2 as u8) {
+        return Err(Invalid::Batch("its format is not v2"));
+    }
+    let Some(entry) = Entry::peek(&payload) else {
+        return Err(Invalid::Corrupt("its length is less than that of a header"));
+    };
+    if payload.len() < entry.bytes {
+        return Err(Invalid::Batch("there is no whole batch"));
+    }
+    let batch = Batch::split_off(&mut payload).ok_or(Invalid::Corrupt("it has no header"))?;
+    if !payload.is_empty() {
+        return Err(Invalid::Batch("there is more than one batch for the partition"));
+    }
+    Ok(batch)
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Invalid> {
+    if header.last_offset_delta < 0 || header.record_count <= 0 {
+        return Err(Invalid::Batch("it has no records"));
+    }
+    if i64::from(header.last_offset_delta) + 1 != i64::from(header.record_count) {
+        return Err(Invalid::Batch("its offsets and its number of records disagree"));
+    }
+    if header.attributes.is_control() {
+        return Err(Invalid::Batch("a client must not write control records"));
+    }
+    if header.has_producer() && header.base_sequence < 0 {
+        return Err(Invalid::Batch("a producer id needs a sequence number"));
+    }
+    if header.attributes.is_transactional() && !header.has_producer() {
+        return Err(Invalid::Batch("a transaction needs a producer id"));
+    }
+    Ok(())
+}
+
+struct Seen {
+    max_timestamp: Timestamp,
+    deltas_right: bool,
+}
+
+fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) -> Result<Seen, Invalid> {
+    let header = &batch.header;
+    let appended = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
+    let min = rules.now.saturating_sub(rules.timestamp_before_max_ms);
+    let max = rules.now.saturating_add(rules.timestamp_after_max_ms);
+    let mut seen = Seen { max_timestamp: -1, deltas_right: true };
+    let mut faults = Vec::new();
+    let mut index = 0;
+    let visit = |head: RecordHead| {
+        let timestamp = match appended {
+            true => header.max_timestamp,
+            false => header.base_timestamp.wrapping_add(head.timestamp_delta),
+        };
+        seen.max_timestamp = seen.max_timestamp.max(timestamp);
+        seen.deltas_right &= head.offset_delta == index;
+        let why = if rules.keys_required && head.key_len < 0 && !header.attributes.is_control() {
+            Some(FaultKind::KeyMissing)
+        } else if rules.timestamp_type == TimestampType::CreateTime && timestamp != -1 {
+            (timestamp < min || timestamp > max).then_some(FaultKind::TimestampOutOfRange {
+                timestamp,
+                min,
+                max,
+            })
+        } else {
+            appended.then_some(FaultKind::LogAppendTimeSet)
+        };
+        if let Some(why) = why {
+            faults.push(Fault { batch_index: index, why });
+        }
+        index += 1;
+    };
+    walk(batch, rules.plain_bytes_max as u64, decompressor, visit).map_err(Invalid::Records)?;
+    if faults.is_empty() { Ok(seen) } else { Err(Invalid::EachRecord(faults)) }
+}
+
+/// The same records in another codec, or with the offset deltas that they should have had.
+fn rewrite(
+    batch: &Batch,
+    deltas_right: bool,
+    compression: Compression,
+    rules: &Rules,
+    decompressor: &mut Decompressor,
+) -> Result<Batch, Invalid> {
+    let unreadable = |why: String| Invalid::Records(WalkError::Decompression(why));
+    let header = batch.header;
+    let codec = header.attributes.codec().unwrap_or(Codec::None);
+    let rewritten = if deltas_right {
+        let plain = decompressor
+            .decompress(codec, batch.body(), rules.plain_bytes_max)
+            .map_err(|error| unreadable(error.to_string()))?;
+        builder::assemble(header, compression, &plain)
+    } else {
+        let records = batch
+            .records(rules.plain_bytes_max, decompressor)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let mut builder = BatchBuilder::new().compression(compression).producer(
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+        );
+        if header.attributes.is_transactional() {
+            builder = builder.transactional();
+        }
+        records.iter().for_each(|record| builder.push_record(record));
+        builder.build()
+    }
+    .map_err(|error| unreadable(error.to_string()))?;
+    match rewritten.bytes.len() {
+        bytes if bytes > rules.batch_bytes_max => {
+            Err(Invalid::TooLarge { bytes, bytes_max: rules.batch_bytes_max })
+        }
+        _ => Ok(rewritten),
+    }
+}
+
+impl Checked {
+    /// A batch that the broker has built itself and that needs no check.
+    pub fn trusted(batch: Batch) -> Self {
+        Self { batch }
+    }
+
+    /// The header: offset and leader epoch are those the producer sent.
+    pub fn header(&self) -> &BatchHeader {
+        &self.batch.header
+    }
+
+    /// Bytes of the whole batch.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
+    /// The batch, unstamped. Its parsed header is final; the header among its bytes may be what the producer sent.
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// The batch with its place in the log. The checksum does not cover what is stamped.
+    pub fn stamp(self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Stamped {
+        let mut header = self.batch.header;
+        header.base_offset = base_offset;
+        header.leader_epoch = leader_epoch;
+        Stamped { header, body: self.batch.bytes.slice(HEADER_BYTES.min(self.batch.bytes.len())..) }
+    }
+
+    /// Corrects timestamp type and max timestamp, and then the checksum; mostly they are right.
+    fn with_timestamps(mut self, timestamps: Attributes, max_timestamp: Timestamp) -> Self {
+        let header = &mut self.batch.header;
+        let timestamp_type = timestamps.timestamp_type();
+        if header.attributes.timestamp_type() != timestamp_type || header.max_timestamp != max_timestamp {
+            header.attributes = header.attributes.with_timestamp_type(timestamp_type);
+            header.max_timestamp = max_timestamp;
+            let body = self.batch.bytes.get(HEADER_BYTES..).unwrap_or_default();
+            header.crc = header.checksum(body);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

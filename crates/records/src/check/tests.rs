@@ -1,0 +1,184 @@
+use super::*;
+use crate::Header;
+
+const NOW: Timestamp = 1_700_000_000_000;
+
+fn rules() -> Rules {
+    Rules {
+        now: NOW,
+        batch_bytes_max: 1 << 20,
+        plain_bytes_max: 16 << 20,
+        timestamp_type: TimestampType::CreateTime,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: 3_600_000,
+        keys_required: false,
+        compression: None,
+        zstd_allowed: true,
+        from_client: true,
+    }
+}
+
+fn builder(codec: Codec) -> BatchBuilder {
+    let mut builder = BatchBuilder::new().compression(codec);
+    builder.push(NOW, Some(b"k"), Some(b"v"), &[]);
+    builder.push(NOW + 5, None, Some(b"w"), &[Header { key: Bytes::from_static(b"h"), value: None }]);
+    builder
+}
+
+fn judge(bytes: impl Into<Bytes>, rules: &Rules) -> Result<Checked, Invalid> {
+    check(bytes.into(), rules, &mut Decompressor::new())
+}
+
+/// A batch whose header was changed, with a right checksum.
+fn with_header(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
+    let batch = builder(Codec::None).build().unwrap();
+    let mut header = batch.header;
+    change(&mut header);
+    header.crc = header.checksum(batch.body());
+    [&header.encode()[..], batch.body()].concat().into()
+}
+
+#[test]
+fn a_right_batch_passes_and_is_not_copied() {
+    for codec in 0..5 {
+        let batch = builder(Codec::from_id(codec).unwrap()).build().unwrap();
+        let checked = judge(batch.bytes.clone(), &rules()).unwrap();
+        let stamped = checked.stamp(77, 4);
+        assert_eq!((stamped.header.base_offset, stamped.header.leader_epoch), (77, 4));
+        assert_eq!(stamped.body.as_ptr(), batch.body().as_ptr());
+        let bytes = Bytes::from([&stamped.header.encode()[..], &stamped.body].concat());
+        assert!(Batch::split_off(&mut bytes.clone()).unwrap().is_intact());
+    }
+}
+
+#[test]
+fn headers_that_lie_are_refused() {
+    type Change = fn(&mut BatchHeader);
+    let lies: [(&str, Change); 9] = [
+        ("count", |h| h.record_count = 3),
+        ("negative count", |h| h.record_count = -1),
+        ("no records", |h| (h.record_count, h.last_offset_delta) = (0, -1)),
+        ("delta", |h| h.last_offset_delta = 7),
+        ("both", |h| (h.record_count, h.last_offset_delta) = (3, 2)),
+        ("control", |h| h.attributes.0 |= 0x20),
+        ("sequence", |h| (h.producer_id, h.base_sequence) = (1, -1)),
+        ("transaction", |h| h.attributes.0 |= 0x10),
+        ("offset", |h| h.base_offset = 1),
+    ];
+    for (lie, change) in lies {
+        let error = judge(with_header(change), &rules()).unwrap_err();
+        assert!(matches!(error, Invalid::Batch(_) | Invalid::Records(_)), "{lie}: {error:?}");
+    }
+    let codec = judge(with_header(|h| h.attributes.0 |= 0x07), &rules());
+    assert_eq!(codec, Err(Invalid::UnsupportedCodec(7)));
+}
+
+#[test]
+fn payloads_that_are_not_exactly_one_batch_are_refused() {
+    let batch = builder(Codec::None).build().unwrap().bytes;
+    let not_one = |bytes: Vec<u8>| matches!(judge(bytes, &rules()), Err(Invalid::Batch(_)));
+    assert!(not_one(Vec::new()));
+    assert!(not_one(batch[..batch.len() - 1].to_vec()));
+    assert!(not_one(batch.repeat(2)));
+    assert!(not_one([&batch[..], b"x"].concat()));
+    let mut magic = batch.to_vec();
+    magic[16] = 1;
+    assert!(not_one(magic));
+    let mut short = batch.to_vec();
+    short[8..12].copy_from_slice(&48i32.to_be_bytes());
+    assert!(matches!(judge(short, &rules()), Err(Invalid::Corrupt(_))));
+}
+
+#[test]
+fn every_flipped_bit_of_the_contents_is_found() {
+    let batch = builder(Codec::None).build().unwrap().bytes;
+    for bit in 17 * 8..batch.len() * 8 {
+        let mut bytes = batch.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(matches!(judge(bytes, &rules()), Err(Invalid::Checksum { .. })), "bit {bit}");
+    }
+}
+
+#[test]
+fn records_that_break_a_rule_are_named() {
+    let keys = Rules { keys_required: true, ..rules() };
+    for codec in 0..5 {
+        let batch = builder(Codec::from_id(codec).unwrap()).build().unwrap().bytes;
+        let missing = Fault { batch_index: 1, why: FaultKind::KeyMissing };
+        assert_eq!(judge(batch, &keys), Err(Invalid::EachRecord(vec![missing])));
+    }
+    let late = Rules { now: NOW + 10, timestamp_before_max_ms: 7, ..rules() };
+    let early = Rules { now: NOW - 10, timestamp_after_max_ms: 12, ..rules() };
+    for (rules, index, min, max) in [(late, 0, NOW + 3, NOW + 10 + 3_600_000), (early, 1, i64::MIN, NOW + 2)]
+    {
+        let Err(Invalid::EachRecord(faults)) = judge(builder(Codec::None).build().unwrap().bytes, &rules)
+        else {
+            panic!("accepted");
+        };
+        let timestamp = NOW + 5 * i64::from(index);
+        let min = if min == i64::MIN { rules.now.saturating_sub(i64::MAX) } else { min };
+        let why = FaultKind::TimestampOutOfRange { timestamp, min, max };
+        assert_eq!(faults, [Fault { batch_index: index, why }]);
+        assert!(Invalid::EachRecord(faults).is_timestamp());
+    }
+}
+
+#[test]
+fn limits_of_size_and_codec_hold() {
+    let batch = builder(Codec::Zstd).build().unwrap().bytes;
+    let bytes = batch.len();
+    let small = Rules { batch_bytes_max: bytes - 1, ..rules() };
+    assert_eq!(judge(batch.clone(), &small), Err(Invalid::TooLarge { bytes, bytes_max: bytes - 1 }));
+    let old = Rules { zstd_allowed: false, ..rules() };
+    assert_eq!(judge(batch.clone(), &old), Err(Invalid::UnsupportedCodec(4)));
+    let bomb = Rules { plain_bytes_max: 10, ..rules() };
+    assert_eq!(judge(batch, &bomb), Err(Invalid::Records(WalkError::Limit(10))));
+}
+
+#[test]
+fn the_brokers_time_is_set_with_a_new_checksum() {
+    let topic = Rules { timestamp_type: TimestampType::LogAppendTime, now: NOW + 99, ..rules() };
+    let stamped = judge(builder(Codec::Gzip).build().unwrap().bytes, &topic).unwrap().stamp(0, 0);
+    assert_eq!(stamped.header.max_timestamp, NOW + 99);
+    assert_eq!(stamped.header.attributes.timestamp_type(), TimestampType::LogAppendTime);
+    assert_eq!(stamped.header.crc, stamped.header.checksum(&stamped.body));
+    let by_producer = with_header(|h| h.attributes.0 |= 0x08);
+    let Err(Invalid::EachRecord(faults)) = judge(by_producer, &topic) else { panic!("accepted") };
+    assert_eq!(faults[0].why, FaultKind::LogAppendTimeSet);
+}
+
+#[test]
+fn a_wrong_max_timestamp_is_corrected() {
+    let checked = judge(with_header(|h| h.max_timestamp = 1), &rules()).unwrap();
+    assert_eq!(checked.header().max_timestamp, NOW + 5);
+    assert_eq!(checked.header().crc, checked.header().checksum(checked.batch().body()));
+}
+
+#[test]
+fn a_topic_with_a_codec_of_its_own_has_batches_compressed_anew() {
+    for (from, to) in [(Codec::None, Codec::Zstd), (Codec::Gzip, Codec::Lz4), (Codec::Snappy, Codec::None)] {
+        let topic = Rules { compression: Some(to.into()), ..rules() };
+        let batch = builder(from).producer(9, 1, 3).build().unwrap();
+        let checked = judge(batch.bytes.clone(), &topic).unwrap();
+        assert_eq!(checked.header().attributes.codec(), Some(to));
+        assert_eq!((checked.header().producer_id, checked.header().base_sequence), (9, 3));
+        let records = |batch: &Batch| batch.records(1 << 20, &mut Decompressor::new()).unwrap();
+        let stamped = checked.batch().clone();
+        assert!(stamped.is_intact());
+        assert_eq!(records(&stamped), records(&batch));
+    }
+}
+
+#[test]
+fn wrong_offset_deltas_are_corrected() {
+    let batch = builder(Codec::None).build().unwrap();
+    let mut body = batch.body().to_vec();
+    assert_eq!(body[3], 0, "the offset delta of the first record");
+    body[3] = 8;
+    let mut header = batch.header;
+    header.crc = header.checksum(&body);
+    let checked = judge([&header.encode()[..], &body].concat(), &rules()).unwrap();
+    let records = checked.batch().records(100, &mut Decompressor::new()).unwrap();
+    assert_eq!(records.iter().map(|r| r.offset).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(records.iter().map(|r| r.timestamp).collect::<Vec<_>>(), [NOW, NOW + 5]);
+}
