@@ -43,8 +43,8 @@ pub(super) fn run(report: &mut Report, server: &mut Server) -> Result<()> {
 
 fn slow_readers(server: &mut Server) -> Result<String> {
     let topic = fresh("unread");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
     let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
     let value = vec![b'v'; 1 << 20 >> 1];
     for _ in 0..UNREAD_BATCHES {
         let (code, _) = raw::produce(&mut raw, &topic, 0, &raw::batch(&value, true))?;

@@ -83,9 +83,8 @@ impl Case {
         let setup = Setup::new(kind.clone(), dir.path()).set("log.segment.bytes", 4 * (VALUE_BYTES + 1000));
         let mut server = Server::start(setup)?;
         let topic = fresh("damaged");
+        raw::ready_topic(server.bootstrap(), &topic, 2)?;
         let mut raw = Raw::connect(server.bootstrap())?;
-        let code = raw::create_topic(&mut raw, &topic, 2)?;
-        ensure!(code == 0, "CreateTopics: error code {code}");
         for partition in 0..2 {
             for number in 0..BATCHES {
                 let (code, offset) =

@@ -109,8 +109,7 @@ fn huge_counts(report: &mut Report, server: &mut Server) {
 fn batches(report: &mut Report, server: &mut Server) {
     let topic = fresh("batches");
     report.check("a topic for batches", || {
-        let code = raw::create_topic(&mut Raw::connect(server.bootstrap())?, &topic, 1)?;
-        ensure!(code == 0, "error code {code}");
+        raw::ready_topic(server.bootstrap(), &topic, 1)?;
         Ok(String::new())
     });
     let large = vec![b'x'; 2 << 20];

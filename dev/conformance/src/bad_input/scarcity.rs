@@ -71,8 +71,8 @@ fn descriptors(kind: &Kind) -> Result<String> {
     setup.limits = Some(format!("ulimit -n {DESCRIPTORS}"));
     let mut server = Server::start(setup)?;
     let topic = fresh("descriptors");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
     let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
     ensure!(raw::produce(&mut raw, &topic, 0, &raw::batch(b"before", true))? == (0, 0), "not produced");
     let held: Vec<Raw> = (0..3 * DESCRIPTORS).map_while(|_| Raw::connect(server.bootstrap()).ok()).collect();
     std::thread::sleep(Duration::from_secs(1));
@@ -131,8 +131,8 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
     let setup = Setup::new(kind.clone(), home.path()).set("log.dirs", small.data().display());
     let mut server = Server::start(setup.set("log.index.size.max.bytes", 4096))?;
     let topic = fresh("full");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
     let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
     let value = vec![b'f'; 900_000];
     let mut acked = 0;
     let refused = loop {
