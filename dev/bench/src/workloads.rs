@@ -245,7 +245,7 @@ fn until_written(contestant: &Contestant, topic: &str) -> Result<()> {
     let batch = raw::batch(b"here", true);
     let last = MANY_PARTITIONS - 1;
     until(|| {
-        raw::produce(&mut Raw::connect(contestant.server.bootstrap())?, topic, last, &batch)
+        raw::produce(&mut Raw::greeted(contestant.server.bootstrap())?, topic, last, &batch)
             .map(|(code, _)| code)
     })
 }

@@ -54,6 +54,13 @@ impl Raw {
         Ok(Raw { stream })
     }
 
+    /// Connects and asks for ApiVersions, as every client of today does: until then a broker may take small frames only.
+    pub fn greeted(address: &str) -> Result<Raw> {
+        let mut raw = Raw::connect(address)?;
+        raw.call(&frame(api::API_VERSIONS, 0, false, &[]))?;
+        Ok(raw)
+    }
+
     /// Sends bytes as they are. A broker may have closed already: that is no error here.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
@@ -175,7 +182,7 @@ pub fn create_topic(raw: &mut Raw, topic: &str, partitions: i32) -> Result<i16> 
 
 /// Creates a topic and waits until each of its partitions has a leader that answers.
 pub fn ready_topic(address: &str, topic: &str, partitions: i32) -> Result<()> {
-    let mut raw = Raw::connect(address)?;
+    let mut raw = Raw::greeted(address)?;
     let code = create_topic(&mut raw, topic, partitions)?;
     ensure!(code == 0, "CreateTopics: error code {code}");
     let started = Instant::now();
