@@ -223,7 +223,7 @@ impl GroupHost {
     }
 
     fn wake_at(&self, state: &mut State, at: u64) {
-        state.wake_at = Some(state.wake_at.map_or(at, |before| before.min(at)));
+        state.wake_at = Some(at);
         if state.has_timer {
             self.wake.notify_one();
             return;

@@ -77,6 +77,17 @@ pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
     }
 }
 
+/// The same, if it may be changed here: a broker's configuration is changed at that broker, or for all.
+pub(crate) fn alterable_resource(broker: &Broker, kind: i8, name: &str) -> Result<Resource, Error> {
+    let resource = config_resource(kind, name)?;
+    let is_other = !name.is_empty() && name != broker.config.node_id.to_string();
+    if resource.kind == ResourceKind::Broker && is_other {
+        let here = broker.config.node_id;
+        return Err(Error::InvalidRequest(format!("this is broker {here}, not '{name}'; ask that broker, or name none")));
+    }
+    Ok(resource)
+}
+
 /// The resource that a number and a name of the configuration APIs mean.
 pub(crate) fn config_resource(kind: i8, name: &str) -> Result<Resource, Error> {
     let kind = ResourceKind::from_number(kind).ok_or_else(|| {

@@ -300,32 +300,32 @@ impl Partition {
         self.dir.backlog.remove(bytes);
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
-        let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
-        let is_durable = match result {
-            Ok(performed) => {
-                online.log.flushed(now, &performed);
-                online.files = Some(files);
-                online.advance(&mut done);
-                self.flush_soon(online, now);
-                true
-            }
-            Err(error) => {
-                let why = format!("{self} could not be written: {error}; free the disk or repair it and restart");
-                tracing::error!(partition = %self, %error, "the partition is offline: its log could not be written");
-                self.dir.backlog.remove(online.pending_bytes);
-                done.extend(online.acks.drain(..));
-                for (_, (wait, _)) in &online.watchers {
-                    wait.break_off();
+        {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            match &result {
+                Ok(performed) => {
+                    online.log.flushed(now, performed);
+                    online.advance(&mut done);
                 }
-                *state = State::Offline(why.into());
-                self.dir.is_offline.store(true, Ordering::Release);
-                false
+                Err(error) => {
+                    let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+                    tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
+                    done.extend(online.acks.drain(..));
+                    self.dir.backlog.remove(online.pending_bytes);
+                    online.watchers.iter().for_each(|(_, (wait, _))| wait.break_off());
+                    *state = State::Offline(why.into());
+                    self.dir.is_offline.store(true, Ordering::Release);
+                }
             }
-        };
-        drop(state);
+        }
+        // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
         for ack in done {
-            ack.settled.settle(ack.slot, is_durable);
+            ack.settled.settle(ack.slot, result.is_ok());
+        }
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.files = Some(files);
+            self.flush_soon(online, now);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 use env::World;
 use log::OpenOptions;
-use metadata::{Controller, RegisterBroker, Reply, Request, Settings};
+use metadata::{Controller, RegisterBroker, Request, Settings};
 use model::{LeaderEpoch, TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
 use records::{BatchBuilder, ControlType};
@@ -76,8 +76,9 @@ impl Broker {
                 }
             })
         }))));
-        replicas::open_all(&broker, &broker.image(), &found).await?;
+        // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
         broker.register().await?;
+        replicas::open_all(&broker, &broker.image(), &found).await?;
         upkeep::start(&broker);
         Ok(broker)
     }
@@ -94,11 +95,7 @@ impl Broker {
             directories: vec![self.dir.meta.directory_id],
             fenced: false,
         };
-        let reply = self.controller.ask(Request::RegisterBroker(registration)).await?;
-        if let Reply::RegisterBroker(broker_epoch) = reply {
-            let broker = self.config.node_id;
-            self.controller.ask(Request::UnfenceBroker { broker, broker_epoch }).await?;
-        }
+        self.controller.ask(Request::RegisterBroker(registration)).await?;
         Ok(())
     }
 

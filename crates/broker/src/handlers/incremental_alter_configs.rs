@@ -19,7 +19,7 @@ pub(crate) async fn handle(
     let mut resources = Vec::with_capacity(request.resources.len());
     for asked in request.resources {
         let place = (asked.resource_type, asked.resource_name.clone());
-        match parse(asked) {
+        match parse(broker, asked) {
             Ok(resource) => {
                 resources.push(resource);
                 places.push((place, None));
@@ -46,8 +46,8 @@ pub(crate) async fn handle(
 
 type Parsed = (metadata::config::Resource, Vec<ConfigChange>);
 
-fn parse(asked: AlterConfigsResource) -> Result<Parsed, Error> {
-    let resource = super::config_resource(asked.resource_type, &asked.resource_name)?;
+fn parse(broker: &Broker, asked: AlterConfigsResource) -> Result<Parsed, Error> {
+    let resource = super::alterable_resource(broker, asked.resource_type, &asked.resource_name)?;
     let changes = asked.configs.into_iter().map(|config| {
         let operation = match config.config_operation {
             0 => ConfigOperation::Set,

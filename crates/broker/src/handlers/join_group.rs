@@ -64,6 +64,7 @@ fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
 fn refusal(error: &Error, member_id: String, version: i16) -> JoinGroupResponse {
     let member_id = match error {
         Error::MemberIdRequired(id) => id.to_string(),
+        Error::GroupMaxSizeReached => String::new(),
         _ => member_id,
     };
     JoinGroupResponse {

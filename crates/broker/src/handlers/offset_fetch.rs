@@ -86,6 +86,8 @@ async fn of_group(
         Ok(_) => Error::UnknownServerError,
         Err(error) => error,
     };
+    // The one API that has never learnt of COORDINATOR_NOT_AVAILABLE.
+    let error = if error == Error::CoordinatorNotAvailable { Error::NotCoordinator } else { error };
     answer.error_code = failure_code::of_groups(&error).to_i16();
     if context.version < 2 {
         // There is no other place for the error.
