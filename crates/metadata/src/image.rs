@@ -20,6 +20,8 @@ use crate::{
 /// The configuration of one resource: only what was set for it, by key.
 pub type Overrides = BTreeMap<String, String>;
 
+type OverridesByName = BTreeMap<Arc<str>, Arc<Overrides>>;
+
 /// The cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -28,8 +30,8 @@ pub struct Image {
     brokers: Arc<BTreeMap<NodeId, Arc<Registration>>>,
     names: Arc<BTreeMap<TopicName, TopicId>>,
     topics: Arc<stdx::Map<TopicId, Arc<Topic>>>,
-    unified: Arc<BTreeMap<String, BTreeSet<TopicName>>>,
-    configs: Arc<BTreeMap<ResourceKind, BTreeMap<String, Arc<Overrides>>>>,
+    unified: Arc<BTreeMap<Arc<str>, BTreeSet<TopicName>>>,
+    configs: Arc<BTreeMap<ResourceKind, OverridesByName>>,
     features: Arc<BTreeMap<String, i16>>,
     producer_id_next: ProducerId,
 }
@@ -122,7 +124,7 @@ impl Image {
 
     /// A topic other than `name` whose metrics would be written like those of `name`: '.' and '_' count as one.
     pub fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
-        self.unified.get(&unify(name)?)?.iter().find(|other| *other != name)
+        self.unified.get(unify(name)?.as_str())?.iter().find(|other| *other != name)
     }
 
     /// What was set for a resource, if anything was.
@@ -132,7 +134,7 @@ impl Image {
 
     /// The resources of a kind for which something was set, by name; the default broker resource is `""`.
     pub fn overridden(&self, kind: ResourceKind) -> impl Iterator<Item = (&str, &Arc<Overrides>)> {
-        self.configs.get(&kind).into_iter().flatten().map(|(name, overrides)| (name.as_str(), overrides))
+        self.configs.get(&kind).into_iter().flatten().map(|(name, overrides)| (&**name, overrides))
     }
 
     /// The finalized features with their levels; a feature at level 0 is not among them.
@@ -232,7 +234,7 @@ impl Image {
             return;
         }
         if let Some(unified) = unify(&name) {
-            Arc::make_mut(&mut self.unified).entry(unified).or_default().insert(name.clone());
+            Arc::make_mut(&mut self.unified).entry(unified.into()).or_default().insert(name.clone());
         }
         Arc::make_mut(&mut self.names).insert(name.clone(), id);
         let topic = Topic { id, name, partitions: Vec::new() };
@@ -244,10 +246,10 @@ impl Image {
         Arc::make_mut(&mut self.names).remove(&topic.name);
         if let Some(unified) = unify(&topic.name) {
             let map = Arc::make_mut(&mut self.unified);
-            if let Some(names) = map.get_mut(&unified) {
+            if let Some(names) = map.get_mut(unified.as_str()) {
                 names.remove(&topic.name);
                 if names.is_empty() {
-                    map.remove(&unified);
+                    map.remove(unified.as_str());
                 }
             }
         }
@@ -313,13 +315,13 @@ impl Image {
     fn set_config(&mut self, resource: Resource, name: String, value: Option<String>) {
         let configs = Arc::make_mut(&mut self.configs);
         let resources = configs.entry(resource.kind).or_default();
-        let overrides = Arc::make_mut(resources.entry(resource.name.clone()).or_default());
+        let overrides = Arc::make_mut(resources.entry(resource.name.as_str().into()).or_default());
         match value {
             Some(value) => overrides.insert(name, value),
             None => overrides.remove(&name),
         };
         if overrides.is_empty() {
-            resources.remove(&resource.name);
+            resources.remove(resource.name.as_str());
         }
         if resources.is_empty() {
             configs.remove(&resource.kind);
@@ -331,3 +333,6 @@ impl Image {
 pub(crate) fn unify(name: &str) -> Option<String> {
     name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
+
+#[cfg(test)]
+mod tests;
