@@ -1,3 +1,5 @@
+//! The controller as its host sees it: requests in, records and replies out. The files beside it are one per subject.
+
 mod brokers;
 mod configs;
 mod histories;

@@ -1,3 +1,5 @@
+//! Records in, image out; and what a published image keeps.
+
 use super::*;
 use crate::{PartitionChange, PartitionRecord, Recovery};
 use stdx::Uuid;

@@ -1,3 +1,5 @@
+//! Brokers registered, fenced and unfenced, and who leads then.
+
 use super::*;
 
 fn check_registration(change: impl FnOnce(&mut RegisterBroker), expected: &str) {
@@ -92,6 +94,25 @@ fn an_unclean_leader_is_chosen_only_where_the_topic_allows_loss() {
         assert_eq!(partition.leader, leader, "{partition:?}");
         assert_eq!(partition.recovery == crate::Recovery::Recovering, leader == 1);
     }
+}
+
+#[test]
+fn a_broker_on_its_way_out_neither_leads_nor_gets_partitions() {
+    let mut cluster = Cluster::of(1);
+    let broker_epoch = cluster.epoch(1);
+    cluster.controller.replay(Record::BrokerChange {
+        broker: 1,
+        broker_epoch,
+        fenced: None,
+        shutting_down: Some(true),
+        directories: None,
+        cordoned: None,
+    });
+    assert_eq!(variant(&cluster.create(vec![topic("t", 1, 1)])[0]), "InvalidReplicationFactor");
+    fence(&mut cluster, 1, false);
+    assert!(!cluster.image().is_active(1), "only a new registration brings it back");
+    cluster.ask(Request::RegisterBroker(registration(1, 2))).unwrap();
+    assert_eq!(cluster.create(vec![topic("t", 1, 1)]), [Ok((1, 1))]);
 }
 
 #[test]

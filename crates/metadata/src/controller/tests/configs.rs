@@ -1,3 +1,5 @@
+//! Configurations altered.
+
 use super::*;
 use crate::{ConfigChange, ConfigOperation, config::ResourceKind};
 

@@ -1,3 +1,5 @@
+//! Random histories: what holds whatever is asked.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Partitions added, and ISRs altered.
+
 use super::*;
 use crate::{AlterPartition, AlteredPartition, IsrChange, NewPartitions, Recovery};
 

@@ -1,3 +1,5 @@
+//! Topics created and deleted.
+
 use super::*;
 use crate::{DeleteTopic, config::Source};
 
