@@ -188,3 +188,14 @@ fn a_member_that_waits_for_our_answer_needs_no_heartbeat() {
     desk.send_join(JoinGroup { member_id: ids[1].clone(), ..join("b") });
     assert_eq!(desk.joined(a).unwrap().unwrap().generation, 2);
 }
+
+#[test]
+fn the_death_of_the_last_one_waited_for_completes_the_rebalance() {
+    let mut desk = Desk::new();
+    let ids = desk.stable(vec![join("a"), join("b")]);
+    let a = desk.send_join(JoinGroup { member_id: ids[0].clone(), ..join("a") });
+    desk.pass(9 * SECOND);
+    assert_eq!(desk.joined(a), None);
+    desk.pass(SECOND);
+    assert_eq!(desk.joined(a).unwrap().unwrap().members.len(), 1);
+}
