@@ -1,6 +1,10 @@
 //! A host for tests: it keeps the log and the time, and checks what holds for every step.
 
-use crate::*;
+use crate::{
+    group::Group,
+    timers::{Timer, Timers},
+    *,
+};
 use ::coordinator::Now;
 use bytes::Bytes;
 use model::{GroupId, TopicName};
@@ -266,7 +270,29 @@ pub(super) fn assert_consistent(coordinator: &Coordinator) {
                 || matches!(group.state, State::Empty | State::Dead | State::PreparingRebalance)
         );
         assert!(group.members.is_empty() || !matches!(group.state, State::Empty | State::Dead));
+        assert_timed(&coordinator.timers, group);
     }
+    assert!(coordinator.timers.is_set(&Timer::Expiry));
+    for timer in coordinator.timers.iter() {
+        if let Timer::Heartbeat(group, id) = timer {
+            let group = coordinator.groups.get(group).expect("no timer of a group that is gone");
+            assert!(
+                group.members.contains_key(id) || group.pending_joins.contains(id),
+                "no timer of strangers"
+            );
+        }
+    }
+}
+
+/// Everything that a group waits for has an end.
+fn assert_timed(timers: &Timers, group: &Group) {
+    let heartbeat = |id: &MemberId| timers.is_set(&Timer::Heartbeat(group.id.clone(), id.clone()));
+    assert!(group.pending_joins.iter().all(heartbeat));
+    for member in group.members.values() {
+        assert!(member.is_excused() || heartbeat(&member.id), "{member:?} would live for ever");
+    }
+    assert_eq!(timers.is_set(&Timer::Join(group.id.clone())), group.state == State::PreparingRebalance);
+    assert_eq!(timers.is_set(&Timer::Sync(group.id.clone())), !group.pending_syncs.is_empty());
 }
 
 pub(super) fn group() -> GroupId {
