@@ -15,6 +15,8 @@ mod effect;
 mod epochs;
 mod file_plan;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod handles;
 mod index;
 mod loaded;
