@@ -7,7 +7,9 @@
 use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
 use arc_swap::ArcSwap;
 use env::World;
-use log::{AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan};
+use log::{
+    AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan,
+};
 use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
 use records::{Checked, Decompressor, Rules};
@@ -123,7 +125,9 @@ pub(crate) enum Refused {
     FencedLeaderEpoch,
     #[error("the leader epoch is newer than the partition's")]
     UnknownLeaderEpoch,
-    #[error("records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete")]
+    #[error(
+        "records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete"
+    )]
     Policy,
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -238,10 +242,11 @@ impl Partition {
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
-        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot))).map_err(|refused| {
-            tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
-            AppendRefused::Unavailable
-        })
+        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot)))
+            .map_err(|refused| {
+                tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
+                AppendRefused::Unavailable
+            })
     }
 
     fn append(
@@ -282,7 +287,7 @@ impl Partition {
     fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
         if online.pending.is_empty() && !online.log.must_sync(now) {
             if online.files.is_some() {
-                online.idle.drain(..).for_each(|idle| drop(idle.send(())));
+                online.idle.clear();
             }
             return;
         }
@@ -309,7 +314,8 @@ impl Partition {
                     online.advance(&mut done);
                 }
                 Err(error) => {
-                    let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+                    let why =
+                        format!("{self} could not be written: {error}; free or repair the disk and restart");
                     tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
                     done.extend(online.acks.drain(..));
                     self.dir.backlog.remove(online.pending_bytes);
@@ -511,7 +517,10 @@ impl Partition {
     }
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+    pub(crate) async fn read_own(
+        &self,
+        offset: Offset,
+    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
         let plan = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
@@ -662,7 +671,8 @@ impl Online {
             done.extend(self.acks.pop_front());
         }
         let mut bytes = 0;
-        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark) {
+        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark)
+        {
             debug_assert!(*upto <= flushed);
             bytes += more;
             self.invisible.pop_front();

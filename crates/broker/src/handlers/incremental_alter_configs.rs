@@ -54,7 +54,11 @@ fn parse(broker: &Broker, asked: AlterConfigsResource) -> Result<Parsed, Error> 
             1 => ConfigOperation::Delete,
             2 => ConfigOperation::Append,
             3 => ConfigOperation::Subtract,
-            other => return Err(Error::InvalidRequest(format!("config operation {other} does not exist; 0 to 3 do"))),
+            other => {
+                return Err(Error::InvalidRequest(format!(
+                    "config operation {other} does not exist; 0 to 3 do"
+                )));
+            }
         };
         Ok(ConfigChange { name: config.name, operation, value: config.value })
     });
