@@ -355,3 +355,43 @@ fn leftovers_of_interrupted_work_are_removed() {
         ]
     );
 }
+
+#[test]
+fn nothing_is_cut_off_before_the_recovery_point() {
+    for durability in [Fsync, PageCache] {
+        let fixture = written(durability, 10);
+        let at: usize = fixture.batches(1)[..5].iter().map(|batch| batch.bytes.len()).sum();
+        for kind in 0..3 {
+            let disk = fixture.disk.after_kill();
+            damage(&disk, &path(0, names::LOG), |bytes| match kind {
+                0 => bytes.truncate(at + 70),
+                1 => bytes[at..at + 70].fill(0),
+                _ => bytes[at..].fill(0xff),
+            });
+            let before = disk.contents(&path(0, names::LOG));
+            let options = OpenOptions {
+                config: config(durability),
+                clean: false,
+                recovery_point: 10,
+                start_offset: 0,
+                now: NOW,
+            };
+            let opened = open(&disk, &dir(), options);
+            assert!(matches!(opened, Err(OpenError::Damaged(_))));
+            assert_eq!(disk.contents(&path(0, names::LOG)), before);
+        }
+    }
+}
+
+#[test]
+fn an_index_that_was_not_synced_when_its_segment_was_is_built_anew() {
+    let fixture = written(Fsync, 40);
+    let [_, second, ..] = fixture.log.segments.as_slice() else { panic!("one segment") };
+    let (base, right) = (second.base_offset, fixture.contents(0, names::INDEX));
+    assert!(right.len() >= 24);
+    let disk = fixture.disk.after_kill();
+    damage(&disk, &path(0, names::INDEX), |bytes| bytes[8..16].fill(0));
+    let recovered = reopen(disk, config(Fsync), false, base).unwrap();
+    assert_eq!(recovered.contents(0, names::INDEX), right);
+    assert_eq!(recovered.recovery.indexes_rebuilt, 1);
+}
