@@ -7,7 +7,9 @@
 use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
 use arc_swap::ArcSwap;
 use env::World;
-use log::{AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan};
+use log::{
+    AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan,
+};
 use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
 use records::{Checked, Decompressor, Rules};
@@ -46,6 +48,8 @@ struct Online {
     invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
     high_watermark: Offset,
+    /// The next job must sync, whatever the configuration says: the log is being closed.
+    sync_wanted: bool,
     /// Told when the files come back from a lane.
     idle: Vec<tokio::sync::oneshot::Sender<()>>,
 }
@@ -123,7 +127,9 @@ pub(crate) enum Refused {
     FencedLeaderEpoch,
     #[error("the leader epoch is newer than the partition's")]
     UnknownLeaderEpoch,
-    #[error("records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete")]
+    #[error(
+        "records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete"
+    )]
     Policy,
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -187,6 +193,7 @@ impl Partition {
                 acks: VecDeque::new(),
                 invisible: VecDeque::new(),
                 watchers: Slab::new(),
+                sync_wanted: false,
                 idle: Vec::new(),
             })),
             Err(why) => State::Offline(why.into()),
@@ -238,10 +245,11 @@ impl Partition {
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
-        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot))).map_err(|refused| {
-            tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
-            AppendRefused::Unavailable
-        })
+        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot)))
+            .map_err(|refused| {
+                tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
+                AppendRefused::Unavailable
+            })
     }
 
     fn append(
@@ -280,53 +288,72 @@ impl Partition {
 
     /// Hands what is pending to a lane, unless one is at work: then it goes with the next job.
     fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
-        if online.pending.is_empty() && !online.log.must_sync(now) {
+        let must_sync = online.sync_wanted || online.log.must_sync(now);
+        if online.pending.is_empty() && !must_sync {
             if online.files.is_some() {
-                online.idle.drain(..).for_each(|idle| drop(idle.send(())));
+                online.idle.clear();
             }
             return;
         }
         let Some(files) = online.files.take() else { return };
         let effects = std::mem::take(&mut online.pending);
         let bytes = std::mem::take(&mut online.pending_bytes);
-        let must_sync = online.log.must_sync(now);
+        online.sync_wanted = false;
         let this = self.clone();
         self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
     }
 
     /// Runs on a lane.
     fn flush(self: Arc<Self>, mut files: Files, effects: Vec<Effect>, bytes: usize, must_sync: bool) {
-        let result = files.perform(&*self.dir.world.disk, effects, must_sync);
+        let mut result = files.perform(&*self.dir.world.disk, effects, must_sync);
         self.dir.backlog.remove(bytes);
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
-        let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
-        let is_durable = match result {
-            Ok(performed) => {
-                online.log.flushed(now, &performed);
-                online.files = Some(files);
+        {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            if let Ok(performed) = &result {
+                online.log.flushed(now, performed);
                 online.advance(&mut done);
-                self.flush_soon(online, now);
-                true
             }
-            Err(error) => {
-                let why = format!("{self} could not be written: {error}; free the disk or repair it and restart");
-                tracing::error!(partition = %self, %error, "the partition is offline: its log could not be written");
-                self.dir.backlog.remove(online.pending_bytes);
-                done.extend(online.acks.drain(..));
-                for (_, (wait, _)) in &online.watchers {
-                    wait.break_off();
-                }
-                *state = State::Offline(why.into());
-                self.dir.is_offline.store(true, Ordering::Release);
-                false
-            }
-        };
-        drop(state);
-        for ack in done {
-            ack.settled.settle(ack.slot, is_durable);
         }
+        if let Err(error) = &result {
+            return self.fail(error);
+        }
+        // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
+        for ack in done {
+            ack.settled.settle(ack.slot, true);
+        }
+        if let Ok(Some(sealed)) = result.as_mut().map(|performed| performed.sealed.take()) {
+            let this = self.clone();
+            self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed)));
+        }
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.files = Some(files);
+            self.flush_soon(online, now);
+        }
+    }
+
+    /// Runs on a lane: a full segment goes to stable storage without holding up the next one.
+    fn sync_sealed(&self, sealed: log::Sealed) {
+        let result = sealed.sync(&*self.dir.world.disk);
+        let now = self.dir.world.clock.wall();
+        match result {
+            Ok(upto) => {
+                if let State::Online(online) = &mut *self.state.lock() {
+                    online.log.synced(now, upto);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// The disk has failed under the log: what is not durable never will be.
+    fn fail(&self, error: &io::Error) {
+        tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
+        self.dir.is_offline.store(true, Ordering::Release);
+        let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+        self.take_offline(why);
     }
 
     /// What can be read from `wanted.offset` on.
@@ -511,7 +538,10 @@ impl Partition {
     }
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+    pub(crate) async fn read_own(
+        &self,
+        offset: Offset,
+    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
         let plan = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
@@ -568,24 +598,27 @@ impl Partition {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
             online.log.close(&mut online.pending);
+            online.sync_wanted = true;
             self.flush_soon(online, self.dir.world.clock.wall());
         }
         self.idle().await;
     }
 
-    /// The partition goes: whoever waits is told, the files stay for whoever deletes them.
-    pub(crate) fn remove(&self) -> Option<Files> {
-        let gone = State::Offline("the topic was deleted".into());
-        let State::Online(online) = std::mem::replace(&mut *self.state.lock(), gone) else { return None };
-        let Online { files, acks, watchers, pending_bytes, .. } = *online;
-        self.dir.backlog.remove(pending_bytes);
-        for (_, (wait, _)) in &watchers {
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
+    pub(crate) fn remove(&self) {
+        self.take_offline("the topic was deleted".into());
+    }
+
+    fn take_offline(&self, why: String) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Offline(why.into()));
+        let State::Online(online) = before else { return };
+        self.dir.backlog.remove(online.pending_bytes);
+        for (_, (wait, _)) in &online.watchers {
             wait.break_off();
         }
-        for ack in acks {
+        for ack in online.acks {
             ack.settled.settle(ack.slot, false);
         }
-        files
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
@@ -662,7 +695,8 @@ impl Online {
             done.extend(self.acks.pop_front());
         }
         let mut bytes = 0;
-        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark) {
+        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark)
+        {
             debug_assert!(*upto <= flushed);
             bytes += more;
             self.invisible.pop_front();

@@ -17,7 +17,9 @@ pub enum Error {
         error: io::Error,
     },
     /// A listener cannot be opened.
-    #[error("{name} cannot listen on {address}: {error}; stop what uses the port, or choose another with {key}")]
+    #[error(
+        "{name} cannot listen on {address}: {error}; stop what uses the port, or choose another with {key}"
+    )]
     Listen {
         /// The listener's name.
         name: String,

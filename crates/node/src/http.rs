@@ -20,7 +20,8 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Broker>, tasks: Arc
                 let answer = answer(&broker, &request);
                 async move { Ok::<_, Infallible>(answer) }
             });
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection to the private HTTP port has ended");
             }

@@ -25,7 +25,8 @@ impl Layers {
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::Configuration(vec![format!("{} is not UTF-8", path.display())]))?;
         if path.extension().is_some_and(|extension| extension == "toml") {
-            self.read_toml(&text).map_err(|why| Error::Configuration(vec![format!("{}: {why}", path.display())]))
+            self.read_toml(&text)
+                .map_err(|why| Error::Configuration(vec![format!("{}: {why}", path.display())]))
         } else {
             self.read_properties(&text);
             Ok(())
@@ -54,7 +55,12 @@ impl Layers {
     }
 
     fn read_pair(&mut self, line: &str) {
-        let end = line.find(|letter: char| letter == '=' || letter == ':' || letter.is_whitespace());
+        let mut escaped = false;
+        let end = line.find(|letter: char| {
+            let ends = !escaped && (letter == '=' || letter == ':' || letter.is_whitespace());
+            escaped = !escaped && letter == '\\';
+            ends
+        });
         let (key, rest) = line.split_at(end.unwrap_or(line.len()));
         let rest = rest.trim_start();
         let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start();
@@ -154,7 +160,9 @@ mod tests {
     #[test]
     fn properties_are_read_as_java_reads_them() {
         let mut layers = Layers::default();
-        layers.read_properties("# c\n! c\n a = 1 \nb:2\nc 3\nd\\=e=4\nlong=x,\\\n   y\nu=\\u0041\\tb\nempty=\n");
+        layers.read_properties(
+            "# c\n! c\n a = 1 \nb:2\nc 3\nd\\=e=4\nlong=x,\\\n   y\nu=\\u0041\\tb\nempty=\n",
+        );
         let get = |key| layers.get(key).map(str::to_owned);
         assert_eq!(get("a").as_deref(), Some("1 "), "trailing blanks belong to the value");
         assert_eq!((get("b").as_deref(), get("c").as_deref()), (Some("2"), Some("3")));
@@ -166,7 +174,9 @@ mod tests {
     #[test]
     fn toml_tables_and_dotted_keys_are_the_same() {
         let mut layers = Layers::default();
-        layers.read_toml("log.retention.ms = 5\nlisteners = ['A://:1', 'B://:2']\n[log.roll]\nms = 7\n").unwrap();
+        layers
+            .read_toml("log.retention.ms = 5\nlisteners = ['A://:1', 'B://:2']\n[log.roll]\nms = 7\n")
+            .unwrap();
         assert_eq!(layers.get("log.retention.ms"), Some("5"));
         assert_eq!(layers.get("log.roll.ms"), Some("7"));
         assert_eq!(layers.get("listeners"), Some("A://:1,B://:2"));
@@ -177,7 +187,8 @@ mod tests {
     fn later_layers_win_and_foreign_variables_are_left_alone() {
         let mut layers = Layers::default();
         layers.read_properties("log.retention.ms=1\nnode.id=1");
-        let variables = [("KAFKA_LOG_RETENTION_MS", "2"), ("KAFKA_HEAP_OPTS", "-Xmx1G"), ("ODRADEK_BIN", "x")];
+        let variables =
+            [("KAFKA_LOG_RETENTION_MS", "2"), ("KAFKA_HEAP_OPTS", "-Xmx1G"), ("ODRADEK_BIN", "x")];
         layers.read_environment(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         assert_eq!(layers.get("log.retention.ms"), Some("2"));
         layers.set("log.retention.ms", "3");

@@ -54,7 +54,8 @@ impl ListenerAddress {
 
     /// Opens the listener.
     pub(crate) fn bind(&self) -> Result<Listener, Error> {
-        let fail = |address, error| Error::Listen { name: self.name.clone(), address, error, key: "listeners" };
+        let fail =
+            |address, error| Error::Listen { name: self.name.clone(), address, error, key: "listeners" };
         let unresolved = SocketAddr::from(([0, 0, 0, 0], self.port));
         let address = self.resolve().map_err(|error| fail(unresolved, error))?;
         let listener = system::bind(address).map_err(|error| fail(address, error))?;

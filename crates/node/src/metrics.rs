@@ -41,7 +41,8 @@ fn topics(broker: &Broker, registry: &mut Registry) {
     let count = family(registry, "kafka_topic_partitions", "Partitions of a topic");
     let leader = family(registry, "kafka_topic_partition_leader", "Leader of a partition");
     let replicas = family(registry, "kafka_topic_partition_replicas", "Replicas of a partition");
-    let in_sync = family(registry, "kafka_topic_partition_in_sync_replica", "In-sync replicas of a partition");
+    let in_sync =
+        family(registry, "kafka_topic_partition_in_sync_replica", "In-sync replicas of a partition");
     for topic in image.topics() {
         count.get_or_create(&vec![("topic", topic.name.to_string())]).set(topic.partitions.len() as i64);
         for (index, partition) in topic.indexed() {
@@ -79,7 +80,8 @@ fn groups(broker: &Broker, registry: &mut Registry) {
     }
     let current = family(registry, "kafka_consumergroup_current_offset", "Committed offset of a group");
     let lag = family(registry, "kafka_consumergroup_lag", "Records between a group's offset and the newest");
-    let current_sum = family(registry, "kafka_consumergroup_current_offset_sum", "Sum over a topic's partitions");
+    let current_sum =
+        family(registry, "kafka_consumergroup_current_offset_sum", "Sum over a topic's partitions");
     let lag_sum = family(registry, "kafka_consumergroup_lag_sum", "Sum over a topic's partitions");
     for offset in offsets {
         let sums = vec![("consumergroup", offset.group.clone()), ("topic", offset.topic.clone())];
@@ -109,8 +111,16 @@ fn process(broker: &Broker, registry: &mut Registry) {
     sessions.set(broker.fetch_session_count() as i64);
     registry.register("odradek_fetch_sessions", "Open incremental fetch sessions", sessions);
     let counters = [
-        ("odradek_requests_refused", "Connections closed for a request that cannot be answered", &metrics.requests_refused),
-        ("odradek_connections_refused", "Connections closed because there were too many", &metrics.connections_refused),
+        (
+            "odradek_requests_refused",
+            "Connections closed for a request that cannot be answered",
+            &metrics.requests_refused,
+        ),
+        (
+            "odradek_connections_refused",
+            "Connections closed because there were too many",
+            &metrics.connections_refused,
+        ),
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
         ("odradek_batches_in", "Record batches received", &metrics.batches_in),

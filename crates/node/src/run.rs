@@ -27,9 +27,12 @@ pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Erro
 
 async fn serve(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
     let world = system::world();
-    let signals = |kind| signal(kind).map_err(|error| Error::System { what: "signals cannot be received", error });
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let listeners = settings.listeners.iter().map(|listener| listener.bind()).collect::<Result<Vec<_>, _>>()?;
+    let signals =
+        |kind| signal(kind).map_err(|error| Error::System { what: "signals cannot be received", error });
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let listeners =
+        settings.listeners.iter().map(|listener| listener.bind()).collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
     let config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);

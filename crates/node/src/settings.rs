@@ -1,9 +1,6 @@
 //! What a node was told, read and checked: the one place where configuration becomes plain values.
 
-use crate::{
-    Error, Layers,
-    listeners::ListenerAddress,
-};
+use crate::{Error, Layers, listeners::ListenerAddress};
 use metadata::{
     Image,
     config::{Configs, Statics},
@@ -29,8 +26,13 @@ impl Settings {
         let mut problems = statics.problems();
         let image = Image::new("");
         let resolved = Configs { image: &image, statics: &statics, node: -1 }.broker();
-        let node_id = ["node.id", "broker.id"].iter().find_map(|key| statics.get(key)?.trim().parse().ok()).unwrap_or(1);
-        let text = |key: &str| resolved.text(key).map(|text| text.into_owned()).filter(|text| !text.trim().is_empty());
+        let node_id = ["node.id", "broker.id"]
+            .iter()
+            .find_map(|key| statics.get(key)?.trim().parse().ok())
+            .unwrap_or(1);
+        let text = |key: &str| {
+            resolved.text(key).map(|text| text.into_owned()).filter(|text| !text.trim().is_empty())
+        };
         let controllers = resolved.list("controller.listener.names");
         let mut list = |key: &str| {
             let parsed = ListenerAddress::parse_list(&text(key).unwrap_or_default());
@@ -76,8 +78,10 @@ fn log_dir(statics: &Statics) -> Result<PathBuf, String> {
 /// What is wrong with a listener whose security protocol cannot be served.
 fn secured(map: &str, name: &str) -> Option<String> {
     let pairs = map.split(',').filter_map(|pair| pair.trim().split_once(':'));
-    let mapped = pairs.filter(|(listener, _)| listener.trim().eq_ignore_ascii_case(name)).map(|(_, protocol)| protocol);
-    let protocol = mapped.last().map_or(name, str::trim);
+    let mut mapped = pairs
+        .filter(|(listener, _)| listener.trim().eq_ignore_ascii_case(name))
+        .map(|(_, protocol)| protocol);
+    let protocol = mapped.next_back().map_or(name, str::trim);
     (!protocol.eq_ignore_ascii_case("PLAINTEXT")).then(|| {
         format!("listener {name} has the security protocol {protocol}; this version serves PLAINTEXT only: map it so")
     })
@@ -107,7 +111,8 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_told_at_once_with_its_remedy() {
-        let told = read("log.retention.mss=5\nlisteners=SSL://:1\nlog.dirs=/a,/b\nnum.partitions=x").unwrap_err();
+        let told =
+            read("log.retention.mss=5\nlisteners=SSL://:1\nlog.dirs=/a,/b\nnum.partitions=x").unwrap_err();
         for part in ["log.retention.ms'", "PLAINTEXT only", "name one", "num.partitions"] {
             assert!(told.contains(part), "{part} in {told}");
         }

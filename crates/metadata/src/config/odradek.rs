@@ -3,7 +3,14 @@
 //! A table like its neighbours; the topic key and the broker key have the same name. The catalogue puts them beside
 //! Kafka's.
 
-use super::key::{Default::Text, Importance::{High, Medium}, Key, Kind::String, Valid::{Any, OneOf}, key};
+use super::key::{
+    Default::Text,
+    Importance::{High, Medium},
+    Key,
+    Kind::String,
+    Valid::{Any, OneOf},
+    key,
+};
 
 /// The key of [`AckDurability`].
 pub(super) const ACK_DURABILITY: &str = "odradek.ack.durability";
