@@ -146,6 +146,11 @@ impl Client {
         }
     }
 
+    /// Whether a broker answers at the address that it tells clients.
+    pub async fn reach(&self, node: NodeId) -> Result<(), Error> {
+        self.ask_node(node, &MetadataRequest::default()).await.map(drop)
+    }
+
     /// Asks one broker, once.
     pub(crate) async fn ask_node<R: Request>(&self, node: NodeId, request: &R) -> Result<R::Response, Error> {
         let addr = self.cluster().broker(node)?.addr.clone();

@@ -11,7 +11,7 @@ use crate::{
     range_assignor::{self, Assignment, Subscriber},
 };
 use bytes::Bytes;
-use model::{Offset, TopicName, TopicPartition};
+use model::{Offset, PartitionIndex, TopicName, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::{mpsc, oneshot};
 use wire::{
@@ -107,6 +107,25 @@ impl GroupConsumer {
             }
             return Ok(fetched);
         }
+    }
+
+    /// Says up to where a partition of the last poll was seen, if that is not all of it.
+    pub fn set_seen(&mut self, topic: &str, partition: PartitionIndex, next_offset: Offset) {
+        let returned = self.returned.iter_mut();
+        for (_, offset) in
+            returned.filter(|(place, _)| *place.topic == *topic && place.partition == partition)
+        {
+            *offset = next_offset;
+        }
+    }
+
+    /// Whether every partition that the member has was read to the end that the last fetch has told.
+    pub fn is_at_end(&self) -> bool {
+        self.heartbeats.is_some()
+            && self
+                .consumer
+                .positions()
+                .all(|(place, position)| self.consumer.end_offset(place).is_some_and(|end| position >= end))
     }
 
     /// Commits everything that was returned, and leaves the group, so that the others need not wait for the session
@@ -317,7 +336,11 @@ impl GroupConsumer {
         let new = LeaveGroupRequest {
             group_id: self.group.clone(),
             member_id: String::new(),
-            members: vec![MemberIdentity { member_id: member_id.clone(), ..Default::default() }],
+            members: vec![MemberIdentity {
+                member_id: member_id.clone(),
+                group_instance_id: None,
+                reason: None,
+            }],
         };
         let old = LeaveGroupRequest { group_id: self.group.clone(), member_id, members: Vec::new() };
         // Versions below 3 have one member only.

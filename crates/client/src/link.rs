@@ -303,11 +303,14 @@ fn deliver(buffer: &mut BytesMut, waiting: &mut Waiting) -> Result<(), String> {
             return Ok(());
         }
         let frame = buffer.split_to(len).freeze().slice(frame::PREFIX_BYTES..);
-        let (correlation_id, answer) = waiting.pop_front().ok_or("an answer that nobody asked for")?;
-        let theirs = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
-        if theirs != Some(correlation_id) {
-            return Err(format!("an answer to request {theirs:?} where {correlation_id} was next"));
-        }
+        let theirs = frame.first_chunk().map_or(-1, |id| i32::from_be_bytes(*id));
+        let next = waiting.front().map(|(correlation_id, _)| *correlation_id);
+        let Some((_, answer)) = waiting.pop_front_if(|(correlation_id, _)| *correlation_id == theirs) else {
+            return Err(match next {
+                Some(next) => format!("an answer to request {theirs} where {next} was next"),
+                None => format!("an answer to request {theirs} that nobody made"),
+            });
+        };
         // The caller may have gone.
         let _ = answer.send(Ok(frame));
     }

@@ -146,7 +146,11 @@ impl Producer {
 }
 
 async fn init_producer_id(client: &Client) -> Result<(ProducerId, ProducerEpoch), Error> {
-    let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        ..Default::default()
+    };
     let mut attempts = client.attempts();
     loop {
         let response = client.ask(&request).await?;

@@ -161,9 +161,9 @@ impl<T> PartitionQueue<T> {
         Some(Ok((id, bytes)))
     }
 
-    /// Whether no batch is older than this one.
+    /// Whether no batch is older than this one, nor was one refused whose numbers are missing before it.
     pub(super) fn is_oldest(&self, id: u64) -> bool {
-        self.in_flight.iter().chain(&self.sealed).all(|batch| batch.id >= id)
+        self.gap.is_none() && self.in_flight.iter().chain(&self.sealed).all(|batch| batch.id >= id)
     }
 
     /// A batch was written.
