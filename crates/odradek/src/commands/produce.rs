@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn lines_become_records_and_the_last_needs_no_end() {
         assert_eq!(shown(&[], "a\n\nb"), ["null=a", "null=", "null=b"]);
-        assert_eq!(shown(&["-D", "--"], "a-b--c\n--"), ["null=a-b", "null=c\n"]);
+        assert_eq!(shown(&["-D", "::"], "a-b::c\n::"), ["null=a-b", "null=c\n"]);
         assert_eq!(shown(&[], ""), [""; 0]);
     }
 
