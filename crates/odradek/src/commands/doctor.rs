@@ -322,7 +322,7 @@ async fn check_broker(cluster: &ClusterArgs) -> Finding {
         }
     }
     match leaderless {
-        0 => Finding::good(CHECK, format!("{addresses} answers: cluster {id}, {brokers} brokers")),
+        0 => Finding::good(CHECK, format!("{addresses} answers: cluster {id}, brokers: {brokers}")),
         count => Finding::bad(
             CHECK,
             format!("{count} partitions have no leader"),
