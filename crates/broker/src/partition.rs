@@ -48,6 +48,8 @@ struct Online {
     invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
     high_watermark: Offset,
+    /// When the last job had something to write.
+    written_at: Timestamp,
     /// The next job must sync, whatever the configuration says: the log is being closed.
     sync_wanted: bool,
     /// Told when the files come back from a lane.
@@ -144,6 +146,8 @@ pub(crate) enum AppendRefused {
     Unavailable,
 }
 
+/// Descriptors are scarcer than reopening is dear.
+const IDLE_FILES_MS: i64 = 10_000;
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 /// How much a reader of the broker's own takes at once.
 const OWN_READ_BYTES: usize = 1024 * 1024;
@@ -193,6 +197,7 @@ impl Partition {
                 acks: VecDeque::new(),
                 invisible: VecDeque::new(),
                 watchers: Slab::new(),
+                written_at: dir.world.clock.wall(),
                 sync_wanted: false,
                 idle: Vec::new(),
             })),
@@ -299,6 +304,7 @@ impl Partition {
         let effects = std::mem::take(&mut online.pending);
         let bytes = std::mem::take(&mut online.pending_bytes);
         online.sync_wanted = false;
+        online.written_at = now;
         let this = self.clone();
         self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
     }
@@ -513,12 +519,20 @@ impl Partition {
         self.flush_soon(online, now);
     }
 
-    /// Syncs if `flush.ms` has passed.
-    pub(crate) fn sync_if_due(self: &Arc<Self>, now: Timestamp) {
-        if let State::Online(online) = &mut *self.state.lock()
-            && online.files.is_some()
+    /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
+    pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        if online.files.is_none() {
+            return;
+        }
+        self.flush_soon(online, now);
+        if now.saturating_sub(online.written_at) > IDLE_FILES_MS
+            && let Some(files) = &mut online.files
         {
-            self.flush_soon(online, now);
+            files.release();
+            // Not again before the next write.
+            online.written_at = Timestamp::MAX;
         }
     }
 
