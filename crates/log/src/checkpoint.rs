@@ -92,3 +92,47 @@ fn malformed(path: &Path, line: &str) -> io::Error {
     let path = path.display();
     io::Error::new(ErrorKind::InvalidData, format!("{path} is no checkpoint of version 0: '{line}'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryDisk;
+
+    fn path() -> &'static Path {
+        Path::new("/data/recovery-point-offset-checkpoint")
+    }
+
+    #[test]
+    fn offsets_read_back_and_their_bytes_are_kafkas() {
+        let disk = MemoryDisk::new();
+        assert_eq!(read_offsets(&disk, path()).unwrap(), Offsets::new());
+        let partition = |topic, index| TopicPartition::new(TopicName::new(topic).unwrap(), index);
+        let offsets = Offsets::from([(partition("b", 10), 7), (partition("a.x", 0), i64::MAX)]);
+        write_offsets(&disk, path(), &offsets).unwrap();
+        assert_eq!(disk.contents(path()).unwrap(), b"0\n2\na.x 0 9223372036854775807\nb 10 7\n");
+        assert_eq!(read_offsets(&disk, path()).unwrap(), offsets);
+    }
+
+    #[test]
+    fn epochs_read_back_and_their_bytes_are_kafkas() {
+        let disk = MemoryDisk::new();
+        let entries = [(0, 0), (5, 120)].map(|(epoch, start_offset)| EpochEntry { epoch, start_offset });
+        let text = encode_epochs(&entries);
+        assert_eq!(text, "0\n2\n0 0\n5 120\n");
+        disk.put(path(), text.into());
+        assert_eq!(read_epochs(&disk, path()).unwrap(), entries);
+    }
+
+    #[test]
+    fn files_that_are_cut_or_of_another_version_are_refused() {
+        let disk = MemoryDisk::new();
+        for bad in ["1\n0\n", "0\n2\na 0 1\n", "0\n1\na 0\n", "0\n1\na 0 1 2\n", "0\nx\n", "0\n1\n/ 0 1\n"] {
+            disk.put(path(), bad.into());
+            assert!(read_offsets(&disk, path()).is_err(), "{bad:?}");
+        }
+        for empty in ["", "0\n", "0\n0\n"] {
+            disk.put(path(), empty.into());
+            assert!(read_offsets(&disk, path()).unwrap().is_empty(), "{empty:?}");
+        }
+    }
+}

@@ -75,6 +75,12 @@ impl Files {
         Self { handles, active: None, unsynced: Vec::new(), dir_dirty: false, poisoned: Arc::default() }
     }
 
+    /// What a crash left unsynced is synced with the next sync.
+    pub(crate) fn resume(&mut self, disk: &dyn Disk, segment: Offset, next_offset: Offset) -> io::Result<()> {
+        self.active(disk, segment)?.next_offset = Some(next_offset);
+        Ok(())
+    }
+
     /// The directory.
     pub fn dir(&self) -> PathBuf {
         self.handles.dir()
@@ -199,7 +205,12 @@ impl Files {
                     None => Active::open(disk, &self.handles, *segment, Open::ReadWrite)?,
                 };
                 let files = active.all_files(disk, &self.handles)?;
-                self.unsynced.push(Sealing { next_offset: *next_offset, files, done: Arc::default() });
+                let sealing = Sealing { next_offset: *next_offset, files, done: Arc::default() };
+                // Recovery relies on it: with durable acknowledgements no segment follows one that is not synced.
+                if sync {
+                    sealing.sync()?;
+                }
+                self.unsynced.push(sealing);
             }
             Effect::Epochs(entries) => self.write_epochs(disk, entries)?,
             Effect::Snapshot { offset, bytes } => {

@@ -9,37 +9,50 @@
 
 mod aborted_txn;
 pub mod checkpoint;
+mod clean_shutdown;
 mod config;
+mod directory;
 mod effect;
 mod epochs;
 mod file_plan;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod handles;
 mod index;
+mod loaded;
 mod log;
+mod meta_properties;
 pub mod names;
 mod offset_plan;
 mod offset_query;
 mod open;
+mod partition_metadata;
 mod pending;
 mod producer_snapshot;
 mod producers;
 mod read;
+mod recover;
 mod retention;
 mod scan;
 mod segment;
 mod tail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use aborted_txn::AbortedTxn;
+pub use clean_shutdown::{CLEAN_SHUTDOWN, take_clean_shutdown, write_clean_shutdown};
 pub use config::{Durability, LogConfig};
 pub use effect::Effect;
 pub use epochs::{EpochEntry, Epochs};
 pub use file_plan::FilePlan;
 pub use files::{Files, Performed, Sealed};
 pub use log::{AppendError, Appended, Log};
+pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_plan::OffsetPlan;
 pub use offset_query::{FoundOffset, OffsetAnswer, OffsetQuery};
 pub use open::{Damage, OpenError, OpenOptions, Opened, Recovery, open};
+pub use partition_metadata::{read_topic_id, write_topic_id};
 pub use producers::{Origin, Producer, ProducerBatch, ProducerError, Producers};
 pub use read::{ReadPlan, Slice};
 pub use retention::BeyondHighWatermark;

@@ -37,6 +37,8 @@ pub struct Log {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// Deleted segments whose files are still there, and when they are due.
     pub(crate) doomed: VecDeque<(Timestamp, Offset)>,
+    /// Whether the active segment was written to since it was opened.
+    pub(crate) touched: bool,
     pub(crate) handles: Arc<Handles>,
 }
 
@@ -157,6 +159,7 @@ impl Log {
             });
         }
         self.end_offset = header.next_offset();
+        self.touched = true;
         self.tail.push(batch);
         self.note_producer(&header, marker, effects);
     }
@@ -206,7 +209,7 @@ impl Log {
     /// Prepares a clean end: after these effects are performed with `sync`, the log opens again without reading data.
     /// Nothing may be appended after.
     pub fn close(&mut self, effects: &mut Vec<Effect>) {
-        if let Some(active) = self.segments.last_mut() {
+        if let Some(active) = self.segments.last_mut().filter(|_| std::mem::take(&mut self.touched)) {
             active.index_time(effects);
             effects.push(Effect::Seal { segment: active.base_offset, next_offset: self.end_offset });
         }

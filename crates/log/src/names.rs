@@ -89,7 +89,7 @@ mod tests {
         let deleted = deleted_dir_name(&partition, Uuid([1; 16]));
         assert_eq!(deleted, format!("a-b.c-12.{}-delete", "01".repeat(16)));
         assert!(is_deleted_dir(&deleted));
-        for foreign in [deleted.as_str(), "lost+found", "a-", "a-01", "a--1", "-1", "a-99999999999"] {
+        for foreign in [deleted.as_str(), "lost+found", "a-", "a-01", "a-+1", "-1", "a-99999999999"] {
             assert_eq!(parse_dir_name(foreign), None, "{foreign}");
         }
         let long = TopicPartition::new(TopicName::new(&"x".repeat(249)).unwrap(), 7);

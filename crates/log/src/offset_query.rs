@@ -132,3 +132,6 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

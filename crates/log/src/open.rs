@@ -3,12 +3,23 @@
 //! docs/formats/segment.md has the rule of what is truncated and what takes the log offline. The broker opens all
 //! logs of a directory at start-up, several at once, on disk lanes.
 
-use crate::{Files, Log, LogConfig};
+use crate::{
+    Durability, Effect, Epochs, Files, Log, LogConfig, Producers, checkpoint,
+    directory::{Directory, SegmentFiles},
+    handles::Handles,
+    loaded::{Loaded, Loader},
+    names, producer_snapshot,
+    recover::Recoverer,
+    segment::Segment,
+    tail::Tail,
+};
 use env::Disk;
 use model::{Offset, Timestamp};
 use std::{
+    collections::VecDeque,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What is known of a log before it is opened.
@@ -18,7 +29,8 @@ pub struct OpenOptions {
     pub config: LogConfig,
     /// Whether the log directory was left by a clean end (`.kafka_cleanshutdown` was there).
     pub clean: bool,
-    /// From `recovery-point-offset-checkpoint`, or 0.
+    /// From `recovery-point-offset-checkpoint`, or 0. A log that ends before it is refused as damaged, so entries of
+    /// deleted partitions must be removed from that file.
     pub recovery_point: Offset,
     /// From `log-start-offset-checkpoint`, or 0.
     pub start_offset: Offset,
@@ -76,6 +88,268 @@ pub enum OpenError {
 
 /// Opens the log in `dir`, or creates it if there is none.
 pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
-    let _ = (disk, dir, options);
-    Err(OpenError::Io(io::Error::from(io::ErrorKind::Unsupported)))
+    let handles = Arc::new(Handles::new(dir.to_owned()));
+    let loader = Loader {
+        disk,
+        handles: &handles,
+        now: options.now,
+        index_interval_bytes: options.config.index_interval_bytes,
+    };
+    let directory = Directory::read(disk, dir)?;
+    let epochs = Epochs::from_entries(checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?);
+    let recoverer = Recoverer {
+        loader: &loader,
+        config: &options.config,
+        recovery_point: options.recovery_point,
+        keep_txn_index: false,
+        producers: Producers::default(),
+        epochs: epochs.clone(),
+        next_offset: options.start_offset,
+        report: Recovery::default(),
+    };
+    let opening = Opening { disk, dir, options: &options, loader: &loader, directory, recoverer };
+    let (mut log, recovery) = opening.run(handles.clone())?;
+    let mut files = Files::new(handles.clone());
+    let mut effects = Vec::new();
+    if log.epochs != epochs {
+        effects.push(Effect::Epochs(log.epochs.entries().to_vec()));
+    }
+    if log.segments.is_empty() {
+        log.segments.push(Segment::new(log.end_offset, options.now));
+        effects.push(Effect::Create { segment: log.end_offset });
+    }
+    if !effects.is_empty() {
+        files.perform(disk, effects, true)?;
+    }
+    if log.synced_offset < log.end_offset
+        && let Some(active) = log.segments.last()
+    {
+        files.resume(disk, active.base_offset, log.end_offset)?;
+        log.touched = true;
+    }
+    Ok(Opened { log, files, recovery })
 }
+
+/// A log that is being opened.
+struct Opening<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    options: &'a OpenOptions,
+    loader: &'a Loader<'a>,
+    directory: Directory,
+    recoverer: Recoverer<'a>,
+}
+
+impl Opening<'_> {
+    fn run(mut self, handles: Arc<Handles>) -> Result<(Log, Recovery), OpenError> {
+        let (mut segments, first_scanned) = self.load()?;
+        let loaded_end = self.recoverer.next_offset;
+        self.restore_producers(first_scanned, loaded_end)?;
+        self.recoverer.next_offset = first_scanned.unwrap_or(loaded_end);
+        if let Some(first) = first_scanned {
+            self.scan(first, &mut segments)?;
+        }
+        self.finish(segments, handles)
+    }
+
+    /// Loads the segments that need no scan; the base offset of the first that does.
+    fn load(&mut self) -> Result<(Vec<Segment>, Option<Offset>), OpenError> {
+        let mut segments = Vec::new();
+        let bases: Vec<_> = self.directory.segments.iter().map(|(base, files)| (*base, *files)).collect();
+        for (index, (base, files)) in bases.iter().enumerate() {
+            let next = bases.get(index + 1).map(|(next, _)| *next);
+            match self.load_segment(*base, files, next)? {
+                Some(loaded) => {
+                    self.recoverer.next_offset = loaded.next_offset.or(next).unwrap_or(*base);
+                    segments.push(loaded.segment);
+                }
+                None => return Ok((segments, Some(*base))),
+            }
+        }
+        Ok((segments, None))
+    }
+
+    /// The segment, if its files can be believed without a scan.
+    fn load_segment(
+        &mut self,
+        base: Offset,
+        files: &SegmentFiles,
+        next: Option<Offset>,
+    ) -> Result<Option<Loaded>, OpenError> {
+        let point = self.options.recovery_point;
+        // A segment that ends at the recovery point may have been closed, but its indexes not synced, at the crash.
+        let loaded = match next {
+            None if !self.options.clean => None,
+            Some(next) if !self.options.clean && next > point => None,
+            Some(next) if !self.options.clean && next == point => match self.loader.walked(base, files)? {
+                Some(loaded)
+                    if loaded.segment.time_indexed == loaded.segment.max_timestamp
+                        && self.loader.indexes_rise(base)? =>
+                {
+                    Some(loaded)
+                }
+                _ => None,
+            },
+            Some(_) => self.loader.sealed(base, files)?,
+            None => self.loader.walked(base, files)?,
+        };
+        let Some(aborted) = self.loader.aborted(base, files)? else { return Ok(None) };
+        let loaded = match (loaded, next) {
+            (Some(loaded), _) => Some(loaded),
+            (None, Some(next)) if self.options.clean || next <= point => {
+                Some(self.rebuild_indexes(base, files, next)?)
+            }
+            (None, _) => None,
+        };
+        Ok(loaded.map(|mut loaded| {
+            loaded.segment.aborted = aborted;
+            loaded
+        }))
+    }
+
+    /// Builds the offset and time index of a sealed segment anew; all of it was on stable storage.
+    fn rebuild_indexes(
+        &mut self,
+        base: Offset,
+        files: &SegmentFiles,
+        next: Offset,
+    ) -> Result<Loaded, OpenError> {
+        let mut alone = Recoverer {
+            loader: self.loader,
+            config: &self.options.config,
+            recovery_point: next,
+            keep_txn_index: true,
+            producers: Producers::default(),
+            epochs: Epochs::default(),
+            next_offset: base,
+            report: Recovery::default(),
+        };
+        let later = self.directory.segments.range(next..).map(|(base, files)| (*base, *files)).collect();
+        let (segment, _) = alone.recover(base, files, &later)?;
+        self.recoverer.report.indexes_rebuilt += 1;
+        Ok(Loaded { segment, next_offset: Some(alone.next_offset) })
+    }
+
+    /// The producers as they were where the scan begins: the latest snapshot, and the batches after it.
+    fn restore_producers(&mut self, first_scanned: Option<Offset>, end: Offset) -> Result<(), OpenError> {
+        let upto = first_scanned.unwrap_or(end);
+        let start = self.options.start_offset;
+        let mut from = None;
+        for offset in
+            self.directory.snapshots.iter().rev().filter(|offset| (start + 1..=upto).contains(offset))
+        {
+            let bytes = self.loader.read(*offset, names::SNAPSHOT)?;
+            match producer_snapshot::decode(&bytes) {
+                Ok(producers) => {
+                    self.recoverer.producers = producers;
+                    from = Some(*offset);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(dir = %self.dir.display(), offset, %error, "a snapshot is not used")
+                }
+            }
+        }
+        // A log of a version without snapshots, ended cleanly: nobody writes as an idempotent producer yet.
+        if from.is_none() && self.options.clean && self.directory.snapshots.is_empty() {
+            return Ok(());
+        }
+        let from = from.unwrap_or(start);
+        let bases: Vec<_> = self.directory.segments.iter().map(|(base, files)| (*base, files.log)).collect();
+        for (index, (base, len)) in bases.iter().enumerate() {
+            let next = bases.get(index + 1).map_or(Offset::MAX, |(next, _)| *next);
+            if next > from && *base < upto && from < upto {
+                self.recoverer.catch_up(*base, *len, from.max(*base), upto)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, first: Offset, segments: &mut Vec<Segment>) -> Result<(), OpenError> {
+        let mut later = self.directory.segments.split_off(&first);
+        while let Some((base, files)) = later.pop_first() {
+            let (segment, cut) = self.recoverer.recover(base, &files, &later)?;
+            segments.push(segment);
+            if cut {
+                self.recoverer.report.segments_dropped = later.len();
+                for base in later.keys() {
+                    self.remove_segment(*base)?;
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_segment(&self, base: Offset) -> io::Result<()> {
+        for kind in names::SEGMENT_KINDS {
+            match self.disk.remove_file(&self.loader.handles.path(base, kind)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, segments: Vec<Segment>, handles: Arc<Handles>) -> Result<(Log, Recovery), OpenError> {
+        let options = self.options;
+        let end = self.recoverer.next_offset;
+        if end < options.recovery_point {
+            let last = segments.last().map_or((0, 0), |segment| (segment.base_offset, segment.size));
+            let why =
+                format!("the log ends here, but was on stable storage up to {}", options.recovery_point);
+            return Err(self.recoverer.damage(last.0, last.1, why));
+        }
+        let first = segments.first().map_or(end, |segment| segment.base_offset);
+        let start_offset = options.start_offset.max(first);
+        let end_offset = end.max(start_offset);
+        let mut segments = segments;
+        if end < start_offset {
+            // Everything was deleted; a crash came before the segment that begins at the start offset.
+            segments.iter().try_for_each(|segment| self.remove_segment(segment.base_offset))?;
+            segments.clear();
+        }
+        self.drop_stray_snapshots(&segments, end_offset)?;
+        let Recoverer { producers, mut epochs, report, .. } = self.recoverer;
+        epochs.truncate_from_end(end_offset);
+        epochs.truncate_from_start(start_offset);
+        let durable = options.clean || options.config.durability == Durability::Fsync;
+        if report != Recovery::default() {
+            self.disk.sync_dir(self.dir)?;
+        }
+        let log = Log {
+            config: options.config.clone(),
+            segments,
+            epochs,
+            producers,
+            tail: Tail::default(),
+            start_offset,
+            end_offset,
+            written_offset: end_offset,
+            synced_offset: if durable { end_offset } else { options.recovery_point.max(start_offset) },
+            synced_at: options.now,
+            snapshots: self.directory.snapshots,
+            doomed: VecDeque::new(),
+            touched: false,
+            handles,
+        };
+        Ok((log, report))
+    }
+
+    /// Keeps the snapshots at the beginning of segments, and the last one.
+    fn drop_stray_snapshots(&mut self, segments: &[Segment], end: Offset) -> io::Result<()> {
+        let latest = self.directory.snapshots.range(..=end).next_back().copied();
+        let wanted = |offset: &Offset| {
+            Some(*offset) == latest
+                || (*offset <= end && segments.iter().any(|segment| segment.base_offset == *offset))
+        };
+        for stray in self.directory.snapshots.iter().filter(|offset| !wanted(offset)) {
+            self.disk.remove_file(&self.loader.handles.path(*stray, names::SNAPSHOT))?;
+        }
+        self.directory.snapshots.retain(|offset| wanted(offset));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

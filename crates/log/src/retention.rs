@@ -118,3 +118,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! The last segment of a log is the active one; the others are sealed and never change.
 
-use crate::{AbortedTxn, Effect, LogConfig};
+use crate::{AbortedTxn, Effect, LogConfig, scan::Found};
 use model::{Offset, Timestamp};
 use records::BatchHeader;
 
@@ -73,24 +73,44 @@ impl Segment {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        if header.max_timestamp > self.max_timestamp {
-            self.max_timestamp = header.max_timestamp;
-            self.max_timestamp_offset = header.last_offset();
+        let found = Found {
+            position: self.size,
+            bytes: header.bytes() as u64,
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            leader_epoch: header.leader_epoch,
+            header: None,
+        };
+        self.push_found(&found, config, now, effects);
+    }
+
+    /// The same with a batch that is in the file, so that recovery builds the very same indexes.
+    pub(crate) fn push_found(
+        &mut self,
+        found: &Found,
+        config: &LogConfig,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if found.max_timestamp > self.max_timestamp {
+            self.max_timestamp = found.max_timestamp;
+            self.max_timestamp_offset = found.last_offset;
         }
-        self.first_timestamp.get_or_insert(header.max_timestamp);
+        self.first_timestamp.get_or_insert(found.max_timestamp);
         self.modified = now;
         if self.size - self.indexed_position > u64::from(config.index_interval_bytes) {
             effects.push(Effect::Index {
                 segment: self.base_offset,
                 ordinal: self.index_entries,
-                offset_delta: (header.last_offset() - self.base_offset) as u32,
+                offset_delta: (found.last_offset - self.base_offset) as u32,
                 position: self.size as u32,
             });
             self.index_entries += 1;
             self.indexed_position = self.size;
             self.index_time(effects);
         }
-        self.size += header.bytes() as u64;
+        self.size += found.bytes;
     }
 
     /// Emits a time index entry if there is something newer to say.

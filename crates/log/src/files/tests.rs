@@ -1,1 +1,90 @@
+use crate::{fixture::*, *};
+use std::sync::atomic::Ordering;
 
+fn many(fixture: &mut Fixture, count: usize) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for index in 0..count {
+        let batch = batch(NOW + index as i64, 1, 10).build().unwrap();
+        fixture.decide(Origin::Client, batch, &mut effects).unwrap();
+    }
+    effects
+}
+
+#[test]
+fn neighbouring_batches_are_written_at_once() {
+    let mut config = config(Durability::Fsync);
+    config.segment_bytes = 1 << 20;
+    let mut fixture = Fixture::new(config);
+    let effects = many(&mut fixture, 500);
+    let writes = &fixture.disk.switches().writes;
+    writes.store(0, Ordering::Relaxed);
+    fixture.perform(effects);
+    // The batches, two indexes and the first leader epoch.
+    assert_eq!(fixture.disk.switches().writes.load(Ordering::Relaxed), 4);
+    assert_eq!(fixture.log.flushed_offset(), 500);
+    fixture.forget_tail();
+    assert_eq!(fixture.batches(5000).len(), 500);
+}
+
+#[test]
+fn more_pieces_than_one_call_takes_are_written_in_several() {
+    let mut config = config(Durability::PageCache);
+    config.segment_bytes = 1 << 20;
+    let mut fixture = Fixture::new(config);
+    let effects = many(&mut fixture, 3000);
+    fixture.perform(effects);
+    fixture.forget_tail();
+    assert_eq!(fixture.batches(1 << 20).len(), 3000);
+}
+
+#[test]
+fn after_an_error_nothing_is_written_any_more() {
+    let mut fixture = Fixture::new(config(Durability::Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    fixture.disk.switches().fail_writes.store(true, Ordering::Relaxed);
+    let effects = many(&mut fixture, 1);
+    assert!(fixture.files.perform(&fixture.disk, effects, true).is_err());
+    fixture.disk.switches().fail_writes.store(false, Ordering::Relaxed);
+    let effects = many(&mut fixture, 1);
+    let error = fixture.files.perform(&fixture.disk, effects, true).unwrap_err();
+    assert!(fixture.files.is_poisoned() && error.to_string().contains("opened anew"), "{error}");
+    assert_eq!(fixture.log.flushed_offset(), 1);
+}
+
+#[test]
+fn sealed_segments_are_synced_later_where_acknowledgements_do_not_wait_for_it() {
+    let mut fixture = Fixture::new(config(Durability::PageCache));
+    let effects = many(&mut fixture, 40);
+    let syncs = |fixture: &Fixture| fixture.disk.switches().syncs.load(Ordering::Relaxed);
+    let performed = fixture.files.perform(&fixture.disk, effects, false).unwrap();
+    fixture.log.flushed(NOW, &performed);
+    assert_eq!((fixture.log.flushed_offset(), fixture.log.recovery_point()), (40, 0));
+    let before = syncs(&fixture);
+    let upto = performed.sealed.unwrap().sync(&fixture.disk).unwrap();
+    assert!(syncs(&fixture) > before);
+    fixture.log.synced(NOW, upto);
+    assert_eq!(fixture.log.recovery_point(), fixture.log.segments.last().unwrap().base_offset);
+    let recovered =
+        reopen(fixture.disk.after_power_cut(), config(Durability::PageCache), false, upto).unwrap();
+    assert_eq!(recovered.log.end_offset(), upto);
+}
+
+#[test]
+fn files_that_nobody_uses_are_closed_and_opened_again() {
+    let mut fixture = Fixture::new(config(Durability::Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    fixture.files.release();
+    assert!(fixture.files.active.is_none());
+    fixture.append(batch(NOW, 1, 10));
+    assert_eq!(fixture.batches(1).len(), 2);
+}
+
+#[test]
+fn a_log_may_be_read_while_its_directory_is_renamed() {
+    let mut fixture = Fixture::new(config(Durability::Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    fixture.forget_tail();
+    fixture.files.rename_dir(&fixture.disk, "topic-0.00-delete").unwrap();
+    assert_eq!(fixture.batches(1).len(), 1);
+    assert!(fixture.files.dir().ends_with("topic-0.00-delete"));
+}

@@ -1,0 +1,79 @@
+//! What files a log's directory has, after the leftovers of interrupted work are removed.
+//!
+//! It looks at names and lengths only.
+
+use crate::names;
+use env::Disk;
+use model::Offset;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
+
+/// The files of one segment that has a `.log` file: their lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SegmentFiles {
+    pub(crate) log: u64,
+    pub(crate) index: Option<u64>,
+    pub(crate) time_index: Option<u64>,
+    pub(crate) txn_index: Option<u64>,
+}
+
+/// A log's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Directory {
+    pub(crate) segments: BTreeMap<Offset, SegmentFiles>,
+    pub(crate) snapshots: BTreeSet<Offset>,
+}
+
+impl Directory {
+    /// Lists `dir`, creating it if it is missing, and removes deleted files and indexes without a log.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
+        let entries = match disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.create_dir_all(dir)?;
+                if let Some(parent) = dir.parent() {
+                    disk.sync_dir(parent)?;
+                }
+                return Ok(Self::default());
+            }
+            other => other?,
+        };
+        let mut found = Self::default();
+        let mut beside = Vec::new();
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            match names::parse_file_name(&entry.name) {
+                Some((offset, names::LOG)) => found.segments.entry(offset).or_default().log = entry.len,
+                Some((offset, names::SNAPSHOT)) => {
+                    found.snapshots.insert(offset);
+                }
+                Some((offset, kind)) if names::SEGMENT_KINDS.contains(&kind) => {
+                    beside.push((offset, kind, entry))
+                }
+                Some((_, kind)) if kind.ends_with(".swap") => {
+                    let name = &entry.name;
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!(
+                            "{name} was left by an interrupted compaction: start Apache Kafka once to finish it"
+                        ),
+                    ));
+                }
+                Some((_, kind)) if kind.ends_with(".deleted") || kind.ends_with(".cleaned") => {
+                    disk.remove_file(&dir.join(&entry.name))?;
+                }
+                _ => {}
+            }
+        }
+        for (offset, kind, entry) in beside {
+            match found.segments.get_mut(&offset) {
+                None => disk.remove_file(&dir.join(&entry.name))?,
+                Some(files) if kind == names::INDEX => files.index = Some(entry.len),
+                Some(files) if kind == names::TIME_INDEX => files.time_index = Some(entry.len),
+                Some(files) => files.txn_index = Some(entry.len),
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,340 @@
+use crate::{fixture::*, testing::MemoryDisk, *};
+use proptest::prelude::*;
+use std::sync::atomic::Ordering;
+
+use Durability::{Fsync, PageCache};
+
+/// A log with `count` batches of one record each, its last segment not closed.
+fn written(durability: Durability, count: usize) -> Fixture {
+    let mut fixture = Fixture::new(config(durability));
+    for index in 0..count {
+        fixture.append(batch(NOW + index as i64, 1, 100).compression(codec(index)));
+    }
+    fixture
+}
+
+fn last_segment(fixture: &Fixture) -> i64 {
+    fixture.log.segments.last().unwrap().base_offset
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { records: usize, bytes: usize },
+    Roll,
+    Close,
+    Kill,
+    CutPower,
+    ForgetTail,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (1usize..5, 0usize..400).prop_map(|(records, bytes)| Step::Append { records, bytes }),
+        1 => Just(Step::Roll),
+        1 => Just(Step::Close),
+        1 => Just(Step::Kill),
+        1 => Just(Step::CutPower),
+        1 => Just(Step::ForgetTail),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_was_appended_is_read_back_across_restarts(steps in steps(), bytes_max in 1usize..3000) {
+        let mut fixture = Fixture::new(config(Fsync));
+        let mut model = Vec::new();
+        for (index, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Append { records, bytes } => {
+                    let builder = batch(NOW + index as i64, records, bytes).compression(codec(index));
+                    let body = builder.clone().build().unwrap().body().to_vec();
+                    let appended = fixture.append(builder);
+                    model.push((appended.base_offset, appended.last_offset, body));
+                }
+                Step::Roll => {
+                    let mut effects = Vec::new();
+                    fixture.log.roll(NOW, &mut effects);
+                    fixture.perform(effects);
+                }
+                Step::Close => {
+                    fixture = reopen(fixture.close(), config(Fsync), true, 0).unwrap();
+                    prop_assert_eq!(fixture.recovery.bytes_verified, 0);
+                }
+                Step::Kill | Step::CutPower => {
+                    let disk = match step {
+                        Step::Kill => fixture.disk.after_kill(),
+                        _ => fixture.disk.after_power_cut(),
+                    };
+                    // The checkpoint is older than what was synced.
+                    let point = fixture.log.recovery_point() / 2;
+                    fixture = reopen(disk, config(Fsync), false, point).unwrap();
+                    prop_assert_eq!(fixture.recovery.bytes_truncated, 0);
+                }
+                Step::ForgetTail => fixture.forget_tail(),
+            }
+        }
+        let read: Vec<_> = fixture.batches(bytes_max).iter()
+            .map(|batch| (batch.header.base_offset, batch.header.last_offset(), batch.body().to_vec())).collect();
+        prop_assert_eq!(&read, &model);
+        fixture.forget_tail();
+        for (base, last, body) in &model {
+            for offset in *base..=*last {
+                let (bytes, next) = fixture.read(offset, 1);
+                prop_assert_eq!((&bytes[61..], next), (&body[..], last + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_in_its_last_batch_loses_only_that_batch() {
+    for durability in [Fsync, PageCache] {
+        let fixture = written(durability, 25);
+        let segment = last_segment(&fixture);
+        let len = fixture.contents(segment, names::LOG).len();
+        let before = fixture.log.segments.last().unwrap().size as usize;
+        assert_eq!(len, before);
+        let batches = fixture.batches(1);
+        let last = batches.last().unwrap().bytes.len();
+        for cut in [1, 17, 61, last / 2, last - 1] {
+            let disk = fixture.disk.after_kill();
+            damage(&disk, &path(segment, names::LOG), |bytes| bytes.truncate(len - cut));
+            let recovered = reopen(disk, config(durability), false, 5).unwrap();
+            assert_eq!(recovered.log.end_offset(), 24, "cut {cut}");
+            assert_eq!(recovered.recovery.bytes_truncated, (last - cut) as u64);
+            assert_eq!(recovered.batches(1), batches[..24]);
+        }
+    }
+}
+
+#[test]
+fn garbage_behind_the_last_batch_is_cut_off() {
+    for garbage in [vec![0; 500], vec![0xff; 500], b"x".to_vec()] {
+        let fixture = written(Fsync, 5);
+        damage(&fixture.disk, &path(0, names::LOG), |bytes| bytes.extend_from_slice(&garbage));
+        let recovered = reopen(fixture.disk.after_kill(), config(Fsync), false, 0).unwrap();
+        assert_eq!(recovered.log.end_offset(), 5);
+        assert_eq!(recovered.recovery.bytes_truncated, garbage.len() as u64);
+    }
+}
+
+#[test]
+fn a_flipped_bit_before_intact_batches_takes_a_durable_log_offline() {
+    let fixture = written(Fsync, 10);
+    let at = fixture.batches(1)[..7].iter().map(|batch| batch.bytes.len()).sum::<usize>();
+    for bit in [8 * 8 + 3, 16 * 8, 17 * 8, 23 * 8 + 1, 80 * 8, 8 * 11 + 7] {
+        let disk = fixture.disk.after_kill();
+        damage(&disk, &path(0, names::LOG), |bytes| bytes[at + bit / 8] ^= 1 << (bit % 8));
+        let before = disk.contents(&path(0, names::LOG));
+        let Err(OpenError::Damaged(damage)) = reopen(disk.after_kill(), config(Fsync), false, 3) else {
+            panic!("bit {bit}: opened");
+        };
+        assert_eq!((damage.position, damage.offset), (at as u64, 7), "bit {bit}");
+        assert!(damage.to_string().contains("00000000000000000000.log"), "{damage}");
+        assert_eq!(disk.contents(&path(0, names::LOG)), before);
+        // Without durable acknowledgements it is cut off there, as Kafka does.
+        let recovered = reopen(disk, config(PageCache), false, 3).unwrap();
+        assert_eq!(recovered.log.end_offset(), 7, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_batch_loses_that_batch_if_it_may_not_have_been_synced() {
+    let fixture = written(Fsync, 10);
+    damage(&fixture.disk, &path(0, names::LOG), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let disk = fixture.disk.after_kill();
+    assert_eq!(reopen(disk, config(Fsync), false, 9).unwrap().log.end_offset(), 9);
+}
+
+#[test]
+fn space_that_was_never_written_is_cut_off_though_batches_follow() {
+    let fixture = written(Fsync, 10);
+    let batches = fixture.batches(1);
+    let at: usize = batches[..7].iter().map(|batch| batch.bytes.len()).sum();
+    damage(&fixture.disk, &path(0, names::LOG), |bytes| bytes[at..at + batches[7].bytes.len()].fill(0));
+    let recovered = reopen(fixture.disk.after_kill(), config(Fsync), false, 3).unwrap();
+    assert_eq!(recovered.log.end_offset(), 7);
+}
+
+#[test]
+fn a_log_that_ends_before_its_recovery_point_is_damaged() {
+    for clean in [true, false] {
+        let fixture = written(Fsync, 10);
+        let disk = if clean { fixture.close() } else { fixture.disk.after_kill() };
+        damage(&disk, &path(0, names::LOG), |bytes| bytes.truncate(bytes.len() / 2));
+        let opened = reopen(disk, config(Fsync), clean, 10);
+        assert!(matches!(opened, Err(OpenError::Damaged(_))), "clean: {clean}");
+    }
+}
+
+#[test]
+fn damage_in_a_sealed_segment_above_the_recovery_point_is_refused_or_cut_off() {
+    let fixture = written(Fsync, 40);
+    assert!(fixture.log.segment_count() > 2);
+    let disk = fixture.disk.after_kill();
+    damage(&disk, &path(0, names::LOG), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert!(matches!(reopen(disk.after_kill(), config(Fsync), false, 2), Err(OpenError::Damaged(_))));
+    let recovered = reopen(disk, config(PageCache), false, 2).unwrap();
+    assert_eq!(recovered.recovery.segments_dropped, fixture.log.segment_count() - 1);
+    assert_eq!(recovered.log.segment_count(), 1);
+    assert_eq!(recovered.batches(1), fixture.batches(1)[..recovered.log.end_offset() as usize]);
+}
+
+#[test]
+fn missing_cut_and_lying_indexes_are_built_anew_and_are_the_same() {
+    let mut fixture = written(Fsync, 60);
+    let mut effects = Vec::new();
+    fixture.log.roll(NOW, &mut effects);
+    fixture.perform(effects);
+    let segments: Vec<_> = fixture.log.segments.iter().map(|segment| segment.base_offset).collect();
+    let indexes = |disk: &MemoryDisk| -> Vec<_> {
+        let kinds = [names::INDEX, names::TIME_INDEX];
+        segments.iter().flat_map(|s| kinds.map(|kind| disk.contents(&path(*s, kind)).unwrap())).collect()
+    };
+    let (closed, batches) = (fixture.log.end_offset(), fixture.batches(1));
+    let disk = fixture.close();
+    let right = indexes(&disk);
+    assert!(right.iter().filter(|bytes| !bytes.is_empty()).count() >= 6);
+    type Change = fn(&MemoryDisk, &std::path::Path);
+    let changes: [Change; 4] = [
+        |disk, path| env::Disk::remove_file(disk, path).unwrap(),
+        |disk, path| damage(disk, path, |bytes| bytes.truncate(bytes.len() - 1)),
+        |disk, path| damage(disk, path, |bytes| bytes.resize(bytes.len() + 24, 0)),
+        |disk, path| damage(disk, path, |bytes| *bytes = vec![0; 24]),
+    ];
+    for change in changes {
+        for (kind, clean) in [(names::INDEX, true), (names::TIME_INDEX, true), (names::INDEX, false)] {
+            let disk = disk.after_kill();
+            change(&disk, &path(segments[1], kind));
+            let recovered = reopen(disk, config(Fsync), clean, closed).unwrap();
+            assert_eq!(indexes(&recovered.disk), right, "{kind} {clean}");
+            assert_eq!(recovered.recovery.indexes_rebuilt, 1);
+            assert_eq!(recovered.batches(700), batches);
+        }
+    }
+}
+
+#[test]
+fn the_indexes_of_the_active_segment_survive_a_kill_unchanged() {
+    let fixture = written(PageCache, 13);
+    let (index, times) = (fixture.contents(0, names::INDEX), fixture.contents(0, names::TIME_INDEX));
+    assert!(index.len() >= 16 && times.len() >= 24);
+    for lost in [names::INDEX, names::TIME_INDEX] {
+        let disk = fixture.disk.after_kill();
+        env::Disk::remove_file(&disk, &path(0, lost)).unwrap();
+        let recovered = reopen(disk, config(PageCache), false, 0).unwrap();
+        assert_eq!(
+            (recovered.contents(0, names::INDEX), recovered.contents(0, names::TIME_INDEX)),
+            (index.clone(), times.clone())
+        );
+        assert_eq!(recovered.log.segments, fixture.log.segments);
+    }
+}
+
+#[test]
+fn what_is_flushed_survives_a_power_cut_and_the_rest_may_not() {
+    let mut fixture = written(Fsync, 30);
+    assert_eq!(fixture.log.flushed_offset(), 30);
+    let mut effects = Vec::new();
+    fixture.decide(Origin::Client, batch(NOW, 1, 10).build().unwrap(), &mut effects).unwrap();
+    let performed = fixture.files.perform(&fixture.disk, effects, false).unwrap();
+    fixture.log.flushed(NOW, &performed);
+    assert_eq!((fixture.log.flushed_offset(), fixture.log.end_offset()), (30, 31));
+    let recovered = reopen(fixture.disk.after_power_cut(), config(Fsync), false, 10).unwrap();
+    assert_eq!(recovered.log.end_offset(), 30);
+    let killed = reopen(fixture.disk.after_kill(), config(Fsync), false, 10).unwrap();
+    assert_eq!((killed.log.end_offset(), killed.log.flushed_offset()), (31, 31));
+    let later = reopen(killed.disk.after_power_cut(), config(Fsync), false, 31).unwrap();
+    assert_eq!(later.log.end_offset(), 31, "recovery syncs what it shows to readers");
+}
+
+#[test]
+fn opening_after_a_clean_end_reads_no_batches() {
+    let mut fixture = Fixture::new(config(Fsync));
+    for index in 0..20 {
+        fixture.append(batch(NOW + index, 1, 1500));
+    }
+    let disk = fixture.close();
+    disk.switches().bytes_read.store(0, Ordering::Relaxed);
+    let reopened = reopen(disk, config(Fsync), true, 20).unwrap();
+    assert_eq!((reopened.log.end_offset(), reopened.recovery), (20, Recovery::default()));
+    let read = reopened.disk.switches().bytes_read.load(Ordering::Relaxed);
+    assert!(read < 4000, "{read} bytes of 32,000 were read");
+    let effects = &mut Vec::new();
+    let mut log = reopened.log;
+    log.close(effects);
+    assert_eq!(effects, &[], "nothing happened, so there is nothing to write");
+}
+
+#[test]
+fn producers_and_transactions_survive_kills_and_clean_ends() {
+    for clean in [true, false] {
+        let mut fixture = Fixture::new(config(Fsync));
+        for sequence in 0..30 {
+            fixture.append(batch(NOW, 1, 90).producer(7, 0, sequence));
+            fixture.append(batch(NOW, 1, 90).producer(8, 2, sequence).transactional());
+            if sequence % 10 == 4 {
+                fixture.end_txn(8, 2, sequence == 4).unwrap();
+            }
+        }
+        let aborted = fixture.log.aborted_transactions(0, 99);
+        assert_eq!(aborted.len(), 2);
+        let (end, stable) = (fixture.log.end_offset(), fixture.log.last_stable_offset(99));
+        let disk = if clean { fixture.close() } else { fixture.disk.after_kill() };
+        let mut reopened = reopen(disk, config(Fsync), clean, end / 2).unwrap();
+        assert_eq!(reopened.log.aborted_transactions(0, 99), aborted);
+        assert_eq!(reopened.log.last_stable_offset(99), stable);
+        assert!(reopened.log.producers().has_open_transaction(8, 2));
+        assert!(reopened.append(batch(NOW, 1, 90).producer(7, 0, 29)).duplicate, "clean: {clean}");
+        assert!(!reopened.append(batch(NOW, 1, 90).producer(7, 0, 30)).duplicate);
+        assert!(reopened.try_append(batch(NOW, 1, 90).producer(7, 0, 35)).is_err());
+    }
+}
+
+#[test]
+fn lost_snapshots_and_transaction_indexes_are_rebuilt_from_the_batches() {
+    let mut fixture = Fixture::new(config(Fsync));
+    for sequence in 0..30 {
+        fixture.append(batch(NOW, 1, 90).producer(8, 2, sequence).transactional());
+        fixture.end_txn(8, 2, sequence % 2 == 0).unwrap();
+    }
+    let aborted = fixture.log.aborted_transactions(0, 99);
+    let producers = fixture.log.producers().get(8).unwrap().last_sequence();
+    let end = fixture.log.end_offset();
+    let disk = fixture.close();
+    for file in disk.paths() {
+        let name = file.to_str().unwrap();
+        if name.ends_with(".snapshot") {
+            damage(&disk, &file, |bytes| bytes[3] ^= 1);
+        } else if name.ends_with(".txnindex") {
+            damage(&disk, &file, |bytes| bytes.truncate(bytes.len() - 3));
+        }
+    }
+    let reopened = reopen(disk, config(Fsync), true, end).unwrap();
+    assert_eq!(reopened.log.aborted_transactions(0, 99), aborted);
+    assert_eq!(reopened.log.producers().get(8).unwrap().last_sequence(), producers);
+}
+
+#[test]
+fn leftovers_of_interrupted_work_are_removed() {
+    let fixture = written(Fsync, 3);
+    let disk = fixture.disk.after_kill();
+    for name in
+        ["00000000000000000000.log.deleted", "00000000000000000009.index", "00000000000000000004.log.cleaned"]
+    {
+        disk.put(&dir().join(name), vec![1, 2, 3]);
+    }
+    let reopened = reopen(disk, config(Fsync), false, 0).unwrap();
+    let names: Vec<_> = reopened.disk.paths().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
+    assert_eq!(
+        names,
+        [
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000000.timeindex",
+            "leader-epoch-checkpoint"
+        ]
+    );
+}

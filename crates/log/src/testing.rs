@@ -1,0 +1,257 @@
+//! A disk in memory, for tests: it knows what was synced, can lose the rest, and can fail on demand.
+//!
+//! It is not the simulator's disk: it has no clock, no randomness, and it forgets nothing of directories.
+
+use env::{Disk, Entry, File, Lock, Open};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    io::{self, ErrorKind, IoSlice},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// The disk.
+#[derive(Default)]
+pub struct MemoryDisk {
+    files: Mutex<BTreeMap<PathBuf, Arc<MemoryFile>>>,
+    dirs: Mutex<Vec<PathBuf>>,
+    switches: Arc<Switches>,
+}
+
+/// What goes wrong, and what was counted.
+#[derive(Default)]
+pub struct Switches {
+    /// Every write and sync fails.
+    pub fail_writes: AtomicBool,
+    /// Calls of `write_at`.
+    pub writes: AtomicUsize,
+    /// Calls of `sync_data`.
+    pub syncs: AtomicUsize,
+    /// Bytes that were read.
+    pub bytes_read: AtomicUsize,
+}
+
+/// A file of the disk.
+pub struct MemoryFile {
+    bytes: Mutex<Vec<u8>>,
+    synced: Mutex<Vec<u8>>,
+    switches: Arc<Switches>,
+}
+
+struct Unlocked;
+
+impl Lock for Unlocked {}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its switches and counters.
+    pub fn switches(&self) -> &Switches {
+        &self.switches
+    }
+
+    /// The contents of a file, if it is there.
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        lock(&self.files).get(path).map(|file| lock(&file.bytes).clone())
+    }
+
+    /// Replaces or creates a file.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let file = MemoryFile {
+            synced: Mutex::new(bytes.clone()),
+            bytes: Mutex::new(bytes),
+            switches: self.switches.clone(),
+        };
+        if let Some(dir) = path.parent() {
+            lock(&self.dirs).push(dir.to_owned());
+        }
+        lock(&self.files).insert(path.to_owned(), Arc::new(file));
+    }
+
+    /// All paths, sorted.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        lock(&self.files).keys().cloned().collect()
+    }
+
+    /// The disk as it is after the process was killed: all that was written is there.
+    pub fn after_kill(&self) -> Self {
+        self.copy(|file| lock(&file.bytes).clone())
+    }
+
+    /// The disk as it is after the power was cut: only what was synced is there.
+    pub fn after_power_cut(&self) -> Self {
+        self.copy(|file| lock(&file.synced).clone())
+    }
+
+    fn copy(&self, contents: impl Fn(&MemoryFile) -> Vec<u8>) -> Self {
+        let copy = Self::new();
+        *lock(&copy.dirs) = lock(&self.dirs).clone();
+        for (path, file) in lock(&self.files).iter() {
+            copy.put(path, contents(file));
+        }
+        copy
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let mut files = lock(&self.files);
+        let there = files.get(path).cloned();
+        let file = match (there, how) {
+            (Some(_), Open::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
+            (Some(file), _) => file,
+            (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
+            (None, _) => {
+                let switches = self.switches.clone();
+                let file = MemoryFile { bytes: Mutex::default(), synced: Mutex::default(), switches };
+                files.entry(path.to_owned()).insert_entry(Arc::new(file)).get().clone()
+            }
+        };
+        Ok(file)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        if !lock(&self.dirs).iter().any(|known| known == dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let files = lock(&self.files);
+        let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let entry = |(path, file): (&PathBuf, &Arc<MemoryFile>)| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some(Entry { name, is_dir: false, len: lock(&file.bytes).len() as u64 })
+        };
+        Ok(inside.filter_map(entry).collect())
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.dirs).push(dir.to_owned());
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = lock(&self.files);
+        if let Some(file) = files.remove(from) {
+            files.insert(to.to_owned(), file);
+            return Ok(());
+        }
+        let mut dirs = lock(&self.dirs);
+        let dir = dirs.iter_mut().find(|dir| *dir == from).ok_or(ErrorKind::NotFound)?;
+        *dir = to.to_owned();
+        let inside: Vec<_> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in inside {
+            if let (Some(file), Ok(name)) = (files.remove(&path), path.strip_prefix(from)) {
+                files.insert(to.join(name), file);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        lock(&self.files).remove(path).map(|_| ()).ok_or(ErrorKind::NotFound.into())
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.files).retain(|path, _| !path.starts_with(dir));
+        lock(&self.dirs).retain(|known| !known.starts_with(dir));
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.switches.check()
+    }
+
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
+        Ok(Box::new(Unlocked))
+    }
+
+    fn space(&self, _: &Path) -> io::Result<(u64, u64)> {
+        Ok((u64::MAX, u64::MAX))
+    }
+}
+
+impl Switches {
+    fn check(&self) -> io::Result<()> {
+        if self.fail_writes.load(Ordering::Relaxed) {
+            Err(io::Error::other("the disk fails"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl File for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let bytes = lock(&self.bytes);
+        let rest = bytes.get(position as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        let (to, _) = buffer.split_at_mut(count);
+        to.copy_from_slice(rest.get(..count).unwrap_or_default());
+        self.switches.bytes_read.fetch_add(count, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.switches.check()?;
+        self.switches.writes.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = lock(&self.bytes);
+        let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let end = position as usize + all.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes.splice(position as usize..end, all);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.switches.check()?;
+        self.switches.syncs.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.synced) = lock(&self.bytes).clone();
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.switches.check()?;
+        lock(&self.bytes).resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.bytes).len() as u64)
+    }
+
+    fn start_write_back(&self, _: u64, _: u64) {}
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// The bytes of parts whose files are on a [`MemoryDisk`].
+pub fn bytes_of(parts: &stdx::Parts) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in parts.iter() {
+        match part {
+            stdx::Part::Memory(bytes) => all.extend_from_slice(bytes),
+            stdx::Part::File(region) => {
+                if let Some(file) = region.file.downcast_ref::<MemoryFile>() {
+                    let bytes = lock(&file.bytes);
+                    let from = region.position as usize;
+                    all.extend_from_slice(bytes.get(from..from + region.len).unwrap_or_default());
+                }
+            }
+        }
+    }
+    all
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
