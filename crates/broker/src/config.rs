@@ -89,7 +89,13 @@ impl Config {
     /// A topic as it is created without being described: the offsets topic by its own configuration, others by the
     /// cluster's defaults.
     pub(crate) fn topic_to_create(&self, image: &Image, name: &str, id: TopicId) -> NewTopic {
-        let defaults = NewTopic { name: name.to_owned(), id, partitions: -1, replication_factor: -1, ..NewTopic::default() };
+        let defaults = NewTopic {
+            name: name.to_owned(),
+            id,
+            partitions: -1,
+            replication_factor: -1,
+            ..NewTopic::default()
+        };
         if name != crate::group_hosts::TOPIC {
             return defaults;
         }

@@ -60,8 +60,7 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         return;
     };
     let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
-    let mut serving =
-        Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), guard };
+    let mut serving = Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), guard };
     let Err(closed) = serving.run().await;
     match closed {
         Closed::Frame(_) | Closed::Refused(_) => {

@@ -3,11 +3,7 @@
 //!
 //! It decides nothing about metadata. One node is a quorum of one: what is durable here is committed.
 
-use crate::{
-    acks::Acks,
-    metadata_records,
-    partition::Partition,
-};
+use crate::{acks::Acks, metadata_records, partition::Partition};
 use arc_swap::ArcSwap;
 use coordinator::{Now, Shard};
 use env::{BoxFuture, World};
@@ -43,7 +39,11 @@ pub(crate) type Follow = Box<dyn Fn(Arc<Image>, Arc<Image>) -> BoxFuture<'static
 
 impl ControllerHost {
     /// A host of `controller`, which has replayed what `partition` holds.
-    pub(crate) fn new(world: World, controller: Controller, partition: Arc<Partition>) -> (Self, ControllerLoop) {
+    pub(crate) fn new(
+        world: World,
+        controller: Controller,
+        partition: Arc<Partition>,
+    ) -> (Self, ControllerLoop) {
         let image = Arc::new(ArcSwap::from_pointee(controller.image().clone()));
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
         let host = Self { image: image.clone(), orders: sender };

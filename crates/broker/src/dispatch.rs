@@ -9,8 +9,7 @@ use model::limits;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
-    ApiKey, Decoder, ErrorCode, Message,
-    catalogue,
+    ApiKey, Decoder, ErrorCode, Message, catalogue,
     header::{self, HeaderError},
 };
 
@@ -187,4 +186,3 @@ fn barrier(
         DescribeTopicPartitions => describe_topic_partitions,
     })
 }
-

@@ -195,7 +195,14 @@ impl FetchSessions {
 impl Session {
     fn new(uses_ids: bool, used_at_ms: i64) -> Self {
         let epoch = epoch_after(EPOCH_INITIAL);
-        Self { epoch, uses_ids, used_at_ms, next_place: 0, places: Map::default(), partitions: BTreeMap::new() }
+        Self {
+            epoch,
+            uses_ids,
+            used_at_ms,
+            next_place: 0,
+            places: Map::default(),
+            partitions: BTreeMap::new(),
+        }
     }
 
     fn want(&mut self, key: &Key, wanted: Wanted) {

@@ -3,7 +3,11 @@
 //! A host orders and keeps what its coordinator decides: it appends records, tells the coordinator when they are
 //! durable, sends its replies and wakes it in time. It decides nothing about groups.
 
-use crate::{acks::Settled, group_records, partition::{AppendRefused, Partition}};
+use crate::{
+    acks::Settled,
+    group_records,
+    partition::{AppendRefused, Partition},
+};
 use coordinator::Now;
 use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
@@ -131,7 +135,8 @@ impl GroupHosts {
 
 /// Which partition of the offsets topic keeps a group: Java's string hash, its sign dropped as Kafka drops it.
 pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
-    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash =
+        group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     let positive = hash.checked_abs().unwrap_or(0);
     i32::try_from(partitions).ok().and_then(|count| positive.checked_rem(count)).unwrap_or(0)
 }
@@ -223,7 +228,7 @@ impl GroupHost {
     }
 
     fn wake_at(&self, state: &mut State, at: u64) {
-        state.wake_at = Some(state.wake_at.map_or(at, |before| before.min(at)));
+        state.wake_at = Some(at);
         if state.has_timer {
             self.wake.notify_one();
             return;
@@ -273,6 +278,10 @@ mod tests {
         // Java: "my-group".hashCode() is 2016613448; "".hashCode() is 0.
         assert_eq!(partition_of("", 50), 0);
         assert_eq!(partition_of("a", 50), 97 % 50);
-        assert_eq!(partition_of("polygenelubricants", 50), 0, "its hash is i32::MIN, whose sign cannot be dropped");
+        assert_eq!(
+            partition_of("polygenelubricants", 50),
+            0,
+            "its hash is i32::MIN, whose sign cannot be dropped"
+        );
     }
 }

@@ -8,7 +8,9 @@ use groups::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 use model::{GroupId, TopicName};
 use wire::{
     Decoder, Encoder, Message,
-    record::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, group_metadata_value},
+    record::{
+        GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, group_metadata_value,
+    },
 };
 
 const KEY_OFFSET: i16 = 1;
@@ -165,8 +167,7 @@ mod tests {
 
     fn check(record: Record) {
         let (key, value) = encode(&record);
-        let stored =
-            records::Record { offset: 0, timestamp: 0, key: Some(key), value, headers: Vec::new() };
+        let stored = records::Record { offset: 0, timestamp: 0, key: Some(key), value, headers: Vec::new() };
         assert_eq!(decode(&stored), Some(record));
     }
 
@@ -182,7 +183,12 @@ mod tests {
                 expire_timestamp,
                 topic_id,
             };
-            check(Record::OffsetCommitted { group: group.clone(), topic: topic.clone(), partition: 2, offset });
+            check(Record::OffsetCommitted {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: 2,
+                offset,
+            });
         }
         check(Record::OffsetRemoved { group: group.clone(), topic, partition: 2 });
         check(Record::GroupRemoved { group: group.clone() });

@@ -40,7 +40,8 @@ use wire::ErrorCode;
 
 /// Every operation that Kafka knows for a topic, as a bit set by the operation's number (KIP-430): read, write,
 /// create, delete, alter, describe, describe configs, alter configs. Without an authorizer all are allowed.
-pub(crate) const TOPIC_OPERATIONS: i32 = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(crate) const TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 /// The same for a group: read, delete, describe, describe configs, alter configs.
 pub(crate) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// The same for the cluster: create, alter, describe, cluster action, describe configs, alter configs, idempotent
@@ -49,7 +50,9 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1
 
 /// Creates topics as the configuration says; gives those that could not be created.
 pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
-    let topics = names.iter().map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
+    let topics = names
+        .iter()
+        .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let order = Request::CreateTopics {
         topics: topics.collect::<Vec<NewTopic>>(),
         validate_only: false,
@@ -75,6 +78,19 @@ pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
         Err(error) => error,
         Ok(_) => Error::UnknownServerError("the controller answered another question".into()),
     }
+}
+
+/// The same, if it may be changed here: a broker's configuration is changed at that broker, or for all.
+pub(crate) fn alterable_resource(broker: &Broker, kind: i8, name: &str) -> Result<Resource, Error> {
+    let resource = config_resource(kind, name)?;
+    let is_other = !name.is_empty() && name != broker.config.node_id.to_string();
+    if resource.kind == ResourceKind::Broker && is_other {
+        let here = broker.config.node_id;
+        return Err(Error::InvalidRequest(format!(
+            "this is broker {here}, not '{name}'; ask that broker, or name none"
+        )));
+    }
+    Ok(resource)
 }
 
 /// The resource that a number and a name of the configuration APIs mean.

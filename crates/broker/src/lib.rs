@@ -118,7 +118,10 @@ impl Broker {
     }
 
     /// Runs blocking work on a disk lane; `None` if the node stopped before it ran.
-    pub(crate) async fn on_lane<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn on_lane<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         partition::on_lane(&self.world, work).await
     }
 }

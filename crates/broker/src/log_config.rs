@@ -73,7 +73,8 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
         rebalance_delay_ms_initial: int("group.initial.rebalance.delay.ms"),
         group_members_max: usize::try_from(broker.integer("group.max.size")).unwrap_or(usize::MAX),
         join_timeout_ms_new_member: 300_000,
-        offset_metadata_chars_max: usize::try_from(broker.integer("offset.metadata.max.bytes")).unwrap_or(4096),
+        offset_metadata_chars_max: usize::try_from(broker.integer("offset.metadata.max.bytes"))
+            .unwrap_or(4096),
         offsets_retention_ms: broker.integer("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_interval_ms: broker.integer("offsets.retention.check.interval.ms"),
     }

@@ -4,7 +4,10 @@
 
 use crate::{backlog::Backlog, tail_budget::TailBudget};
 use env::{Disk, Lock, World};
-use log::checkpoint::{self, Offsets};
+use log::{
+    META_PROPERTIES, MetaProperties,
+    checkpoint::{self, Offsets},
+};
 use model::NodeId;
 use std::{
     io,
@@ -14,7 +17,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use stdx::Uuid;
 
 /// What all partitions of a log directory share.
 pub(crate) struct LogDir {
@@ -35,14 +37,6 @@ pub(crate) struct Found {
     pub(crate) start_offsets: Offsets,
 }
 
-/// The contents of `meta.properties`: whose directory it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MetaProperties {
-    pub(crate) cluster_id: String,
-    pub(crate) node_id: NodeId,
-    pub(crate) directory_id: Uuid,
-}
-
 /// Why a log directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogDirError {
@@ -50,7 +44,10 @@ pub enum LogDirError {
     #[error("{0} is in use by another process; stop that process or choose another directory with log.dirs")]
     InUse(PathBuf),
     /// It belongs to another node or cluster.
-    #[error("{path} belongs to {found}, not to {expected}; choose another directory with log.dirs, or correct {key}")]
+    #[allow(missing_docs, reason = "the fields are the words of the message")]
+    #[error(
+        "{path} belongs to {found}, not to {expected}; choose another directory with log.dirs, or correct {key}"
+    )]
     Foreign { path: PathBuf, key: &'static str, found: String, expected: String },
     /// It has files but no `meta.properties`: it may be anything.
     #[error(
@@ -59,18 +56,18 @@ pub enum LogDirError {
     )]
     NotOurs(PathBuf),
     /// `meta.properties` cannot be understood.
+    #[allow(missing_docs, reason = "the fields are the words of the message")]
     #[error("{path} cannot be understood: {why}")]
     Malformed { path: PathBuf, why: String },
     /// The disk refused.
-    #[error("{path} cannot be used: {error}; check that it exists on a writable disk and belongs to this user")]
+    #[allow(missing_docs, reason = "the fields are the words of the message")]
+    #[error(
+        "{path} cannot be used: {error}; check that it exists on a writable disk and belongs to this user"
+    )]
     Io { path: PathBuf, error: io::Error },
 }
 
-const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
-/// The mark of a clean stop: `{"version":0,"brokerEpoch":N}`.
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const SMALL_FILE_BYTES: u64 = 64 * 1024;
 
 impl LogDir {
     /// Takes the directory, initialises it if it is empty, and reads what the last run has left.
@@ -93,13 +90,10 @@ impl LogDir {
             None => create_meta(&world, path, node_id, cluster_id)?,
         };
         check_owner(path, &meta, node_id, cluster_id)?;
-        let clean_mark = path.join(CLEAN_SHUTDOWN);
-        let clean = disk.exists(&clean_mark);
+        let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
         let points = checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
-        let starts = checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
-        if clean {
-            disk.remove_file(&clean_mark).and_then(|()| disk.sync_dir(path)).map_err(fail)?;
-        }
+        let starts =
+            checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let dir = Self { path: path.to_owned(), meta, tail, backlog, is_offline, _lock: lock, world };
         Ok((dir, Found { clean, recovery_points: points, start_offsets: starts }))
@@ -116,8 +110,7 @@ impl LogDir {
 
     /// Marks that everything is synced and nothing needs recovery.
     pub(crate) fn mark_clean(&self, broker_epoch: i64) -> io::Result<()> {
-        let mark = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
-        env::write_whole(&*self.world.disk, &self.path.join(CLEAN_SHUTDOWN), mark.as_bytes())
+        log::write_clean_shutdown(&*self.world.disk, &self.path, broker_epoch)
     }
 
     pub(crate) fn is_offline(&self) -> bool {
@@ -125,41 +118,14 @@ impl LogDir {
     }
 }
 
-impl MetaProperties {
-    fn parse(text: &str) -> Result<Self, String> {
-        let value = |key: &str| {
-            let lines = text.lines().filter(|line| !line.starts_with('#'));
-            let mut pairs = lines.filter_map(|line| line.split_once('='));
-            pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
-        };
-        let needed = |key: &str| value(key).ok_or_else(|| format!("{key} is missing"));
-        let version = needed("version")?;
-        if version != "1" {
-            return Err(format!("its version is {version}; only version 1 is understood"));
-        }
-        let node_id = needed("node.id")?;
-        Ok(Self {
-            cluster_id: needed("cluster.id")?,
-            node_id: node_id.parse().map_err(|_| format!("node.id is '{node_id}', which is no number"))?,
-            directory_id: value("directory.id").and_then(|id| Uuid::parse(&id)).unwrap_or_default(),
-        })
-    }
-
-    fn to_text(&self) -> String {
-        let Self { cluster_id, node_id, directory_id } = self;
-        format!("#\ncluster.id={cluster_id}\ndirectory.id={directory_id}\nnode.id={node_id}\nversion=1\n")
-    }
-}
-
 fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<MetaProperties>, LogDirError> {
-    let file = path.join(META_PROPERTIES);
-    let bytes = match disk.read_small(&file, SMALL_FILE_BYTES) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LogDirError::Io { path: file, error }),
-    };
-    let parsed = MetaProperties::parse(&String::from_utf8_lossy(&bytes));
-    parsed.map(Some).map_err(|why| LogDirError::Malformed { path: file, why })
+    MetaProperties::read(disk, path).map_err(|error| {
+        let path = path.join(META_PROPERTIES);
+        match error.kind() {
+            io::ErrorKind::InvalidData => LogDirError::Malformed { path, why: error.to_string() },
+            _ => LogDirError::Io { path, error },
+        }
+    })
 }
 
 fn create_meta(
@@ -175,9 +141,8 @@ fn create_meta(
         return Err(LogDirError::NotOurs(path.to_owned()));
     }
     let cluster_id = cluster_id.map_or_else(|| world.random.uuid().to_string(), str::to_owned);
-    let meta = MetaProperties { cluster_id, node_id, directory_id: world.random.uuid() };
-    let file = path.join(META_PROPERTIES);
-    env::write_whole(&*world.disk, &file, meta.to_text().as_bytes()).map_err(fail)?;
+    let meta = MetaProperties { cluster_id, node_id, directory_id: Some(world.random.uuid()) };
+    meta.write(&*world.disk, path).map_err(fail)?;
     Ok(meta)
 }
 
@@ -198,21 +163,5 @@ fn check_owner(
             foreign("cluster.id", format!("cluster {}", meta.cluster_id), format!("cluster {id}"))
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn meta_properties_read_back_and_kafkas_are_understood() {
-        let meta = MetaProperties { cluster_id: "c".into(), node_id: 3, directory_id: Uuid([7; 16]) };
-        assert_eq!(MetaProperties::parse(&meta.to_text()), Ok(meta));
-        let kafkas = "#\n#Sun Nov 22 10:00:00 UTC 2026\ncluster.id=RUSTvsKafkaBench000000\n\
-                      directory.id=AAAAAAAAAAAAAAAAAAAAAQ\nnode.id=1\nversion=1\n";
-        assert_eq!(MetaProperties::parse(kafkas).unwrap().directory_id, Uuid::METADATA_TOPIC);
-        assert!(MetaProperties::parse("version=0\nbroker.id=1").unwrap_err().contains("version is 0"));
-        assert!(MetaProperties::parse("version=1\nnode.id=x\ncluster.id=c").is_err());
     }
 }

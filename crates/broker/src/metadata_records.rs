@@ -14,10 +14,10 @@ use stdx::{Cursor, Uuid, varint};
 use wire::{
     Decoder, Encoder, Message,
     record::{
-        AbortTransactionRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord, ClearElrRecord, ConfigRecord,
-        EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord, PartitionChangeRecord,
-        PartitionRecord as WirePartition, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
-        UnfenceBrokerRecord, UnregisterBrokerRecord, register_broker_record,
+        AbortTransactionRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord, ClearElrRecord,
+        ConfigRecord, EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord,
+        PartitionChangeRecord, PartitionRecord as WirePartition, ProducerIdsRecord, RegisterBrokerRecord,
+        RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord, register_broker_record,
     },
 };
 
@@ -60,7 +60,9 @@ pub(crate) fn encode(record: &Record) -> Bytes {
             write(8, 0, &UnfenceBrokerRecord { id: broker, epoch: broker_epoch })
         }
         Record::RemoveTopic { id } => write(9, 0, &RemoveTopicRecord { topic_id: id }),
-        Record::FeatureLevel { name, level } => write(12, 0, &FeatureLevelRecord { name, feature_level: level }),
+        Record::FeatureLevel { name, level } => {
+            write(12, 0, &FeatureLevelRecord { name, feature_level: level })
+        }
         Record::ProducerIds { broker, broker_epoch, next } => {
             write(15, 0, &ProducerIdsRecord { broker_id: broker, broker_epoch, next_producer_id: next })
         }

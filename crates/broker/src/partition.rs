@@ -7,7 +7,9 @@
 use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
 use arc_swap::ArcSwap;
 use env::World;
-use log::{AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan};
+use log::{
+    AppendError, Appended, Effect, Files, Log, LogConfig, OffsetAnswer, OffsetQuery, Origin, ReadPlan,
+};
 use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
 use records::{Checked, Decompressor, Rules};
@@ -123,7 +125,9 @@ pub(crate) enum Refused {
     FencedLeaderEpoch,
     #[error("the leader epoch is newer than the partition's")]
     UnknownLeaderEpoch,
-    #[error("records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete")]
+    #[error(
+        "records of a compacted topic cannot be deleted; set cleanup.policy to delete or to compact,delete"
+    )]
     Policy,
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -238,10 +242,11 @@ impl Partition {
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
-        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot))).map_err(|refused| {
-            tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
-            AppendRefused::Unavailable
-        })
+        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot)))
+            .map_err(|refused| {
+                tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
+                AppendRefused::Unavailable
+            })
     }
 
     fn append(
@@ -282,7 +287,7 @@ impl Partition {
     fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
         if online.pending.is_empty() && !online.log.must_sync(now) {
             if online.files.is_some() {
-                online.idle.drain(..).for_each(|idle| drop(idle.send(())));
+                online.idle.clear();
             }
             return;
         }
@@ -300,32 +305,33 @@ impl Partition {
         self.dir.backlog.remove(bytes);
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
-        let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
-        let is_durable = match result {
-            Ok(performed) => {
-                online.log.flushed(now, &performed);
-                online.files = Some(files);
-                online.advance(&mut done);
-                self.flush_soon(online, now);
-                true
-            }
-            Err(error) => {
-                let why = format!("{self} could not be written: {error}; free the disk or repair it and restart");
-                tracing::error!(partition = %self, %error, "the partition is offline: its log could not be written");
-                self.dir.backlog.remove(online.pending_bytes);
-                done.extend(online.acks.drain(..));
-                for (_, (wait, _)) in &online.watchers {
-                    wait.break_off();
+        {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            match &result {
+                Ok(performed) => {
+                    online.log.flushed(now, performed);
+                    online.advance(&mut done);
                 }
-                *state = State::Offline(why.into());
-                self.dir.is_offline.store(true, Ordering::Release);
-                false
+                Err(error) => {
+                    let why =
+                        format!("{self} could not be written: {error}; free or repair the disk and restart");
+                    tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
+                    done.extend(online.acks.drain(..));
+                    self.dir.backlog.remove(online.pending_bytes);
+                    online.watchers.iter().for_each(|(_, (wait, _))| wait.break_off());
+                    *state = State::Offline(why.into());
+                    self.dir.is_offline.store(true, Ordering::Release);
+                }
             }
-        };
-        drop(state);
+        }
+        // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
         for ack in done {
-            ack.settled.settle(ack.slot, is_durable);
+            ack.settled.settle(ack.slot, result.is_ok());
+        }
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.files = Some(files);
+            self.flush_soon(online, now);
         }
     }
 
@@ -511,7 +517,10 @@ impl Partition {
     }
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+    pub(crate) async fn read_own(
+        &self,
+        offset: Offset,
+    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
         let plan = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
@@ -662,7 +671,8 @@ impl Online {
             done.extend(self.acks.pop_front());
         }
         let mut bytes = 0;
-        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark) {
+        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark)
+        {
             debug_assert!(*upto <= flushed);
             bytes += more;
             self.invisible.pop_front();

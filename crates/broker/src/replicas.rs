@@ -8,7 +8,6 @@ use crate::{
     log_dir::{Found, LogDir},
     partition::{Partition, on_lane},
 };
-use env::Open;
 use futures_util::future::join_all;
 use log::{OpenOptions, names};
 use metadata::{Image, Topic, config::ResourceKind};
@@ -39,7 +38,8 @@ pub(crate) async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) 
             None => wanted.extend(ours(broker, topic, 0)),
         }
     }
-    let gone: Vec<_> = before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).cloned().collect();
+    let gone: Vec<_> =
+        before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).cloned().collect();
     if !gone.is_empty() {
         remove(broker, &gone).await;
     }
@@ -103,7 +103,12 @@ async fn open_one(
 type OpenedLog = Result<(log::Log, log::Files), String>;
 
 /// Runs on a lane.
-pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, id: stdx::Uuid, options: OpenOptions) -> OpenedLog {
+pub(crate) fn open_log(
+    dir: &LogDir,
+    name: &TopicPartition,
+    id: stdx::Uuid,
+    options: OpenOptions,
+) -> OpenedLog {
     let path = dir.path.join(names::dir_name(name));
     let offline = |why: String| {
         tracing::error!(partition = %name, %why, "the partition is offline");
@@ -126,24 +131,13 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, id: stdx::Uuid, opti
 
 /// `partition.metadata` says whose records these are (KIP-516): written once, compared ever after.
 fn keep_topic_id(dir: &LogDir, path: &Path, id: stdx::Uuid) -> io::Result<()> {
-    const BYTES_MAX: u64 = 1024;
-    let file = path.join(names::PARTITION_METADATA);
-    let expected = format!("version: 0\ntopic_id: {id}\n");
-    match dir.world.disk.read_small(&file, BYTES_MAX) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let found = text.lines().find_map(|line| line.strip_prefix("topic_id:")).map(str::trim);
-            if found == Some(id.to_string().as_str()) {
-                return Ok(());
-            }
-            let why = format!("{} names topic {found:?}, the metadata {id}", file.display());
+    match log::read_topic_id(&*dir.world.disk, path)? {
+        None => log::write_topic_id(&*dir.world.disk, path, id),
+        Some(found) if found == id => Ok(()),
+        Some(found) => {
+            let why = format!("{} holds records of topic {found}, the metadata says {id}", path.display());
             Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = dir.world.disk.open(&file, Open::Create)?;
-            file.write_at(&[io::IoSlice::new(expected.as_bytes())], 0)
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -215,7 +209,8 @@ async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<()>
 
 fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     let changed = |kind| {
-        let (old, new): (Vec<_>, Vec<_>) = (before.overridden(kind).collect(), after.overridden(kind).collect());
+        let (old, new): (Vec<_>, Vec<_>) =
+            (before.overridden(kind).collect(), after.overridden(kind).collect());
         old != new
     };
     let broker_changed = changed(ResourceKind::Broker);

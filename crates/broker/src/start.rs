@@ -22,7 +22,7 @@ use crate::{
 };
 use env::World;
 use log::OpenOptions;
-use metadata::{Controller, RegisterBroker, Reply, Request, Settings};
+use metadata::{Controller, RegisterBroker, Request, Settings};
 use model::{LeaderEpoch, TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
 use records::{BatchBuilder, ControlType};
@@ -37,7 +37,9 @@ pub enum StartError {
     #[error(transparent)]
     LogDir(#[from] LogDirError),
     /// The metadata log cannot be read: without it nothing is known of any topic.
-    #[error("the metadata log cannot be read: {0}; restore the log directory from a copy, or start with an empty one")]
+    #[error(
+        "the metadata log cannot be read: {0}; restore the log directory from a copy, or start with an empty one"
+    )]
     Metadata(String),
     /// The controller refuses this broker.
     #[error("the controller refused this broker: {0}")]
@@ -76,8 +78,9 @@ impl Broker {
                 }
             })
         }))));
-        replicas::open_all(&broker, &broker.image(), &found).await?;
+        // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
         broker.register().await?;
+        replicas::open_all(&broker, &broker.image(), &found).await?;
         upkeep::start(&broker);
         Ok(broker)
     }
@@ -91,14 +94,10 @@ impl Broker {
             endpoints: self.config.endpoints.clone(),
             features: metadata::features::supported(),
             rack: self.config.rack.clone(),
-            directories: vec![self.dir.meta.directory_id],
+            directories: self.dir.meta.directory_id.into_iter().collect(),
             fenced: false,
         };
-        let reply = self.controller.ask(Request::RegisterBroker(registration)).await?;
-        if let Reply::RegisterBroker(broker_epoch) = reply {
-            let broker = self.config.node_id;
-            self.controller.ask(Request::UnfenceBroker { broker, broker_epoch }).await?;
-        }
+        self.controller.ask(Request::RegisterBroker(registration)).await?;
         Ok(())
     }
 
@@ -162,7 +161,8 @@ async fn open_metadata(
         now: dir.world.clock.wall(),
     };
     let on = dir.clone();
-    let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, Uuid::METADATA_TOPIC, options)).await;
+    let opened =
+        on_lane(&dir.world, move || replicas::open_log(&on, &name, Uuid::METADATA_TOPIC, options)).await;
     let opened = opened.unwrap_or_else(|| Err("the node stops".into())).map_err(fail)?;
     let epoch = opened.0.epochs().latest().map_or(1, |latest| latest + 1);
     let id = (topic, Uuid::METADATA_TOPIC, 0);

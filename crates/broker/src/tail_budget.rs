@@ -37,7 +37,9 @@ impl TailBudget {
             let mut held = self.held.lock();
             held.bytes += bytes;
             match held.appends.back_mut() {
-                Some((last, held)) if *held < ENTRY_BYTES && std::ptr::eq(last.as_ptr(), Arc::as_ptr(partition)) => {
+                Some((last, held))
+                    if *held < ENTRY_BYTES && std::ptr::eq(last.as_ptr(), Arc::as_ptr(partition)) =>
+                {
                     *held += bytes;
                 }
                 _ => held.appends.push_back((Arc::downgrade(partition), bytes)),

@@ -67,7 +67,7 @@ impl Coordinator {
         }
     }
 
-    /// The committed offsets as they are. A group that does not exist has none.
+    /// The committed offsets as they are. A group that does not exist has none, and that is no error.
     pub(crate) fn fetch_offsets(&self, request: OffsetFetch) -> Reply {
         let OffsetFetch { group, topics, .. } = request;
         let fetched = match topics {

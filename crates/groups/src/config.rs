@@ -2,25 +2,25 @@
 //!
 //! It reads nothing: the broker fills it from Kafka's configuration keys, which each field names.
 
-/// The limits and times of one coordinator; Kafka's defaults in brackets.
+/// The limits and times of one coordinator; Kafka's defaults in parentheses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `group.min.session.timeout.ms` [6000]: a JoinGroup that asks for less is refused.
+    /// `group.min.session.timeout.ms` (6000): a JoinGroup that asks for less is refused.
     pub session_timeout_ms_min: i32,
-    /// `group.max.session.timeout.ms` [1800000]: a JoinGroup that asks for more is refused.
+    /// `group.max.session.timeout.ms` (1800000): a JoinGroup that asks for more is refused.
     pub session_timeout_ms_max: i32,
-    /// `group.initial.rebalance.delay.ms` [3000]: how long the first member of an empty group waits for company;
+    /// `group.initial.rebalance.delay.ms` (3000): how long the first member of an empty group waits for company;
     /// each newcomer extends it, up to the rebalance timeout.
     pub rebalance_delay_ms_initial: i32,
-    /// `group.max.size` [2147483647]: members of a group.
+    /// `group.max.size` (2147483647): members of a group.
     pub group_members_max: usize,
-    /// How long a new member may wait in its first JoinGroup before it is taken for gone [300000, fixed in Kafka]: it
+    /// How long a new member may wait in its first JoinGroup before it is taken for gone (300000, fixed in Kafka): it
     /// has no id to heartbeat with, and a client that gave up and retried would fill the group with ghosts.
     pub join_timeout_ms_new_member: i32,
-    /// `offset.metadata.max.bytes` [4096]: characters (UTF-16 units, as Kafka counts) of an offset's metadata.
+    /// `offset.metadata.max.bytes` (4096): characters (UTF-16 units, as Kafka counts) of an offset's metadata.
     pub offset_metadata_chars_max: usize,
-    /// `offsets.retention.minutes` [10080], in milliseconds: how long offsets outlive their last use.
+    /// `offsets.retention.minutes` (10080), in milliseconds: how long offsets outlive their last use.
     pub offsets_retention_ms: i64,
-    /// `offsets.retention.check.interval.ms` [600000]: how often expired offsets are looked for.
+    /// `offsets.retention.check.interval.ms` (600000): how often expired offsets are looked for.
     pub offsets_retention_check_interval_ms: i64,
 }

@@ -191,9 +191,6 @@ impl Coordinator {
             Then::GroupCreated { group: id, token } => {
                 let (Some(error), Some(group)) = (failure, groups.get_mut(&id)) else { return };
                 group.on_creation_failed(&mut step, token, &error);
-                if group.is_unused() && !group.is_committed {
-                    groups.remove(&id);
-                }
             }
             Then::Assigned { group, generation, assignments } => {
                 if let Some(group) = groups.get_mut(&group) {

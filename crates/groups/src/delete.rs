@@ -3,8 +3,8 @@
 //! A group that is being deleted is `Dead` until its tombstones are committed: who comes meanwhile is told to try again.
 
 use crate::{
-    Coordinator, Deleted, DeletedTopic, Effects, Error, FetchTopic, OffsetDelete, Record, Reply, State,
-    Token, TopicResult,
+    CommittedOffset, Coordinator, Deleted, DeletedTopic, Effects, Error, FetchTopic, OffsetDelete, Record,
+    Reply, State, Token, TopicResult,
     appends::{Appends, Then},
     coordinator::find,
     group::Group,
@@ -34,6 +34,7 @@ impl Coordinator {
             Ok(group) => group,
             Err(error) => return step.reply(token, Err(error)),
         };
+        let under_way = under_way(step.appends, &group.id);
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(request.topics.len());
         for FetchTopic { topic, topic_id, partitions } in request.topics {
@@ -41,7 +42,7 @@ impl Coordinator {
             if !is_subscribed {
                 let known = |partition: &&PartitionIndex| {
                     offsets.get(&group.id, &topic, **partition).is_some()
-                        || is_under_way(step.appends, &group.id, &topic, **partition)
+                        || under_way.contains(&(topic.clone(), **partition))
                 };
                 let tombstone = |&partition: &PartitionIndex| removed(&group.id, &topic, partition);
                 records.extend(partitions.iter().filter(known).map(tombstone));
@@ -76,7 +77,7 @@ impl Coordinator {
     /// Removes the offsets of topics that are gone, those under way too. Nobody waits for it.
     pub(crate) fn on_topics_deleted(&mut self, now: Now, topics: &[DeletedTopic], effects: &mut Effects) {
         let topics = topics.iter().map(|topic| (&topic.name, topic.id)).collect::<BTreeMap<_, _>>();
-        let is_gone = |topic: &TopicName, offset: &crate::CommittedOffset| {
+        let is_gone = |topic: &TopicName, offset: &CommittedOffset| {
             topics.get(topic).is_some_and(|id| offset.topic_id.is_zero() || offset.topic_id == *id)
         };
         let committed = self.offsets.iter().filter(|view| is_gone(view.topic, view.offset));
@@ -128,13 +129,7 @@ fn delete(
         _ => return Err(Error::NonEmptyGroup),
     }
     let committed = offsets.of_group(&group.id).map(|view| (view.topic.clone(), view.partition));
-    let under_way = step.appends.records().filter_map(|record| match record {
-        Record::OffsetCommitted { group: id, topic, partition, .. } if *id == group.id => {
-            Some((topic.clone(), *partition))
-        }
-        _ => None,
-    });
-    let all = committed.chain(under_way).collect::<BTreeSet<_>>();
+    let all = committed.chain(under_way(step.appends, &group.id)).collect::<BTreeSet<_>>();
     records.extend(all.into_iter().map(|(topic, partition)| removed(&group.id, &topic, partition)));
     records.push(bury(step, group));
     Ok(())
@@ -177,11 +172,13 @@ pub(crate) fn removed(group: &GroupId, topic: &TopicName, partition: PartitionIn
     Record::OffsetRemoved { group: group.clone(), topic: topic.clone(), partition }
 }
 
-fn is_under_way(appends: &Appends, group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> bool {
-    appends.records().any(|record| match record {
-        Record::OffsetCommitted { group: g, topic: t, partition: p, .. } => {
-            g == group && t == topic && *p == partition
+/// The offsets of a group whose commits are under way.
+fn under_way(appends: &Appends, group: &GroupId) -> BTreeSet<(TopicName, PartitionIndex)> {
+    let of_group = appends.records().filter_map(|record| match record {
+        Record::OffsetCommitted { group: id, topic, partition, .. } if id == group => {
+            Some((topic.clone(), *partition))
         }
-        _ => false,
-    })
+        _ => None,
+    });
+    of_group.collect()
 }

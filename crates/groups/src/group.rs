@@ -251,7 +251,7 @@ impl Group {
     /// A member's place in the present generation.
     pub(crate) fn to_joined(&self, id: &MemberId) -> Joined {
         let protocol = self.protocol.as_deref();
-        let members = self.members.values().filter(|_| self.is_leader(id));
+        let members = if self.is_leader(id) { Some(self.members.values()) } else { None };
         Joined {
             member_id: id.clone(),
             generation: self.generation,
@@ -259,7 +259,7 @@ impl Group {
             protocol: self.protocol.clone(),
             leader: self.leader.clone().unwrap_or_default(),
             skip_assignment: false,
-            members: members.map(|member| member.to_joined(protocol)).collect(),
+            members: members.into_iter().flatten().map(|member| member.to_joined(protocol)).collect(),
         }
     }
 

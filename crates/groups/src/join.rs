@@ -93,12 +93,12 @@ impl Group {
     }
 
     /// The group could not be written down for its first member: if that one still waits, it hears so. Others who came
-    /// meanwhile are not sent away; their generation will be written down, or fail, in its turn.
+    /// meanwhile are not sent away; their generation will be written down, or fail, in its turn. The initial delay
+    /// runs on.
     pub(crate) fn on_creation_failed(&mut self, step: &mut Step<'_>, token: Token, error: &Error) {
         let first = self.members.values().find(|member| member.joining == Some(token));
         if let Some(id) = first.map(|member| member.id.clone()) {
             self.remove(step, &id, error);
-            self.complete_join_if_ready(step);
         }
     }
 

@@ -97,9 +97,9 @@ pub struct SyncGroup {
     pub member_id: MemberId,
     /// Its `group.instance.id` if it is static (v3 on).
     pub instance_id: Option<InstanceId>,
-    /// The protocol type that it believes in (v5 on).
+    /// The protocol type that it believes in (v5 on, where the handler refuses a request without it).
     pub protocol_type: Option<Arc<str>>,
-    /// The protocol that it believes in (v5 on).
+    /// The protocol that it believes in (v5 on, where the handler refuses a request without it).
     pub protocol: Option<Arc<str>>,
     /// From the leader: who gets what.
     pub assignments: Vec<(MemberId, Bytes)>,

@@ -31,6 +31,16 @@ fn read(metadata: &[u8]) -> Result<Option<Vec<&str>>, Short> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>, count: i32) {
+            topics(&bytes);
+            let claimed = [&[0, 0][..], &count.to_be_bytes(), &bytes].concat();
+            prop_assert!(topics(&claimed).is_none_or(|topics| topics.len() <= bytes.len() / 2));
+        }
+    }
 
     #[test]
     fn topics_are_read_and_what_follows_is_ignored() {

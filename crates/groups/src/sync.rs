@@ -95,7 +95,6 @@ impl Group {
 
     /// Takes every assignment back and answers whoever waits for one with `error`.
     pub(crate) fn answer_syncs_with(&mut self, step: &mut Step<'_>, error: &Error) {
-        self.storing = None;
         for member in self.members.values_mut() {
             member.assignment = Bytes::new();
         }

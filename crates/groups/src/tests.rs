@@ -7,6 +7,7 @@ mod expiring;
 mod joining;
 mod leaving;
 mod loading;
+mod nonsense;
 mod offsets;
 mod static_members;
 mod syncing;

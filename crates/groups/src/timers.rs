@@ -73,6 +73,18 @@ impl Timers {
         self.announced = None;
     }
 
+    /// Whether `timer` is set.
+    #[cfg(test)]
+    pub(crate) fn is_set(&self, timer: &Timer) -> bool {
+        self.deadlines.contains_key(timer)
+    }
+
+    /// All timers that are set.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Timer> {
+        self.deadlines.keys()
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();

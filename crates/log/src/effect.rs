@@ -75,11 +75,6 @@ pub enum Effect {
         /// The contents of the file.
         bytes: Vec<u8>,
     },
-    /// Remove a snapshot of the producers.
-    RemoveSnapshot {
-        /// Its offset.
-        offset: Offset,
-    },
     /// Rename the files of a segment, and its snapshot, so that they are gone after a restart.
     Delete {
         /// The segment.

@@ -101,6 +101,7 @@ impl FilePlan {
                 Step::Found(found) if found.last_offset >= self.from => return Ok(Search::Found(found)),
                 Step::Found(found) if found.next_offset() >= self.upto => return Ok(Search::Nothing),
                 Step::Found(_) => first = false,
+                Step::End if first => return Ok(Search::Lost("the index is wrong")),
                 Step::End => return Ok(Search::Nothing),
                 Step::Broken(why) => return Ok(Search::Lost(why)),
             }

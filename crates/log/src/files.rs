@@ -222,7 +222,6 @@ impl Files {
                 }
                 self.dir_dirty = true;
             }
-            Effect::RemoveSnapshot { offset } => self.remove(disk, *offset, names::SNAPSHOT)?,
             Effect::Delete { segment } => self.delete(disk, *segment)?,
             Effect::Purge { segment } => {
                 for kind in names::SEGMENT_KINDS.into_iter().chain([names::SNAPSHOT]) {

@@ -37,6 +37,7 @@ mod retention;
 mod scan;
 mod segment;
 mod tail;
+mod tear;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

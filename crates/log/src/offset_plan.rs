@@ -11,10 +11,13 @@ use crate::{
     tail::TailBatch,
 };
 use bytes::Bytes;
-use env::{Disk, Open};
+use env::{Disk, File, Open};
 use model::{Offset, Timestamp};
 use records::{Batch, Decompressor, Message, TimestampType, walk};
-use std::{io, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 /// A search to be made in a file.
 pub struct OffsetPlan {
@@ -52,12 +55,29 @@ impl OffsetPlan {
         let file = disk.open(&self.handles.path(self.segment, names::LOG), Open::Read)?;
         let from = index::offset_before(disk, &self.handles, self.segment, self.timestamp)?.max(self.from);
         let position = index::position_of(disk, &self.handles, self.segment, from)?;
-        let mut scan = Scan::new(&*file, position, file.len()?, WINDOW_BYTES_SMALL);
+        match self.search(&*file, position, from) {
+            // The index may lie; without it everything is found, only later.
+            Err(error) if error.kind() == ErrorKind::InvalidData && position > 0 => {
+                self.search(&*file, 0, from)
+            }
+            other => other,
+        }
+    }
+
+    fn search(&self, file: &dyn File, position: u64, from: Offset) -> io::Result<Option<FoundOffset>> {
+        let mut scan = Scan::new(file, position, file.len()?, WINDOW_BYTES_SMALL);
+        let mut first = position > 0;
         loop {
             let found = match scan.step()? {
+                Step::Found(found) if first && found.base_offset > from => {
+                    return Err(unreadable("the index is wrong"));
+                }
+                Step::End if first => return Err(unreadable("the index is wrong")),
                 Step::Found(found) if found.base_offset < self.file_upto => found,
-                _ => return Ok(None),
+                Step::Found(_) | Step::End => return Ok(None),
+                Step::Broken(why) => return Err(unreadable(why)),
             };
+            first = false;
             if found.max_timestamp >= self.timestamp && found.last_offset >= self.from {
                 let bytes = scan.read(&found)?;
                 if let Some(offset) = self.in_entry(&found, bytes)? {
@@ -110,7 +130,7 @@ impl OffsetPlan {
 }
 
 fn unreadable(error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+    io::Error::new(ErrorKind::InvalidData, error.to_string())
 }
 
 impl std::fmt::Debug for OffsetPlan {

@@ -68,3 +68,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

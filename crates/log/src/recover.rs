@@ -13,6 +13,7 @@ use crate::{
     names,
     scan::{Found, Scan, Step, WINDOW_BYTES_LARGE, WINDOW_BYTES_SMALL},
     segment::Segment,
+    tear::{self, Trace},
 };
 use env::{File, Open};
 use model::Offset;
@@ -109,9 +110,7 @@ impl Recoverer<'_> {
                 Step::Found(found) => found,
             };
             let bad = |why| Ok(Some(Bad { position: found.position, why }));
-            if found.base_offset < self.next_offset
-                || found.last_offset - segment.base_offset > i64::from(i32::MAX)
-            {
+            if !self.follows(&found, segment) {
                 return bad("its offsets do not follow those before it");
             }
             if found.next_offset() > self.recovery_point {
@@ -127,6 +126,17 @@ impl Recoverer<'_> {
             indexes.add(&effects);
             self.next_offset = found.next_offset();
         }
+    }
+
+    /// Whether a batch may stand behind those before it. Compaction and Kafka's followers leave gaps, but what we wrote
+    /// last has none.
+    fn follows(&self, found: &Found, segment: &Segment) -> bool {
+        let dense = self.config.durability == Durability::Fsync
+            && !self.config.cleanup_compact
+            && self.next_offset >= self.recovery_point
+            && found.header.is_some();
+        let right = found.base_offset == self.next_offset || (!dense && found.base_offset > self.next_offset);
+        right && found.last_offset - segment.base_offset <= i64::from(i32::MAX)
     }
 
     /// Takes note of a batch in the segment, the producers and the epochs; `false` if its marker is unreadable.
@@ -209,26 +219,27 @@ impl Recoverer<'_> {
             let why = format!("{}, and everything before offset {synced} was on stable storage", bad.why);
             return Err(self.damage(base_offset, bad.position, why));
         }
-        if self.config.durability == Durability::PageCache || self.was_never_written(&**file, bad, end)? {
+        if self.config.durability == Durability::PageCache {
             return Ok(());
-        }
-        if let Some(position) = self.intact_after(&**file, bad.position, end)? {
-            let why = format!("{}, but an intact batch follows at byte {position}", bad.why);
-            return Err(self.damage(base_offset, bad.position, why));
         }
         if let Some((next, _)) = later.iter().find(|(_, files)| files.log > 0) {
             let why = format!("{}, but segment {next} follows", bad.why);
             return Err(self.damage(base_offset, bad.position, why));
         }
-        Ok(())
-    }
-
-    /// Whether there are zeros where the header must be: space that a file system gave to the file for a write that
-    /// never ended. No flipped bits make such a header.
-    fn was_never_written(&self, file: &dyn File, bad: &Bad, end: u64) -> io::Result<bool> {
-        let mut scan = Scan::new(file, 0, end, WINDOW_BYTES_SMALL);
-        let header = scan.view(bad.position, HEADER_BYTES)?;
-        Ok(header.iter().all(|byte| *byte == 0))
+        match tear::trace(&**file, bad.position, end)? {
+            Trace::Torn => Ok(()),
+            Trace::Flipped => {
+                let why = format!("{}: a bit has flipped", bad.why);
+                Err(self.damage(base_offset, bad.position, why))
+            }
+            Trace::None => match self.intact_after(&**file, bad.position, end)? {
+                None => Ok(()),
+                Some(position) => {
+                    let why = format!("{}, but an intact batch follows at byte {position}", bad.why);
+                    Err(self.damage(base_offset, bad.position, why))
+                }
+            },
+        }
     }
 
     /// The first place behind `position` where an intact batch with a later offset begins.

@@ -123,3 +123,6 @@ impl Shard for Controller {
         self.image.apply(record);
     }
 }
+
+#[cfg(test)]
+mod tests;

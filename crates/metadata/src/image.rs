@@ -3,16 +3,13 @@
 //! It decides nothing. A clone costs a few reference counts, so the broker publishes one after each batch of records;
 //! a change copies only the maps that it touches, never the partitions beside it. The controller keeps the newest.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
 
 use crate::{
     Partition, Record, Registration, Topic,
+    chunked::Chunked,
     config::{Resource, ResourceKind},
     record,
 };
@@ -26,10 +23,11 @@ pub struct Image {
     cluster_id: Arc<str>,
     position: Position,
     brokers: Arc<BTreeMap<NodeId, Arc<Registration>>>,
-    names: Arc<BTreeMap<TopicName, TopicId>>,
-    topics: Arc<stdx::Map<TopicId, Arc<Topic>>>,
-    unified: Arc<BTreeMap<String, BTreeSet<TopicName>>>,
-    configs: Arc<BTreeMap<ResourceKind, BTreeMap<String, Arc<Overrides>>>>,
+    names: Chunked<TopicName, TopicId>,
+    topics: Chunked<TopicId, Arc<Topic>>,
+    /// The topics with '.' or '_' in their names, by what metrics call them; one each unless an older log says else.
+    unified: Chunked<Arc<str>, Vec<TopicName>>,
+    configs: BTreeMap<ResourceKind, Chunked<Arc<str>, Arc<Overrides>>>,
     features: Arc<BTreeMap<String, i16>>,
     producer_id_next: ProducerId,
 }
@@ -50,10 +48,10 @@ impl Image {
             cluster_id: cluster_id.into(),
             position: Position { offset: -1, epoch: 0 },
             brokers: Arc::default(),
-            names: Arc::default(),
-            topics: Arc::default(),
-            unified: Arc::default(),
-            configs: Arc::default(),
+            names: Chunked::default(),
+            topics: Chunked::default(),
+            unified: Chunked::default(),
+            configs: BTreeMap::new(),
             features: Arc::default(),
             producer_id_next: 0,
         }
@@ -91,13 +89,12 @@ impl Image {
 
     /// All topics, in the order of their names.
     pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Arc<Topic>> {
-        self.names.values().filter_map(|id| self.topics.get(id))
+        self.names.iter().filter_map(|(_, id)| self.topics.get(id))
     }
 
     /// The topics whose names are `first` or come after it, in the order of their names.
     pub fn topics_from(&self, first: &str) -> impl Iterator<Item = &Arc<Topic>> {
-        let range = (Bound::Included(first), Bound::Unbounded);
-        self.names.range::<str, _>(range).filter_map(|(_, id)| self.topics.get(id))
+        self.names.iter_from(first).filter_map(|(_, id)| self.topics.get(id))
     }
 
     /// How many topics there are.
@@ -122,7 +119,7 @@ impl Image {
 
     /// A topic other than `name` whose metrics would be written like those of `name`: '.' and '_' count as one.
     pub fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
-        self.unified.get(&unify(name)?)?.iter().find(|other| *other != name)
+        self.unified.get(unify(name)?.as_str())?.iter().find(|other| *other != name)
     }
 
     /// What was set for a resource, if anything was.
@@ -132,7 +129,8 @@ impl Image {
 
     /// The resources of a kind for which something was set, by name; the default broker resource is `""`.
     pub fn overridden(&self, kind: ResourceKind) -> impl Iterator<Item = (&str, &Arc<Overrides>)> {
-        self.configs.get(&kind).into_iter().flatten().map(|(name, overrides)| (name.as_str(), overrides))
+        let resources = self.configs.get(&kind).into_iter().flat_map(Chunked::iter);
+        resources.map(|(name, overrides)| (&**name, overrides))
     }
 
     /// The finalized features with their levels; a feature at level 0 is not among them.
@@ -228,43 +226,44 @@ impl Image {
     }
 
     fn add_topic(&mut self, name: TopicName, id: TopicId) {
-        if self.names.contains_key(&name) || self.topics.contains_key(&id) {
+        if self.topic(&name).is_some() || self.topics.get(&id).is_some() {
             return;
         }
         if let Some(unified) = unify(&name) {
-            Arc::make_mut(&mut self.unified).entry(unified).or_default().insert(name.clone());
+            let mut names = self.unified.get(unified.as_str()).cloned().unwrap_or_default();
+            names.push(name.clone());
+            names.sort();
+            self.unified.insert(unified.into(), names);
         }
-        Arc::make_mut(&mut self.names).insert(name.clone(), id);
+        self.names.insert(name.clone(), id);
         let topic = Topic { id, name, partitions: Vec::new() };
-        Arc::make_mut(&mut self.topics).insert(id, Arc::new(topic));
+        self.topics.insert(id, Arc::new(topic));
     }
 
     fn remove_topic(&mut self, id: TopicId) {
-        let Some(topic) = Arc::make_mut(&mut self.topics).remove(&id) else { return };
-        Arc::make_mut(&mut self.names).remove(&topic.name);
+        let Some(topic) = self.topics.remove(&id) else { return };
+        self.names.remove(&*topic.name);
         if let Some(unified) = unify(&topic.name) {
-            let map = Arc::make_mut(&mut self.unified);
-            if let Some(names) = map.get_mut(&unified) {
-                names.remove(&topic.name);
-                if names.is_empty() {
-                    map.remove(&unified);
-                }
+            let names = self.unified.get_mut(unified.as_str());
+            let emptied = names.is_some_and(|names| {
+                names.retain(|name| *name != topic.name);
+                names.is_empty()
+            });
+            if emptied {
+                self.unified.remove(unified.as_str());
             }
         }
-        if self.overrides(ResourceKind::Topic, &topic.name).is_some() {
-            let configs = Arc::make_mut(&mut self.configs);
-            if let Some(topics) = configs.get_mut(&ResourceKind::Topic) {
-                topics.remove::<str>(&topic.name);
-                if topics.is_empty() {
-                    configs.remove(&ResourceKind::Topic);
-                }
+        if let Some(topics) = self.configs.get_mut(&ResourceKind::Topic) {
+            topics.remove(&*topic.name);
+            if topics.len() == 0 {
+                self.configs.remove(&ResourceKind::Topic);
             }
         }
     }
 
     /// Sets a partition. Its index must be the next one or exist already; indexes have no gaps.
     fn put_partition(&mut self, partition: record::Partition) {
-        let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&partition.topic) else { return };
+        let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
         let Ok(index) = usize::try_from(partition.index) else { return };
         let topic = Arc::make_mut(topic);
         let partition = Arc::new(Partition::from(partition));
@@ -277,7 +276,7 @@ impl Image {
     }
 
     fn change_partition(&mut self, change: record::PartitionChange) {
-        let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&change.topic) else { return };
+        let Some(topic) = self.topics.get_mut(&change.topic) else { return };
         let Ok(index) = usize::try_from(change.index) else { return };
         if let Some(partition) = Arc::make_mut(topic).partitions.get_mut(index) {
             Arc::make_mut(partition).change(change);
@@ -287,14 +286,14 @@ impl Image {
     fn clear_elr(&mut self, name: Option<TopicName>) {
         let ids: Vec<_> = match name {
             Some(name) => self.names.get(&name).copied().into_iter().collect(),
-            None => self.topics.keys().copied().collect(),
+            None => self.topics.iter().map(|(id, _)| *id).collect(),
         };
         for id in ids {
             let held = |topic: &Topic| topic.partitions.iter().any(|part| part.has_elr());
             if !self.topics.get(&id).is_some_and(|topic| held(topic)) {
                 continue;
             }
-            let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(&id) else { continue };
+            let Some(topic) = self.topics.get_mut(&id) else { continue };
             for partition in Arc::make_mut(topic).partitions.iter_mut().filter(|part| part.has_elr()) {
                 let none = Some(Vec::new());
                 let change =
@@ -311,18 +310,19 @@ impl Image {
     }
 
     fn set_config(&mut self, resource: Resource, name: String, value: Option<String>) {
-        let configs = Arc::make_mut(&mut self.configs);
-        let resources = configs.entry(resource.kind).or_default();
-        let overrides = Arc::make_mut(resources.entry(resource.name.clone()).or_default());
+        let resources = self.configs.entry(resource.kind).or_default();
+        let mut overrides = resources.get(resource.name.as_str()).cloned().unwrap_or_default();
         match value {
-            Some(value) => overrides.insert(name, value),
-            None => overrides.remove(&name),
+            Some(value) => Arc::make_mut(&mut overrides).insert(name, value),
+            None => Arc::make_mut(&mut overrides).remove(&name),
         };
         if overrides.is_empty() {
-            resources.remove(&resource.name);
+            resources.remove(resource.name.as_str());
+        } else {
+            resources.insert(resource.name.into(), overrides);
         }
-        if resources.is_empty() {
-            configs.remove(&resource.kind);
+        if resources.len() == 0 {
+            self.configs.remove(&resource.kind);
         }
     }
 }
@@ -331,3 +331,6 @@ impl Image {
 pub(crate) fn unify(name: &str) -> Option<String> {
     name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! It does no I/O, keeps no time and knows no API versions and no bytes: the broker translates [`Record`] to and from
 //! Kafka's metadata records, appends what [`Controller`] decides, and publishes the [`Image`] that replaying yields.
 
+mod chunked;
 pub mod config;
 mod controller;
 mod error;

@@ -169,3 +169,89 @@ impl Chance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Brokers as `rack` letters in the order of their ids from 0; a capital letter is a fenced one, '-' has no rack.
+    fn brokers(racks: &str) -> Vec<Registration> {
+        let broker = |(id, rack): (i32, char)| Registration {
+            id,
+            rack: Some(rack.to_ascii_lowercase().to_string()).filter(|_| rack != '-'),
+            fenced: rack.is_ascii_uppercase(),
+            ..Registration::default()
+        };
+        (0..).zip(racks.chars()).map(broker).collect()
+    }
+
+    fn place(
+        racks: &str,
+        seed: u64,
+        partitions: usize,
+        replication_factor: usize,
+    ) -> Result<Vec<Vec<NodeId>>, Error> {
+        let brokers = brokers(racks);
+        let mut placer = Placer::new(brokers.iter(), seed);
+        (0..partitions).map(|_| placer.place(replication_factor)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn replicas_are_distinct_spread_over_racks_and_led_by_the_unfenced(
+            racks in "[abcC-]{1,9}", seed: u64, partitions in 1..20usize, wanted in 1..9usize,
+        ) {
+            let placed = place(&racks, seed, partitions, wanted);
+            let all_fenced = racks.chars().all(|rack| rack == 'C');
+            prop_assert_eq!(placed.is_ok(), wanted <= racks.len() && !all_fenced);
+            let rack_of = |id: &NodeId| racks.to_ascii_lowercase().chars().nth(*id as usize).unwrap();
+            let is_fenced = |id: &NodeId| racks.chars().nth(*id as usize) == Some('C');
+            let mut all: Vec<_> = racks.to_ascii_lowercase().chars().collect();
+            all.sort_unstable();
+            all.dedup();
+            for replicas in placed.unwrap_or_default() {
+                prop_assert_eq!(replicas.len(), wanted);
+                prop_assert!(!is_fenced(&replicas[0]));
+                let mut distinct = replicas.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                prop_assert_eq!(distinct.len(), wanted);
+                let mut used: Vec<_> = replicas.iter().map(rack_of).collect();
+                used.sort_unstable();
+                used.dedup();
+                prop_assert_eq!(used.len(), wanted.min(all.len()), "{:?}", replicas);
+            }
+        }
+
+        #[test]
+        fn leaders_are_spread_evenly(seed: u64, rounds in 1..5usize) {
+            let mut led = [0; 4];
+            for replicas in place("----", seed, 4 * rounds, 2).unwrap() {
+                led[replicas[0] as usize] += 1;
+            }
+            prop_assert_eq!(led, [rounds; 4]);
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_where_it_begins() {
+        let leaders: std::collections::BTreeSet<_> =
+            (0..50).map(|seed| place("----", seed, 1, 1).unwrap()[0][0]).collect();
+        assert_eq!(leaders.len(), 4);
+        assert_eq!(place("abcab", 7, 9, 3), place("abcab", 7, 9, 3));
+    }
+
+    #[test]
+    fn a_broker_with_all_its_directories_cordoned_gets_nothing() {
+        let mut brokers = brokers("---");
+        let directory = stdx::Uuid([7; 16]);
+        brokers[1].directories = vec![directory];
+        brokers[1].cordoned = vec![directory];
+        let mut placer = Placer::new(brokers.iter(), 1);
+        let mut replicas = placer.place(2).unwrap();
+        replicas.sort_unstable();
+        assert_eq!(replicas, [0, 2]);
+        assert!(matches!(placer.place(3), Err(Error::InvalidReplicationFactor(_))));
+    }
+}

@@ -83,7 +83,8 @@ pub enum Record {
         broker_epoch: i64,
         /// `Some(true)` fences it, `Some(false)` unfences it.
         fenced: Option<bool>,
-        /// `Some(true)` when it begins a controlled shutdown.
+        /// `Some(true)` when it begins a controlled shutdown. Kafka's record cannot say that it ends: a broker that
+        /// comes back registers anew.
         shutting_down: Option<bool>,
         /// Its log directories, if they have changed.
         directories: Option<Vec<Uuid>>,

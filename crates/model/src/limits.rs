@@ -13,7 +13,7 @@ pub const FRAME_BYTES_MAX_BEFORE_HELLO: usize = 64 * 1024;
 pub const DECODE_BYTES_PER_FRAME_BYTE: usize = 8;
 
 /// What every request may take while it is decoded, however small its frame.
-pub const DECODE_BYTES_MIN: usize = 64 * 1024;
+pub const DECODE_BYTES_MIN: usize = 1024 * 1024;
 
 /// ... and what no request may exceed, however large its frame: the largest requests are produced batches, whose bytes
 /// are not copied.
@@ -34,4 +34,5 @@ pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
-const _: () = assert!(FRAME_BYTES_MAX_BEFORE_HELLO * DECODE_BYTES_PER_FRAME_BYTE >= DECODE_BYTES_MIN);
+const _: () = assert!(DECODE_BYTES_MIN >= FRAME_BYTES_MAX_BEFORE_HELLO * DECODE_BYTES_PER_FRAME_BYTE);
+const _: () = assert!(DECODE_BYTES_MAX > DECODE_BYTES_MIN);

@@ -3,7 +3,10 @@
 //! It does not decide which APIs there are; the broker gives a list of those that have a handler, so that what is
 //! advertised is what is implemented.
 
-use crate::{ApiKey, ApiVersionsResponse, ErrorCode, api_versions_response::ApiVersion};
+use crate::{
+    ApiKey, ApiVersionsResponse, ErrorCode,
+    api_versions_response::{ApiVersion, SupportedFeatureKey},
+};
 
 /// An API and the versions of it that are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Api {
     }
 
     /// The row of the response to ApiVersions. A broker claims Produce from version 0 on, although it closes the
-    /// connection on versions below 3: librdkafka turns idempotence and newer codecs off unless it sees version 0
+    /// connection on versions below 3: librdkafka cannot produce compressed batches unless it sees version 0
     /// (KAFKA-18659).
     pub const fn to_row(&self) -> ApiVersion {
         let min_version = if matches!(self.key, ApiKey::Produce) { 0 } else { self.min };
@@ -57,6 +60,12 @@ pub fn unsupported_version() -> ApiVersionsResponse {
         api_keys: rows(&[ApiKey::ApiVersions]),
         ..Default::default()
     }
+}
+
+/// The features to name in a response of this version: below 4, clients cannot read those whose lowest level is 0
+/// (KAFKA-17492).
+pub fn supported_features(features: &[SupportedFeatureKey], version: i16) -> Vec<SupportedFeatureKey> {
+    features.iter().filter(|feature| version >= 4 || feature.min_version != 0).cloned().collect()
 }
 
 /// Whether a client's software name or version may be recorded (KIP-511); ApiVersions from version 3 on is refused
@@ -93,6 +102,15 @@ mod tests {
         let frame = header::encode_response(1, ApiKey::ApiVersions, 0, &unsupported_version()).unwrap();
         assert_eq!(&frame.to_bytes().unwrap()[..], b"\0\0\0\x10\0\0\0\x01\0\x23\0\0\0\x01\0\x12\0\0\0\x05");
         assert!(is_answered(&[ApiKey::ApiVersions], ApiKey::ApiVersions, 127));
+    }
+
+    #[test]
+    fn features_from_level_zero_are_named_from_version_four_on() {
+        let feature =
+            |name: &str, min_version| SupportedFeatureKey { name: name.into(), min_version, max_version: 9 };
+        let features = [feature("group.version", 0), feature("metadata.version", 7)];
+        assert_eq!(supported_features(&features, 3), features[1..]);
+        assert_eq!(supported_features(&features, 4), features);
     }
 
     #[test]

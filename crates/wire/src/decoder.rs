@@ -273,6 +273,11 @@ impl Decoder {
         DecodeError::Tag { at: self.at, tag }
     }
 
+    /// Goes back to an earlier position. What was charged stays charged.
+    pub(crate) fn rewind(&mut self, position: usize) {
+        self.at = position.min(self.at);
+    }
+
     /// Checks that a message exists at a version.
     pub fn check_version(&self, version: i16, versions: RangeInclusive<i16>) -> Result<(), DecodeError> {
         if versions.contains(&version) { Ok(()) } else { Err(DecodeError::UnsupportedVersion { version }) }

@@ -31,8 +31,9 @@ pub enum HeaderError {
 /// Reads the header of a request; the decoder stands at the body then. The version is not judged: Kafka answers an
 /// ApiVersions of a version that it does not know (`catalogue::unsupported_version`), and closes for all others.
 pub fn decode_request(decoder: &mut Decoder) -> Result<(ApiKey, RequestHeader), HeaderError> {
-    let mut ahead = decoder.clone();
-    let (key, version) = (ahead.i16()?, ahead.i16()?);
+    let start = decoder.position();
+    let (key, version) = (decoder.i16()?, decoder.i16()?);
+    decoder.rewind(start);
     let api_key = ApiKey::from_i16(key)
         .filter(|api_key| !api_key.versions().is_empty())
         .ok_or(HeaderError::UnknownApi { key, version })?;

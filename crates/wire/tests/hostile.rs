@@ -150,7 +150,7 @@ fn frames_whose_lengths_claim_all_that_follows_stay_within_the_budget() {
 
 #[test]
 fn a_large_frame_of_the_smallest_elements_stops_at_the_budget() {
-    // One array of 4 MiB of empty names: an element takes 1 byte in the frame and 40 in memory.
+    // One array of 4 MiB of empty names: an element takes 1 byte in the frame and 24 in memory.
     let elements = 4 << 20;
     let mut frame = compact(elements + 1);
     frame.resize(frame.len() + elements, 1);

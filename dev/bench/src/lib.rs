@@ -1,1 +1,12 @@
-//! bench
+//! Odradek measured beside Apache Kafka: both started by us, loaded in turns by one C program, on one machine, at once.
+//! Not a load generator and not a statistics package: medians and spread of a few rounds. Called as `cargo xtask bench`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a harness lives outside the simulated world: it may use files, threads and the clock of the machine"
+)]
+
+pub mod contestant;
+pub mod load;
+pub mod samples;
+pub mod workloads;

@@ -154,10 +154,14 @@ fn size_min(message: &Message, element: &Type, versions: Versions) -> Result<Str
     if steps.is_empty() {
         return Ok(latest.to_string());
     }
-    let (mut arms, mut from) = (String::new(), String::new());
+    let (mut arms, mut from) = (String::new(), None);
     for (last, size) in steps {
-        let _ = write!(arms, "{from}..={last} => {size}, ");
-        from = (last + 1).to_string();
+        let _ = match from {
+            None => write!(arms, "..={last} => {size}, "),
+            Some(from) if from == last => write!(arms, "{last} => {size}, "),
+            Some(from) => write!(arms, "{from}..={last} => {size}, "),
+        };
+        from = Some(last + 1);
     }
     Ok(format!("match version {{ {arms} _ => {latest} }}"))
 }

@@ -14,7 +14,7 @@ pub(crate) async fn handle(
     let mut places = Vec::with_capacity(request.resources.len());
     let mut resources = Vec::with_capacity(request.resources.len());
     for asked in request.resources {
-        let parsed = super::config_resource(asked.resource_type, &asked.resource_name);
+        let parsed = super::alterable_resource(broker, asked.resource_type, &asked.resource_name);
         let refused = match parsed {
             Ok(resource) => {
                 resources.push((resource, asked.configs.into_iter().map(|c| (c.name, c.value)).collect()));

@@ -29,10 +29,8 @@ pub(crate) async fn handle(
         max_version: feature.max,
     });
     let supported = supported.filter(|feature| context.version >= 4 || feature.min_version > 0);
-    let finalized = image.features().filter(|(_, level)| *level > 0).map(|(name, level)| FinalizedFeatureKey {
-        name: name.to_owned(),
-        max_version_level: level,
-        min_version_level: level,
+    let finalized = image.features().filter(|(_, level)| *level > 0).map(|(name, level)| {
+        FinalizedFeatureKey { name: name.to_owned(), max_version_level: level, min_version_level: level }
     });
     ApiVersionsResponse {
         api_keys: catalogue::rows(dispatch::APIS),

@@ -5,7 +5,8 @@ use crate::{Broker, context::Context, failure_code};
 use metadata::{NewPartitions, Reply, Request};
 use std::sync::Arc;
 use wire::{
-    CreatePartitionsRequest, CreatePartitionsResponse, create_partitions_response::CreatePartitionsTopicResult,
+    CreatePartitionsRequest, CreatePartitionsResponse,
+    create_partitions_response::CreatePartitionsTopicResult,
 };
 
 pub(crate) async fn handle(

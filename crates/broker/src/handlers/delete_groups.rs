@@ -14,14 +14,19 @@ pub(crate) async fn handle(
     let mut results = Vec::with_capacity(request.groups_names.len());
     for name in request.groups_names {
         let group = GroupId::new(&name);
-        let error = match broker.groups.ask(&group, Request::DeleteGroups { groups: vec![group.clone()] }).await {
-            Ok(Reply::DeleteGroups(deleted)) => deleted.into_iter().next().and_then(|deleted| deleted.error),
-            Ok(_) => Some(Error::UnknownServerError),
-            Err(error) => Some(error),
-        };
+        let error =
+            match broker.groups.ask(&group, Request::DeleteGroups { groups: vec![group.clone()] }).await {
+                Ok(Reply::DeleteGroups(deleted)) => {
+                    deleted.into_iter().next().and_then(|deleted| deleted.error)
+                }
+                Ok(_) => Some(Error::UnknownServerError),
+                Err(error) => Some(error),
+            };
         results.push(DeletableGroupResult {
             group_id: name,
-            error_code: error.as_ref().map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
+            error_code: error
+                .as_ref()
+                .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
             error_message: error.map(|error| error.to_string()),
         });
     }

@@ -11,14 +11,20 @@ pub(crate) async fn handle(
     context: &Context,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let by_name = request.topic_names.into_iter().map(|name| DeleteTopic { name: Some(name), ..Default::default() });
-    let by_either = request.topics.into_iter().map(|topic| DeleteTopic { name: topic.name, id: topic.topic_id });
+    let by_name =
+        request.topic_names.into_iter().map(|name| DeleteTopic { name: Some(name), ..Default::default() });
+    let by_either =
+        request.topics.into_iter().map(|topic| DeleteTopic { name: topic.name, id: topic.topic_id });
     let topics: Vec<_> = by_name.chain(by_either).collect();
     let deleted = match broker.controller.ask(Request::DeleteTopics { topics: topics.clone() }).await {
         Ok(Reply::DeleteTopics(deleted)) => deleted,
         other => {
             let error = controller_error(other);
-            let failed = |topic: DeleteTopic| DeletedTopic { name: topic.name, id: topic.id, result: Err(error.clone()) };
+            let failed = |topic: DeleteTopic| DeletedTopic {
+                name: topic.name,
+                id: topic.id,
+                result: Err(error.clone()),
+            };
             topics.into_iter().map(failed).collect()
         }
     };

@@ -3,7 +3,8 @@
 use crate::{Broker, context::Context};
 use std::sync::Arc;
 use wire::{
-    DescribeClusterRequest, DescribeClusterResponse, ErrorCode, describe_cluster_response::DescribeClusterBroker,
+    DescribeClusterRequest, DescribeClusterResponse, ErrorCode,
+    describe_cluster_response::DescribeClusterBroker,
 };
 
 /// The only endpoints that this listener describes: those of brokers.
@@ -18,7 +19,9 @@ pub(crate) async fn handle(
     if request.endpoint_type != ENDPOINTS_OF_BROKERS {
         return DescribeClusterResponse {
             error_code: ErrorCode::MismatchedEndpointType.to_i16(),
-            error_message: Some("this listener describes brokers only; ask a controller for controllers".into()),
+            error_message: Some(
+                "this listener describes brokers only; ask a controller for controllers".into(),
+            ),
             endpoint_type: ENDPOINTS_OF_BROKERS,
             cluster_id: image.cluster_id().to_owned(),
             ..DescribeClusterResponse::default()

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use wire::{
     DescribeConfigsRequest, DescribeConfigsResponse,
     describe_configs_request::DescribeConfigsResource,
-    describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+    describe_configs_response::{
+        DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+    },
 };
 
 pub(crate) async fn handle(
@@ -19,7 +21,12 @@ pub(crate) async fn handle(
     DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
 }
 
-fn describe(broker: &Broker, asked: DescribeConfigsResource, synonyms: bool, docs: bool) -> DescribeConfigsResult {
+fn describe(
+    broker: &Broker,
+    asked: DescribeConfigsResource,
+    synonyms: bool,
+    docs: bool,
+) -> DescribeConfigsResult {
     let entries = super::config_resource(asked.resource_type, &asked.resource_name)
         .and_then(|resource| entries(broker, &resource, asked.configuration_keys.as_deref()));
     let (entries, error_code, error_message) = match entries {
@@ -35,7 +42,11 @@ fn describe(broker: &Broker, asked: DescribeConfigsResource, synonyms: bool, doc
     }
 }
 
-fn entries(broker: &Broker, resource: &Resource, keys: Option<&[String]>) -> Result<Vec<Entry>, metadata::Error> {
+fn entries(
+    broker: &Broker,
+    resource: &Resource,
+    keys: Option<&[String]>,
+) -> Result<Vec<Entry>, metadata::Error> {
     broker.describe_config(resource, keys)
 }
 

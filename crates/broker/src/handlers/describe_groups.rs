@@ -55,7 +55,10 @@ fn answer(group: Described, operations: i32) -> DescribedGroup {
         member_assignment: member.assignment,
     });
     DescribedGroup {
-        error_code: group.error.as_ref().map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
+        error_code: group
+            .error
+            .as_ref()
+            .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
         error_message: group.error.map(|error| error.to_string()),
         group_id: group.group.to_string(),
         group_state: group.state.to_string(),

@@ -68,7 +68,11 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 fn describe(topic: &Topic, first: i32, room: usize) -> DescribeTopicPartitionsResponseTopic {
     let rest = topic.indexed().skip(first as usize).take(room);
     let partitions = rest.map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
-        error_code: if partition.leader < 0 { ErrorCode::LeaderNotAvailable.to_i16() } else { failure_code::NONE },
+        error_code: if partition.leader < 0 {
+            ErrorCode::LeaderNotAvailable.to_i16()
+        } else {
+            failure_code::NONE
+        },
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -70,7 +70,10 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
-            (Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: partition.partition }, wanted)
+            (
+                Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: partition.partition },
+                wanted,
+            )
         })
     });
     topics.collect()
@@ -78,7 +81,8 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
 
 fn forgotten(request: &FetchRequest) -> Vec<Key> {
     let topics = request.forgotten_topics_data.iter().flat_map(|topic| {
-        let key = |index: &i32| Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: *index };
+        let key =
+            |index: &i32| Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: *index };
         topic.partitions.iter().map(key)
     });
     topics.collect()
@@ -94,7 +98,12 @@ fn resolve(broker: &Broker, key: &Key) -> Resolved {
 }
 
 /// Reads until there are enough bytes, something failed, or the time is up.
-async fn read_enough(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits: &Limits) -> Vec<Answer> {
+async fn read_enough(
+    broker: &Arc<Broker>,
+    opened: &Opened,
+    found: &[Resolved],
+    limits: &Limits,
+) -> Vec<Answer> {
     loop {
         let answers = read(broker, opened, found, limits).await;
         let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
@@ -182,9 +191,8 @@ async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
             plans.push((*index, plan));
         }
     }
-    let located = broker.on_lane(move || {
-        plans.into_iter().map(|(index, plan)| (index, plan.locate())).collect::<Vec<_>>()
-    });
+    let located = broker
+        .on_lane(move || plans.into_iter().map(|(index, plan)| (index, plan.locate())).collect::<Vec<_>>());
     for (index, result) in located.await.unwrap_or_default() {
         let Some(answer) = answers.get_mut(index) else { continue };
         match (result, &mut *answer) {
@@ -209,10 +217,14 @@ fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec
         Err(failure) => return refusal(failure_code::of_session(failure)),
     };
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
-    for (((key, _), answer), _) in opened.partitions.into_iter().zip(answers).zip(news).filter(|(_, news)| *news) {
+    for (((key, _), answer), _) in
+        opened.partitions.into_iter().zip(answers).zip(news).filter(|(_, news)| *news)
+    {
         let data = partition_data(broker, context, key.partition, answer);
         match responses.last_mut() {
-            Some(last) if last.topic_id == key.topic_id && last.topic == key.topic => last.partitions.push(data),
+            Some(last) if last.topic_id == key.topic_id && last.topic == key.topic => {
+                last.partitions.push(data)
+            }
             _ => responses.push(FetchableTopicResponse {
                 topic: key.topic,
                 topic_id: key.topic_id,

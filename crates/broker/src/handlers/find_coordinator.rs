@@ -20,7 +20,10 @@ pub(crate) async fn handle(
         let found = if request.key_type == KEY_TYPE_GROUP {
             of_group(broker, context, &key).await
         } else {
-            Err((ErrorCode::InvalidRequest, "only coordinators of groups (key type 0) can be found".to_owned()))
+            Err((
+                ErrorCode::InvalidRequest,
+                "only coordinators of groups (key type 0) can be found".to_owned(),
+            ))
         };
         coordinators.push(answer(key, found));
     }
@@ -47,11 +50,13 @@ async fn of_group(broker: &Arc<Broker>, context: &Context, group: &str) -> Found
     }
     let image = broker.image();
     let topic = image.topic(crate::group_hosts::TOPIC);
-    let topic = topic.ok_or_else(|| unavailable("the offsets topic could not be created; see the broker's log"))?;
+    let topic =
+        topic.ok_or_else(|| unavailable("the offsets topic could not be created; see the broker's log"))?;
     let index = crate::group_hosts::partition_of(group, topic.partitions.len());
     let leader = topic.partition(index).map_or(-1, |partition| partition.leader);
     let node = image.broker(leader).filter(|node| node.is_active());
-    let node = node.ok_or_else(|| unavailable("the partition of the offsets topic has no leader; try again"))?;
+    let node =
+        node.ok_or_else(|| unavailable("the partition of the offsets topic has no leader; try again"))?;
     let endpoint = node.endpoint(&context.listener);
     let endpoint = endpoint.ok_or_else(|| unavailable("the coordinator has no listener of this name"))?;
     Ok((leader, endpoint.host.clone(), i32::from(endpoint.port)))

@@ -19,7 +19,7 @@ pub(crate) async fn handle(
     let mut resources = Vec::with_capacity(request.resources.len());
     for asked in request.resources {
         let place = (asked.resource_type, asked.resource_name.clone());
-        match parse(asked) {
+        match parse(broker, asked) {
             Ok(resource) => {
                 resources.push(resource);
                 places.push((place, None));
@@ -46,15 +46,19 @@ pub(crate) async fn handle(
 
 type Parsed = (metadata::config::Resource, Vec<ConfigChange>);
 
-fn parse(asked: AlterConfigsResource) -> Result<Parsed, Error> {
-    let resource = super::config_resource(asked.resource_type, &asked.resource_name)?;
+fn parse(broker: &Broker, asked: AlterConfigsResource) -> Result<Parsed, Error> {
+    let resource = super::alterable_resource(broker, asked.resource_type, &asked.resource_name)?;
     let changes = asked.configs.into_iter().map(|config| {
         let operation = match config.config_operation {
             0 => ConfigOperation::Set,
             1 => ConfigOperation::Delete,
             2 => ConfigOperation::Append,
             3 => ConfigOperation::Subtract,
-            other => return Err(Error::InvalidRequest(format!("config operation {other} does not exist; 0 to 3 do"))),
+            other => {
+                return Err(Error::InvalidRequest(format!(
+                    "config operation {other} does not exist; 0 to 3 do"
+                )));
+            }
         };
         Ok(ConfigChange { name: config.name, operation, value: config.value })
     });

@@ -27,7 +27,11 @@ pub(crate) async fn handle(
         client_host: format!("/{}", context.address.ip()).as_str().into(),
         session_timeout_ms: request.session_timeout_ms,
         // Version 0 has one timeout for both.
-        rebalance_timeout_ms: if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms },
+        rebalance_timeout_ms: if version == 0 {
+            request.session_timeout_ms
+        } else {
+            request.rebalance_timeout_ms
+        },
         protocol_type: request.protocol_type.as_str().into(),
         protocols: protocols.collect(),
         reason: request.reason,
@@ -52,7 +56,10 @@ fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
         error_code: failure_code::NONE,
         generation_id: joined.generation,
         protocol_type: joined.protocol_type.map(|text| text.to_string()),
-        protocol_name: joined.protocol.map(|text| text.to_string()).or_else(|| (version < 7).then(String::new)),
+        protocol_name: joined
+            .protocol
+            .map(|text| text.to_string())
+            .or_else(|| (version < 7).then(String::new)),
         leader: joined.leader.to_string(),
         skip_assignment: joined.skip_assignment && version >= 9,
         member_id: joined.member_id.to_string(),
@@ -64,6 +71,7 @@ fn joined_response(joined: Joined, version: i16) -> JoinGroupResponse {
 fn refusal(error: &Error, member_id: String, version: i16) -> JoinGroupResponse {
     let member_id = match error {
         Error::MemberIdRequired(id) => id.to_string(),
+        Error::GroupMaxSizeReached => String::new(),
         _ => member_id,
     };
     JoinGroupResponse {

@@ -22,13 +22,18 @@ pub(crate) async fn handle(
         });
         members.collect()
     };
-    let left = match broker.groups.ask(&group, Request::LeaveGroup(LeaveGroup { group: group.clone(), members })).await
+    let left = match broker
+        .groups
+        .ask(&group, Request::LeaveGroup(LeaveGroup { group: group.clone(), members }))
+        .await
     {
         Ok(Reply::LeaveGroup(left)) => left,
         Ok(_) => return refusal(&Error::UnknownServerError),
         Err(error) => return refusal(&error),
     };
-    let code = |error: Option<Error>| error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16());
+    let code = |error: Option<Error>| {
+        error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
+    };
     if context.version < 3 {
         let error_code = left.into_iter().next().map_or(failure_code::NONE, |left| code(left.error));
         return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
@@ -42,5 +47,8 @@ pub(crate) async fn handle(
 }
 
 fn refusal(error: &Error) -> LeaveGroupResponse {
-    LeaveGroupResponse { error_code: failure_code::of_groups(error).to_i16(), ..LeaveGroupResponse::default() }
+    LeaveGroupResponse {
+        error_code: failure_code::of_groups(error).to_i16(),
+        ..LeaveGroupResponse::default()
+    }
 }

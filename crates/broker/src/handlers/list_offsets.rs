@@ -26,11 +26,8 @@ pub(crate) async fn handle(
     context: &Context,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation = if request.replica_id >= 0 {
-        Isolation::LogEnd
-    } else {
-        Isolation::from_id(request.isolation_level)
-    };
+    let isolation =
+        if request.replica_id >= 0 { Isolation::LogEnd } else { Isolation::from_id(request.isolation_level) };
     let mut seen = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for topic in &request.topics {
@@ -56,7 +53,11 @@ pub(crate) async fn handle(
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
 }
 
-fn answer(context: &Context, partition_index: i32, result: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    context: &Context,
+    partition_index: i32,
+    result: Result<Found, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     match result {
         Ok(found) => ListOffsetsPartitionResponse {
             partition_index,

@@ -84,11 +84,7 @@ async fn named(
     }
     let missing: Vec<&str> = names.iter().copied().filter(|name| image.topic(name).is_none()).collect();
     let create = request.allow_auto_topic_creation && broker.config.topics_created_automatically();
-    let failed = if create && !missing.is_empty() {
-        topics_of(broker, &missing).await
-    } else {
-        Vec::new()
-    };
+    let failed = if create && !missing.is_empty() { topics_of(broker, &missing).await } else { Vec::new() };
     let image = broker.image();
     for name in names {
         answers.push(match image.topic(name) {
@@ -114,7 +110,11 @@ fn unknown(name: &str, failed: Option<ErrorCode>) -> MetadataResponseTopic {
 
 fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
     let partitions = topic.indexed().map(|(index, partition)| MetadataResponsePartition {
-        error_code: if partition.leader < 0 { ErrorCode::LeaderNotAvailable.to_i16() } else { failure_code::NONE },
+        error_code: if partition.leader < 0 {
+            ErrorCode::LeaderNotAvailable.to_i16()
+        } else {
+            failure_code::NONE
+        },
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -43,7 +43,12 @@ pub(crate) async fn handle(
         };
         if let Some(error) = error {
             for (name, id, partitions) in asked {
-                merge(&mut answers, name, id, partitions.into_iter().map(|index| (index, code(Some(error.clone())))));
+                merge(
+                    &mut answers,
+                    name,
+                    id,
+                    partitions.into_iter().map(|index| (index, code(Some(error.clone())))),
+                );
             }
         }
     }

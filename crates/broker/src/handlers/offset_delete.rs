@@ -35,17 +35,28 @@ pub(crate) async fn handle(
                 let code = |error: Option<Error>| {
                     error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
                 };
-                push(&mut topics, &topic.topic, topic.partitions.into_iter().map(|(index, error)| (index, code(error))));
+                push(
+                    &mut topics,
+                    &topic.topic,
+                    topic.partitions.into_iter().map(|(index, error)| (index, code(error))),
+                );
             }
             return OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() };
         }
         Ok(_) => Error::UnknownServerError,
         Err(error) => error,
     };
-    OffsetDeleteResponse { error_code: failure_code::of_groups(&error).to_i16(), ..OffsetDeleteResponse::default() }
+    OffsetDeleteResponse {
+        error_code: failure_code::of_groups(&error).to_i16(),
+        ..OffsetDeleteResponse::default()
+    }
 }
 
-fn push(topics: &mut Vec<OffsetDeleteResponseTopic>, name: &str, partitions: impl Iterator<Item = (i32, i16)>) {
+fn push(
+    topics: &mut Vec<OffsetDeleteResponseTopic>,
+    name: &str,
+    partitions: impl Iterator<Item = (i32, i16)>,
+) {
     let partitions = partitions
         .map(|(partition_index, error_code)| OffsetDeleteResponsePartition { partition_index, error_code })
         .collect::<Vec<_>>();

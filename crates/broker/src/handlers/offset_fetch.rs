@@ -58,7 +58,11 @@ fn old_form(context: &Context, group: OffsetFetchResponseGroup) -> OffsetFetchRe
             })
             .collect(),
     });
-    OffsetFetchResponse { topics: topics.collect(), error_code: group.error_code, ..OffsetFetchResponse::default() }
+    OffsetFetchResponse {
+        topics: topics.collect(),
+        error_code: group.error_code,
+        ..OffsetFetchResponse::default()
+    }
 }
 
 async fn of_group(
@@ -71,7 +75,10 @@ async fn of_group(
     let mut answer = OffsetFetchResponseGroup { group_id: asked.group_id, ..Default::default() };
     let by_id = context.version >= 10;
     let known = asked.topics.map(|topics| {
-        topics.into_iter().filter_map(|topic| known_topic(broker, by_id, topic, &mut answer)).collect::<Vec<_>>()
+        topics
+            .into_iter()
+            .filter_map(|topic| known_topic(broker, by_id, topic, &mut answer))
+            .collect::<Vec<_>>()
     });
     if known.as_ref().is_some_and(Vec::is_empty) && !answer.topics.is_empty() {
         return answer;
@@ -86,6 +93,8 @@ async fn of_group(
         Ok(_) => Error::UnknownServerError,
         Err(error) => error,
     };
+    // The one API that has never learnt of COORDINATOR_NOT_AVAILABLE.
+    let error = if error == Error::CoordinatorNotAvailable { Error::NotCoordinator } else { error };
     answer.error_code = failure_code::of_groups(&error).to_i16();
     if context.version < 2 {
         // There is no other place for the error.
@@ -117,7 +126,11 @@ fn known_topic(
     let Some(name) = name else {
         let error = if by_id { ErrorCode::UnknownTopicId.to_i16() } else { failure_code::NONE };
         let partitions = topic.partition_indexes.iter().map(|index| nothing(*index, error)).collect();
-        answer.topics.push(OffsetFetchResponseTopics { name: topic.name, topic_id: topic.topic_id, partitions });
+        answer.topics.push(OffsetFetchResponseTopics {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partitions,
+        });
         return None;
     };
     Some(FetchTopic { topic: name, topic_id: topic.topic_id, partitions: topic.partition_indexes })
@@ -135,7 +148,11 @@ fn fetched(broker: &Broker, by_id: bool, topic: FetchedTopic) -> Option<OffsetFe
         metadata: Some(one.metadata.to_string()),
         error_code: failure_code::NONE,
     });
-    Some(OffsetFetchResponseTopics { name: topic.topic.to_string(), topic_id, partitions: partitions.collect() })
+    Some(OffsetFetchResponseTopics {
+        name: topic.topic.to_string(),
+        topic_id,
+        partitions: partitions.collect(),
+    })
 }
 
 fn nothing(partition_index: i32, error_code: i16) -> OffsetFetchResponsePartitions {

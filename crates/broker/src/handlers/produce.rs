@@ -131,12 +131,14 @@ impl Appending<'_> {
         }
         let is_admin = self.context.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
         if partition.is_internal() && !is_admin {
-            let message = Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
+            let message =
+                Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
             return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
         }
         let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
         let rules = partition.rules(self.now, self.context.version >= VERSION_WITH_ZSTD);
-        let checked = DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
+        let checked =
+            DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
         let checked = checked.map_err(refusal)?;
         let is_wait_wanted = self.required != 0;
         if is_wait_wanted {

@@ -8,9 +8,12 @@ use wire::{SyncGroupRequest, SyncGroupResponse};
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: SyncGroupRequest,
 ) -> SyncGroupResponse {
+    if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return refusal(&Error::InconsistentGroupProtocol);
+    }
     let group = GroupId::new(&request.group_id);
     let assignments = request.assignments.into_iter().map(|one| {
         // Copies, because the group outlives the request's frame.
@@ -38,5 +41,9 @@ pub(crate) async fn handle(
         Ok(_) => Error::UnknownServerError,
         Err(error) => error,
     };
-    SyncGroupResponse { error_code: failure_code::of_groups(&error).to_i16(), ..SyncGroupResponse::default() }
+    refusal(&error)
+}
+
+fn refusal(error: &Error) -> SyncGroupResponse {
+    SyncGroupResponse { error_code: failure_code::of_groups(error).to_i16(), ..SyncGroupResponse::default() }
 }

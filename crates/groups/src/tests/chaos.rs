@@ -14,19 +14,6 @@ use std::{
 
 const CLIENTS: usize = 5;
 
-/// A small deterministic generator (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % n
-    }
-}
-
 #[derive(Debug, Default, PartialEq)]
 enum Phase {
     #[default]
@@ -311,17 +298,7 @@ impl World {
 
     /// What must hold at any time between the coordinator and its log.
     fn check(&mut self) {
-        for group in self.desk.coordinator.groups.values() {
-            let waiting = group.members.values().filter(|member| member.joining.is_some()).count();
-            assert_eq!(group.joining(), waiting);
-            assert!(group.members.keys().all(|id| !group.pending_joins.contains(id)));
-            assert!(group.pending_syncs.iter().all(|id| group.members.contains_key(id)));
-            assert_eq!(group.leader.is_none(), group.members.is_empty());
-            assert!(group.leader.iter().all(|id| group.members.contains_key(id)));
-            let by_instance =
-                group.members.values().filter_map(|m| m.instance_id.clone().zip(Some(m.id.clone())));
-            assert_eq!(group.static_members, by_instance.collect());
-        }
+        assert_consistent(&self.desk.coordinator);
         self.checks += 1;
         if !self.checks.is_multiple_of(20) {
             return;

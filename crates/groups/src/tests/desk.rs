@@ -1,6 +1,10 @@
 //! A host for tests: it keeps the log and the time, and checks what holds for every step.
 
-use crate::*;
+use crate::{
+    group::Group,
+    timers::{Timer, Timers},
+    *,
+};
 use ::coordinator::Now;
 use bytes::Bytes;
 use model::{GroupId, TopicName};
@@ -230,6 +234,65 @@ impl Desk {
         self.sync_all(ids, joined[0].generation);
         joined[0].generation
     }
+}
+
+/// A small deterministic generator (SplitMix64).
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % n
+    }
+
+    pub(super) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize].clone()
+    }
+}
+
+/// What must hold inside every group at any time.
+pub(super) fn assert_consistent(coordinator: &Coordinator) {
+    for group in coordinator.groups.values() {
+        let waiting = group.members.values().filter(|member| member.joining.is_some()).count();
+        assert_eq!(group.joining(), waiting);
+        assert!(group.members.keys().all(|id| !group.pending_joins.contains(id)));
+        assert!(group.pending_syncs.iter().all(|id| group.members.contains_key(id)));
+        assert_eq!(group.leader.is_none(), group.members.is_empty());
+        assert!(group.leader.iter().all(|id| group.members.contains_key(id)));
+        let by_instance =
+            group.members.values().filter_map(|m| m.instance_id.clone().zip(Some(m.id.clone())));
+        assert_eq!(group.static_members, by_instance.collect());
+        assert!(
+            !group.members.is_empty()
+                || matches!(group.state, State::Empty | State::Dead | State::PreparingRebalance)
+        );
+        assert!(group.members.is_empty() || !matches!(group.state, State::Empty | State::Dead));
+        assert_timed(&coordinator.timers, group);
+    }
+    assert!(coordinator.timers.is_set(&Timer::Expiry));
+    for timer in coordinator.timers.iter() {
+        if let Timer::Heartbeat(group, id) = timer {
+            let group = coordinator.groups.get(group).expect("no timer of a group that is gone");
+            assert!(
+                group.members.contains_key(id) || group.pending_joins.contains(id),
+                "no timer of strangers"
+            );
+        }
+    }
+}
+
+/// Everything that a group waits for has an end.
+fn assert_timed(timers: &Timers, group: &Group) {
+    let heartbeat = |id: &MemberId| timers.is_set(&Timer::Heartbeat(group.id.clone(), id.clone()));
+    assert!(group.pending_joins.iter().all(heartbeat));
+    for member in group.members.values() {
+        assert!(member.is_excused() || heartbeat(&member.id), "{member:?} would live for ever");
+    }
+    assert_eq!(timers.is_set(&Timer::Join(group.id.clone())), group.state == State::PreparingRebalance);
+    assert_eq!(timers.is_set(&Timer::Sync(group.id.clone())), !group.pending_syncs.is_empty());
 }
 
 pub(super) fn group() -> GroupId {

@@ -96,3 +96,26 @@ fn no_tombstone_falls_behind_a_commit_under_way() {
     desk.commit();
     assert_eq!(offset_of(&mut desk, "t"), 2);
 }
+
+#[test]
+fn a_group_with_members_and_no_offsets_stays() {
+    let mut desk = Desk::new();
+    desk.stable(vec![join_static("i")]);
+    for _ in 0..20 {
+        desk.pass(MINUTE);
+        desk.send_join(join_static("i"));
+    }
+    assert_eq!(desk.state(), Some(State::Stable));
+}
+
+#[test]
+fn a_holder_of_offsets_that_nobody_joined_does_not_age() {
+    let mut desk = Desk::new();
+    let token = desk.send_join(JoinGroup { require_known_member_id: true, ..join("a") });
+    assert!(desk.joined(token).is_some());
+    for n in 0..8 {
+        desk.ask(Request::OffsetCommit(commit(-1, "", "t", n))).unwrap();
+        desk.pass(DAY);
+        assert_eq!(offset_of(&mut desk, "t"), n);
+    }
+}

@@ -177,3 +177,43 @@ fn a_known_static_member_must_be_who_it_says() {
     let wrong = desk.send_join(JoinGroup { member_id: ids[0].clone(), ..join_static("k") });
     assert_eq!(desk.joined(wrong), Some(Err(Error::UnknownMemberId)));
 }
+
+#[test]
+fn a_replacement_committed_during_a_rebalance_is_answered_by_the_rebalance() {
+    let mut desk = Desk::new();
+    let ids = desk.stable(vec![join_static("i"), join_static("j"), join("c")]);
+    desk.commits_at_once = false;
+    let j = desk.send_join(join_static("j"));
+    let i = desk.send_join(JoinGroup { member_id: ids[0].clone(), ..join_static("i") });
+    desk.commit();
+    assert_eq!(desk.joined(j), None);
+    desk.send_join(JoinGroup { member_id: ids[2].clone(), ..join("c") });
+    assert_eq!(desk.joined(j).unwrap().unwrap().generation, 2);
+    assert_eq!(desk.joined(i).unwrap().unwrap().members.len(), 3);
+}
+
+#[test]
+fn a_replacement_lives_by_its_own_session_timeout() {
+    let mut desk = Desk::new();
+    desk.stable(vec![join_static("i")]);
+    let token = desk.send_join(JoinGroup { session_timeout_ms: 7000, ..join_static("i") });
+    assert!(desk.joined(token).unwrap().is_ok());
+    desk.pass(7 * SECOND);
+    assert_eq!(desk.state(), Some(State::Empty));
+}
+
+#[test]
+fn a_postponed_rebalance_goes_on_when_somebody_comes() {
+    let mut desk = Desk::new();
+    let long = JoinGroup { session_timeout_ms: 1_800_000, ..join_static("i") };
+    let ids = desk.stable(vec![long, join("c")]);
+    desk.pass(10 * SECOND);
+    assert_eq!(desk.state(), Some(State::PreparingRebalance), "c was silent");
+    desk.pass(2 * MINUTE);
+    let new = desk.send_join(join("d"));
+    assert_eq!(desk.joined(new), None, "i may still come");
+    desk.pass(MINUTE);
+    let joined = desk.joined(new).unwrap().unwrap();
+    assert_eq!((joined.generation, &joined.leader), (2, &joined.member_id));
+    assert!(joined.members.iter().any(|member| member.member_id == ids[0]));
+}

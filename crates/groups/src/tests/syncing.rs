@@ -29,10 +29,13 @@ fn nobody_hears_his_assignment_before_it_is_committed() {
 #[test]
 fn a_member_that_the_leader_forgot_gets_nothing() {
     let mut desk = Desk::new();
-    let ids = two_joined(&mut desk);
-    desk.send(sync(&ids[0], 1, assign(&ids[..1])));
-    let b = desk.send(sync(&ids[1], 1, vec![]));
-    assert_eq!(desk.synced(b), Some(Ok(Default::default())));
+    let ids = desk.stable(vec![join("a"), join("b")]);
+    for id in &ids {
+        desk.send_join(JoinGroup { member_id: id.clone(), ..join("any") });
+    }
+    desk.send(sync(&ids[0], 2, assign(&ids[..1])));
+    let b = desk.send(sync(&ids[1], 2, vec![]));
+    assert_eq!(desk.synced(b), Some(Ok(Default::default())), "not even what it had before");
 }
 
 #[test]
@@ -187,4 +190,15 @@ fn a_member_that_waits_for_our_answer_needs_no_heartbeat() {
     assert_eq!(desk.joined(a), None);
     desk.send_join(JoinGroup { member_id: ids[1].clone(), ..join("b") });
     assert_eq!(desk.joined(a).unwrap().unwrap().generation, 2);
+}
+
+#[test]
+fn the_death_of_the_last_one_waited_for_completes_the_rebalance() {
+    let mut desk = Desk::new();
+    let ids = desk.stable(vec![join("a"), join("b")]);
+    let a = desk.send_join(JoinGroup { member_id: ids[0].clone(), ..join("a") });
+    desk.pass(9 * SECOND);
+    assert_eq!(desk.joined(a), None);
+    desk.pass(SECOND);
+    assert_eq!(desk.joined(a).unwrap().unwrap().members.len(), 1);
 }

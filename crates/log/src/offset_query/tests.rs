@@ -60,3 +60,25 @@ fn the_special_queries_are_answered_as_without_tiering() {
     assert_eq!(answers, [(-1, 3), (-1, 2), (-1, 2), (-1, -1), (-1, -1)]);
     assert_eq!(ask(&fixture, OffsetQuery::At(NOW), 4), Some((NOW + 2, 2)));
 }
+
+#[test]
+fn indexes_that_lie_cost_time_and_nothing_else() {
+    let mut config = config(Durability::Fsync);
+    config.segment_bytes = 1 << 20;
+    let mut fixture = Fixture::new(config);
+    for index in 0..40 {
+        fixture.append(batch(NOW + index * 10, 2, 60));
+    }
+    fixture.forget_tail();
+    let bits = fixture.contents(0, names::INDEX).len() * 8;
+    for bit in (0..bits).step_by(5) {
+        let disk = fixture.disk.after_kill();
+        damage(&disk, &path(0, names::INDEX), |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        for (asked, found) in [(0, 0), (55, 12), (201, 41), (390, 78)] {
+            let OffsetAnswer::Plan(plan) = fixture.log.offset_for(OffsetQuery::At(NOW + asked), 80) else {
+                panic!("known");
+            };
+            assert_eq!(plan.find(&disk).unwrap().unwrap().offset, found, "bit {bit}, {asked}");
+        }
+    }
+}

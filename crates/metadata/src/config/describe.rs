@@ -62,7 +62,7 @@ pub enum Source {
 }
 
 impl Configs<'_> {
-    /// Describes a resource: the keys in `names`, or all of them.
+    /// Describes a resource: the keys in `names`, or all of them if there are none.
     pub fn describe(&self, resource: &Resource, names: Option<&[String]>) -> Result<Vec<Entry>, Error> {
         let name = resource.name.as_str();
         let mut entries = match resource.kind {
@@ -94,7 +94,7 @@ impl Configs<'_> {
                 return Err(Error::InvalidRequest("Log levels are not kept in the metadata.".to_owned()));
             }
         };
-        if let Some(names) = names {
+        if let Some(names) = names.filter(|names| !names.is_empty()) {
             entries.retain(|entry| names.contains(&entry.name));
         }
         Ok(entries)

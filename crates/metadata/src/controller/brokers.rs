@@ -49,7 +49,7 @@ impl Controller {
 
     pub(super) fn unfence_broker(&self, broker: NodeId, broker_epoch: i64) -> Decision {
         let registration = self.check_broker_epoch(broker, broker_epoch)?;
-        if registration.is_active() {
+        if !registration.fenced {
             return Ok(Outcome::reply(Reply::FencingChanged));
         }
         let mut records = vec![change(broker, broker_epoch, false)];
@@ -188,7 +188,7 @@ fn change(broker: NodeId, broker_epoch: i64, fenced: bool) -> Record {
         broker,
         broker_epoch,
         fenced: Some(fenced),
-        shutting_down: if fenced { None } else { Some(false) },
+        shutting_down: None,
         directories: None,
         cordoned: None,
     }

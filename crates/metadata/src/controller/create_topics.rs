@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::Outcome;
-use model::TopicName;
+use model::{TopicId, TopicName};
 
 use super::{Controller, Decision};
 use crate::{
@@ -24,27 +24,25 @@ struct Batch {
     records: Vec<Record>,
     /// The new names that could collide, by what their metrics are called.
     unified: BTreeMap<String, TopicName>,
+    ids: BTreeSet<TopicId>,
 }
 
 impl Controller {
     pub(super) fn create_topics(&self, topics: Vec<NewTopic>, validate_only: bool, seed: u64) -> Decision {
         self.check_total(&topics)?;
-        let mut batch = Batch { placer: self.placer(seed), records: Vec::new(), unified: BTreeMap::new() };
+        let mut batch = Batch {
+            placer: self.placer(seed),
+            records: Vec::new(),
+            unified: BTreeMap::new(),
+            ids: BTreeSet::new(),
+        };
         let mut results = Vec::new();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &topics {
             *counts.entry(topic.name.clone()).or_default() += 1;
         }
-        let mut ids = BTreeSet::new();
         for topic in topics {
             let result = match counts.insert(topic.name.clone(), 0) {
-                Some(1)
-                    if !ids.insert(topic.id)
-                        || topic.id.is_zero()
-                        || self.image.topic_by_id(topic.id).is_some() =>
-                {
-                    Err(Error::UnknownServerError(format!("The id {} is taken; try again.", topic.id)))
-                }
                 Some(1) => self.create_topic(&topic, &mut batch),
                 // A name that comes again was answered when it came first.
                 Some(0) | None => continue,
@@ -60,6 +58,9 @@ impl Controller {
 
     fn create_topic(&self, topic: &NewTopic, batch: &mut Batch) -> Result<CreatedTopic, Error> {
         let name = self.check_name(&topic.name, batch)?;
+        if !batch.ids.insert(topic.id) || topic.id.is_zero() || self.image.topic_by_id(topic.id).is_some() {
+            return Err(Error::UnknownServerError(format!("The id {} is taken; try again.", topic.id)));
+        }
         let configs = self.new_topic_configs(topic)?;
         let partitions = if topic.assignments.is_empty() {
             self.placed(topic, &mut batch.placer)?

@@ -17,7 +17,9 @@ impl RealClock {
 
 impl env::Clock for RealClock {
     fn wall(&self) -> Millis {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as Millis)
     }
 
     fn now(&self) -> Nanos {

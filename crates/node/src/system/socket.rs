@@ -5,11 +5,7 @@
 use super::RealFile;
 use bytes::{Buf, BytesMut};
 use env::BoxFuture;
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 use stdx::{Part, Parts, Region};
 use tokio::{
     io::{AsyncReadExt, Interest},
@@ -80,7 +76,8 @@ impl Socket {
     async fn write_memory(&self, pieces: &mut Vec<bytes::Bytes>) -> io::Result<()> {
         let mut first = 0;
         while let Some(rest) = pieces.get_mut(first..).filter(|rest| !rest.is_empty()) {
-            let vectors: Vec<_> = rest.iter().take(VECTORS_MAX).map(|piece| io::IoSlice::new(piece)).collect();
+            let vectors: Vec<_> =
+                rest.iter().take(VECTORS_MAX).map(|piece| io::IoSlice::new(piece)).collect();
             match self.stream.try_write_vectored(&vectors) {
                 Ok(written) => first += advance(rest, written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,

@@ -25,7 +25,7 @@ impl Message for DeleteTopicsResponse {
             flexible,
             match version {
                 ..=4 => 4,
-                5..=5 => 5,
+                5 => 5,
                 _ => 21,
             },
             |decoder| DeletableTopicResult::decode(decoder, version),

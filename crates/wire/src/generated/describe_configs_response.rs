@@ -96,7 +96,7 @@ impl DescribeConfigsResult {
             flexible,
             match version {
                 ..=2 => 11,
-                3..=3 => 14,
+                3 => 14,
                 _ => 9,
             },
             |decoder| DescribeConfigsResourceResult::decode(decoder, version),

@@ -26,7 +26,7 @@ impl Message for DescribeDelegationTokenResponse {
             flexible,
             match version {
                 ..=1 => 38,
-                2..=2 => 30,
+                2 => 30,
                 _ => 32,
             },
             |decoder| DescribedDelegationToken::decode(decoder, version),

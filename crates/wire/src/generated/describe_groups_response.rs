@@ -28,7 +28,7 @@ impl Message for DescribeGroupsResponse {
             match version {
                 ..=2 => 14,
                 3..=4 => 18,
-                5..=5 => 12,
+                5 => 12,
                 _ => 13,
             },
             |decoder| DescribedGroup::decode(decoder, version),
@@ -115,7 +115,7 @@ impl DescribedGroup {
             flexible,
             match version {
                 ..=3 => 14,
-                4..=4 => 16,
+                4 => 16,
                 _ => 7,
             },
             |decoder| DescribedGroupMember::decode(decoder, version),

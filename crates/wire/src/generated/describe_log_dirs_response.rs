@@ -29,7 +29,7 @@ impl Message for DescribeLogDirsResponse {
             match version {
                 ..=1 => 8,
                 2..=3 => 5,
-                4..=4 => 21,
+                4 => 21,
                 _ => 22,
             },
             |decoder| DescribeLogDirsResult::decode(decoder, version),

@@ -172,7 +172,7 @@ impl PartitionData {
             true,
             match version {
                 ..=0 => 13,
-                1..=1 => 29,
+                1 => 29,
                 _ => 45,
             },
             |decoder| ReplicaState::decode(decoder, version),
@@ -181,7 +181,7 @@ impl PartitionData {
             true,
             match version {
                 ..=0 => 13,
-                1..=1 => 29,
+                1 => 29,
                 _ => 45,
             },
             |decoder| ReplicaState::decode(decoder, version),

@@ -66,7 +66,7 @@ impl Message for FetchRequest {
             flexible,
             match version {
                 ..=11 => 6,
-                12..=12 => 3,
+                12 => 3,
                 _ => 18,
             },
             |decoder| FetchTopic::decode(decoder, version),
@@ -76,7 +76,7 @@ impl Message for FetchRequest {
                 flexible,
                 match version {
                     ..=11 => 6,
-                    12..=12 => 3,
+                    12 => 3,
                     _ => 18,
                 },
                 |decoder| ForgottenTopic::decode(decoder, version),

@@ -35,7 +35,7 @@ impl Message for FetchResponse {
             flexible,
             match version {
                 ..=11 => 6,
-                12..=12 => 3,
+                12 => 3,
                 _ => 18,
             },
             |decoder| FetchableTopicResponse::decode(decoder, version),
@@ -136,7 +136,7 @@ impl FetchableTopicResponse {
             match version {
                 ..=4 => 30,
                 5..=10 => 38,
-                11..=11 => 42,
+                11 => 42,
                 _ => 37,
             },
             |decoder| PartitionData::decode(decoder, version),

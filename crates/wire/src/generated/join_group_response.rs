@@ -61,7 +61,7 @@ impl Message for JoinGroupResponse {
             flexible,
             match version {
                 ..=4 => 6,
-                5..=5 => 8,
+                5 => 8,
                 _ => 4,
             },
             |decoder| JoinGroupResponseMember::decode(decoder, version),

@@ -29,7 +29,7 @@ impl Message for LeaveGroupRequest {
                 flexible,
                 match version {
                     ..=3 => 4,
-                    4..=4 => 3,
+                    4 => 3,
                     _ => 4,
                 },
                 |decoder| MemberIdentity::decode(decoder, version),

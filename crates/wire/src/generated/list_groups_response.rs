@@ -28,8 +28,8 @@ impl Message for ListGroupsResponse {
             flexible,
             match version {
                 ..=2 => 4,
-                3..=3 => 3,
-                4..=4 => 4,
+                3 => 3,
+                4 => 4,
                 _ => 5,
             },
             |decoder| ListedGroup::decode(decoder, version),

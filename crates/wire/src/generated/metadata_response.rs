@@ -62,8 +62,8 @@ impl Message for MetadataResponse {
             match version {
                 ..=0 => 8,
                 1..=7 => 9,
-                8..=8 => 13,
-                9..=9 => 10,
+                8 => 13,
+                9 => 10,
                 _ => 26,
             },
             |decoder| MetadataResponseTopic::decode(decoder, version),

@@ -113,7 +113,7 @@ impl TopicProduceResponse {
             match version {
                 ..=4 => 22,
                 5..=7 => 30,
-                8..=8 => 36,
+                8 => 36,
                 _ => 33,
             },
             |decoder| PartitionProduceResponse::decode(decoder, version),

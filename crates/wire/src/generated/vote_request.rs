@@ -82,7 +82,7 @@ impl TopicData {
             true,
             match version {
                 ..=0 => 25,
-                1..=1 => 57,
+                1 => 57,
                 _ => 58,
             },
             |decoder| PartitionData::decode(decoder, version),

@@ -1,3 +1,5 @@
+//! Allowed and refused values and alterations, key by key.
+
 use super::*;
 use crate::{Image, Record, config::Statics};
 

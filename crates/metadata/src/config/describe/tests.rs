@@ -1,3 +1,5 @@
+//! DescribeConfigs beside what Apache Kafka answers, and its order of sources.
+
 use super::*;
 use crate::{Image, Record, config::Statics};
 
@@ -131,6 +133,15 @@ fn an_internal_key_is_shown_once_it_is_set() {
         "r\tinternal.segment.bytes\t512\tDYNAMIC_TOPIC_CONFIG\tfalse\tfalse\tINT\t\
          internal.segment.bytes=512@DYNAMIC_TOPIC_CONFIG",
     );
+}
+
+#[test]
+fn no_names_mean_all() {
+    let (image, statics) = world(&[], vec![]);
+    let configs = Configs { image: &image, statics: &statics, node: 1 };
+    let describe = |names| configs.describe(&Resource::topic("t"), names).unwrap().len();
+    assert_eq!(describe(Some(&[])), describe(None));
+    assert_eq!(describe(Some(&["retention.ms".to_owned(), "x".to_owned()])), 1);
 }
 
 #[test]

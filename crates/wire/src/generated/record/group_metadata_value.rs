@@ -49,7 +49,7 @@ impl Message for GroupMetadataValue {
             match version {
                 ..=0 => 18,
                 1..=2 => 22,
-                3..=3 => 24,
+                3 => 24,
                 _ => 15,
             },
             |decoder| MemberMetadata::decode(decoder, version),

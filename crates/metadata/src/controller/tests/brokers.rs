@@ -1,0 +1,128 @@
+//! Brokers registered, fenced and unfenced, and who leads then.
+
+use super::*;
+
+fn check_registration(change: impl FnOnce(&mut RegisterBroker), expected: &str) {
+    let mut cluster = Cluster::of(1);
+    let mut request = registration(2, 1);
+    change(&mut request);
+    let result = cluster.ask(Request::RegisterBroker(request));
+    assert_eq!(variant(&result), expected, "{result:?}");
+}
+
+#[test]
+fn a_broker_that_does_not_fit_is_refused() {
+    check_registration(|_| (), "ok");
+    check_registration(|request| request.cluster_id = "d".to_owned(), "InconsistentClusterId");
+    check_registration(|request| request.broker = -1, "InvalidRegistration");
+    check_registration(|request| request.directories.clear(), "InvalidRegistration");
+    check_registration(|request| request.directories = vec![Uuid::ZERO], "InvalidRegistration");
+    check_registration(|request| request.directories = vec![Uuid([7; 16]); 2], "InvalidRegistration");
+    check_registration(|request| request.directories = vec![Uuid([0xd1; 16])], "InvalidRegistration");
+    check_registration(|request| request.features.clear(), "InvalidRegistration");
+    check_registration(
+        |request| request.features.retain(|range| range.name != "group.version"),
+        "UnsupportedVersion",
+    );
+}
+
+/// Leader, ISR, eligible replicas and leader epoch of the only partition of topic t.
+fn state(cluster: &Cluster) -> (i32, Vec<i32>, Vec<i32>, i32) {
+    let partition = cluster.image().partition("t", 0).unwrap();
+    (partition.leader, partition.isr.clone(), partition.elr.clone(), partition.leader_epoch)
+}
+
+fn fence(cluster: &mut Cluster, broker: i32, fenced: bool) {
+    let broker_epoch = cluster.epoch(broker);
+    let request = if fenced {
+        Request::FenceBroker { broker, broker_epoch }
+    } else {
+        Request::UnfenceBroker { broker, broker_epoch }
+    };
+    assert_eq!(cluster.ask(request), Ok(Reply::FencingChanged));
+}
+
+#[test]
+fn a_single_node_leads_again_in_a_new_epoch_after_each_restart() {
+    let mut cluster = Cluster::of(1);
+    cluster.create(vec![topic("t", 1, 1)]);
+    let epoch = cluster.epoch(1);
+    for (incarnation, leader_epoch) in [(1, 0), (2, 1), (3, 2), (3, 2)] {
+        cluster.ask(Request::RegisterBroker(registration(1, incarnation))).unwrap();
+        assert_eq!(state(&cluster), (1, vec![1], vec![], leader_epoch), "{incarnation}");
+    }
+    assert!(cluster.epoch(1) > epoch);
+}
+
+#[test]
+fn a_restarted_broker_that_must_catch_up_leads_nothing_until_it_is_unfenced() {
+    let mut cluster = Cluster::of(1);
+    cluster.create(vec![topic("t", 1, 1)]);
+    cluster.ask(Request::RegisterBroker(RegisterBroker { fenced: true, ..registration(1, 2) })).unwrap();
+    assert_eq!(state(&cluster), (-1, vec![], vec![1], 1));
+    assert_eq!(variant(&cluster.create(vec![topic("u", 1, 1)])[0]), "InvalidReplicationFactor");
+    fence(&mut cluster, 1, false);
+    assert_eq!(state(&cluster), (1, vec![1], vec![], 2));
+}
+
+#[test]
+fn leadership_moves_within_the_isr_and_returns_to_eligible_replicas_only() {
+    let mut cluster = Cluster::with(3, &[("min.insync.replicas", "2")]);
+    cluster.create(vec![NewTopic { assignments: vec![(0, vec![1, 2, 3])], ..topic("t", -1, -1) }]);
+    fence(&mut cluster, 1, true);
+    assert_eq!(state(&cluster), (2, vec![2, 3], vec![], 1));
+    fence(&mut cluster, 3, true);
+    assert_eq!(state(&cluster), (2, vec![2], vec![3], 1));
+    fence(&mut cluster, 2, true);
+    assert_eq!(state(&cluster), (-1, vec![], vec![2, 3], 2));
+    fence(&mut cluster, 1, false);
+    assert_eq!(state(&cluster), (-1, vec![], vec![2, 3], 2), "broker 1 may lack what was committed");
+    fence(&mut cluster, 3, false);
+    assert_eq!(state(&cluster), (3, vec![3], vec![2], 3));
+}
+
+#[test]
+fn an_unclean_leader_is_chosen_only_where_the_topic_allows_loss() {
+    for (unclean, leader) in [("false", -1), ("true", 1)] {
+        let mut cluster = Cluster::of(2);
+        let configs = vec![("unclean.leader.election.enable".to_owned(), Some(unclean.to_owned()))];
+        cluster.create(vec![NewTopic { configs, assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }]);
+        fence(&mut cluster, 1, true);
+        fence(&mut cluster, 2, true);
+        fence(&mut cluster, 1, false);
+        let partition = cluster.image().partition("t", 0).unwrap();
+        assert_eq!(partition.leader, leader, "{partition:?}");
+        assert_eq!(partition.recovery == crate::Recovery::Recovering, leader == 1);
+    }
+}
+
+#[test]
+fn a_broker_on_its_way_out_neither_leads_nor_gets_partitions() {
+    let mut cluster = Cluster::of(1);
+    let broker_epoch = cluster.epoch(1);
+    cluster.controller.replay(Record::BrokerChange {
+        broker: 1,
+        broker_epoch,
+        fenced: None,
+        shutting_down: Some(true),
+        directories: None,
+        cordoned: None,
+    });
+    assert_eq!(variant(&cluster.create(vec![topic("t", 1, 1)])[0]), "InvalidReplicationFactor");
+    fence(&mut cluster, 1, false);
+    assert!(!cluster.image().is_active(1), "only a new registration brings it back");
+    cluster.ask(Request::RegisterBroker(registration(1, 2))).unwrap();
+    assert_eq!(cluster.create(vec![topic("t", 1, 1)]), [Ok((1, 1))]);
+}
+
+#[test]
+fn an_unregistered_broker_is_unknown() {
+    let mut cluster = Cluster::of(2);
+    let broker_epoch = cluster.epoch(2);
+    cluster.ask(Request::UnregisterBroker { broker: 2 }).unwrap();
+    assert!(cluster.image().broker(2).is_none());
+    let again = cluster.ask(Request::UnregisterBroker { broker: 2 });
+    assert_eq!(variant(&again), "BrokerIdNotRegistered");
+    let fence = cluster.ask(Request::FenceBroker { broker: 2, broker_epoch });
+    assert_eq!(variant(&fence), "BrokerIdNotRegistered");
+}

@@ -1,0 +1,44 @@
+//! Why a node does not start. Every text names the remedy.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// A reason not to start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Keys or values are wrong; all of them at once.
+    #[error("the configuration is wrong:\n{}", .0.iter().map(|one| format!("  - {one}")).collect::<Vec<_>>().join("\n"))]
+    Configuration(Vec<String>),
+    /// A file of configuration cannot be read.
+    #[error("{path} cannot be read: {error}; name an existing file with --config")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A listener cannot be opened.
+    #[error(
+        "{name} cannot listen on {address}: {error}; stop what uses the port, or choose another with {key}"
+    )]
+    Listen {
+        /// The listener's name.
+        name: String,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+        /// The key that sets it.
+        key: &'static str,
+    },
+    /// The broker did not start.
+    #[error(transparent)]
+    Broker(#[from] broker::StartError),
+    /// The operating system refused something else.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+}

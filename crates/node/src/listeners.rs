@@ -1,0 +1,123 @@
+//! Listeners: Kafka's `listeners` and `advertised.listeners`, and the loop that accepts connections.
+//!
+//! It serves no connection; the broker does.
+
+use crate::{Error, system};
+use broker::Broker;
+use env::Incoming;
+use metadata::Endpoint;
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+
+/// `NAME://host:port`, or what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenerAddress {
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// An open listener.
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) listener: TcpListener,
+}
+
+/// The number of PLAINTEXT in Kafka's list of security protocols.
+const SECURITY_PLAINTEXT: i16 = 0;
+
+impl ListenerAddress {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("listener '{text}' {why}; write it as NAME://host:port");
+        let (name, rest) = text.split_once("://").ok_or_else(|| wrong("has no ://"))?;
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().map_err(|_| wrong("has no port between 0 and 65535"))?;
+        Ok(Self { name: name.to_uppercase(), host: host.to_owned(), port })
+    }
+
+    pub(crate) fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(Self::parse).collect()
+    }
+
+    fn resolve(&self) -> io::Result<SocketAddr> {
+        let host = if self.host.is_empty() { "0.0.0.0" } else { &self.host };
+        let mut addresses = (host, self.port).to_socket_addrs()?;
+        addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
+    }
+
+    /// Opens the listener.
+    pub(crate) fn bind(&self) -> Result<Listener, Error> {
+        let fail =
+            |address, error| Error::Listen { name: self.name.clone(), address, error, key: "listeners" };
+        let unresolved = SocketAddr::from(([0, 0, 0, 0], self.port));
+        let address = self.resolve().map_err(|error| fail(unresolved, error))?;
+        let listener = system::bind(address).map_err(|error| fail(address, error))?;
+        let address = listener.local_addr().map_err(|error| fail(address, error))?;
+        Ok(Listener { name: self.name.clone(), address, listener })
+    }
+}
+
+impl Listener {
+    /// What clients are told: the advertised address of the same name, else the one that is listened on.
+    pub(crate) fn endpoint(&self, advertised: &[ListenerAddress]) -> Endpoint {
+        let told = advertised.iter().find(|told| told.name == self.name);
+        let host = match told {
+            Some(told) if !told.host.is_empty() => told.host.clone(),
+            _ if self.address.ip().is_unspecified() => host_name(),
+            _ => self.address.ip().to_string(),
+        };
+        let port = told.map(|told| told.port).filter(|port| *port != 0).unwrap_or(self.address.port());
+        Endpoint { name: self.name.clone(), host, port, security: SECURITY_PLAINTEXT }
+    }
+
+    /// Accepts connections until the task is dropped.
+    pub(crate) async fn accept(self, broker: Arc<Broker>, tasks: Arc<dyn env::Tasks>) {
+        loop {
+            match system::accept(&self.listener).await {
+                Ok(socket) => {
+                    let incoming = Incoming { listener: self.name.clone(), connection: Box::new(socket) };
+                    tasks.spawn(Box::pin(broker.clone().serve(incoming)));
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: those that are served go on, new ones wait in the kernel.
+                    tracing::warn!(listener = %self.name, %error, "a connection could not be accepted; see ulimit -n");
+                    pause().await;
+                }
+            }
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "node is where time is real")]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_read_in_kafkas_form() {
+        let read = |text| ListenerAddress::parse(text);
+        let plain = read("PLAINTEXT://127.0.0.1:9092").unwrap();
+        assert_eq!((plain.host.as_str(), plain.port), ("127.0.0.1", 9092));
+        assert_eq!(read("internal://:0").unwrap().name, "INTERNAL");
+        assert_eq!(read("A://[::1]:5").unwrap().host, "::1");
+        for wrong in ["127.0.0.1:9092", "A://host", "A://host:99999", "A://host:x"] {
+            assert!(read(wrong).unwrap_err().contains("NAME://host:port"), "{wrong}");
+        }
+        assert_eq!(ListenerAddress::parse_list("A://:1, B://:2").unwrap().len(), 2);
+    }
+}

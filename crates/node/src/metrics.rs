@@ -1,0 +1,135 @@
+//! Metrics in Prometheus' text format, with the names of kafka_exporter where it has one.
+//!
+//! Everything is read when it is asked for; nothing is kept between two scrapes.
+
+use broker::Broker;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::{collections::BTreeMap, fmt};
+
+/// What [`render`] gives.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge>;
+
+/// All metrics.
+pub(crate) fn render(broker: &Broker) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    topics(broker, &mut registry);
+    groups(broker, &mut registry);
+    process(broker, &mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn family(registry: &mut Registry, name: &str, help: &str) -> Gauges {
+    let family = Gauges::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn topics(broker: &Broker, registry: &mut Registry) {
+    let image = broker.image();
+    let brokers: Gauge = Gauge::default();
+    brokers.set(image.brokers_active().count() as i64);
+    registry.register("kafka_brokers", "Brokers that are not fenced", brokers);
+    let count = family(registry, "kafka_topic_partitions", "Partitions of a topic");
+    let leader = family(registry, "kafka_topic_partition_leader", "Leader of a partition");
+    let replicas = family(registry, "kafka_topic_partition_replicas", "Replicas of a partition");
+    let in_sync =
+        family(registry, "kafka_topic_partition_in_sync_replica", "In-sync replicas of a partition");
+    for topic in image.topics() {
+        count.get_or_create(&vec![("topic", topic.name.to_string())]).set(topic.partitions.len() as i64);
+        for (index, partition) in topic.indexed() {
+            let labels = of_partition(&topic.name, index);
+            leader.get_or_create(&labels).set(i64::from(partition.leader));
+            replicas.get_or_create(&labels).set(partition.replicas.len() as i64);
+            in_sync.get_or_create(&labels).set(partition.isr.len() as i64);
+        }
+    }
+    let newest = family(registry, "kafka_topic_partition_current_offset", "Newest offset of a partition");
+    let oldest = family(registry, "kafka_topic_partition_oldest_offset", "Oldest offset of a partition");
+    let size = family(registry, "odradek_partition_size_bytes", "Bytes of a partition's segments");
+    let online = family(registry, "odradek_partition_online", "Whether a partition can be written and read");
+    for view in broker.partition_views() {
+        let labels = of_partition(&view.topic, view.partition);
+        online.get_or_create(&labels).set(i64::from(view.offsets.is_some()));
+        size.get_or_create(&labels).set(view.size_bytes as i64);
+        if let Some((start, end)) = view.offsets {
+            oldest.get_or_create(&labels).set(start);
+            newest.get_or_create(&labels).set(end);
+        }
+    }
+}
+
+fn groups(broker: &Broker, registry: &mut Registry) {
+    let ends: BTreeMap<(String, i32), i64> = broker
+        .partition_views()
+        .into_iter()
+        .filter_map(|view| Some(((view.topic, view.partition), view.offsets?.1)))
+        .collect();
+    let (groups, offsets) = broker.group_views();
+    let members = family(registry, "kafka_consumergroup_members", "Members of a group");
+    for group in groups {
+        members.get_or_create(&vec![("consumergroup", group.group)]).set(group.members as i64);
+    }
+    let current = family(registry, "kafka_consumergroup_current_offset", "Committed offset of a group");
+    let lag = family(registry, "kafka_consumergroup_lag", "Records between a group's offset and the newest");
+    let current_sum =
+        family(registry, "kafka_consumergroup_current_offset_sum", "Sum over a topic's partitions");
+    let lag_sum = family(registry, "kafka_consumergroup_lag_sum", "Sum over a topic's partitions");
+    for offset in offsets {
+        let sums = vec![("consumergroup", offset.group.clone()), ("topic", offset.topic.clone())];
+        let mut labels = vec![("consumergroup", offset.group)];
+        labels.extend(of_partition(&offset.topic, offset.partition));
+        current.get_or_create(&labels).set(offset.offset);
+        current_sum.get_or_create(&sums).inc_by(offset.offset);
+        if let Some(end) = ends.get(&(offset.topic, offset.partition)) {
+            let behind = (end - offset.offset).max(0);
+            lag.get_or_create(&labels).set(behind);
+            lag_sum.get_or_create(&sums).inc_by(behind);
+        }
+    }
+}
+
+fn process(broker: &Broker, registry: &mut Registry) {
+    let metrics = broker.metrics();
+    let requests: Family<Labels, prometheus_client::metrics::counter::Counter> = Family::default();
+    for (api, count) in metrics.requests() {
+        requests.get_or_create(&vec![("api", api.to_owned())]).inc_by(count);
+    }
+    registry.register("odradek_requests", "Requests by API", requests);
+    let connections: Gauge = Gauge::default();
+    connections.set(broker.connection_count() as i64);
+    registry.register("odradek_connections", "Open connections", connections);
+    let sessions: Gauge = Gauge::default();
+    sessions.set(broker.fetch_session_count() as i64);
+    registry.register("odradek_fetch_sessions", "Open incremental fetch sessions", sessions);
+    let counters = [
+        (
+            "odradek_requests_refused",
+            "Connections closed for a request that cannot be answered",
+            &metrics.requests_refused,
+        ),
+        (
+            "odradek_connections_refused",
+            "Connections closed because there were too many",
+            &metrics.connections_refused,
+        ),
+        ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
+        ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
+        ("odradek_batches_in", "Record batches received", &metrics.batches_in),
+    ];
+    for (name, help, counter) in counters {
+        registry.register(name, help, ConstCounter::new(counter.get()));
+    }
+}
+
+fn of_partition(topic: &str, partition: i32) -> Labels {
+    vec![("topic", topic.to_owned()), ("partition", partition.to_string())]
+}

@@ -1,0 +1,76 @@
+//! A node from its start to its end.
+
+use crate::{Error, Settings, http, limits, logging, system};
+use broker::{Broker, Config};
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a node tells when it is ready.
+pub struct Greeting {
+    /// Kafka listeners: name and address.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// The private HTTP port.
+    pub http: Option<SocketAddr>,
+}
+
+/// Runs a node until SIGTERM or SIGINT. `greet` is called once it serves.
+pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
+    logging::start();
+    limits::raise_open_files();
+    let system = |what| move |error| Error::System { what, error };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(system("the threads of the reactor could not be started"))?;
+    runtime.block_on(serve(settings, greet))
+}
+
+async fn serve(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
+    let world = system::world();
+    let signals =
+        |kind| signal(kind).map_err(|error| Error::System { what: "signals cannot be received", error });
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let listeners =
+        settings.listeners.iter().map(|listener| listener.bind()).collect::<Result<Vec<_>, _>>()?;
+    let http = settings.http.map(bind_http).transpose()?;
+    let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
+    let config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    let broker = Broker::start(config, world.clone()).await?;
+    let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
+    let greeting = Greeting {
+        listeners: listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect(),
+        http: http.as_ref().and_then(address),
+    };
+    for listener in listeners {
+        world.tasks.spawn(Box::pin(listener.accept(broker.clone(), world.tasks.clone())));
+    }
+    if let Some(listener) = http {
+        world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
+    }
+    greet(&greeting);
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop(&broker, &mut interrupt).await;
+    Ok(())
+}
+
+async fn stop(broker: &Arc<Broker>, interrupt: &mut tokio::signal::unix::Signal) {
+    tokio::select! {
+        biased;
+        () = broker.stop() => {}
+        _ = interrupt.recv() => tracing::warn!("interrupted while stopping; the next start will check the logs"),
+    }
+}
+
+fn bind_http(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
+    system::bind(address).map_err(|error: io::Error| Error::Listen {
+        name: "the private HTTP port".into(),
+        address,
+        error,
+        key: "odradek.http.listener",
+    })
+}

@@ -1,0 +1,92 @@
+//! `bench [--only NAME]... [--rounds N] [--contestants TEXT] [--out FILE]`: runs the race and prints the tables.
+//! Called as `cargo xtask bench`; docs/benchmarks.md is what `--out` wrote on a named machine.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a harness lives outside the simulated world: it may use files, threads and the clock of the machine"
+)]
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bench::contestant::Contestant;
+use bench::load::Load;
+use bench::workloads::{NAMES, Race};
+
+struct Options {
+    only: Vec<String>,
+    rounds: usize,
+    contestants: String,
+    out: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "{error:#}\n\nbench [--only {}] [--rounds N] [--contestants TEXT] [--out FILE]",
+                NAMES.join("|")
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    println!("building the load program");
+    let load = Load::build()?;
+    println!("starting the contestants");
+    let contestants = Contestant::start_all(dir.path(), &options.contestants)?;
+    if contestants.is_empty() {
+        bail!("no contestant is called like {:?}", options.contestants);
+    }
+    let mut race = Race { contestants, load, rounds: options.rounds };
+    let mut tables = vec![machine()];
+    for name in
+        NAMES.iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
+    {
+        println!("{name}");
+        tables.extend(race.run(name)?.iter().map(|samples| samples.table()));
+    }
+    let text = tables.join("\n");
+    println!("\n{text}");
+    if let Some(file) = &options.out {
+        std::fs::write(file, &text).with_context(|| format!("writing {file}"))?;
+    }
+    Ok(())
+}
+
+/// Head of the tables: what they were made on, and how to read them.
+fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown processor");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!(
+        "## Odradek beside Apache Kafka\n\n{} cores,{}; load and brokers share them. Cells: median (least..most) of the \
+         rounds, after a round that only warms. CPU: user and system time of the broker process, from /proc. GiB: payload.\n",
+        cores,
+        model
+            .trim_start_matches([' ', '\t', ':'])
+            .split('@')
+            .next()
+            .map(|m| format!(" {}", m.trim()))
+            .unwrap_or_default()
+    )
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
+    let mut options = Options { only: Vec::new(), rounds: 3, contestants: String::new(), out: None };
+    while let Some(arg) = args.next() {
+        let value = args.next().with_context(|| format!("{arg} wants a value"))?;
+        match arg.as_str() {
+            "--only" if NAMES.contains(&value.as_str()) => options.only.push(value),
+            "--rounds" => options.rounds = value.parse().context("--rounds wants a number")?,
+            "--contestants" => options.contestants = value,
+            "--out" => options.out = Some(value),
+            _ => bail!("{arg} {value}?"),
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,281 @@
+//! What is measured: saturated producing and consuming, a fixed rate, one record at a time, connections, partitions.
+//! Each workload runs on every contestant in turn, round after round. Called by `main`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use conformance::main_job::fresh;
+use conformance::raw::{self, Raw, api, frame};
+
+use crate::contestant::Contestant;
+use crate::load::{Figures, Load};
+use crate::samples::Samples;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+const PARTITIONS: &str = "6";
+const CONNECTIONS: usize = 2_000;
+const MANY_PARTITIONS: i32 = 5_000;
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The names that `--only` takes.
+pub const NAMES: [&str; 8] =
+    ["start", "produce-1k", "produce-100", "small", "rate", "trip", "connections", "partitions"];
+
+/// The contestants, the load program, and how often everything is measured.
+#[derive(Debug)]
+pub struct Race {
+    /// Who takes part.
+    pub contestants: Vec<Contestant>,
+    /// What they are loaded with.
+    pub load: Load,
+    /// How often each workload runs on each contestant.
+    pub rounds: usize,
+}
+
+impl Race {
+    /// Runs one workload by its name.
+    pub fn run(&mut self, name: &str) -> Result<Vec<Samples>> {
+        let command = format!("cargo xtask bench --only {name} --rounds {}", self.rounds);
+        match name {
+            "start" => self.start(&command).map(|table| vec![table]),
+            "produce-1k" => self.produce_and_consume(&command, 1024, 400_000),
+            "produce-100" => self.produce_and_consume(&command, 100, 2_000_000),
+            "small" => self.small(&command).map(|table| vec![table]),
+            "rate" => self.rate(&command).map(|table| vec![table]),
+            "trip" => self.trip(&command).map(|table| vec![table]),
+            "connections" => self.connections(&command).map(|table| vec![table]),
+            "partitions" => self.partitions(&command).map(|table| vec![table]),
+            other => anyhow::bail!("there is no workload {other}, only {}", NAMES.join(", ")),
+        }
+    }
+
+    fn start(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new("Start and idle", command);
+        std::thread::sleep(IDLE);
+        for contestant in &self.contestants {
+            samples.add(contestant.name, "start ms", contestant.started_in.as_secs_f64() * 1e3);
+            samples.add(contestant.name, "idle MiB", contestant.resident_mib()?);
+            samples.add(contestant.name, "idle CPU % of a core", contestant.idle_percent(IDLE)?);
+        }
+        Ok(samples)
+    }
+
+    fn produce_and_consume(&mut self, command: &str, size: u64, count: u64) -> Result<Vec<Samples>> {
+        let mut produced =
+            Samples::new(format!("Produce, {size} B, acks=all, {PARTITIONS} partitions"), command);
+        let mut consumed = Samples::new(format!("Consume the same, {size} B"), command);
+        let (size, count) = (size.to_string(), count.to_string());
+        for round in 0..=self.rounds {
+            for contestant in &self.contestants {
+                let topic = new_topic(contestant, 6)?;
+                let to = contestant.server.bootstrap();
+                let args = ["produce", to, &topic, PARTITIONS, &count, &size, "0", "acks=all"];
+                let first = measure(contestant, || self.load.run(&args))?;
+                let args = ["consume", to, &topic, PARTITIONS, &count, "group.id=bench"];
+                let second = measure(contestant, || self.load.run(&args))?;
+                progress(contestant, round, &first.figures);
+                // The first round warms caches and, in the JVM, the compiler.
+                if round > 0 {
+                    first.add_throughput(&mut produced, contestant.name);
+                    first.add_latency(&mut produced, contestant.name);
+                    produced.add(contestant.name, "MiB afterwards", contestant.resident_mib()?);
+                    second.add_throughput(&mut consumed, contestant.name);
+                }
+                delete_topic(contestant, &topic)?;
+            }
+        }
+        Ok(vec![produced, consumed])
+    }
+
+    fn small(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new("One record of 100 B in each request, acks=all", command);
+        for round in 0..=self.rounds {
+            for contestant in &self.contestants {
+                let topic = new_topic(contestant, 6)?;
+                let one = ["acks=all", "batch.num.messages=1", "linger.ms=0"];
+                let to = contestant.server.bootstrap();
+                let args = [&["produce", to, &topic, PARTITIONS, "60000", "100", "0"], &one[..]].concat();
+                let taken = measure(contestant, || self.load.run(&args))?;
+                progress(contestant, round, &taken.figures);
+                if round > 0 {
+                    samples.add(contestant.name, "requests/s", taken.figures.records / taken.figures.seconds);
+                    samples.add(
+                        contestant.name,
+                        "broker CPU us/request",
+                        taken.cpu / taken.figures.records * 1e6,
+                    );
+                }
+                delete_topic(contestant, &topic)?;
+            }
+        }
+        Ok(samples)
+    }
+
+    fn rate(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new("20,000 records/s of 1 KiB for 8 s, acks=all, linger 1 ms", command);
+        for round in 0..=self.rounds {
+            for contestant in &self.contestants {
+                let topic = new_topic(contestant, 6)?;
+                let to = contestant.server.bootstrap();
+                let fixed = ["160000", "1024", "20000", "acks=all", "linger.ms=1"];
+                let args = [&["produce", to, &topic, PARTITIONS], &fixed[..]].concat();
+                let taken = measure(contestant, || self.load.run(&args))?;
+                progress(contestant, round, &taken.figures);
+                if round > 0 {
+                    taken.add_latency(&mut samples, contestant.name);
+                    samples.add(
+                        contestant.name,
+                        "CPU % of a core",
+                        taken.cpu / taken.figures.seconds * 100.0,
+                    );
+                }
+                delete_topic(contestant, &topic)?;
+            }
+        }
+        Ok(samples)
+    }
+
+    fn trip(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new("One record at a time, sent to read, 100 B, acks=all", command);
+        for round in 0..=self.rounds {
+            for contestant in &self.contestants {
+                let topic = new_topic(contestant, 1)?;
+                let to = contestant.server.bootstrap();
+                let taken = self.load.run(&["trip", to, &topic, "2000", "100", "acks=all", "linger.ms=0"])?;
+                progress(contestant, round, &taken);
+                if round > 0 {
+                    add_latency(&mut samples, contestant.name, &taken);
+                }
+                delete_topic(contestant, &topic)?;
+            }
+        }
+        Ok(samples)
+    }
+
+    fn connections(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new(format!("{CONNECTIONS} idle connections"), command);
+        for contestant in &self.contestants {
+            let (memory, cpu, started) =
+                (contestant.resident_mib()?, contestant.cpu_seconds()?, Instant::now());
+            let mut held = Vec::with_capacity(CONNECTIONS);
+            for _ in 0..CONNECTIONS {
+                let mut connection = Raw::connect(contestant.server.bootstrap())?;
+                connection.call(&frame(api::API_VERSIONS, 0, false, &[]))?;
+                held.push(connection);
+            }
+            samples.add(contestant.name, "open s", started.elapsed().as_secs_f64());
+            samples.add(contestant.name, "CPU s", contestant.cpu_seconds()? - cpu);
+            let more = contestant.resident_mib()? - memory;
+            samples.add(contestant.name, "KiB each", more * 1024.0 / CONNECTIONS as f64);
+        }
+        Ok(samples)
+    }
+
+    fn partitions(&mut self, command: &str) -> Result<Samples> {
+        let mut samples = Samples::new(format!("{MANY_PARTITIONS} partitions"), command);
+        for contestant in &mut self.contestants {
+            let topic = fresh("many");
+            let started = Instant::now();
+            let code = raw::create_topic(
+                &mut Raw::connect(contestant.server.bootstrap())?,
+                &topic,
+                MANY_PARTITIONS,
+            )?;
+            ensure!(code == 0, "CreateTopics: error code {code}");
+            until_written(contestant, &topic)?;
+            samples.add(contestant.name, "usable s", started.elapsed().as_secs_f64());
+            samples.add(contestant.name, "MiB", contestant.resident_mib()?);
+            contestant.server.kill()?;
+            let started = Instant::now();
+            contestant.server.start_again()?;
+            until_written(contestant, &topic)?;
+            samples.add(contestant.name, "usable after kill -9, s", started.elapsed().as_secs_f64());
+            samples.add(contestant.name, "MiB after it", contestant.resident_mib()?);
+            println!("    {} has had {MANY_PARTITIONS} partitions", contestant.name);
+        }
+        Ok(samples)
+    }
+}
+
+/// Figures of one run and the CPU seconds that the broker used meanwhile.
+struct Taken {
+    figures: Figures,
+    cpu: f64,
+}
+
+impl Taken {
+    fn add_throughput(&self, samples: &mut Samples, name: &'static str) {
+        samples.add(name, "k records/s", self.figures.records / self.figures.seconds / 1e3);
+        samples.add(name, "broker CPU s/GiB", self.cpu / (self.figures.bytes / GIB));
+    }
+
+    fn add_latency(&self, samples: &mut Samples, name: &'static str) {
+        add_latency(samples, name, &self.figures);
+    }
+}
+
+fn add_latency(samples: &mut Samples, name: &'static str, figures: &Figures) {
+    samples.add(name, "p50 ms", figures.p50_ms);
+    samples.add(name, "p99 ms", figures.p99_ms);
+    samples.add(name, "p99.9 ms", figures.p999_ms);
+}
+
+fn measure(contestant: &Contestant, run: impl FnOnce() -> Result<Figures>) -> Result<Taken> {
+    let before = contestant.cpu_seconds()?;
+    let figures = run().with_context(|| contestant.name)?;
+    Ok(Taken { figures, cpu: contestant.cpu_seconds()? - before })
+}
+
+fn progress(contestant: &Contestant, round: usize, figures: &Figures) {
+    let per_second = figures.records / figures.seconds;
+    println!(
+        "    round {round}, {}: {per_second:.0} records/s, p99 {:.2} ms",
+        contestant.name, figures.p99_ms
+    );
+}
+
+fn new_topic(contestant: &Contestant, partitions: i32) -> Result<String> {
+    let topic = fresh("bench");
+    let code = raw::create_topic(&mut Raw::connect(contestant.server.bootstrap())?, &topic, partitions)?;
+    ensure!(code == 0, "CreateTopics: error code {code}");
+    for partition in 0..partitions {
+        until_led(contestant, &topic, partition)?;
+    }
+    Ok(topic)
+}
+
+/// Waits until the partition answers for its end, as a leader does.
+fn until_led(contestant: &Contestant, topic: &str, partition: i32) -> Result<()> {
+    until(|| {
+        raw::end_offset(&mut Raw::connect(contestant.server.bootstrap())?, topic, partition)
+            .map(|(code, _)| code)
+    })
+}
+
+/// Waits until the last of the many partitions takes a record.
+fn until_written(contestant: &Contestant, topic: &str) -> Result<()> {
+    let batch = raw::batch(b"here", true);
+    let last = MANY_PARTITIONS - 1;
+    until(|| {
+        raw::produce(&mut Raw::connect(contestant.server.bootstrap())?, topic, last, &batch)
+            .map(|(code, _)| code)
+    })
+}
+
+fn until(ask: impl Fn() -> Result<i16>) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let asked = ask();
+        match asked {
+            Ok(0) => return Ok(()),
+            other => ensure!(started.elapsed() < Duration::from_secs(120), "not within 120 s: {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// So that no round pays for the files of the one before.
+fn delete_topic(contestant: &Contestant, topic: &str) -> Result<()> {
+    let body = raw::Bytes::default().i32(1).string(topic).i32(30_000);
+    Raw::connect(contestant.server.bootstrap())?.call(&frame(20, 1, false, &body.0)).map(drop)
+}

