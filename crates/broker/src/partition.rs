@@ -48,6 +48,8 @@ struct Online {
     invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
     high_watermark: Offset,
+    /// The next job must sync, whatever the configuration says: the log is being closed.
+    sync_wanted: bool,
     /// Told when the files come back from a lane.
     idle: Vec<tokio::sync::oneshot::Sender<()>>,
 }
@@ -191,6 +193,7 @@ impl Partition {
                 acks: VecDeque::new(),
                 invisible: VecDeque::new(),
                 watchers: Slab::new(),
+                sync_wanted: false,
                 idle: Vec::new(),
             })),
             Err(why) => State::Offline(why.into()),
@@ -285,7 +288,8 @@ impl Partition {
 
     /// Hands what is pending to a lane, unless one is at work: then it goes with the next job.
     fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
-        if online.pending.is_empty() && !online.log.must_sync(now) {
+        let must_sync = online.sync_wanted || online.log.must_sync(now);
+        if online.pending.is_empty() && !must_sync {
             if online.files.is_some() {
                 online.idle.clear();
             }
@@ -294,45 +298,62 @@ impl Partition {
         let Some(files) = online.files.take() else { return };
         let effects = std::mem::take(&mut online.pending);
         let bytes = std::mem::take(&mut online.pending_bytes);
-        let must_sync = online.log.must_sync(now);
+        online.sync_wanted = false;
         let this = self.clone();
         self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
     }
 
     /// Runs on a lane.
     fn flush(self: Arc<Self>, mut files: Files, effects: Vec<Effect>, bytes: usize, must_sync: bool) {
-        let result = files.perform(&*self.dir.world.disk, effects, must_sync);
+        let mut result = files.perform(&*self.dir.world.disk, effects, must_sync);
         self.dir.backlog.remove(bytes);
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
         {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
-            match &result {
-                Ok(performed) => {
-                    online.log.flushed(now, performed);
-                    online.advance(&mut done);
-                }
-                Err(error) => {
-                    let why =
-                        format!("{self} could not be written: {error}; free or repair the disk and restart");
-                    tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
-                    done.extend(online.acks.drain(..));
-                    self.dir.backlog.remove(online.pending_bytes);
-                    online.watchers.iter().for_each(|(_, (wait, _))| wait.break_off());
-                    *state = State::Offline(why.into());
-                    self.dir.is_offline.store(true, Ordering::Release);
-                }
+            if let Ok(performed) = &result {
+                online.log.flushed(now, performed);
+                online.advance(&mut done);
             }
+        }
+        if let Err(error) = &result {
+            return self.fail(error);
         }
         // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
         for ack in done {
-            ack.settled.settle(ack.slot, result.is_ok());
+            ack.settled.settle(ack.slot, true);
+        }
+        if let Ok(Some(sealed)) = result.as_mut().map(|performed| performed.sealed.take()) {
+            let this = self.clone();
+            self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed)));
         }
         if let State::Online(online) = &mut *self.state.lock() {
             online.files = Some(files);
             self.flush_soon(online, now);
         }
+    }
+
+    /// Runs on a lane: a full segment goes to stable storage without holding up the next one.
+    fn sync_sealed(&self, sealed: log::Sealed) {
+        let result = sealed.sync(&*self.dir.world.disk);
+        let now = self.dir.world.clock.wall();
+        match result {
+            Ok(upto) => {
+                if let State::Online(online) = &mut *self.state.lock() {
+                    online.log.synced(now, upto);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// The disk has failed under the log: what is not durable never will be.
+    fn fail(&self, error: &io::Error) {
+        tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
+        self.dir.is_offline.store(true, Ordering::Release);
+        let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+        self.take_offline(why);
     }
 
     /// What can be read from `wanted.offset` on.
@@ -577,24 +598,27 @@ impl Partition {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
             online.log.close(&mut online.pending);
+            online.sync_wanted = true;
             self.flush_soon(online, self.dir.world.clock.wall());
         }
         self.idle().await;
     }
 
-    /// The partition goes: whoever waits is told, the files stay for whoever deletes them.
-    pub(crate) fn remove(&self) -> Option<Files> {
-        let gone = State::Offline("the topic was deleted".into());
-        let State::Online(online) = std::mem::replace(&mut *self.state.lock(), gone) else { return None };
-        let Online { files, acks, watchers, pending_bytes, .. } = *online;
-        self.dir.backlog.remove(pending_bytes);
-        for (_, (wait, _)) in &watchers {
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
+    pub(crate) fn remove(&self) {
+        self.take_offline("the topic was deleted".into());
+    }
+
+    fn take_offline(&self, why: String) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Offline(why.into()));
+        let State::Online(online) = before else { return };
+        self.dir.backlog.remove(online.pending_bytes);
+        for (_, (wait, _)) in &online.watchers {
             wait.break_off();
         }
-        for ack in acks {
+        for ack in online.acks {
             ack.settled.settle(ack.slot, false);
         }
-        files
     }
 
     pub(crate) fn start_offset(&self) -> Offset {

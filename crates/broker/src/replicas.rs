@@ -7,6 +7,7 @@ use crate::{
     Broker, group_hosts, log_config,
     log_dir::{Found, LogDir},
     partition::{Partition, on_lane},
+    upkeep,
 };
 use futures_util::future::join_all;
 use log::{OpenOptions, names};
@@ -147,15 +148,19 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
         for partition in broker.partitions.remove(topic.id) {
             let name = TopicPartition::new(partition.topic().clone(), partition.index());
             dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
-            drop(partition.remove());
+            partition.remove();
         }
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
-    let dir = broker.dir.clone();
+    let (dir, checkpoints) = (broker.dir.clone(), upkeep::checkpoints(broker));
+    // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
     // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
     let renamed = on_lane(&broker.world, move || {
         let disk = &*dir.world.disk;
+        if let Err(error) = dir.write_checkpoints(checkpoints) {
+            tracing::error!(%error, "the checkpoints could not be written");
+        }
         for (from, to) in &dirs {
             if let Err(error) = disk.rename(&dir.path.join(from), &dir.path.join(to)) {
                 tracing::warn!(dir = %from, %error, "a deleted partition's directory could not be renamed");

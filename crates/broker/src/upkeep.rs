@@ -21,10 +21,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     });
     every(broker, broker.config.checkpoint_ms, |broker| {
         Box::pin(async move {
-            let (offsets, dir) = (checkpoints(&broker), broker.dir.clone());
-            if let Some(Err(error)) = broker.on_lane(move || dir.write_checkpoints(offsets)).await {
-                tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
-            }
+            write_checkpoints(&broker).await;
         })
     });
     every(broker, SWEEP_MS, |broker| {
@@ -37,6 +34,14 @@ pub(crate) fn start(broker: &Arc<Broker>) {
             broker.partitions.all().iter().for_each(|partition| partition.sync_if_due(now));
         })
     });
+}
+
+/// Writes the checkpoints of all logs.
+pub(crate) async fn write_checkpoints(broker: &Broker) {
+    let (offsets, dir) = (checkpoints(broker), broker.dir.clone());
+    if let Some(Err(error)) = broker.on_lane(move || dir.write_checkpoints(offsets)).await {
+        tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
+    }
 }
 
 /// Recovery points, start offsets and high watermarks of all logs.

@@ -6,7 +6,7 @@
 
 use crate::scan::{Scan, WINDOW_BYTES_LARGE};
 use env::File;
-use records::{BatchHeader, CRC_COVERS_FROM, HEADER_BYTES, LOG_OVERHEAD, MAGIC_V2};
+use records::{BatchHeader, CRC_COVERS_FROM, Entry, HEADER_BYTES, LOG_OVERHEAD, MAGIC_V2};
 use std::io;
 
 /// Disks write whole sectors.
@@ -32,26 +32,30 @@ pub(crate) fn trace(file: &dyn File, position: u64, end: u64) -> io::Result<Trac
     if bytes.len() < HEADER_BYTES || bytes.iter().all(|byte| *byte == 0) {
         return Ok(Trace::Torn);
     }
+    // Nobody writes old formats any more: what is there was written long ago.
+    let old = Entry::peek(bytes)
+        .is_some_and(|entry| entry.magic < MAGIC_V2 && position + entry.bytes as u64 <= end);
+    let otherwise = if old { Trace::Flipped } else { Trace::None };
     let mut bytes = bytes.to_vec();
     let magic = bytes.get(16).copied().unwrap_or(0);
     // The magic number has one right value, so a flipped bit in it shows.
     if let Some(magic) = bytes.get_mut(16) {
         *magic = MAGIC_V2 as u8;
     }
-    let Some(header) = BatchHeader::parse(&bytes) else { return Ok(Trace::None) };
+    let Some(header) = BatchHeader::parse(&bytes) else { return Ok(otherwise) };
     let one_bit = (magic ^ MAGIC_V2 as u8).count_ones();
     if one_bit > 1 {
-        return Ok(Trace::None);
+        return Ok(otherwise);
     }
     if is_flipped(&mut scan, position, end, &header, one_bit == 1)? {
         return Ok(Trace::Flipped);
     }
-    let Ok(len) = u64::try_from(header.batch_len) else { return Ok(Trace::None) };
+    let Ok(len) = u64::try_from(header.batch_len) else { return Ok(otherwise) };
     let batch_end = position + LOG_OVERHEAD as u64 + len;
     if batch_end > end || has_empty_sector(&mut scan, position, batch_end)? {
         return Ok(Trace::Torn);
     }
-    Ok(Trace::None)
+    Ok(otherwise)
 }
 
 /// Whether the checksum is right once one bit is flipped, of the length or of what the checksum covers; or is right as

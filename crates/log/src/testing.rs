@@ -33,10 +33,13 @@ pub struct Switches {
     pub syncs: AtomicUsize,
     /// Bytes that were read.
     pub bytes_read: AtomicUsize,
+    /// What was written and synced, in order: `write NAME`, `sync NAME`.
+    pub journal: Mutex<Vec<String>>,
 }
 
 /// A file of the disk.
 pub struct MemoryFile {
+    name: String,
     bytes: Mutex<Vec<u8>>,
     synced: Mutex<Vec<u8>>,
     switches: Arc<Switches>,
@@ -65,6 +68,7 @@ impl MemoryDisk {
     /// Replaces or creates a file.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let file = MemoryFile {
+            name: name_of(path),
             synced: Mutex::new(bytes.clone()),
             bytes: Mutex::new(bytes),
             switches: self.switches.clone(),
@@ -82,7 +86,13 @@ impl MemoryDisk {
 
     /// The disk as it is after the process was killed: all that was written is there.
     pub fn after_kill(&self) -> Self {
-        self.copy(|file| lock(&file.bytes).clone())
+        let copy = self.copy(|file| lock(&file.bytes).clone());
+        for (path, file) in lock(&self.files).iter() {
+            if let Some(file_after) = lock(&copy.files).get(path) {
+                *lock(&file_after.synced) = lock(&file.synced).clone();
+            }
+        }
+        copy
     }
 
     /// The disk as it is after the power was cut: only what was synced is there.
@@ -110,7 +120,8 @@ impl Disk for MemoryDisk {
             (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
             (None, _) => {
                 let switches = self.switches.clone();
-                let file = MemoryFile { bytes: Mutex::default(), synced: Mutex::default(), switches };
+                let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
+                let file = MemoryFile { name, bytes, synced, switches };
                 files.entry(path.to_owned()).insert_entry(Arc::new(file)).get().clone()
             }
         };
@@ -200,6 +211,7 @@ impl File for MemoryFile {
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         self.switches.check()?;
         self.switches.writes.fetch_add(1, Ordering::Relaxed);
+        lock(&self.switches.journal).push(format!("write {}", self.name));
         let mut bytes = lock(&self.bytes);
         let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let end = position as usize + all.len();
@@ -213,6 +225,7 @@ impl File for MemoryFile {
     fn sync_data(&self) -> io::Result<()> {
         self.switches.check()?;
         self.switches.syncs.fetch_add(1, Ordering::Relaxed);
+        lock(&self.switches.journal).push(format!("sync {}", self.name));
         *lock(&self.synced) = lock(&self.bytes).clone();
         Ok(())
     }
@@ -250,6 +263,10 @@ pub fn bytes_of(parts: &stdx::Parts) -> Vec<u8> {
         }
     }
     all
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -205,44 +205,53 @@ fn check_header(header: &BatchHeader) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// What the walk over the records finds.
 struct Seen {
     max_timestamp: Timestamp,
     deltas_right: bool,
+    faults: Vec<Fault>,
 }
 
 fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) -> Result<Seen, Invalid> {
     let header = &batch.header;
     let appended = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
-    let min = rules.now.saturating_sub(rules.timestamp_before_max_ms);
-    let max = rules.now.saturating_add(rules.timestamp_after_max_ms);
-    let mut seen = Seen { max_timestamp: -1, deltas_right: true };
-    let mut faults = Vec::new();
+    // With the broker's time all records have the max timestamp, whatever their deltas.
+    let (base, deltas) = if appended { (header.max_timestamp, 0) } else { (header.base_timestamp, -1) };
+    let by_producer = rules.timestamp_type == TimestampType::CreateTime;
+    let (min, max) = match by_producer {
+        true => (
+            rules.now.saturating_sub(rules.timestamp_before_max_ms),
+            rules.now.saturating_add(rules.timestamp_after_max_ms),
+        ),
+        false => (Timestamp::MIN, Timestamp::MAX),
+    };
+    let keys_required = rules.keys_required && !header.attributes.is_control();
+    let mut seen = Seen { max_timestamp: -1, deltas_right: true, faults: Vec::new() };
     let mut index = 0;
     let visit = |head: RecordHead| {
-        let timestamp = match appended {
-            true => header.max_timestamp,
-            false => header.base_timestamp.wrapping_add(head.timestamp_delta),
-        };
+        let timestamp = base.wrapping_add(head.timestamp_delta & deltas);
         seen.max_timestamp = seen.max_timestamp.max(timestamp);
         seen.deltas_right &= head.offset_delta == index;
-        let why = if rules.keys_required && head.key_len < 0 && !header.attributes.is_control() {
-            Some(FaultKind::KeyMissing)
-        } else if rules.timestamp_type == TimestampType::CreateTime && timestamp != -1 {
-            (timestamp < min || timestamp > max).then_some(FaultKind::TimestampOutOfRange {
-                timestamp,
-                min,
-                max,
-            })
-        } else {
-            appended.then_some(FaultKind::LogAppendTimeSet)
-        };
-        if let Some(why) = why {
-            faults.push(Fault { batch_index: index, why });
+        let in_range = (min..=max).contains(&timestamp) || timestamp == -1;
+        // Without a timestamp the type is looked at even where producers set it, as in Kafka.
+        let type_wrong = appended && (!by_producer || timestamp == -1);
+        if (keys_required && head.key_len < 0) || !in_range || type_wrong {
+            let why = if keys_required && head.key_len < 0 {
+                FaultKind::KeyMissing
+            } else if !in_range {
+                FaultKind::TimestampOutOfRange { timestamp, min, max }
+            } else {
+                FaultKind::LogAppendTimeSet
+            };
+            seen.faults.push(Fault { batch_index: index, why });
         }
         index += 1;
     };
     walk(batch, rules.plain_bytes_max as u64, decompressor, visit).map_err(Invalid::Records)?;
-    if faults.is_empty() { Ok(seen) } else { Err(Invalid::EachRecord(faults)) }
+    match seen.faults.is_empty() {
+        true => Ok(seen),
+        false => Err(Invalid::EachRecord(seen.faults)),
+    }
 }
 
 /// The same records in another codec, or with the offset deltas that they should have had.

@@ -59,29 +59,68 @@ pub fn walk(
         }
         Some(codec) => {
             let reader = decompressor.reader(codec, batch.body()).map_err(decompression)?;
-            let mut stream =
-                Stream { reader, window: vec![0; WINDOW_BYTES], at: 0, end: 0, read: 0, read_max: bytes_max };
-            walk_records(&mut stream, count, visit)?;
-            if stream.fill()? { Err(WalkError::Malformed("bytes follow the last record")) } else { Ok(()) }
+            let mut stream = Stream {
+                reader,
+                window: vec![0; WINDOW_BYTES],
+                at: 0,
+                end: 0,
+                read: 0,
+                read_max: bytes_max,
+                error: None,
+            };
+            let walked = walk_records(&mut stream, count, visit).and_then(|()| stream.fill());
+            match (walked, stream.error) {
+                (_, Some(error)) => Err(error),
+                (Err(fault), None) => Err(fault.into()),
+                (Ok(true), None) => Err(WalkError::Malformed("bytes follow the last record")),
+                (Ok(false), None) => Ok(()),
+            }
         }
     }
 }
 
+/// What is wrong, in one byte: these travel through the innermost loop.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    CutOff,
+    Long32,
+    Long64,
+    Headers,
+    HeaderKey,
+    Length,
+    /// The source knows.
+    Source,
+}
+
 /// Bytes that are read once, from the front.
 trait Source {
-    fn byte(&mut self) -> Result<u8, WalkError>;
-    fn skip(&mut self, count: usize) -> Result<(), WalkError>;
+    fn byte(&mut self) -> Result<u8, Fault>;
+    fn skip(&mut self, count: usize) -> Result<(), Fault>;
     /// How many bytes were read or skipped.
     fn position(&self) -> u64;
 
-    #[inline]
-    fn varint(&mut self) -> Result<i32, WalkError> {
+    #[inline(always)]
+    fn varint(&mut self) -> Result<i32, Fault> {
         let first = self.byte()?;
         if first < 0x80 {
             return Ok(varint::unzigzag_32(u32::from(first)));
         }
-        let mut value = u32::from(first & 0x7f);
-        for index in 1..5 {
+        let second = self.byte()?;
+        let value = u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7;
+        if second < 0x80 {
+            return Ok(varint::unzigzag_32(value));
+        }
+        let third = self.byte()?;
+        let value = value | u32::from(third & 0x7f) << 14;
+        if third < 0x80 {
+            return Ok(varint::unzigzag_32(value));
+        }
+        self.long_varint(value)
+    }
+
+    #[cold]
+    fn long_varint(&mut self, mut value: u32) -> Result<i32, Fault> {
+        for index in 3..5 {
             let byte = self.byte()?;
             if index == 4 && byte > 0x0f {
                 break;
@@ -91,13 +130,25 @@ trait Source {
                 return Ok(varint::unzigzag_32(value));
             }
         }
-        Err(WalkError::Malformed("a number is longer than 32 bits"))
+        Err(Fault::Long32)
     }
 
-    #[inline]
-    fn varlong(&mut self) -> Result<i64, WalkError> {
-        let mut value = 0;
-        for index in 0..10 {
+    #[inline(always)]
+    fn varlong(&mut self) -> Result<i64, Fault> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(varint::unzigzag_64(u64::from(first)));
+        }
+        let second = self.byte()?;
+        let value = u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7;
+        if second < 0x80 {
+            return Ok(varint::unzigzag_64(value));
+        }
+        self.long_varlong(value)
+    }
+
+    fn long_varlong(&mut self, mut value: u64) -> Result<i64, Fault> {
+        for index in 2..10 {
             let byte = self.byte()?;
             if index == 9 && byte > 1 {
                 break;
@@ -107,12 +158,12 @@ trait Source {
                 return Ok(varint::unzigzag_64(value));
             }
         }
-        Err(WalkError::Malformed("a number is longer than 64 bits"))
+        Err(Fault::Long64)
     }
 
     /// Skips a length and as many bytes; a negative length stands for "none".
-    #[inline]
-    fn field(&mut self) -> Result<i32, WalkError> {
+    #[inline(always)]
+    fn field(&mut self) -> Result<i32, Fault> {
         let len = self.varint()?;
         if len > 0 {
             self.skip(len as usize)?;
@@ -121,20 +172,20 @@ trait Source {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn walk_records<S: Source>(
     source: &mut S,
     count: i32,
     mut visit: impl FnMut(RecordHead),
-) -> Result<(), WalkError> {
+) -> Result<(), Fault> {
     for _ in 0..count {
         visit(walk_record(source)?);
     }
     Ok(())
 }
 
-#[inline]
-fn walk_record<S: Source>(source: &mut S) -> Result<RecordHead, WalkError> {
+#[inline(always)]
+fn walk_record<S: Source>(source: &mut S) -> Result<RecordHead, Fault> {
     let len = source.varint()?;
     let start = source.position();
     let _attributes = source.byte()?;
@@ -143,19 +194,26 @@ fn walk_record<S: Source>(source: &mut S) -> Result<RecordHead, WalkError> {
     let key_len = source.field()?;
     let value_len = source.field()?;
     let headers = source.varint()?;
-    if headers < 0 || headers > len {
-        return Err(WalkError::Malformed("a record claims an impossible number of headers"));
+    if headers != 0 {
+        skip_headers(source, headers, len)?;
     }
-    for _ in 0..headers {
+    if len < 0 || source.position() - start != len as u64 {
+        return Err(Fault::Length);
+    }
+    Ok(RecordHead { timestamp_delta, offset_delta, key_len, value_len })
+}
+
+fn skip_headers<S: Source>(source: &mut S, count: i32, record_len: i32) -> Result<(), Fault> {
+    if count < 0 || count > record_len {
+        return Err(Fault::Headers);
+    }
+    for _ in 0..count {
         if source.field()? < 0 {
-            return Err(WalkError::Malformed("a header has no key"));
+            return Err(Fault::HeaderKey);
         }
         source.field()?;
     }
-    if len < 0 || source.position() - start != len as u64 {
-        return Err(WalkError::Malformed("a record is not as long as it says"));
-    }
-    Ok(RecordHead { timestamp_delta, offset_delta, key_len, value_len })
+    Ok(())
 }
 
 struct Slice<'a> {
@@ -164,20 +222,20 @@ struct Slice<'a> {
 }
 
 impl Source for Slice<'_> {
-    #[inline]
-    fn byte(&mut self) -> Result<u8, WalkError> {
-        let (byte, rest) = self.bytes.split_first().ok_or(CUT_OFF)?;
+    #[inline(always)]
+    fn byte(&mut self) -> Result<u8, Fault> {
+        let (byte, rest) = self.bytes.split_first().ok_or(Fault::CutOff)?;
         self.bytes = rest;
         Ok(*byte)
     }
 
-    #[inline]
-    fn skip(&mut self, count: usize) -> Result<(), WalkError> {
-        self.bytes = self.bytes.get(count..).ok_or(CUT_OFF)?;
+    #[inline(always)]
+    fn skip(&mut self, count: usize) -> Result<(), Fault> {
+        self.bytes = self.bytes.get(count..).ok_or(Fault::CutOff)?;
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn position(&self) -> u64 {
         (self.len - self.bytes.len()) as u64
     }
@@ -190,17 +248,25 @@ struct Stream<'a> {
     end: usize,
     read: u64,
     read_max: u64,
+    error: Option<WalkError>,
 }
 
 impl Stream<'_> {
     /// Reads on when the window is used up; whether there are bytes.
-    fn fill(&mut self) -> Result<bool, WalkError> {
+    fn fill(&mut self) -> Result<bool, Fault> {
         if self.at == self.end {
-            self.at = 0;
-            self.end = self.reader.read(&mut self.window).map_err(decompression)?;
+            (self.at, self.end) = (0, 0);
+            match self.reader.read(&mut self.window) {
+                Ok(read) => self.end = read,
+                Err(error) => {
+                    self.error = Some(decompression(error));
+                    return Err(Fault::Source);
+                }
+            }
             self.read += self.end as u64;
             if self.read > self.read_max {
-                return Err(WalkError::Limit(self.read_max));
+                self.error = Some(WalkError::Limit(self.read_max));
+                return Err(Fault::Source);
             }
         }
         Ok(self.at < self.end)
@@ -209,16 +275,16 @@ impl Stream<'_> {
 
 impl Source for Stream<'_> {
     #[inline]
-    fn byte(&mut self) -> Result<u8, WalkError> {
+    fn byte(&mut self) -> Result<u8, Fault> {
         if self.at == self.end && !self.fill()? {
-            return Err(CUT_OFF);
+            return Err(Fault::CutOff);
         }
-        let byte = self.window.get(self.at).copied().ok_or(CUT_OFF)?;
+        let byte = self.window.get(self.at).copied().ok_or(Fault::CutOff)?;
         self.at += 1;
         Ok(byte)
     }
 
-    fn skip(&mut self, mut count: usize) -> Result<(), WalkError> {
+    fn skip(&mut self, mut count: usize) -> Result<(), Fault> {
         loop {
             let skipped = count.min(self.end - self.at);
             self.at += skipped;
@@ -227,7 +293,7 @@ impl Source for Stream<'_> {
                 return Ok(());
             }
             if !self.fill()? {
-                return Err(CUT_OFF);
+                return Err(Fault::CutOff);
             }
         }
     }
@@ -238,7 +304,18 @@ impl Source for Stream<'_> {
     }
 }
 
-const CUT_OFF: WalkError = WalkError::Malformed("the bytes end inside a record");
+impl From<Fault> for WalkError {
+    fn from(fault: Fault) -> Self {
+        WalkError::Malformed(match fault {
+            Fault::CutOff | Fault::Source => "the bytes end inside a record",
+            Fault::Long32 => "a number is longer than 32 bits",
+            Fault::Long64 => "a number is longer than 64 bits",
+            Fault::Headers => "a record claims an impossible number of headers",
+            Fault::HeaderKey => "a header has no key",
+            Fault::Length => "a record is not as long as it says",
+        })
+    }
+}
 
 fn decompression(error: std::io::Error) -> WalkError {
     WalkError::Decompression(error.to_string())

@@ -1,6 +1,6 @@
 //! DeleteRecords (key 21): moves the start of partitions forward (KIP-107).
 
-use crate::{Broker, context::Context, failure_code, partition::Refused};
+use crate::{Broker, context::Context, failure_code, partition::Refused, upkeep};
 use model::Offset;
 use std::sync::Arc;
 use wire::{
@@ -27,6 +27,8 @@ pub(crate) async fn handle(
         }
         topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
     }
+    // What was deleted must not come back after a crash.
+    upkeep::write_checkpoints(broker).await;
     DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() }
 }
 

@@ -88,3 +88,22 @@ fn a_log_may_be_read_while_its_directory_is_renamed() {
     assert_eq!(fixture.batches(1).len(), 1);
     assert!(fixture.files.dir().ends_with("topic-0.00-delete"));
 }
+
+#[test]
+fn a_segment_is_synced_before_the_next_one_is_written_to() {
+    let mut fixture = Fixture::new(config(Durability::Fsync));
+    let effects = many(&mut fixture, 30);
+    let next = fixture.log.segments[1].base_offset;
+    fixture.perform(effects);
+    let journal = fixture.disk.switches().journal.lock().unwrap().clone();
+    let at = |entry: String| journal.iter().position(|done| *done == entry).unwrap();
+    let (synced, written) = (
+        at(format!("sync {}", names::file_name(0, names::LOG))),
+        at(format!("write {}", names::file_name(next, names::LOG))),
+    );
+    assert!(synced < written, "{journal:?}");
+    assert_eq!(
+        journal.last().unwrap(),
+        &format!("sync {}", names::file_name(fixture.log.segments.last().unwrap().base_offset, names::LOG))
+    );
+}

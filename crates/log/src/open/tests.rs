@@ -355,3 +355,114 @@ fn leftovers_of_interrupted_work_are_removed() {
         ]
     );
 }
+
+#[test]
+fn nothing_is_cut_off_before_the_recovery_point() {
+    for durability in [Fsync, PageCache] {
+        let fixture = written(durability, 10);
+        let at: usize = fixture.batches(1)[..5].iter().map(|batch| batch.bytes.len()).sum();
+        for kind in 0..3 {
+            let disk = fixture.disk.after_kill();
+            damage(&disk, &path(0, names::LOG), |bytes| match kind {
+                0 => bytes.truncate(at + 70),
+                1 => bytes[at..at + 70].fill(0),
+                _ => bytes[at..].fill(0xff),
+            });
+            let before = disk.contents(&path(0, names::LOG));
+            let options = OpenOptions {
+                config: config(durability),
+                clean: false,
+                recovery_point: 10,
+                start_offset: 0,
+                now: NOW,
+            };
+            let opened = open(&disk, &dir(), options);
+            assert!(matches!(opened, Err(OpenError::Damaged(_))));
+            assert_eq!(disk.contents(&path(0, names::LOG)), before);
+        }
+    }
+}
+
+#[test]
+fn an_index_that_was_not_synced_when_its_segment_was_is_built_anew() {
+    let fixture = written(Fsync, 40);
+    let [_, second, ..] = fixture.log.segments.as_slice() else { panic!("one segment") };
+    let (base, right) = (second.base_offset, fixture.contents(0, names::INDEX));
+    assert!(right.len() >= 24);
+    let disk = fixture.disk.after_kill();
+    damage(&disk, &path(0, names::INDEX), |bytes| bytes[8..16].fill(0));
+    let recovered = reopen(disk, config(Fsync), false, base).unwrap();
+    assert_eq!(recovered.contents(0, names::INDEX), right);
+    assert_eq!(recovered.recovery.indexes_rebuilt, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn any_damage_gives_a_first_part_of_the_log_or_a_refusal(
+        durable: bool, clean: bool, file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(),
+        len in 1usize..600, kind in 0..4, byte: u8,
+    ) {
+        let durability = if durable { Fsync } else { PageCache };
+        let mut fixture = Fixture::new(config(durability));
+        for index in 0..25i32 {
+            let builder = batch(NOW + i64::from(index), 2, 120).compression(codec(index as usize));
+            fixture.append(builder.producer(5, 0, index * 2).transactional());
+            if index % 8 == 7 {
+                fixture.end_txn(5, 0, index == 7).unwrap();
+            }
+        }
+        let model: Vec<_> = fixture.batches(1).iter().map(|batch| batch.body().to_vec()).collect();
+        let disk = if clean { fixture.close() } else { fixture.disk.after_kill() };
+        let paths = disk.paths();
+        damage(&disk, &paths[file.index(paths.len())], |bytes| {
+            let at = if bytes.is_empty() { 0 } else { at.index(bytes.len()) };
+            let end = (at + len).min(bytes.len());
+            match kind {
+                0 => bytes.truncate(at),
+                1 => bytes[at..end].fill(byte),
+                2 => bytes[at..end.min(at + 1)].iter_mut().for_each(|b| *b ^= byte),
+                _ => bytes.extend(std::iter::repeat_n(byte, len)),
+            }
+        });
+        // Nothing is known to be synced, so that after a crash everything is verified.
+        match reopen(disk, config(durability), clean, 0) {
+            Err(_) => {}
+            Ok(reopened) if !clean => {
+                let read: Vec<_> = reopened.batches(1).iter().map(|batch| batch.body().to_vec()).collect();
+                prop_assert!(model.starts_with(&read));
+            }
+            Ok(mut reopened) => {
+                let end = reopened.log.end_offset();
+                let appended = reopened.append(batch(NOW, 1, 10));
+                prop_assert_eq!(appended.base_offset, end);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_of_old_formats_are_kept_and_read() {
+    let message = |offset: i64, time: i64| {
+        let mut content = vec![1, 0];
+        content.extend_from_slice(&time.to_be_bytes());
+        content.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, b'v']);
+        let len = content.len() as i32 + 4;
+        [&offset.to_be_bytes()[..], &len.to_be_bytes(), &stdx::crc32(&content).to_be_bytes(), &content]
+            .concat()
+    };
+    let old: Vec<_> = (0..50).map(|offset| message(offset, NOW + offset)).collect();
+    let disk = MemoryDisk::new();
+    disk.put(&path(0, names::LOG), old.concat());
+    let mut opened = reopen(disk, config(Fsync), false, 0).unwrap();
+    assert_eq!((opened.log.end_offset(), opened.recovery.bytes_truncated), (50, 0));
+    assert_eq!(opened.read(20, 1), (old[20].clone(), 21));
+    let OffsetAnswer::Plan(plan) = opened.log.offset_for(OffsetQuery::At(NOW + 33), 50) else {
+        panic!("known")
+    };
+    assert_eq!(plan.find(&opened.disk).unwrap().unwrap().offset, 33);
+    assert_eq!(opened.append(batch(NOW, 1, 1)).base_offset, 50);
+    let disk = opened.disk.after_kill();
+    damage(&disk, &path(0, names::LOG), |bytes| bytes[40] ^= 1);
+    assert!(matches!(reopen(disk, config(Fsync), false, 0), Err(OpenError::Damaged(_))));
+}

@@ -80,7 +80,9 @@ fn open_transactions_hold_the_last_stable_offset_until_their_end_is_replicated()
     fixture.end_txn(1, 0, true).unwrap();
     assert_eq!(fixture.log.last_stable_offset(8), 5, "the marker at 8 is not replicated");
     assert_eq!(fixture.log.last_stable_offset(9), 7, "the second transaction is open");
+    assert_eq!(fixture.log.producers.unreplicated.len(), 1);
     fixture.log.high_watermark_moved(9);
+    assert!(fixture.log.producers.unreplicated.is_empty());
     assert_eq!(fixture.log.last_stable_offset(9), 7);
     fixture.end_txn(2, 0, false).unwrap();
     assert_eq!(fixture.log.last_stable_offset(10), 10);
