@@ -96,6 +96,9 @@ mod tests {
         floor.raise(3, 10);
         floor.raise(5, 20);
         floor.raise(6, 15);
-        assert_eq!([3, 4, 5, 6, 9].map(|request| floor.of(request)), [None, Some(10), Some(10), Some(20), Some(20)]);
+        assert_eq!(
+            [3, 4, 5, 6, 9].map(|request| floor.of(request)),
+            [None, Some(10), Some(10), Some(20), Some(20)]
+        );
     }
 }

@@ -20,7 +20,6 @@ pub use producer::Producer;
 pub use reader::Reader;
 
 use crate::{dice::Dice, history::History, node::Node, world::SimClock};
-use parking_lot::Mutex;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -44,8 +43,6 @@ pub struct Ground {
 pub struct Rules {
     /// Nobody begins anything new.
     ended: AtomicBool,
-    /// What holds a run up.
-    waiting: Mutex<Vec<String>>,
 }
 
 impl Rules {
@@ -57,11 +54,6 @@ impl Rules {
     /// Whether the run comes to its end.
     pub fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Notes what a client that does not come to its end waits for.
-    pub fn wait_for(&self, what: String) {
-        self.waiting.lock().push(what);
     }
 }
 

@@ -1,11 +1,7 @@
 //! The command: runs seeds and says how to see a violation again. It decides nothing; [`sim::run()`] does the work.
 
 use sim::{Keep, Options, Plant, Report};
-use std::{
-    io::Write,
-    ops::Range,
-    process::ExitCode,
-};
+use std::{io::Write, ops::Range, process::ExitCode};
 
 const USAGE: &str = "usage: sim --seed N [--trace] [--log] [--plant NAME]
        sim --seeds A..B [--plant NAME]

@@ -139,11 +139,6 @@ impl Node {
         note!(self.trace, "node stopped");
     }
 
-    /// Whether a broker runs.
-    pub fn is_running(&self) -> bool {
-        self.running.lock().is_some()
-    }
-
     /// Connects a client; `None` while nobody listens.
     pub fn connect(&self) -> Option<SimConnection> {
         let running = self.running.lock().clone()?;

@@ -59,7 +59,7 @@ impl Plan {
     pub fn new(dice: &Dice) -> Self {
         let mut dice = dice.fork("plan");
         let dice = &mut dice;
-        let segment_bytes = dice.pick(&["1048576", "16384", "4096"], "16384").to_owned();
+        let segment_bytes = dice.pick(&["1048576", "16384", "6000"], "16384").to_owned();
         let statics = [
             ("num.partitions", dice.range(1..=3).to_string()),
             ("log.segment.bytes", segment_bytes),

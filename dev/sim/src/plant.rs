@@ -31,7 +31,9 @@ impl Corruption {
     /// The event as the planted bug makes it.
     pub fn corrupt(&mut self, mut event: Event) -> Event {
         match (self.plant, &mut event) {
-            (Plant::AckShifted, Event::ProduceAcked { base_offset, .. }) if self.strikes() => *base_offset += 1,
+            (Plant::AckShifted, Event::ProduceAcked { base_offset, .. }) if self.strikes() => {
+                *base_offset += 1
+            }
             (Plant::BatchRepeated, Event::ReadAll { records, high_watermark, .. }) => {
                 if let Some((offset, value)) = records.last().copied() {
                     records.push((offset + 1, value));
@@ -60,11 +62,15 @@ impl Corruption {
                 }
             }
             (Plant::ValueChanged, Event::ReadAll { records, .. }) => {
-                if let Some((_, Some(ValueId { number, .. }))) = records.last_mut().filter(|_| self.chances == 0) {
+                if let Some((_, Some(ValueId { number, .. }))) =
+                    records.last_mut().filter(|_| self.chances == 0)
+                {
                     *number = number.saturating_sub(1);
                 }
             }
-            (Plant::CommitForgotten, Event::CommitFetched { offset, .. }) if *offset > 0 && self.strikes() => {
+            (Plant::CommitForgotten, Event::CommitFetched { offset, .. })
+                if *offset > 0 && self.strikes() =>
+            {
                 *offset = -1;
             }
             _ => {}

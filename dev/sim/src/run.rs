@@ -69,7 +69,12 @@ pub fn run(seed: u64, options: Options) -> io::Result<Report> {
         note!(trace, "plan {plan:?}");
         let node = Node::new(&plan, clock.clone(), trace.clone(), &dice);
         node.disk.set_faults(|faults| faults.plant = options.plant);
-        let ground = Ground { clock: clock.clone(), node, history: history.clone(), rules: Arc::new(Rules::default()) };
+        let ground = Ground {
+            clock: clock.clone(),
+            node,
+            history: history.clone(),
+            rules: Arc::new(Rules::default()),
+        };
         tokio::select! {
             biased;
             () = history.until_violated() => {}
@@ -117,7 +122,8 @@ async fn live(ground: Ground, plan: &Plan, trace: &Arc<Trace>, dice: &Dice) {
     run.ground.rules.end();
     let ended = async { while clients.join_next().await.is_some() {} };
     if ended.within(&run.ground.clock, END_MS_MAX).await.is_err() {
-        let what = "clients do not come to an end in a calm world: a batch is refused again and again".to_owned();
+        let what =
+            "clients do not come to an end in a calm world: a batch is refused again and again".to_owned();
         return run.ground.history.violated("availability", what);
     }
     run.read_back("after the calm").await;

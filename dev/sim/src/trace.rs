@@ -49,7 +49,8 @@ impl Trace {
         let mut state = self.state.lock();
         state.steps += 1;
         let line = format!("{:>7} {:>11}us {what}", state.steps, micros);
-        state.hash = line.bytes().fold(state.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+        state.hash =
+            line.bytes().fold(state.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
         match self.keep {
             Keep::Print => println!("{:016x} {line}", state.hash),
             Keep::All => state.lines.push_back(line),

@@ -27,9 +27,11 @@ impl ValueId {
         bytes.extend_from_slice(&self.producer.to_be_bytes());
         bytes.extend_from_slice(&self.number.to_be_bytes());
         bytes.extend_from_slice(&self.partition.to_be_bytes());
-        let mut state = mix(u64::from(self.producer) << 40 ^ u64::from(self.number) << 8 ^ self.partition as u64);
+        let mut state =
+            mix(u64::from(self.producer) << 40 ^ u64::from(self.number) << 8 ^ self.partition as u64);
         // Most are small, some fill several sectors.
-        let fill = if state.is_multiple_of(16) { state % (8 * FILL_BYTES_MAX) } else { state % FILL_BYTES_MAX };
+        let fill =
+            if state.is_multiple_of(16) { state % (6 * FILL_BYTES_MAX) } else { state % FILL_BYTES_MAX };
         while (bytes.len() - HEAD_BYTES) < fill as usize {
             state = mix(state.wrapping_add(1));
             bytes.extend_from_slice(&state.to_be_bytes());

@@ -10,7 +10,7 @@ mod network;
 mod random;
 mod tasks;
 
-pub use clock::{Clocked, SimClock, TimedOut};
+pub use clock::{Clocked, SimClock};
 pub use disk::{DiskHost, SimFile};
 pub use faults::{DiskFaults, Plant};
 pub use file_system::FileSystem;

@@ -39,7 +39,9 @@ impl Check for Acknowledged {
             Event::ReadAll { place, log_start, records, .. } => {
                 let deletable = self.deletable.get(place).copied().unwrap_or(0);
                 if *log_start > deletable {
-                    return Err(format!("{place:?} starts at {log_start}; nobody has asked for more than {deletable}"));
+                    return Err(format!(
+                        "{place:?} starts at {log_start}; nobody has asked for more than {deletable}"
+                    ));
                 }
                 let read: BTreeMap<i64, Option<ValueId>> = records.iter().copied().collect();
                 let acknowledged = self.records.get(place);
@@ -87,7 +89,11 @@ mod tests {
     fn deletion_must_have_been_asked_for() {
         let asked = Event::DeleteRecordsSent { place: place(), before: 1 };
         let first = acked(place(), 0, &[0, 1]);
-        check(Acknowledged::default(), &[first.clone(), asked.clone(), read_all(place(), 1, &[(1, 1)])], true);
+        check(
+            Acknowledged::default(),
+            &[first.clone(), asked.clone(), read_all(place(), 1, &[(1, 1)])],
+            true,
+        );
         check(Acknowledged::default(), &[first, asked, read_all(place(), 2, &[])], false);
     }
 }

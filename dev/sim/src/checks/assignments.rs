@@ -31,7 +31,9 @@ impl Check for Assignments {
             let owner = self.owners.entry((group.clone(), *generation, place.clone()));
             let owner = owner.or_insert_with(|| member.clone());
             if owner != member {
-                return Err(format!("group {group}, generation {generation}: {place:?} belongs to {owner} and {member}"));
+                return Err(format!(
+                    "group {group}, generation {generation}: {place:?} belongs to {owner} and {member}"
+                ));
             }
         }
         Ok(())
@@ -43,7 +45,13 @@ mod tests {
     use super::{super::kit::*, *};
 
     fn assigned(request: u64, generation: i32, member: &str) -> Event {
-        Event::Assigned { group: "g".into(), generation, member: member.into(), request, places: vec![place()] }
+        Event::Assigned {
+            group: "g".into(),
+            generation,
+            member: member.into(),
+            request,
+            places: vec![place()],
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ impl Check for DenseOffsets {
                 if end == *high_watermark {
                     Ok(())
                 } else {
-                    Err(format!("{place:?} could be read to {end} only, its high watermark is {high_watermark}"))
+                    Err(format!(
+                        "{place:?} could be read to {end} only, its high watermark is {high_watermark}"
+                    ))
                 }
             }
             _ => Ok(()),
@@ -38,7 +40,9 @@ fn judge(place: &Place, from: i64, high_watermark: i64, records: &[Seen]) -> Res
             return Err(format!("{place:?}, read from {from}: offset {offset} where {expected} should be"));
         }
         if *offset >= high_watermark {
-            return Err(format!("{place:?}: offset {offset} was told beyond the high watermark {high_watermark}"));
+            return Err(format!(
+                "{place:?}: offset {offset} was told beyond the high watermark {high_watermark}"
+            ));
         }
     }
     Ok(())
@@ -58,7 +62,12 @@ mod tests {
     #[test]
     fn a_read_ends_below_the_high_watermark_and_a_full_one_reaches_it() {
         check(DenseOffsets, &[read(place(), 1, 4, &[(3, 0), (4, 1)])], false);
-        let full = |high_watermark| Event::ReadAll { place: place(), log_start: 2, high_watermark, records: vec![(2, None)] };
+        let full = |high_watermark| Event::ReadAll {
+            place: place(),
+            log_start: 2,
+            high_watermark,
+            records: vec![(2, None)],
+        };
         check(DenseOffsets, &[full(3)], true);
         check(DenseOffsets, &[full(4)], false);
     }

@@ -40,7 +40,9 @@ impl Check for GroupOffsets {
             Event::CommitFetched { group, request, place, offset } => {
                 let known = self.known.entry((group.clone(), place.clone())).or_default();
                 if let Some(floor) = known.floor.of(*request).filter(|floor| floor > offset) {
-                    return Err(format!("group {group}, {place:?}: {offset} is committed, it was {floor} before"));
+                    return Err(format!(
+                        "group {group}, {place:?}: {offset} is committed, it was {floor} before"
+                    ));
                 }
                 if *offset != -1 && !known.sent.contains(offset) {
                     return Err(format!("group {group}, {place:?}: nobody has committed {offset}"));

@@ -29,10 +29,14 @@ impl Check for HighWatermark {
                 let end = base_offset + values.len() as i64;
                 self.told.entry(place.clone()).or_default().raise(newest, end);
             }
-            Event::Read { place, request, high_watermark, .. } if !self.requests.is_stale(place, *request) => {
+            Event::Read { place, request, high_watermark, .. }
+                if !self.requests.is_stale(place, *request) =>
+            {
                 let told = self.told.entry(place.clone()).or_default();
                 if let Some(floor) = told.of(*request).filter(|floor| floor > high_watermark) {
-                    return Err(format!("{place:?}: the high watermark is {high_watermark}, it was {floor} before"));
+                    return Err(format!(
+                        "{place:?}: the high watermark is {high_watermark}, it was {floor} before"
+                    ));
                 }
                 told.raise(newest, *high_watermark);
             }

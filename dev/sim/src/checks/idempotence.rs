@@ -14,7 +14,11 @@ pub(super) struct Idempotence {
 }
 
 impl Idempotence {
-    fn judge(&self, place: &Place, values: impl Iterator<Item = crate::value::ValueId>) -> Result<(), String> {
+    fn judge(
+        &self,
+        place: &Place,
+        values: impl Iterator<Item = crate::value::ValueId>,
+    ) -> Result<(), String> {
         let mut last: BTreeMap<u32, u32> = BTreeMap::new();
         for value in values.filter(|value| self.producers.contains(&value.producer)) {
             if let Some(before) = last.insert(value.producer, value.number)

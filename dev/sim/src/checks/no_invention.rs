@@ -40,7 +40,9 @@ impl Check for NoInvention {
                 }
                 Ok(())
             }
-            Event::Read { place, records, .. } | Event::ReadAll { place, records, .. } => self.judge(place, records),
+            Event::Read { place, records, .. } | Event::ReadAll { place, records, .. } => {
+                self.judge(place, records)
+            }
             _ => Ok(()),
         }
     }
@@ -56,7 +58,8 @@ mod tests {
         check(NoInvention::default(), &events(read(place(), 1, 9, &[(0, 1)])), true);
         check(NoInvention::default(), &events(read(place(), 1, 9, &[(0, 2)])), false);
         check(NoInvention::default(), &events(read(lossy(), 1, 9, &[(0, 1)])), false);
-        let damaged = Event::ReadAll { place: place(), log_start: 0, high_watermark: 1, records: vec![(0, None)] };
+        let damaged =
+            Event::ReadAll { place: place(), log_start: 0, high_watermark: 1, records: vec![(0, None)] };
         check(NoInvention::default(), &events(damaged), false);
     }
 }

@@ -37,7 +37,10 @@ impl Check for OneValue {
     fn on(&mut self, event: &Event) -> Result<(), String> {
         self.requests.on(event);
         let known = |records: &[(i64, Option<ValueId>)]| {
-            records.iter().filter_map(|(offset, value)| value.map(|value| (*offset, value))).collect::<Vec<_>>()
+            records
+                .iter()
+                .filter_map(|(offset, value)| value.map(|value| (*offset, value)))
+                .collect::<Vec<_>>()
         };
         match event {
             Event::Faulted(Fault::PowerCut) => {

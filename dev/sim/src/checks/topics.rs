@@ -33,7 +33,9 @@ impl Check for Topics {
                 let before = self.before.get(topic).cloned().unwrap_or_default();
                 let after: BTreeSet<_> = before.iter().filter_map(|state| apply(state, change)).collect();
                 if after.is_empty() {
-                    return Err(format!("{topic}: {change:?} was acknowledged, but it was one of {before:?}"));
+                    return Err(format!(
+                        "{topic}: {change:?} was acknowledged, but it was one of {before:?}"
+                    ));
                 }
                 self.possible.insert(topic.clone(), after);
             }
@@ -63,7 +65,9 @@ fn apply(state: &Option<TopicState>, change: &Change) -> Option<Option<TopicStat
         (Some(state), Change::Grow(partitions)) if *partitions > state.partitions => {
             Some(Some(TopicState { partitions: *partitions, ..state.clone() }))
         }
-        (Some(state), Change::Configure(config)) => Some(Some(TopicState { config: config.clone(), ..state.clone() })),
+        (Some(state), Change::Configure(config)) => {
+            Some(Some(TopicState { config: config.clone(), ..state.clone() }))
+        }
         _ => None,
     }
 }
@@ -95,7 +99,14 @@ mod tests {
         check(Topics::default(), &[sent(create.clone()), done(create.clone()), saw(Some(state(1)))], false);
         check(Topics::default(), &[sent(create.clone()), done(create.clone()), saw(None)], false);
         let (grow, gone) = (Change::Grow(5), Change::Delete);
-        let events = [sent(create.clone()), done(create), sent(grow.clone()), done(grow), sent(gone.clone()), done(gone)];
+        let events = [
+            sent(create.clone()),
+            done(create),
+            sent(grow.clone()),
+            done(grow),
+            sent(gone.clone()),
+            done(gone),
+        ];
         check(Topics::default(), &[&events[..4], &[saw(Some(state(5)))]].concat(), true);
         check(Topics::default(), &[&events[..], &[saw(Some(state(5)))]].concat(), false);
     }

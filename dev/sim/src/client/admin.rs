@@ -104,7 +104,8 @@ impl Admin {
                     configs: state.config.iter().map(config).collect(),
                     ..Default::default()
                 };
-                let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, validate_only: false };
+                let request =
+                    CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, validate_only: false };
                 let answer = link.ask(self.dice.range(2..=7) as i16, &request).await?;
                 Ok(first(answer.topics.iter().map(|topic| topic.error_code).collect()))
             }
@@ -112,8 +113,12 @@ impl Admin {
                 let version = self.dice.range(1..=6) as i16;
                 let state = DeleteTopicState { name: Some(name.clone()), ..Default::default() };
                 let request = match version {
-                    ..=5 => DeleteTopicsRequest { topic_names: vec![name], timeout_ms: 5000, topics: Vec::new() },
-                    _ => DeleteTopicsRequest { topics: vec![state], timeout_ms: 5000, topic_names: Vec::new() },
+                    ..=5 => {
+                        DeleteTopicsRequest { topic_names: vec![name], timeout_ms: 5000, topics: Vec::new() }
+                    }
+                    _ => {
+                        DeleteTopicsRequest { topics: vec![state], timeout_ms: 5000, topic_names: Vec::new() }
+                    }
                 };
                 let answer = link.ask(version, &request).await?;
                 Ok(first(answer.responses.iter().map(|topic| topic.error_code).collect()))
@@ -127,13 +132,15 @@ impl Admin {
             }
             Change::Configure(value) => {
                 let config_operation = if value.is_some() { SET } else { DELETE };
-                let config = AlterableConfig { name: ADMIN_CONFIG.into(), config_operation, value: value.clone() };
+                let config =
+                    AlterableConfig { name: ADMIN_CONFIG.into(), config_operation, value: value.clone() };
                 let resource = AlterConfigsResource {
                     resource_type: RESOURCE_TOPIC,
                     resource_name: name,
                     configs: vec![config],
                 };
-                let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+                let request =
+                    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
                 let answer = link.ask(self.dice.range(0..=1) as i16, &request).await?;
                 Ok(first(answer.responses.iter().map(|resource| resource.error_code).collect()))
             }

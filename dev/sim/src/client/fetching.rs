@@ -34,7 +34,8 @@ pub(super) fn records(parts: Option<&Parts>, from: i64) -> Vec<Seen> {
     let mut decompressor = Decompressor::default();
     while let Some(batch) = Batch::split_off(&mut bytes) {
         let offsets = batch.header.base_offset..batch.header.next_offset();
-        let read = if batch.is_intact() { batch.records(PLAIN_BYTES_MAX, &mut decompressor).ok() } else { None };
+        let read =
+            if batch.is_intact() { batch.records(PLAIN_BYTES_MAX, &mut decompressor).ok() } else { None };
         match read {
             Some(records) => seen.extend(records.iter().map(|record| {
                 (record.offset, record.value.as_ref().and_then(|value| ValueId::from_bytes(value)))

@@ -98,9 +98,9 @@ impl Link {
         self.receive().await
     }
 
-    /// How many answers are due.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Waits before the next request.
+    pub async fn pause_ms(&self, millis: u64) {
+        self.clock.sleep_ms(millis).await;
     }
 
     async fn frame(&mut self) -> Result<Bytes, Lost> {

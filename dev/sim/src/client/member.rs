@@ -49,7 +49,13 @@ impl From<Lost> for Stop {
 
 impl Member {
     /// A member of `group`, static if the dice say so.
-    pub fn new(ground: Ground, mut dice: Dice, number: u32, group: Arc<str>, places: Vec<(Place, Uuid)>) -> Self {
+    pub fn new(
+        ground: Ground,
+        mut dice: Dice,
+        number: u32,
+        group: Arc<str>,
+        places: Vec<(Place, Uuid)>,
+    ) -> Self {
         let instance = dice.chance(40).then(|| format!("i{number}"));
         let who = Committing { group, generation: -1, member: String::new(), instance };
         Self { ground, dice, name: format!("member{number}"), who, places }
@@ -122,7 +128,11 @@ impl Member {
         Ok(answer)
     }
 
-    async fn sync(&mut self, link: &mut Link, joined: &JoinGroupResponse) -> Result<Vec<(Place, Uuid)>, Stop> {
+    async fn sync(
+        &mut self,
+        link: &mut Link,
+        joined: &JoinGroupResponse,
+    ) -> Result<Vec<(Place, Uuid)>, Stop> {
         let is_leader = joined.leader == joined.member_id && !joined.skip_assignment;
         let lowest = if self.who.instance.is_some() { 3 } else { 0 };
         let request = SyncGroupRequest {
@@ -140,8 +150,11 @@ impl Member {
             Some(ErrorCode::None) => {}
             error => return Err(self.refused(error)),
         }
-        let owned: Vec<_> =
-            answer.assignment.iter().filter_map(|index| self.places.get(usize::from(*index)).cloned()).collect();
+        let owned: Vec<_> = answer
+            .assignment
+            .iter()
+            .filter_map(|index| self.places.get(usize::from(*index)).cloned())
+            .collect();
         self.ground.history.tell(Event::Assigned {
             group: self.who.group.clone(),
             generation: self.who.generation,
@@ -223,7 +236,10 @@ impl Member {
                 let request = LeaveGroupRequest {
                     group_id: self.who.group.to_string(),
                     member_id: self.who.member.clone(),
-                    members: vec![MemberIdentity { member_id: self.who.member.clone(), ..Default::default() }],
+                    members: vec![MemberIdentity {
+                        member_id: self.who.member.clone(),
+                        ..Default::default()
+                    }],
                 };
                 let version = self.dice.range(0..=5) as i16;
                 let request = match version {

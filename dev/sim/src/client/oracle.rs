@@ -121,7 +121,12 @@ async fn describe(link: &mut Link, topic: &str, version: i16) -> Result<Option<(
 }
 
 /// Looks at a topic and tells the history what it is.
-pub(super) async fn look(ground: &Ground, link: &mut Link, topic: &Arc<str>, dice: &mut Dice) -> Result<(), Lost> {
+pub(super) async fn look(
+    ground: &Ground,
+    link: &mut Link,
+    topic: &Arc<str>,
+    dice: &mut Dice,
+) -> Result<(), Lost> {
     let version = dice.range(METADATA_VERSION_WITH_IDS as u64..=13) as i16;
     let state = match describe(link, topic, version).await? {
         None => None,

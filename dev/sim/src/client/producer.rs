@@ -54,12 +54,23 @@ enum Fate {
 }
 
 const IN_FLIGHT_MAX: u64 = 5;
+const RETRY_MS: u64 = 100;
+/// A batch must fit into the smallest segment.
+const BATCH_BYTES_MAX: usize = 5000;
 const CODECS: &[Codec] = &[Codec::None, Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
 impl Producer {
     /// A producer of its own number for these partitions.
     pub fn new(ground: Ground, dice: Dice, number: u32, places: Vec<(Place, Uuid)>) -> Self {
-        Self { ground, dice, number, idempotent: None, places, next: BTreeMap::new(), outstanding: VecDeque::new() }
+        Self {
+            ground,
+            dice,
+            number,
+            idempotent: None,
+            places,
+            next: BTreeMap::new(),
+            outstanding: VecDeque::new(),
+        }
     }
 
     /// Produces idempotently until the run ends and everything that was sent is acknowledged.
@@ -181,12 +192,17 @@ impl Producer {
     fn batch(&mut self) -> Option<Batch> {
         let index = self.dice.below(self.places.len() as u64) as usize;
         let (place, topic_id) = self.places.get(index).cloned()?;
-        let next = self.next.entry(place.clone()).or_default();
-        let count = if self.dice.chance(10) { self.dice.range(5..=30) } else { self.dice.range(1..=4) } as u32;
-        let first = *next;
-        *next += count;
+        let first = self.next.get(&place).copied().unwrap_or(0);
+        let count =
+            if self.dice.chance(10) { self.dice.range(5..=30) } else { self.dice.range(1..=4) } as u32;
         let id = |number| ValueId { producer: self.number, number, partition: place.partition };
-        let values: Vec<_> = (first..first + count).map(id).collect();
+        let mut bytes = 0;
+        let fits = |value: &ValueId| {
+            bytes += value.to_bytes().len();
+            value.number == first || bytes <= BATCH_BYTES_MAX
+        };
+        let values: Vec<_> = (first..first + count).map(id).take_while(fits).collect();
+        self.next.insert(place.clone(), first + values.len() as u32);
         let mut builder = BatchBuilder::new().compression(self.dice.pick(CODECS, Codec::None));
         if let Some(Identity { id, epoch }) = self.idempotent {
             builder = builder.producer(id, epoch, first as i32);
@@ -198,7 +214,11 @@ impl Producer {
         }
         let bytes = builder.build().ok()?.bytes;
         let idempotent = self.idempotent.is_some();
-        self.ground.history.tell(Event::ProduceSent { place: place.clone(), idempotent, values: values.clone() });
+        self.ground.history.tell(Event::ProduceSent {
+            place: place.clone(),
+            idempotent,
+            values: values.clone(),
+        });
         Some(Batch { place, topic_id, values, bytes, request: 0 })
     }
 }
@@ -240,11 +260,16 @@ impl Batch {
 
 async fn identify(link: &mut Link, dice: &mut Dice) -> Result<Identity, Lost> {
     loop {
-        let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
         let answer = link.ask(dice.range(0..=5) as i16, &request).await?;
         if answer.error_code == 0 {
             return Ok(Identity { id: answer.producer_id, epoch: answer.producer_epoch });
         }
+        link.pause_ms(RETRY_MS).await;
     }
 }
 

@@ -108,8 +108,11 @@ impl Reader {
         data: &PartitionData,
     ) -> Result<(), Lost> {
         let is_meant = |(place, known): &&(Place, Uuid)| {
-            let same_topic =
-                if session.version >= fetching::VERSION_WITH_IDS { *known == id } else { &*place.topic == name };
+            let same_topic = if session.version >= fetching::VERSION_WITH_IDS {
+                *known == id
+            } else {
+                &*place.topic == name
+            };
             same_topic && place.partition == data.partition_index
         };
         let Some((place, _)) = self.places.iter().find(is_meant).cloned() else { return Ok(()) };

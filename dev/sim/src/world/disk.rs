@@ -363,7 +363,8 @@ mod tests {
     use crate::{trace::Keep, world::SimClock};
 
     fn host() -> Arc<DiskHost> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let clock = runtime.block_on(async { SimClock::new() });
         let _inside = runtime.enter();
         let trace = Trace::new(clock, Keep::All);

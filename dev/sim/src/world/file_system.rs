@@ -116,7 +116,8 @@ impl FileSystem {
         let shown = &self.dir(dir)?.shown;
         let inode = *shown.get(&old).ok_or(io::ErrorKind::NotFound)?;
         if let Some(replaced) = shown.get(&new)
-            && let (Some(Node::Dir(_)), Some(Node::Dir(over))) = (self.nodes.get(inode), self.nodes.get(*replaced))
+            && let (Some(Node::Dir(_)), Some(Node::Dir(over))) =
+                (self.nodes.get(inode), self.nodes.get(*replaced))
             && !over.shown.is_empty()
         {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());

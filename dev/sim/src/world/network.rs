@@ -73,7 +73,7 @@ impl Network {
         state.opened += 1;
         let number = state.opened;
         let delay_ms_max = state.delay_ms_max;
-        let mut pipe = |label: &str| {
+        let pipe = |label: &str| {
             let dice = state.dice.fork(&format!("{label}{number}"));
             Pipe::new(dice, delay_ms_max)
         };
