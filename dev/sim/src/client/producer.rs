@@ -147,7 +147,7 @@ impl Producer {
             Fate::Retry => false,
             Fate::Dropped(error) => {
                 self.give_up(error);
-                self.outstanding.is_empty()
+                false
             }
         }
     }

@@ -341,6 +341,10 @@ impl File for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.operate(format_args!("set length {len} of"), |state| {
+            // Nothing is left whose state nobody knows.
+            if len == 0 {
+                state.poisoned.remove(&self.inode);
+            }
             state.check_poison(self.inode, &self.path, "cut");
             state.files.set_len(self.inode, len)
         })
