@@ -177,23 +177,32 @@ impl State {
 
     fn sync(&mut self, inode: Inode, path: &Path) -> io::Result<()> {
         self.check_poison(inode, path, "synced");
-        let is_in = |dir: &str| path.to_str().is_some_and(|path| path.contains(dir));
-        let ignored = self.is_planted(Plant::SyncIgnored)
-            || self.is_planted(Plant::MetadataUnsynced) && is_in("__cluster_metadata")
-            || self.is_planted(Plant::OffsetsUnsynced) && is_in("__consumer_offsets");
+        let ignored = match segment_of(path) {
+            Some("__cluster_metadata") => self.is_planted(Plant::MetadataUnsynced),
+            Some("__consumer_offsets") => self.is_planted(Plant::OffsetsUnsynced),
+            Some(_) => self.is_planted(Plant::SyncIgnored),
+            None => false,
+        };
         if ignored {
             return Ok(());
         }
         if self.faults.sync_errors > 0 {
             self.faults.sync_errors -= 1;
-            if self.is_planted(Plant::SyncErrorHidden) {
-                return Ok(());
-            }
             self.poisoned.insert(inode);
+            if self.is_planted(Plant::SyncRetried) {
+                return self.sync(inode, path);
+            }
             return Err(io::Error::from_raw_os_error(EIO));
         }
         self.files.sync(inode)
     }
+}
+
+/// The topic whose segment this file is.
+fn segment_of(path: &Path) -> Option<&str> {
+    let is_segment = path.extension().is_some_and(|extension| extension == "log");
+    let dir = path.parent()?.file_name()?.to_str()?;
+    if is_segment { dir.rsplit_once('-').map(|(topic, _)| topic) } else { None }
 }
 
 const EIO: i32 = 5;
@@ -294,8 +303,7 @@ impl SimFile {
     }
 
     fn is_segment(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "log")
-            && !self.path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("__"))
+        segment_of(&self.path).is_some_and(|topic| !topic.starts_with("__"))
     }
 }
 

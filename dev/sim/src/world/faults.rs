@@ -17,19 +17,19 @@ pub struct DiskFaults {
 /// A bug put in on purpose: each must be found by the check that docs/invariants.md names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
-    /// Disk: a sync of a file does nothing and says that it did: records are acknowledged before they are durable.
+    /// Disk: a sync of a topic's segment does nothing and says that it did: acknowledged before it is durable.
     SyncIgnored,
     /// Disk: a sync of a directory does nothing.
     DirSyncIgnored,
-    /// Disk: a failed sync is reported as done.
-    SyncErrorHidden,
+    /// Disk: a failed sync is tried again on the same file, as if the broker did so.
+    SyncRetried,
     /// Disk: now and then a write to a segment of a topic is zeros.
     WriteDropped,
     /// Disk: reads of segments of topics give another byte now and then.
     ReadCorrupted,
-    /// Disk: the metadata log is never synced.
+    /// Disk: the segments of the metadata log are never synced.
     MetadataUnsynced,
-    /// Disk: the offsets topic is never synced.
+    /// Disk: the segments of the offsets topic are never synced.
     OffsetsUnsynced,
     /// Answer: a producer hears of a later offset than its records have.
     AckShifted,
@@ -54,7 +54,7 @@ impl Plant {
     pub const ALL: &[(&str, Plant)] = &[
         ("sync-ignored", Plant::SyncIgnored),
         ("dir-sync-ignored", Plant::DirSyncIgnored),
-        ("sync-error-hidden", Plant::SyncErrorHidden),
+        ("sync-retried", Plant::SyncRetried),
         ("write-dropped", Plant::WriteDropped),
         ("read-corrupted", Plant::ReadCorrupted),
         ("metadata-unsynced", Plant::MetadataUnsynced),
