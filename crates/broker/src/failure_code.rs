@@ -34,6 +34,7 @@ pub(crate) fn of_append(error: &AppendError) -> ErrorCode {
 pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
     match error {
         ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::RepeatedSequence { .. } => ErrorCode::DuplicateSequenceNumber,
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         ProducerError::OutsideTransaction { .. } => ErrorCode::InvalidTxnState,
         ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,

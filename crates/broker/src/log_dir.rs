@@ -80,7 +80,7 @@ impl LogDir {
     ) -> Result<(Self, Found), LogDirError> {
         let fail = |error: io::Error| LogDirError::Io { path: path.to_owned(), error };
         let disk = &*world.disk;
-        disk.create_dir_all(path).map_err(fail)?;
+        create_durably(disk, path).map_err(fail)?;
         let lock = disk.lock(&path.join(LOCK)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => LogDirError::InUse(path.to_owned()),
             _ => fail(error),
@@ -116,6 +116,17 @@ impl LogDir {
     pub(crate) fn is_offline(&self) -> bool {
         self.is_offline.load(Ordering::Acquire)
     }
+}
+
+/// Creates the directory and its parents so that a power cut leaves none of them behind.
+fn create_durably(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !disk.exists(dir)).collect();
+    disk.create_dir_all(path)?;
+    for parent in missing.iter().filter_map(|dir| dir.parent()) {
+        // The parent of a relative path of one name is the working directory.
+        disk.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 fn read_meta(disk: &dyn Disk, path: &Path) -> Result<Option<MetaProperties>, LogDirError> {

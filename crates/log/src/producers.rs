@@ -65,6 +65,16 @@ pub enum ProducerError {
         /// The last seen.
         current: ProducerEpoch,
     },
+    /// Kafka: DUPLICATE_SEQUENCE_NUMBER, which clients take for success without an offset.
+    #[error("producer {producer_id} repeats sequence number {sequence}, long before {last}")]
+    RepeatedSequence {
+        /// Whose.
+        producer_id: ProducerId,
+        /// The first of the batch.
+        sequence: Sequence,
+        /// The last that was appended.
+        last: Sequence,
+    },
     /// Kafka: OUT_OF_ORDER_SEQUENCE_NUMBER.
     #[error("producer {producer_id} sent sequence number {sequence} after {last}")]
     OutOfOrderSequence {
@@ -137,6 +147,17 @@ impl Producer {
         self.batches.last().map_or(-1, |batch| batch.last_sequence)
     }
 
+    /// Whether a batch of this epoch lies wholly before the batches that are remembered. Sequence numbers have no gaps,
+    /// so it was appended once. A snapshot remembers one batch of a producer, and up to five may have been under way
+    /// when the broker stopped: told that they are out of order, a client would send them under a new epoch, twice.
+    fn is_before_remembered(&self, header: &BatchHeader) -> bool {
+        /// Numbers wrap after 31 bits: what is behind by more than half of them is ahead.
+        const HALF: i32 = 1 << 30;
+        let Some(first) = self.batches.first() else { return false };
+        let behind = first.first_sequence().wrapping_sub(header.last_sequence()) & i32::MAX;
+        (1..HALF).contains(&behind)
+    }
+
     fn enter_epoch(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {
             self.batches.clear();
@@ -178,6 +199,9 @@ impl Producers {
                 true => sequence == last.wrapping_add(1) || (sequence == 0 && last == i32::MAX),
                 false => sequence == 0,
             };
+            if epoch == current && producer.is_before_remembered(header) {
+                return Err(ProducerError::RepeatedSequence { producer_id, sequence, last });
+            }
             // Without an epoch (only a fenced marker was ever seen) any number is a beginning.
             if !in_order && current != -1 {
                 return Err(ProducerError::OutOfOrderSequence { producer_id, sequence, last });

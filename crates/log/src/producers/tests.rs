@@ -32,7 +32,24 @@ fn a_repetition_of_one_of_the_last_five_batches_gets_the_original_offsets() {
     }
     assert_eq!(fixture.log.end_offset(), 18);
     let forgotten = error(fixture.try_append(data(1, 0, 0, 3)));
-    assert_eq!(forgotten, ProducerError::OutOfOrderSequence { producer_id: 1, sequence: 0, last: 17 });
+    assert_eq!(forgotten, ProducerError::RepeatedSequence { producer_id: 1, sequence: 0, last: 17 });
+}
+
+#[test]
+fn a_batch_from_before_all_that_a_snapshot_remembers_is_a_repetition() {
+    let mut fixture = fixture();
+    (0..3).for_each(|n| drop(fixture.append(data(1, 0, n * 3, 3))));
+    let bytes = crate::producer_snapshot::encode(&fixture.log.producers);
+    fixture.log.producers = crate::producer_snapshot::decode(&bytes).unwrap();
+    for sequence in [0, 3] {
+        let repeated = error(fixture.try_append(data(1, 0, sequence, 3)));
+        assert_eq!(repeated, ProducerError::RepeatedSequence { producer_id: 1, sequence, last: 8 });
+    }
+    assert!(fixture.append(data(1, 0, 6, 3)).duplicate);
+    let ahead = error(fixture.try_append(data(1, 0, 12, 3)));
+    assert_eq!(ahead, ProducerError::OutOfOrderSequence { producer_id: 1, sequence: 12, last: 8 });
+    let newer_epoch_begins = fixture.append(data(1, 1, 0, 3));
+    assert!(!newer_epoch_begins.duplicate);
 }
 
 #[test]

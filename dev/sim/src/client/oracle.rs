@@ -1,0 +1,177 @@
+//! The client that asks when nothing else happens: creates the topics that exist for the whole run, and at the end reads
+//! everything back. It tries again until it has its answers; whoever waits for it must bound that.
+
+use super::{ADMIN_CONFIG, Ground, Link, Lost, committing, fetching, reader};
+use crate::{
+    dice::Dice,
+    history::{Event, Place, TopicState},
+    plan::TopicPlan,
+};
+use std::sync::Arc;
+use stdx::Uuid;
+use wire::{
+    CreateTopicsRequest, DescribeConfigsRequest, ErrorCode, FetchRequest, MetadataRequest,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    describe_configs_request::DescribeConfigsResource,
+    metadata_request::MetadataRequestTopic,
+};
+
+/// Asks in calm times.
+pub struct Oracle {
+    ground: Ground,
+    dice: Dice,
+}
+
+/// Metadata of this version on tells ids.
+const METADATA_VERSION_WITH_IDS: i16 = 10;
+const RESOURCE_TOPIC: i8 = 2;
+/// The source of a value that a topic has of its own.
+const SOURCE_TOPIC: i8 = 1;
+const RETRY_MS: u64 = 100;
+
+impl Oracle {
+    /// An oracle.
+    pub fn new(ground: Ground, dice: Dice) -> Self {
+        Self { ground, dice }
+    }
+
+    /// Creates a topic and gives its partitions.
+    pub async fn create(&mut self, plan: &TopicPlan) -> Vec<(Place, Uuid)> {
+        loop {
+            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            if let Ok(Some(id)) = create(&mut link, plan).await {
+                let name: Arc<str> = plan.name.as_str().into();
+                let place = |partition| Place { topic: name.clone(), partition, durability: plan.durability };
+                return (0..plan.partitions).map(|partition| (place(partition), id)).collect();
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// Reads a partition from its start to its high watermark.
+    pub async fn read_all(&mut self, place: &Place, id: Uuid) {
+        loop {
+            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            match read_all(&mut link, place, id).await {
+                Ok(Some(read)) => return self.ground.history.tell(read),
+                Ok(None) | Err(Lost) => {}
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// Asks for what a group has committed.
+    pub async fn committed(&mut self, group: &Arc<str>, place: &Place) {
+        loop {
+            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            let version = self.dice.range(1..=9) as i16;
+            if let Ok(Some(_)) = committing::fetch(&self.ground, &mut link, group, place, version).await {
+                return;
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// Looks at a topic.
+    pub async fn look(&mut self, topic: &Arc<str>) {
+        loop {
+            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            if look(&self.ground, &mut link, topic, &mut self.dice).await.is_ok() {
+                return;
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+}
+
+async fn create(link: &mut Link, plan: &TopicPlan) -> Result<Option<Uuid>, Lost> {
+    let config = |(name, value)| CreatableTopicConfig { name, value: Some(value) };
+    let topic = CreatableTopic {
+        name: plan.name.clone(),
+        num_partitions: plan.partitions,
+        replication_factor: 1,
+        configs: plan.all_configs().into_iter().map(config).collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, validate_only: false };
+    let answer = link.ask(7, &request).await?;
+    let created = answer.topics.first();
+    match created.and_then(|topic| ErrorCode::from_i16(topic.error_code)) {
+        Some(ErrorCode::None) => Ok(created.map(|topic| topic.topic_id)),
+        Some(ErrorCode::TopicAlreadyExists) => Ok(describe(link, &plan.name, 12).await?.map(|(_, id)| id)),
+        _ => Ok(None),
+    }
+}
+
+/// The topic's number of partitions and id, if it exists.
+async fn describe(link: &mut Link, topic: &str, version: i16) -> Result<Option<(i32, Uuid)>, Lost> {
+    let wanted = MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() };
+    let request = MetadataRequest {
+        topics: Some(vec![wanted]),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let answer = link.ask(version, &request).await?;
+    let Some(found) = answer.topics.first() else { return Err(Lost) };
+    match ErrorCode::from_i16(found.error_code) {
+        Some(ErrorCode::None) => Ok(Some((found.partitions.len() as i32, found.topic_id))),
+        Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
+        _ => Err(Lost),
+    }
+}
+
+/// Looks at a topic and tells the history what it is.
+pub(super) async fn look(
+    ground: &Ground,
+    link: &mut Link,
+    topic: &Arc<str>,
+    dice: &mut Dice,
+) -> Result<(), Lost> {
+    let version = dice.range(METADATA_VERSION_WITH_IDS as u64..=13) as i16;
+    let state = match describe(link, topic, version).await? {
+        None => None,
+        Some((partitions, _)) => {
+            let resource = DescribeConfigsResource {
+                resource_type: RESOURCE_TOPIC,
+                resource_name: topic.to_string(),
+                configuration_keys: Some(vec![ADMIN_CONFIG.into()]),
+            };
+            let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+            let answer = link.ask(dice.range(1..=4) as i16, &request).await?;
+            let result = answer.results.first().filter(|result| result.error_code == 0).ok_or(Lost)?;
+            let own = result.configs.iter().find(|config| config.config_source == SOURCE_TOPIC);
+            Some(TopicState { partitions, config: own.and_then(|config| config.value.clone()) })
+        }
+    };
+    ground.history.tell(Event::AdminSaw { topic: topic.clone(), state });
+    Ok(())
+}
+
+async fn read_all(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Event>, Lost> {
+    let Some(log_start) = reader::earliest(link, place, 5).await? else { return Ok(None) };
+    let (mut position, mut records) = (log_start, Vec::new());
+    loop {
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: 0,
+            min_bytes: 0,
+            max_bytes: 1 << 20,
+            session_epoch: -1,
+            topics: vec![fetching::topic(place, id, position, 1 << 20)],
+            ..Default::default()
+        };
+        let answer = link.ask(12, &request).await?;
+        let data = answer.responses.first().and_then(|topic| topic.partitions.first());
+        let Some(data) = data.filter(|data| data.error_code == 0) else { return Ok(None) };
+        let read = fetching::records(data.records.as_ref(), position);
+        let end = read.last().map(|(offset, _)| offset + 1);
+        records.extend(read);
+        match end {
+            Some(end) if end > position && end < data.high_watermark => position = end,
+            _ => {
+                let (place, high_watermark) = (place.clone(), data.high_watermark);
+                return Ok(Some(Event::ReadAll { place, log_start, high_watermark, records }));
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What clients asked and heard, in the order in which it happened, told to every check at once.
+//!
+//! It judges nothing itself: `checks` do. The run ends with the first event that
+//! any check refuses. Clients and the schedule
+//! write here.
+
+use crate::{
+    checks::{self, Check},
+    note,
+    plan::Durability,
+    trace::Trace,
+    value::ValueId,
+    world::Plant,
+};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, fmt, sync::Arc};
+use tokio::sync::Notify;
+
+/// A partition of one of the topics that exist for the whole run.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// What its acknowledgements promise.
+    pub durability: Durability,
+}
+
+/// What happens to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The process ends at once; the page cache lives on.
+    Kill,
+    /// Everything that was not synced may be gone.
+    PowerCut,
+    /// An ordinary stop.
+    Stop,
+}
+
+/// A record as it was read: its offset and value; no value is one that nobody can have sent.
+pub type Seen = (i64, Option<ValueId>);
+
+/// The state of a topic that an admin client looks at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicState {
+    /// How many partitions.
+    pub partitions: i32,
+    /// Its value of the configuration that admins change, if it has one of its own.
+    pub config: Option<String>,
+}
+
+/// Something that a client asked, heard, or that happened to the machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A request goes out that later events refer to by this number.
+    Asked { request: u64 },
+    /// Records may be on their way to a partition.
+    ProduceSent { place: Place, idempotent: bool, values: Vec<ValueId> },
+    /// The records have these offsets and are acknowledged.
+    ProduceAcked { place: Place, idempotent: bool, request: u64, base_offset: i64, values: Vec<ValueId> },
+    /// A fetch has shown this much of a partition.
+    Read {
+        reader: u32,
+        request: u64,
+        place: Place,
+        fetch_offset: i64,
+        high_watermark: i64,
+        log_start: i64,
+        records: Vec<Seen>,
+    },
+    /// Everything from the start of the log to its high watermark was read while nothing else happened.
+    ReadAll { place: Place, log_start: i64, high_watermark: i64, records: Vec<Seen> },
+    /// Records before an offset may be deleted.
+    DeleteRecordsSent { place: Place, before: i64 },
+    /// Records before an offset are deleted.
+    DeleteRecordsDone { place: Place, low_watermark: i64 },
+    /// A commit goes out.
+    CommitSent { group: Arc<str>, place: Place, offset: i64 },
+    /// A commit was acknowledged.
+    CommitAcked { group: Arc<str>, place: Place, offset: i64 },
+    /// This is the committed offset; -1 for none.
+    CommitFetched { group: Arc<str>, request: u64, place: Place, offset: i64 },
+    /// A member was told what it owns.
+    Assigned { group: Arc<str>, generation: i32, member: String, request: u64, places: Vec<Place> },
+    /// An admin client may have changed a topic: what it makes of the topic that is or is not there.
+    AdminSent { topic: Arc<str>, change: Change },
+    /// The change was acknowledged.
+    AdminDone { topic: Arc<str>, change: Change },
+    /// The change was refused: it has not happened.
+    AdminRefused { topic: Arc<str>, change: Change },
+    /// This is what the topic is.
+    AdminSaw { topic: Arc<str>, state: Option<TopicState> },
+    /// Something has happened to the machine.
+    Faulted(Fault),
+    /// The node serves again.
+    Serves,
+}
+
+/// A change of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It is created.
+    Create(TopicState),
+    /// It is deleted.
+    Delete,
+    /// It has more partitions.
+    Grow(i32),
+    /// Its configuration is set or unset.
+    Configure(Option<String>),
+}
+
+/// What was found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The check that found it.
+    pub check: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// The history of one run.
+pub struct History {
+    trace: Arc<Trace>,
+    state: Mutex<State>,
+    violated: Notify,
+}
+
+struct State {
+    checks: Vec<Box<dyn Check>>,
+    violations: Vec<Violation>,
+    requests: u64,
+    counts: BTreeMap<&'static str, u64>,
+    plant: Option<crate::plant::Corruption>,
+}
+
+impl History {
+    /// Nothing has happened; every check listens.
+    pub fn new(trace: Arc<Trace>, plant: Option<Plant>) -> Arc<Self> {
+        let state = State {
+            checks: checks::all(),
+            violations: Vec::new(),
+            requests: 0,
+            counts: BTreeMap::new(),
+            plant: plant.map(crate::plant::Corruption::new),
+        };
+        Arc::new(Self { trace, state: Mutex::new(state), violated: Notify::new() })
+    }
+
+    /// A number for a request that goes out now.
+    pub fn ask(&self) -> u64 {
+        let request = {
+            let mut state = self.state.lock();
+            state.requests += 1;
+            state.requests
+        };
+        self.tell(Event::Asked { request });
+        request
+    }
+
+    /// Something has happened.
+    pub fn tell(&self, event: Event) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let event = match &mut state.plant {
+            Some(plant) => plant.corrupt(event),
+            None => event,
+        };
+        if !matches!(event, Event::Asked { .. }) {
+            note!(self.trace, "history {event:?}");
+        }
+        *state.counts.entry(event.name()).or_default() += 1;
+        for check in &mut state.checks {
+            if let Err(what) = check.on(&event) {
+                self.keep(&mut state.violations, Violation { check: check.name(), what });
+            }
+        }
+    }
+
+    /// Something is wrong that no check watches for: a panic, an answer that cannot be read.
+    pub fn violated(&self, check: &'static str, what: String) {
+        self.keep(&mut self.state.lock().violations, Violation { check, what });
+    }
+
+    fn keep(&self, all: &mut Vec<Violation>, violation: Violation) {
+        note!(self.trace, "VIOLATION {}: {}", violation.check, violation.what);
+        all.push(violation);
+        self.violated.notify_one();
+    }
+
+    /// Ends when something is wrong.
+    pub async fn until_violated(&self) {
+        self.violated.notified().await;
+    }
+
+    /// What was found wrong until the run ended: the first first.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.state.lock().violations.clone()
+    }
+
+    /// How often each kind of event happened.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state.lock().counts.clone()
+    }
+}
+
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Event::Asked { .. } => "requests",
+            Event::ProduceSent { .. } => "batches sent",
+            Event::ProduceAcked { .. } => "batches acknowledged",
+            Event::Read { records, .. } if records.is_empty() => "empty reads",
+            Event::Read { .. } => "reads",
+            Event::ReadAll { .. } => "full reads",
+            Event::DeleteRecordsSent { .. } => "record deletions sent",
+            Event::DeleteRecordsDone { .. } => "record deletions",
+            Event::CommitSent { .. } => "commits sent",
+            Event::CommitAcked { .. } => "commits",
+            Event::CommitFetched { .. } => "commits fetched",
+            Event::Assigned { .. } => "assignments",
+            Event::AdminSent { .. } => "topic changes sent",
+            Event::AdminDone { .. } => "topic changes",
+            Event::AdminRefused { .. } => "topic changes refused",
+            Event::AdminSaw { .. } => "topics looked at",
+            Event::Faulted(Fault::Kill) => "kills",
+            Event::Faulted(Fault::PowerCut) => "power cuts",
+            Event::Faulted(Fault::Stop) => "stops",
+            Event::Serves => "starts",
+        }
+    }
+}
+
+impl Place {
+    /// Whether a power cut may take acknowledged records away.
+    pub fn is_lossy(&self) -> bool {
+        self.durability == Durability::PageCache
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}

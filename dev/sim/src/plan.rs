@@ -1,0 +1,124 @@
+//! What a seed decides before anything runs: the configuration, the topics, who the clients are, how long it takes.
+//!
+//! It holds no state of a run. Small limits make the rare things common: segments of a few kilobytes, a memory tail
+//! that is soon too small, checkpoints every few seconds.
+
+use crate::dice::Dice;
+
+/// When a topic's records are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// On stable storage: they survive a power cut.
+    Fsync,
+    /// In the page cache: they survive the end of the process.
+    PageCache,
+}
+
+/// A topic that exists for the whole run.
+#[derive(Debug, Clone)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: i32,
+    /// What its acknowledgements promise.
+    pub durability: Durability,
+    /// Its other configuration.
+    pub configs: Vec<(String, String)>,
+}
+
+/// Everything that is fixed for a run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The node's configuration.
+    pub statics: Vec<(String, String)>,
+    /// Memory for the ends of all logs.
+    pub tail_bytes_max: usize,
+    /// Bytes received and not yet written at which connections wait.
+    pub backlog_bytes_max: usize,
+    /// The topics.
+    pub topics: Vec<TopicPlan>,
+    /// How many idempotent producers there are.
+    pub idempotent_producers: u32,
+    /// How many producers without idempotence.
+    pub plain_producers: u32,
+    /// How many consumers without a group.
+    pub readers: u32,
+    /// How many members the group has.
+    pub members: u32,
+    /// How many clients commit offsets without being members.
+    pub committers: u32,
+    /// How many clients create and delete topics.
+    pub admins: u32,
+    /// How long faults happen.
+    pub duration_ms: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(dice: &Dice) -> Self {
+        let mut dice = dice.fork("plan");
+        let dice = &mut dice;
+        let segment_bytes = dice.pick(&["1048576", "16384", "6000"], "16384").to_owned();
+        let statics = [
+            ("num.partitions", dice.range(1..=3).to_string()),
+            ("log.segment.bytes", segment_bytes),
+            ("log.index.interval.bytes", dice.pick(&["4096", "512", "0"], "512").to_owned()),
+            ("offsets.topic.num.partitions", dice.range(1..=3).to_string()),
+            ("offsets.retention.minutes", "10000000".to_owned()),
+            ("group.initial.rebalance.delay.ms", dice.pick(&["0", "200"], "0").to_owned()),
+            ("log.retention.check.interval.ms", dice.range(500..=5000).to_string()),
+            ("log.retention.ms", "-1".to_owned()),
+            ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+        ];
+        Self {
+            statics: statics.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
+            backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
+            topics: (0..dice.range(1..=3)).map(|number| TopicPlan::new(number, dice)).collect(),
+            idempotent_producers: dice.range(1..=3) as u32,
+            plain_producers: dice.range(0..=2) as u32,
+            readers: dice.range(1..=2) as u32,
+            members: dice.range(1..=3) as u32,
+            committers: dice.range(1..=2) as u32,
+            admins: dice.range(0..=2) as u32,
+            duration_ms: dice.range(8..=25) * 1000,
+        }
+    }
+}
+
+impl TopicPlan {
+    fn new(number: u64, dice: &mut Dice) -> Self {
+        // The first one is durable, so that group members have something to follow whose offsets never go back.
+        let is_durable = number == 0 || dice.chance(60);
+        let mut configs = Vec::new();
+        if dice.chance(30) {
+            configs.push(("message.timestamp.type".to_owned(), "LogAppendTime".to_owned()));
+        }
+        if dice.chance(30) {
+            configs.push(("segment.ms".to_owned(), dice.range(500..=5000).to_string()));
+        }
+        if dice.chance(20) {
+            configs.push(("flush.messages".to_owned(), dice.range(1..=5).to_string()));
+        }
+        if dice.chance(20) {
+            configs.push(("flush.ms".to_owned(), dice.range(1..=2000).to_string()));
+        }
+        Self {
+            name: format!("t{number}"),
+            partitions: dice.range(1..=3) as i32,
+            durability: if is_durable { Durability::Fsync } else { Durability::PageCache },
+            configs,
+        }
+    }
+
+    /// Every configuration of its own.
+    pub fn all_configs(&self) -> Vec<(String, String)> {
+        let durability = match self.durability {
+            Durability::Fsync => "fsync",
+            Durability::PageCache => "page-cache",
+        };
+        let own = [("odradek.ack.durability".to_owned(), durability.to_owned())];
+        self.configs.iter().cloned().chain(own).collect()
+    }
+}

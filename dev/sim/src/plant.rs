@@ -1,0 +1,80 @@
+//! Bugs planted between the clients and the checks: an event is changed before any check hears of it, as if the broker
+//! had said so. Bugs of the disk are planted in `world::DiskFaults`. Only runs that must fail use it.
+
+use crate::{
+    history::{Event, Place},
+    value::ValueId,
+    world::Plant,
+};
+
+/// A planted bug and how often it could have struck.
+pub struct Corruption {
+    plant: Plant,
+    chances: u32,
+    stolen: Vec<Place>,
+}
+
+/// The bug strikes at this chance and at every later one that it gets.
+const STRIKES_AT: u32 = 8;
+
+impl Corruption {
+    /// Nothing has struck yet.
+    pub fn new(plant: Plant) -> Self {
+        Self { plant, chances: 0, stolen: Vec::new() }
+    }
+
+    fn strikes(&mut self) -> bool {
+        self.chances += 1;
+        self.chances >= STRIKES_AT
+    }
+
+    /// The event as the planted bug makes it.
+    pub fn corrupt(&mut self, mut event: Event) -> Event {
+        match (self.plant, &mut event) {
+            (Plant::AckShifted, Event::ProduceAcked { base_offset, .. }) if self.strikes() => {
+                *base_offset += 1
+            }
+            (Plant::BatchRepeated, Event::ReadAll { records, high_watermark, .. }) => {
+                if let Some((offset, value)) = records.last().copied() {
+                    records.push((offset + 1, value));
+                    *high_watermark += 1;
+                }
+            }
+            (Plant::OffsetSkipped, Event::Read { records, .. }) if records.len() > 2 && self.strikes() => {
+                records.remove(1);
+            }
+            (Plant::HighWatermarkOld, Event::Read { high_watermark, records, .. })
+                if records.is_empty() && *high_watermark > 0 && self.strikes() =>
+            {
+                *high_watermark -= 1;
+            }
+            (Plant::AssignmentDoubled, Event::Assigned { places, .. }) => {
+                for place in std::mem::take(&mut self.stolen) {
+                    if !places.contains(&place) {
+                        places.push(place);
+                    }
+                }
+                self.stolen.clone_from(places);
+            }
+            (Plant::ValueInvented, Event::Read { records, .. }) if !records.is_empty() && self.strikes() => {
+                if let Some((_, value)) = records.first_mut() {
+                    *value = None;
+                }
+            }
+            (Plant::ValueChanged, Event::ReadAll { records, .. }) => {
+                if let Some((_, Some(ValueId { number, .. }))) =
+                    records.last_mut().filter(|_| self.chances == 0)
+                {
+                    *number = number.saturating_sub(1);
+                }
+            }
+            (Plant::CommitForgotten, Event::CommitFetched { offset, .. })
+                if *offset > 0 && self.strikes() =>
+            {
+                *offset = -1;
+            }
+            _ => {}
+        }
+        event
+    }
+}

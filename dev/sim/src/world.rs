@@ -1,0 +1,19 @@
+//! The simulated world: what `env` promises, made of a paused clock, memory and dice.
+//!
+//! It knows nothing of Kafka. One thread runs everything, so that a seed decides every order.
+
+mod clock;
+mod disk;
+mod faults;
+mod file_system;
+mod network;
+mod random;
+mod tasks;
+
+pub use clock::{Clocked, SimClock};
+pub use disk::{DiskHost, SimFile};
+pub use faults::{DiskFaults, Plant};
+pub use file_system::FileSystem;
+pub use network::{Network, SimConnection};
+pub use random::SimRandom;
+pub use tasks::{LaneSpeed, SimTasks};

@@ -1,0 +1,76 @@
+//! What the disk does wrong: the faults that a run injects, and the bugs that are planted to see a check fail. It holds
+//! switches only; `file_system` and `disk` obey them.
+
+/// Switches of a disk; everything off by default.
+#[derive(Debug, Clone, Default)]
+pub struct DiskFaults {
+    /// The next so many syncs fail with EIO.
+    pub sync_errors: u32,
+    /// Writes and new files fail with ENOSPC.
+    pub full: bool,
+    /// The power is cut after so many more operations.
+    pub power_cut_after: Option<u64>,
+    /// The bug that is planted.
+    pub plant: Option<Plant>,
+}
+
+/// A bug put in on purpose: each must be found by the check that docs/invariants.md names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// Disk: a sync of a topic's segment does nothing and says that it did: acknowledged before it is durable.
+    SyncIgnored,
+    /// Disk: a sync of a directory does nothing.
+    DirSyncIgnored,
+    /// Disk: a failed sync is tried again on the same file, as if the broker did so.
+    SyncRetried,
+    /// Disk: now and then a write to a segment of a topic is zeros.
+    WriteDropped,
+    /// Disk: reads of segments of topics give another byte now and then.
+    ReadCorrupted,
+    /// Disk: the segments of the metadata log are never synced.
+    MetadataUnsynced,
+    /// Disk: the segments of the offsets topic are never synced.
+    OffsetsUnsynced,
+    /// Answer: a producer hears of a later offset than its records have.
+    AckShifted,
+    /// Answer: the last record of a log is there twice.
+    BatchRepeated,
+    /// Answer: a read has a hole.
+    OffsetSkipped,
+    /// Answer: the high watermark is older than one told before.
+    HighWatermarkOld,
+    /// Answer: a member also gets what the member before it got.
+    AssignmentDoubled,
+    /// Answer: a record's value is one that nobody has sent.
+    ValueInvented,
+    /// Answer: an offset shows another record's value.
+    ValueChanged,
+    /// Answer: a committed offset is unknown.
+    CommitForgotten,
+}
+
+impl Plant {
+    /// Every plant with its name on the command line.
+    pub const ALL: &[(&str, Plant)] = &[
+        ("sync-ignored", Plant::SyncIgnored),
+        ("dir-sync-ignored", Plant::DirSyncIgnored),
+        ("sync-retried", Plant::SyncRetried),
+        ("write-dropped", Plant::WriteDropped),
+        ("read-corrupted", Plant::ReadCorrupted),
+        ("metadata-unsynced", Plant::MetadataUnsynced),
+        ("offsets-unsynced", Plant::OffsetsUnsynced),
+        ("ack-shifted", Plant::AckShifted),
+        ("batch-repeated", Plant::BatchRepeated),
+        ("offset-skipped", Plant::OffsetSkipped),
+        ("high-watermark-old", Plant::HighWatermarkOld),
+        ("assignment-doubled", Plant::AssignmentDoubled),
+        ("value-invented", Plant::ValueInvented),
+        ("value-changed", Plant::ValueChanged),
+        ("commit-forgotten", Plant::CommitForgotten),
+    ];
+
+    /// The plant of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, plant)| *plant)
+    }
+}

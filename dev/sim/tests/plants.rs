@@ -1,0 +1,96 @@
+//! Every check has teeth: for each bug that is planted one of the first seeds ends with a violation of the check that
+//! docs/invariants.md names.
+
+use sim::{Keep, Options, Plant};
+use std::collections::BTreeSet;
+
+/// Some bugs need a certain trouble to show.
+const SEEDS: u64 = 40;
+
+#[track_caller]
+fn check(plant: Plant, expected: &str) {
+    let mut others = BTreeSet::new();
+    for seed in 1..=SEEDS {
+        let report = sim::run(seed, Options { keep: Keep::Recent, plant: Some(plant) }).unwrap();
+        if report.violations.iter().any(|violation| violation.check == expected) {
+            return;
+        }
+        others.extend(report.violations.into_iter().map(|violation| violation.check));
+    }
+    panic!("{plant:?} was not found by {expected} in {SEEDS} seeds, but by {others:?}");
+}
+
+#[test]
+fn records_that_are_acknowledged_before_they_are_durable_are_missed() {
+    check(Plant::SyncIgnored, "acknowledged");
+}
+
+#[test]
+fn offsets_that_are_not_those_of_the_records_are_noticed() {
+    check(Plant::AckShifted, "high_watermark");
+}
+
+#[test]
+fn a_record_that_is_there_twice_is_noticed() {
+    check(Plant::BatchRepeated, "idempotence");
+}
+
+#[test]
+fn a_hole_is_noticed() {
+    check(Plant::OffsetSkipped, "dense_offsets");
+}
+
+#[test]
+fn a_high_watermark_that_goes_back_is_noticed() {
+    check(Plant::HighWatermarkOld, "high_watermark");
+}
+
+#[test]
+fn two_owners_of_a_partition_are_noticed() {
+    check(Plant::AssignmentDoubled, "assignments");
+}
+
+#[test]
+fn a_value_that_nobody_sent_is_noticed() {
+    check(Plant::ValueInvented, "no_invention");
+}
+
+#[test]
+fn bytes_that_change_on_their_way_are_noticed() {
+    check(Plant::ReadCorrupted, "no_invention");
+}
+
+#[test]
+fn an_offset_with_a_second_value_is_noticed() {
+    check(Plant::ValueChanged, "one_value");
+}
+
+#[test]
+fn a_forgotten_commit_is_noticed() {
+    check(Plant::CommitForgotten, "group_offsets");
+}
+
+#[test]
+fn commits_that_are_not_durable_are_missed() {
+    check(Plant::OffsetsUnsynced, "group_offsets");
+}
+
+#[test]
+fn metadata_that_is_not_durable_is_missed() {
+    check(Plant::MetadataUnsynced, "topics");
+}
+
+#[test]
+fn names_that_are_not_durable_are_missed() {
+    check(Plant::DirSyncIgnored, "group_offsets");
+}
+
+#[test]
+fn a_write_that_is_dropped_is_noticed() {
+    check(Plant::WriteDropped, "one_value");
+}
+
+#[test]
+fn a_sync_after_a_failed_one_is_noticed() {
+    check(Plant::SyncRetried, "failed_syncs");
+}
