@@ -5,7 +5,7 @@
 use env::{Disk, Entry, File, Lock, Open};
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind, IoSlice},
     path::{Path, PathBuf},
     sync::{
@@ -18,7 +18,7 @@ use std::{
 #[derive(Default)]
 pub struct MemoryDisk {
     files: Mutex<BTreeMap<PathBuf, Arc<MemoryFile>>>,
-    dirs: Mutex<Vec<PathBuf>>,
+    dirs: Mutex<BTreeSet<PathBuf>>,
     switches: Arc<Switches>,
 }
 
@@ -74,7 +74,7 @@ impl MemoryDisk {
             switches: self.switches.clone(),
         };
         if let Some(dir) = path.parent() {
-            lock(&self.dirs).push(dir.to_owned());
+            lock(&self.dirs).insert(dir.to_owned());
         }
         lock(&self.files).insert(path.to_owned(), Arc::new(file));
     }
@@ -129,20 +129,24 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        if !lock(&self.dirs).iter().any(|known| known == dir) {
+        let (files, dirs) = (lock(&self.files), lock(&self.dirs));
+        if !dirs.contains(dir) {
             return Err(ErrorKind::NotFound.into());
         }
-        let files = lock(&self.files);
+        let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+        let subdirs = dirs.iter().filter(|path| path.parent() == Some(dir)).filter_map(name);
+        let subdirs = subdirs.map(|name| Entry { name, is_dir: true, len: 0 });
         let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
         let entry = |(path, file): (&PathBuf, &Arc<MemoryFile>)| {
-            let name = path.file_name()?.to_str()?.to_owned();
-            Some(Entry { name, is_dir: false, len: lock(&file.bytes).len() as u64 })
+            Some(Entry { name: name(path)?, is_dir: false, len: lock(&file.bytes).len() as u64 })
         };
-        Ok(inside.filter_map(entry).collect())
+        let mut entries: Vec<_> = subdirs.chain(inside.filter_map(entry)).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        lock(&self.dirs).push(dir.to_owned());
+        lock(&self.dirs).insert(dir.to_owned());
         Ok(())
     }
 
@@ -153,8 +157,10 @@ impl Disk for MemoryDisk {
             return Ok(());
         }
         let mut dirs = lock(&self.dirs);
-        let dir = dirs.iter_mut().find(|dir| *dir == from).ok_or(ErrorKind::NotFound)?;
-        *dir = to.to_owned();
+        if !dirs.remove(from) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        dirs.insert(to.to_owned());
         let inside: Vec<_> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
         for path in inside {
             if let (Some(file), Ok(name)) = (files.remove(&path), path.strip_prefix(from)) {
