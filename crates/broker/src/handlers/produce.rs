@@ -140,6 +140,12 @@ impl Appending<'_> {
         let checked =
             DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
         let checked = checked.map_err(refusal)?;
+        if checked.header().attributes.is_transactional() {
+            // Nobody would ever end it, and readers of committed records would wait behind it for good.
+            let message =
+                Some("there are no transactions on this broker: InitProducerId refuses them".into());
+            return Err(Failed { message, ..ErrorCode::InvalidTxnState.into() });
+        }
         let bytes = checked.bytes();
         let is_wait_wanted = self.required != 0;
         if is_wait_wanted {
