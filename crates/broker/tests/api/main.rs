@@ -13,12 +13,15 @@
 
 mod configs;
 mod connections;
+mod damage;
 mod disk;
 mod fetch;
 mod groups;
 mod harness;
 mod idempotence;
 mod long_poll;
+mod offsets;
+mod pipelines;
 mod produce;
 mod restart;
 mod sessions;

@@ -3,10 +3,7 @@
 use crate::harness::{BatchSpec, Client, Node, Topic, batch, batch_of, bytes_of, code, produce, values};
 use bytes::{Bytes, BytesMut};
 use records::{Batch, BatchBuilder, Codec, TimestampType};
-use std::sync::atomic::Ordering;
-use wire::{
-    ErrorCode, MetadataRequest, ProduceRequest, ProduceResponse, produce_response::PartitionProduceResponse,
-};
+use wire::{ErrorCode, ProduceResponse, produce_response::PartitionProduceResponse};
 
 async fn node_and_topic(configs: &[(&str, &str)]) -> (Node, Client, Topic) {
     let node = Node::start().await;
@@ -199,75 +196,26 @@ async fn one_bad_partition_does_not_keep_the_others_from_being_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_in_flight_are_appended_and_answered_in_order() {
+async fn a_batch_of_a_transaction_that_nobody_has_begun_is_refused() {
     let (node, mut client, topic) = node_and_topic(&[]).await;
-    for index in 0..5 {
-        client.send(13, &produce(&topic, 0, -1, batch(&[&index.to_string()]))).await;
-        if index == 2 {
-            client.send(12, &MetadataRequest { topics: Some(vec![]), ..Default::default() }).await;
-            client.send(13, &produce(&topic, 5, -1, batch(&["nowhere"]))).await;
-        }
+    let records_time = node.now_ms();
+    let mut builder = BatchBuilder::new().producer(77, 0, 0).transactional();
+    builder.push(records_time, Some(b"key"), Some(b"a"), &[]);
+    let bytes = builder.build().unwrap().bytes;
+    for version in [9, 13] {
+        let mut request = produce(&topic, 0, -1, bytes.clone());
+        request.transactional_id = Some("tx".into());
+        let response = client.call(version, &request).await;
+        assert_eq!(only(&response).error_code, code(ErrorCode::InvalidTxnState));
     }
-    for index in 0..5 {
-        let answer = client.receive::<ProduceRequest>(13).await;
-        assert_eq!((only(&answer).error_code, only(&answer).base_offset), (0, index));
-        if index == 2 {
-            assert_eq!(client.receive::<MetadataRequest>(12).await.brokers.len(), 1);
-            assert_ne!(only(&client.receive::<ProduceRequest>(13).await).error_code, 0);
-        }
-    }
-    assert_eq!(client.read_all(&topic).await, ["0", "1", "2", "3", "4"]);
-    node.assert_sound();
+    assert_eq!(client.read_all(&topic).await.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_the_disk_is_synced_together() {
-    let (node, mut client, topic) = node_and_topic(&[]).await;
-    let syncs = || node.disk.switches().syncs.load(Ordering::Relaxed);
-    let before = syncs();
-    for _ in 0..50 {
-        client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
-    }
-    for index in 0..50 {
-        assert_eq!(only(&client.receive::<ProduceRequest>(13).await).base_offset, index);
-    }
-    assert!(syncs() - before < 10, "{} syncs", syncs() - before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_taken_is_counted() {
-    let (node, mut client, topic) = node_and_topic(&[]).await;
-    let bytes = batch(&["a"]);
-    for partition in [0, 0, 7] {
-        client.produce_at(13, &topic, partition, bytes.clone()).await;
-    }
-    let metrics = node.broker.metrics();
-    assert_eq!((metrics.batches_in.get(), metrics.bytes_in.get()), (2, 2 * bytes.len() as u64));
-    client.fetch(&topic, 0).await;
-    assert_eq!(metrics.bytes_out.get(), 2 * bytes.len() as u64);
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_connections_write_densely_into_one_partition() {
-    let (node, mut client, topic) = node_and_topic(&[]).await;
-    let mut others: Vec<_> = (0..10).map(|_| node.client()).collect();
-    for round in 0..10 {
-        for (index, other) in others.iter_mut().enumerate() {
-            other.send(13, &produce(&topic, 0, -1, batch(&[&format!("{index}-{round}")]))).await;
-        }
-    }
-    let mut offsets = Vec::new();
-    for other in &mut others {
-        let mut last = -1;
-        for _ in 0..10 {
-            let answer = other.receive::<ProduceRequest>(13).await;
-            assert_eq!(only(&answer).error_code, 0);
-            assert!(only(&answer).base_offset > last, "each connection's own order is kept");
-            last = only(&answer).base_offset;
-            offsets.push(last);
-        }
-    }
-    offsets.sort();
-    assert_eq!(offsets, (0..100).collect::<Vec<_>>());
-    assert_eq!(client.read_all(&topic).await.len(), 100);
+async fn null_in_the_place_of_a_batch_is_refused() {
+    let (_node, mut client, topic) = node_and_topic(&[]).await;
+    let mut request = produce(&topic, 0, -1, Bytes::new());
+    request.topic_data[0].partition_data[0].records = None;
+    let response = client.call(13, &request).await;
+    assert_eq!(only(&response).error_code, code(ErrorCode::InvalidRecord));
 }

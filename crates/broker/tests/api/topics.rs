@@ -43,6 +43,35 @@ async fn topics_are_not_created_where_the_configuration_forbids_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_cannot_be_directories_are_refused() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let (fits, long) = ("x".repeat(249), "x".repeat(250));
+    for (name, error) in [
+        ("", ErrorCode::InvalidTopicException),
+        (".", ErrorCode::InvalidTopicException),
+        ("..", ErrorCode::InvalidTopicException),
+        ("../etc", ErrorCode::InvalidTopicException),
+        ("a/b", ErrorCode::InvalidTopicException),
+        ("\u{e4}", ErrorCode::InvalidTopicException),
+        (&long, ErrorCode::InvalidTopicException),
+        (&fits, ErrorCode::None),
+        ("Az0._-", ErrorCode::None),
+    ] {
+        let topic = wire::create_topics_request::CreatableTopic {
+            name: name.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = wire::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        assert_eq!(client.call(7, &request).await.topics[0].error_code, code(error), "{name:?}");
+        let response = client.call(12, &named(name)).await;
+        assert_eq!(response.topics[0].error_code, code(error), "{name:?} by Metadata");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_that_collide_in_metrics_are_refused() {
     let node = Node::start().await;
     let mut client = node.client();

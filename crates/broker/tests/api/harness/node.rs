@@ -5,7 +5,7 @@ use super::{
     pipe,
     world::{LocalTasks, PausedClock, SeededRandom},
 };
-use broker::{Broker, Config};
+use broker::{Broker, Config, StartError};
 use env::{Clock, Incoming, Tasks, World};
 use log::testing::MemoryDisk;
 use metadata::{Endpoint, config::Statics};
@@ -48,17 +48,34 @@ impl Node {
         Self::run(Arc::new(MemoryDisk::new()), clock, random, config).await
     }
 
+    /// Kills the process, changes what is on the disk, and tries to start again.
+    pub(crate) async fn start_on(self, change: impl FnOnce(&MemoryDisk)) -> Result<Self, StartError> {
+        self.tasks.kill();
+        let disk = self.disk.after_kill();
+        change(&disk);
+        Self::try_run(Arc::new(disk), self.clock, self.random, self.config).await
+    }
+
     async fn run(
         disk: Arc<MemoryDisk>,
         clock: Arc<PausedClock>,
         random: Arc<SeededRandom>,
         config: Config,
     ) -> Self {
+        Self::try_run(disk, clock, random, config).await.unwrap()
+    }
+
+    async fn try_run(
+        disk: Arc<MemoryDisk>,
+        clock: Arc<PausedClock>,
+        random: Arc<SeededRandom>,
+        config: Config,
+    ) -> Result<Self, StartError> {
         let tasks = Arc::new(LocalTasks::default());
         let world =
             World { clock: clock.clone(), disk: disk.clone(), random: random.clone(), tasks: tasks.clone() };
-        let broker = Broker::start(config.clone(), world).await.unwrap();
-        Self { broker, disk, clock, random, tasks, config }
+        let broker = Broker::start(config.clone(), world).await?;
+        Ok(Self { broker, disk, clock, random, tasks, config })
     }
 
     /// Stops as an operator would, and starts again.

@@ -1,6 +1,6 @@
 //! The APIs that create, delete and grow topics.
 
-use crate::harness::{NODE_ID, Node, code};
+use crate::harness::{Client, NODE_ID, Node, code};
 use wire::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest,
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
@@ -74,6 +74,11 @@ pub(super) async fn create_topics(version: i16) {
     let again = CreateTopicsRequest { topics: vec![topic("configured", 3, 1)], ..Default::default() };
     let response = client.call(version, &again).await;
     assert_eq!(response.topics[0].error_code, code(ErrorCode::TopicAlreadyExists));
+    defaults(&mut client, version).await;
+}
+
+/// From version 4 on the cluster's defaults are used for what is -1.
+async fn defaults(client: &mut Client, version: i16) {
     if version >= 4 {
         let defaults = CreateTopicsRequest { topics: vec![topic("defaults", -1, -1)], ..Default::default() };
         client.call(version, &defaults).await;
