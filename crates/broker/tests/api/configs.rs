@@ -112,3 +112,19 @@ async fn changed_configurations_survive_a_restart_and_end_with_their_topic() {
     assert_eq!(described.results[0].configs[0].value.as_deref(), Some("1048588"));
     assert!(bytes_of(&client.fetch(&topic, 0).await).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn groups_and_client_metrics_have_configurations_too() {
+    let (_node, mut client, _) = node_and_topic().await;
+    for (kind, name) in [(32, "g"), (16, "m")] {
+        let resource = DescribeConfigsResource {
+            resource_type: kind,
+            resource_name: name.into(),
+            configuration_keys: None,
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let described = client.call(4, &request).await.results.remove(0);
+        assert_eq!((described.error_code, described.resource_type), (0, kind));
+        assert!(kind != 32 || !described.configs.is_empty());
+    }
+}

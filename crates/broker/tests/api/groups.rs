@@ -121,3 +121,22 @@ async fn a_client_that_closes_while_it_joins_does_not_hold_the_others_up() {
     assert_eq!(first.call(3, &request).await.error_code, 0);
     node.assert_sound();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_too_large_to_be_written_down_is_refused_and_the_group_goes_on() {
+    let node = node().await;
+    let (mut large, mut small) = (node.client(), node.client());
+    large.find_coordinator().await;
+    let mut request = join("g", "");
+    request.protocols[0].metadata = vec![7; 2_000_000].into();
+    let joined = large.call(3, &request).await;
+    let answer = large.call(3, &sync("g", &member(&joined), &[(&joined.member_id, "mine")])).await;
+    assert_ne!(answer.error_code, 0, "what cannot be kept must not be answered as kept");
+    large.finish();
+    node.pass(60_000).await;
+    assert_eq!(small.enter("h").await.generation, 1);
+    let node = node.restart().await;
+    let mut small = node.client();
+    small.find_coordinator().await;
+    assert_eq!(small.join(9, "g").await.error_code, 0);
+}

@@ -166,3 +166,31 @@ async fn groups_work_again_after_the_offsets_topic_was_deleted() {
     client.enter("h").await;
     node.assert_sound();
 }
+
+#[tokio::test(start_paused = true)]
+async fn replicas_are_placed_by_number_or_by_hand_but_not_both() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let assignment = |partition_index| wire::create_topics_request::CreatableReplicaAssignment {
+        partition_index,
+        broker_ids: vec![crate::harness::NODE_ID],
+    };
+    for (partitions, replicas, indexes, error) in [
+        (1, -1, vec![0], ErrorCode::InvalidRequest),
+        (-1, 1, vec![0], ErrorCode::InvalidRequest),
+        (-1, -1, vec![1], ErrorCode::InvalidReplicaAssignment),
+        (-1, -1, vec![0, 2], ErrorCode::InvalidReplicaAssignment),
+        (-1, -1, vec![1, 0], ErrorCode::None),
+    ] {
+        let topic = wire::create_topics_request::CreatableTopic {
+            name: "t".into(),
+            num_partitions: partitions,
+            replication_factor: replicas,
+            assignments: indexes.iter().copied().map(assignment).collect(),
+            ..Default::default()
+        };
+        let request = wire::CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let answer = client.call(7, &request).await.topics.remove(0);
+        assert_eq!(answer.error_code, code(error), "{partitions} {replicas} {indexes:?}");
+    }
+}
