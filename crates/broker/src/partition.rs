@@ -35,6 +35,8 @@ pub(crate) struct Partition {
 enum State {
     Online(Box<Online>),
     Offline(Arc<str>),
+    /// The topic is gone; who still holds the partition is told so.
+    Deleted,
 }
 
 struct Online {
@@ -123,6 +125,8 @@ pub(crate) struct Found {
 pub(crate) enum Refused {
     #[error("the partition is offline: {0}")]
     Offline(Arc<str>),
+    #[error("the topic was deleted")]
+    Deleted,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
     OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
     #[error("the leader epoch is older than the partition's")]
@@ -359,7 +363,7 @@ impl Partition {
         tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
         self.dir.is_offline.store(true, Ordering::Release);
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
-        self.take_offline(why);
+        self.end(State::Offline(why.into()));
     }
 
     /// What can be read from `wanted.offset` on.
@@ -413,7 +417,7 @@ impl Partition {
                 }
                 online.watchers.insert((wait, isolation))
             }
-            State::Offline(_) => {
+            State::Offline(_) | State::Deleted => {
                 wait.break_off();
                 usize::MAX
             }
@@ -620,11 +624,11 @@ impl Partition {
 
     /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
     pub(crate) fn remove(&self) {
-        self.take_offline("the topic was deleted".into());
+        self.end(State::Deleted);
     }
 
-    fn take_offline(&self, why: String) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::Offline(why.into()));
+    fn end(&self, state: State) {
+        let before = std::mem::replace(&mut *self.state.lock(), state);
         let State::Online(online) = before else { return };
         self.dir.backlog.remove(online.pending_bytes);
         for (_, (wait, _)) in &online.watchers {
@@ -649,14 +653,14 @@ impl Partition {
                 end: online.log.end_offset(),
                 first_segment: online.log.first_segment(),
             }),
-            State::Offline(_) => None,
+            State::Offline(_) | State::Deleted => None,
         }
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
         match &*self.state.lock() {
             State::Online(online) => online.log.size_bytes(),
-            State::Offline(_) => 0,
+            State::Offline(_) | State::Deleted => 0,
         }
     }
 
@@ -684,6 +688,7 @@ impl State {
         match self {
             State::Online(online) => Ok(online),
             State::Offline(why) => Err(Refused::Offline(why.clone())),
+            State::Deleted => Err(Refused::Deleted),
         }
     }
 }

@@ -7,7 +7,7 @@ mod node;
 mod pipe;
 mod world;
 
-pub(crate) use batches::{batch, values};
+pub(crate) use batches::{BatchSpec, batch, batch_of, values};
 pub(crate) use client::{Client, Topic, bytes_of, fetch, fetch_topic, produce};
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};

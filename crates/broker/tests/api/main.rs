@@ -11,5 +11,16 @@
     reason = "a test fails by a panic, and is the world of the broker that it tests"
 )]
 
+mod configs;
+mod connections;
+mod disk;
+mod fetch;
+mod groups;
 mod harness;
+mod idempotence;
+mod long_poll;
+mod produce;
+mod restart;
+mod sessions;
 mod table;
+mod topics;

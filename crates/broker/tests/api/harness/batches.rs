@@ -8,6 +8,7 @@ use records::{Batch, BatchBuilder, Codec, Decompressor, Record};
 pub(crate) struct BatchSpec<'a> {
     pub(crate) values: &'a [&'a str],
     pub(crate) timestamp: i64,
+    pub(crate) key: Option<&'a str>,
     pub(crate) codec: Codec,
     /// Id, epoch and first sequence of an idempotent producer.
     pub(crate) producer: Option<(i64, i16, i32)>,
@@ -15,7 +16,13 @@ pub(crate) struct BatchSpec<'a> {
 
 impl Default for BatchSpec<'_> {
     fn default() -> Self {
-        Self { values: &["value"], timestamp: WALL_START_MS, codec: Codec::None, producer: None }
+        Self {
+            values: &["value"],
+            timestamp: WALL_START_MS,
+            key: Some("key"),
+            codec: Codec::None,
+            producer: None,
+        }
     }
 }
 
@@ -31,7 +38,7 @@ pub(crate) fn batch_of(spec: &BatchSpec<'_>) -> Bytes {
         builder = builder.producer(id, epoch, sequence);
     }
     for (index, value) in spec.values.iter().enumerate() {
-        builder.push(spec.timestamp + index as i64, Some(b"key"), Some(value.as_bytes()), &[]);
+        builder.push(spec.timestamp + index as i64, spec.key.map(str::as_bytes), Some(value.as_bytes()), &[]);
     }
     builder.build().unwrap().bytes
 }

@@ -84,6 +84,11 @@ impl Node {
         Client::new(wire)
     }
 
+    /// Whatever a client sends, nothing may panic.
+    pub(crate) fn assert_sound(&self) {
+        self.tasks.assert_none_panicked();
+    }
+
     /// The wall clock.
     pub(crate) fn now_ms(&self) -> i64 {
         self.clock.wall()

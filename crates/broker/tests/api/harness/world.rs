@@ -3,7 +3,7 @@
 use env::{BoxFuture, Clock, Deadline, Job, Millis, Nanos, Random, Tasks};
 use std::{
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -63,7 +63,18 @@ pub(crate) struct LocalTasks(Mutex<JoinSet<()>>);
 impl LocalTasks {
     /// Ends all tasks where they are, as a killed process does.
     pub(crate) fn kill(&self) {
+        self.assert_none_panicked();
         self.0.lock().unwrap().abort_all();
+    }
+}
+
+impl LocalTasks {
+    /// Whatever a client sends, no task may panic: not a connection's, not a lane's.
+    pub(crate) fn assert_none_panicked(&self) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            assert!(!ended.is_err_and(|error| error.is_panic()), "a task of the broker has panicked");
+        }
     }
 }
 
