@@ -45,6 +45,7 @@ pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
 pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
     match refused {
         Refused::Offline(_) => ErrorCode::KafkaStorageError,
+        Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
         Refused::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,

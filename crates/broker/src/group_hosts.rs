@@ -102,6 +102,18 @@ impl GroupHosts {
         answers
     }
 
+    /// The offsets topic was deleted: its coordinators end, and whoever waits for one is sent to look for the next.
+    pub(crate) fn resign(&self) {
+        let hosts = std::mem::take(&mut *self.hosts.write());
+        for host in hosts.into_values() {
+            for (_, waiting) in host.state.lock().waiting.drain() {
+                // Whoever asked may have gone.
+                let _ = waiting.send(Err(Error::NotCoordinator));
+            }
+            host.wake.notify_one();
+        }
+    }
+
     /// Tells all coordinators that topics are gone.
     pub(crate) fn topics_deleted(&self, topics: &[groups::DeletedTopic]) {
         for host in self.all() {

@@ -120,7 +120,8 @@ impl LogDir {
 
 /// Creates the directory and its parents so that a power cut leaves none of them behind.
 fn create_durably(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !disk.exists(dir)).collect();
+    let missing: Vec<_> =
+        path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !disk.exists(dir)).collect();
     disk.create_dir_all(path)?;
     for parent in missing.iter().filter_map(|dir| dir.parent()) {
         // The parent of a relative path of one name is the working directory.

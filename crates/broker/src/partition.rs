@@ -35,6 +35,8 @@ pub(crate) struct Partition {
 enum State {
     Online(Box<Online>),
     Offline(Arc<str>),
+    /// The topic is gone; who still holds the partition is told so.
+    Deleted,
 }
 
 struct Online {
@@ -48,6 +50,8 @@ struct Online {
     invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
     high_watermark: Offset,
+    /// When the last job had something to write.
+    written_at: Timestamp,
     /// The next job must sync, whatever the configuration says: the log is being closed.
     sync_wanted: bool,
     /// Told when the files come back from a lane.
@@ -121,6 +125,8 @@ pub(crate) struct Found {
 pub(crate) enum Refused {
     #[error("the partition is offline: {0}")]
     Offline(Arc<str>),
+    #[error("the topic was deleted")]
+    Deleted,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
     OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
     #[error("the leader epoch is older than the partition's")]
@@ -144,6 +150,8 @@ pub(crate) enum AppendRefused {
     Unavailable,
 }
 
+/// Descriptors are scarcer than reopening is dear.
+const IDLE_FILES_MS: i64 = 10_000;
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 /// How much a reader of the broker's own takes at once.
 const OWN_READ_BYTES: usize = 1024 * 1024;
@@ -193,6 +201,7 @@ impl Partition {
                 acks: VecDeque::new(),
                 invisible: VecDeque::new(),
                 watchers: Slab::new(),
+                written_at: dir.world.clock.wall(),
                 sync_wanted: false,
                 idle: Vec::new(),
             })),
@@ -299,6 +308,7 @@ impl Partition {
         let effects = std::mem::take(&mut online.pending);
         let bytes = std::mem::take(&mut online.pending_bytes);
         online.sync_wanted = false;
+        online.written_at = now;
         let this = self.clone();
         self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
     }
@@ -353,7 +363,7 @@ impl Partition {
         tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
         self.dir.is_offline.store(true, Ordering::Release);
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
-        self.take_offline(why);
+        self.end(State::Offline(why.into()));
     }
 
     /// What can be read from `wanted.offset` on.
@@ -407,7 +417,7 @@ impl Partition {
                 }
                 online.watchers.insert((wait, isolation))
             }
-            State::Offline(_) => {
+            State::Offline(_) | State::Deleted => {
                 wait.break_off();
                 usize::MAX
             }
@@ -513,12 +523,20 @@ impl Partition {
         self.flush_soon(online, now);
     }
 
-    /// Syncs if `flush.ms` has passed.
-    pub(crate) fn sync_if_due(self: &Arc<Self>, now: Timestamp) {
-        if let State::Online(online) = &mut *self.state.lock()
-            && online.files.is_some()
+    /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
+    pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        if online.files.is_none() {
+            return;
+        }
+        self.flush_soon(online, now);
+        if now.saturating_sub(online.written_at) > IDLE_FILES_MS
+            && let Some(files) = &mut online.files
         {
-            self.flush_soon(online, now);
+            files.release();
+            // Not again before the next write.
+            online.written_at = Timestamp::MAX;
         }
     }
 
@@ -606,11 +624,11 @@ impl Partition {
 
     /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
     pub(crate) fn remove(&self) {
-        self.take_offline("the topic was deleted".into());
+        self.end(State::Deleted);
     }
 
-    fn take_offline(&self, why: String) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::Offline(why.into()));
+    fn end(&self, state: State) {
+        let before = std::mem::replace(&mut *self.state.lock(), state);
         let State::Online(online) = before else { return };
         self.dir.backlog.remove(online.pending_bytes);
         for (_, (wait, _)) in &online.watchers {
@@ -635,14 +653,14 @@ impl Partition {
                 end: online.log.end_offset(),
                 first_segment: online.log.first_segment(),
             }),
-            State::Offline(_) => None,
+            State::Offline(_) | State::Deleted => None,
         }
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
         match &*self.state.lock() {
             State::Online(online) => online.log.size_bytes(),
-            State::Offline(_) => 0,
+            State::Offline(_) | State::Deleted => 0,
         }
     }
 
@@ -670,6 +688,7 @@ impl State {
         match self {
             State::Online(online) => Ok(online),
             State::Offline(why) => Err(Refused::Offline(why.clone())),
+            State::Deleted => Err(Refused::Deleted),
         }
     }
 }

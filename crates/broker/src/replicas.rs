@@ -151,6 +151,9 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
             partition.remove();
         }
     }
+    if topics.iter().any(|topic| &*topic.name == group_hosts::TOPIC) {
+        broker.groups.resign();
+    }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
     let (dir, checkpoints) = (broker.dir.clone(), upkeep::checkpoints(broker));

@@ -8,7 +8,7 @@ use log::checkpoint::Offsets;
 use model::TopicPartition;
 use std::sync::{Arc, Weak};
 
-/// How often idle connections are looked for, and logs that `flush.ms` wants synced.
+/// How often idle connections are looked for, idle files, and logs that `flush.ms` wants synced.
 const SWEEP_MS: i64 = 1000;
 
 /// Starts the periodic work; it ends with the broker.
@@ -31,7 +31,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
                 broker.connections.end_idle(broker.world.clock.now().saturating_sub(idle_ns));
             }
             let now = broker.now_ms();
-            broker.partitions.all().iter().for_each(|partition| partition.sync_if_due(now));
+            broker.partitions.all().iter().for_each(|partition| partition.sweep(now));
         })
     });
 }

@@ -2,8 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the number of open files to what the system allows; every connection and active segment is one.
-pub(crate) fn raise_open_files() {
+/// Raises the number of open files to what the system allows, and gives it; every connection and active segment is
+/// one.
+pub(crate) fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum
@@ -11,4 +12,6 @@ pub(crate) fn raise_open_files() {
     {
         tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised; see ulimit -n");
     }
+    let allowed = getrlimit(Resource::Nofile).current;
+    allowed.and_then(|allowed| usize::try_from(allowed).ok()).unwrap_or(usize::MAX)
 }

@@ -13,19 +13,28 @@ pub struct Greeting {
     pub http: Option<SocketAddr>,
 }
 
+/// Open files that connections leave over, whatever the system allows.
+const FILES_FOR_SEGMENTS_MIN: usize = 128;
+/// ... and what is enough for any number of partitions, since idle ones close theirs.
+const FILES_FOR_SEGMENTS_MAX: usize = 8192;
+
 /// Runs a node until SIGTERM or SIGINT. `greet` is called once it serves.
 pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
     logging::start();
-    limits::raise_open_files();
+    let open_files_max = limits::raise_open_files();
     let system = |what| move |error| Error::System { what, error };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(system("the threads of the reactor could not be started"))?;
-    runtime.block_on(serve(settings, greet))
+    runtime.block_on(serve(settings, open_files_max, greet))
 }
 
-async fn serve(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
+async fn serve(
+    settings: Settings,
+    open_files_max: usize,
+    greet: impl FnOnce(&Greeting),
+) -> Result<(), Error> {
     let world = system::world();
     let signals =
         |kind| signal(kind).map_err(|error| Error::System { what: "signals cannot be received", error });
@@ -35,7 +44,10 @@ async fn serve(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), 
         settings.listeners.iter().map(|listener| listener.bind()).collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
-    let config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    // Some stay for segments: a crowd of clients must not keep logs from being written.
+    let for_segments = (open_files_max / 4).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
+    config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
     let broker = Broker::start(config, world.clone()).await?;
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
     let greeting = Greeting {

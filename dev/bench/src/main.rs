@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bench::contestant::Contestant;
 use bench::load::Load;
 use bench::workloads::{NAMES, Race};
@@ -43,18 +43,23 @@ fn run(options: &Options) -> Result<()> {
         bail!("no contestant is called like {:?}", options.contestants);
     }
     let mut race = Race { contestants, load, rounds: options.rounds };
-    let mut tables = vec![machine()];
+    let (mut tables, mut failed) = (vec![machine()], Vec::new());
     for name in
         NAMES.iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
     {
         println!("{name}");
-        tables.extend(race.run(name)?.iter().map(|samples| samples.table()));
+        // One workload that fails does not take the figures of the others with it.
+        match race.run(name) {
+            Ok(found) => tables.extend(found.iter().map(|samples| samples.table())),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
     }
     let text = tables.join("\n");
     println!("\n{text}");
     if let Some(file) = &options.out {
         std::fs::write(file, &text).with_context(|| format!("writing {file}"))?;
     }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 

@@ -236,20 +236,8 @@ fn progress(contestant: &Contestant, round: usize, figures: &Figures) {
 
 fn new_topic(contestant: &Contestant, partitions: i32) -> Result<String> {
     let topic = fresh("bench");
-    let code = raw::create_topic(&mut Raw::connect(contestant.server.bootstrap())?, &topic, partitions)?;
-    ensure!(code == 0, "CreateTopics: error code {code}");
-    for partition in 0..partitions {
-        until_led(contestant, &topic, partition)?;
-    }
+    raw::ready_topic(contestant.server.bootstrap(), &topic, partitions)?;
     Ok(topic)
-}
-
-/// Waits until the partition answers for its end, as a leader does.
-fn until_led(contestant: &Contestant, topic: &str, partition: i32) -> Result<()> {
-    until(|| {
-        raw::end_offset(&mut Raw::connect(contestant.server.bootstrap())?, topic, partition)
-            .map(|(code, _)| code)
-    })
 }
 
 /// Waits until the last of the many partitions takes a record.
@@ -257,7 +245,7 @@ fn until_written(contestant: &Contestant, topic: &str) -> Result<()> {
     let batch = raw::batch(b"here", true);
     let last = MANY_PARTITIONS - 1;
     until(|| {
-        raw::produce(&mut Raw::connect(contestant.server.bootstrap())?, topic, last, &batch)
+        raw::produce(&mut Raw::greeted(contestant.server.bootstrap())?, topic, last, &batch)
             .map(|(code, _)| code)
     })
 }

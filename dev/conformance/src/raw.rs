@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use stdx::varint::{write_zigzag_32, write_zigzag_64, zigzag_32_len};
@@ -52,6 +52,13 @@ impl Raw {
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
         stream.set_nodelay(true)?;
         Ok(Raw { stream })
+    }
+
+    /// Connects and asks for ApiVersions, as every client of today does: until then a broker may take small frames only.
+    pub fn greeted(address: &str) -> Result<Raw> {
+        let mut raw = Raw::connect(address)?;
+        raw.call(&frame(api::API_VERSIONS, 0, false, &[]))?;
+        Ok(raw)
     }
 
     /// Sends bytes as they are. A broker may have closed already: that is no error here.
@@ -171,6 +178,28 @@ pub fn create_topic(raw: &mut Raw, topic: &str, partitions: i32) -> Result<i16> 
     let length = usize::try_from(take_i16(&mut left)?)?;
     take(&mut left, length)?;
     take_i16(&mut left)
+}
+
+/// Creates a topic and waits until each of its partitions has a leader that answers.
+pub fn ready_topic(address: &str, topic: &str, partitions: i32) -> Result<()> {
+    let mut raw = Raw::greeted(address)?;
+    let code = create_topic(&mut raw, topic, partitions)?;
+    ensure!(code == 0, "CreateTopics: error code {code}");
+    let started = Instant::now();
+    for partition in 0..partitions {
+        loop {
+            let (code, _) = end_offset(&mut raw, topic, partition)?;
+            if code == 0 {
+                break;
+            }
+            ensure!(
+                started.elapsed() < ANSWER_LIMIT,
+                "partition {partition} has no leader: error code {code}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }
 
 /// Produces one batch with acks=all; error code and base offset.

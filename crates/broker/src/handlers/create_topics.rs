@@ -48,6 +48,7 @@ fn answer(context: &Context, name: String, result: Result<CreatedTopic, Error>) 
     match result {
         Ok(created) => CreatableTopicResult {
             name,
+            error_message: None,
             topic_id: created.id,
             num_partitions: created.partitions,
             replication_factor: created.replication_factor,

@@ -16,11 +16,17 @@ use wire::{
 /// "Not asked for", in place of a set of authorized operations.
 pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
+/// From this version on topics may be asked for by their ids.
+const VERSION_WITH_TOPIC_IDS: i16 = 12;
+
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
     context: &Context,
     request: MetadataRequest,
 ) -> MetadataResponse {
+    if !is_named(context, &request) {
+        return refusal(request);
+    }
     let wants_all = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
@@ -54,6 +60,25 @@ pub(crate) async fn handle(
     }
 }
 
+/// Whether every topic is named in a way that the version allows: versions 10 and 11 have a field for topic ids, but
+/// Kafka takes names only.
+fn is_named(context: &Context, request: &MetadataRequest) -> bool {
+    let mut topics = request.topics.iter().flatten();
+    context.version >= VERSION_WITH_TOPIC_IDS
+        || topics.all(|topic| topic.name.is_some() && topic.topic_id.is_zero())
+}
+
+fn refusal(request: MetadataRequest) -> MetadataResponse {
+    let error_code = ErrorCode::InvalidRequest.to_i16();
+    let topics = request.topics.into_iter().flatten().map(|topic| MetadataResponseTopic {
+        error_code,
+        name: Some(topic.name.unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    });
+    MetadataResponse { topics: topics.collect(), error_code, ..MetadataResponse::default() }
+}
+
 async fn named(
     broker: &Arc<Broker>,
     context: &Context,
@@ -71,7 +96,7 @@ async fn named(
                 Some(topic) => answers.push(describe(topic, request)),
                 None => answers.push(MetadataResponseTopic {
                     error_code: ErrorCode::UnknownTopicId.to_i16(),
-                    name: (context.version < 12).then(String::new),
+                    name: (context.version < VERSION_WITH_TOPIC_IDS).then(String::new),
                     topic_id: topic.topic_id,
                     ..MetadataResponseTopic::default()
                 }),

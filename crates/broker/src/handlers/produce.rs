@@ -140,19 +140,24 @@ impl Appending<'_> {
         let checked =
             DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
         let checked = checked.map_err(refusal)?;
+        let bytes = checked.bytes();
         let is_wait_wanted = self.required != 0;
         if is_wait_wanted {
             self.acks.open();
         }
         let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
         match partition.produce(self.now, checked, settled) {
-            Ok(appended) => Ok(PartitionProduceResponse {
-                index: data.index,
-                base_offset: appended.base_offset,
-                log_append_time_ms: appended.log_append_time,
-                log_start_offset: appended.log_start_offset,
-                ..PartitionProduceResponse::default()
-            }),
+            Ok(appended) => {
+                self.broker.metrics.batches_in.inc();
+                self.broker.metrics.bytes_in.add(bytes as u64);
+                Ok(PartitionProduceResponse {
+                    index: data.index,
+                    base_offset: appended.base_offset,
+                    log_append_time_ms: appended.log_append_time,
+                    log_start_offset: appended.log_start_offset,
+                    ..PartitionProduceResponse::default()
+                })
+            }
             Err(refused) => {
                 if is_wait_wanted {
                     crate::acks::Settled::settle(&**self.acks, slot, true);

@@ -41,6 +41,14 @@ pub async fn accept(listener: &TcpListener) -> io::Result<Socket> {
     Ok(Socket { stream, peer })
 }
 
+/// Connects to `host:port`; a name's addresses are tried one after the other.
+pub async fn connect(addr: &str) -> io::Result<Socket> {
+    let stream = TcpStream::connect(addr).await?;
+    stream.set_nodelay(true)?;
+    let peer = stream.peer_addr()?;
+    Ok(Socket { stream, peer })
+}
+
 impl env::Connection for Socket {
     fn peer(&self) -> SocketAddr {
         self.peer

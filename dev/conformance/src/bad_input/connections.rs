@@ -43,8 +43,8 @@ pub(super) fn run(report: &mut Report, server: &mut Server) -> Result<()> {
 
 fn slow_readers(server: &mut Server) -> Result<String> {
     let topic = fresh("unread");
-    let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
     let value = vec![b'v'; 1 << 20 >> 1];
     for _ in 0..UNREAD_BATCHES {
         let (code, _) = raw::produce(&mut raw, &topic, 0, &raw::batch(&value, true))?;
@@ -53,7 +53,7 @@ fn slow_readers(server: &mut Server) -> Result<String> {
     let before = memory_kib(server).map_or(0, |(_, most)| most);
     let mut readers = Vec::new();
     for _ in 0..8 {
-        let mut reader = Raw::connect(server.bootstrap())?;
+        let mut reader = Raw::greeted(server.bootstrap())?;
         for _ in 0..UNREAD_FETCHES {
             reader.send(&raw::fetch_frame(&topic, 0, 0, 16 << 20));
         }

@@ -83,9 +83,8 @@ impl Case {
         let setup = Setup::new(kind.clone(), dir.path()).set("log.segment.bytes", 4 * (VALUE_BYTES + 1000));
         let mut server = Server::start(setup)?;
         let topic = fresh("damaged");
-        let mut raw = Raw::connect(server.bootstrap())?;
-        let code = raw::create_topic(&mut raw, &topic, 2)?;
-        ensure!(code == 0, "CreateTopics: error code {code}");
+        raw::ready_topic(server.bootstrap(), &topic, 2)?;
+        let mut raw = Raw::greeted(server.bootstrap())?;
         for partition in 0..2 {
             for number in 0..BATCHES {
                 let (code, offset) =
@@ -131,7 +130,7 @@ impl Case {
     fn until_led<T>(&self, ask: impl Fn(&mut Raw) -> Result<(i16, T)>) -> Result<(i16, T)> {
         let started = Instant::now();
         loop {
-            let (code, found) = ask(&mut Raw::connect(self.server.bootstrap())?)?;
+            let (code, found) = ask(&mut Raw::greeted(self.server.bootstrap())?)?;
             if code == 0 || started.elapsed() > Duration::from_secs(10) {
                 return Ok((code, found));
             }
@@ -191,7 +190,7 @@ impl Case {
         }
         if end == BATCHES {
             // It did not notice at the start: then it must notice when it reads, or the client's check must.
-            let fetched = raw::fetch(&mut Raw::connect(self.server.bootstrap())?, &self.topic, partition, 0)?;
+            let fetched = raw::fetch(&mut Raw::greeted(self.server.bootstrap())?, &self.topic, partition, 0)?;
             ensure!(raw::values(&fetched.2).is_ok(), "a damaged batch was served");
             return Ok("noticed when read".to_owned());
         }

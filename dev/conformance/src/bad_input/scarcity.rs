@@ -71,8 +71,8 @@ fn descriptors(kind: &Kind) -> Result<String> {
     setup.limits = Some(format!("ulimit -n {DESCRIPTORS}"));
     let mut server = Server::start(setup)?;
     let topic = fresh("descriptors");
-    let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
     ensure!(raw::produce(&mut raw, &topic, 0, &raw::batch(b"before", true))? == (0, 0), "not produced");
     let held: Vec<Raw> = (0..3 * DESCRIPTORS).map_while(|_| Raw::connect(server.bootstrap()).ok()).collect();
     std::thread::sleep(Duration::from_secs(1));
@@ -86,7 +86,7 @@ fn descriptors(kind: &Kind) -> Result<String> {
     ensure!(after == 0, "Produce afterwards: error code {after}, offset {offset}");
     server.kill()?;
     server.start_again()?;
-    let mut raw = Raw::connect(server.bootstrap())?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
     let (code_of_end, end) = raw::end_offset(&mut raw, &topic, 0)?;
     ensure!(code_of_end == 0 && end == offset + 1, "the log ends at {end}, error code {code_of_end}");
     Ok(format!("{count} connections wanted, {DESCRIPTORS} descriptors; Produce meanwhile: error code {code}"))
@@ -131,8 +131,8 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
     let setup = Setup::new(kind.clone(), home.path()).set("log.dirs", small.data().display());
     let mut server = Server::start(setup.set("log.index.size.max.bytes", 4096))?;
     let topic = fresh("full");
-    let mut raw = Raw::connect(server.bootstrap())?;
-    ensure!(raw::create_topic(&mut raw, &topic, 1)? == 0, "the topic was not created");
+    raw::ready_topic(server.bootstrap(), &topic, 1)?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
     let value = vec![b'f'; 900_000];
     let mut acked = 0;
     let refused = loop {
@@ -146,6 +146,7 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
             Err(error) => break format!("{error:#}"),
         }
     };
+    ensure!(acked > 8, "only {acked} batches were taken: {refused}");
     let alive = server.ensure_alive().is_ok();
     if alive {
         server.kill()?;
@@ -153,7 +154,7 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
     small.grow()?;
     server.start_again()?;
     std::thread::sleep(Duration::from_millis(500));
-    let mut raw = Raw::connect(server.bootstrap())?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
     let (code, end) = raw::end_offset(&mut raw, &topic, 0)?;
     ensure!(code == 0 && end >= acked, "{acked} acknowledged, the log ends at {end}, error code {code}");
     let (code, offset) =

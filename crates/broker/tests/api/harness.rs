@@ -1,0 +1,18 @@
+//! A broker in a world of its own, and a client that speaks to it at any version.
+
+mod batches;
+mod client;
+mod member;
+mod node;
+mod pipe;
+mod world;
+
+pub(crate) use batches::{BatchSpec, batch, batch_of, values};
+pub(crate) use client::{Client, Topic, bytes_of, fetch, fetch_topic, produce};
+pub(crate) use member::{Member, join, sync};
+pub(crate) use node::{LOG_DIR, NODE_ID, Node};
+
+/// What the error codes of answers are compared with.
+pub(crate) fn code(error: wire::ErrorCode) -> i16 {
+    error.to_i16()
+}

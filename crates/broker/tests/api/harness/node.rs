@@ -1,0 +1,101 @@
+//! One broker on a disk in memory, which can be stopped, killed and started anew.
+
+use super::{
+    client::Client,
+    pipe,
+    world::{LocalTasks, PausedClock, SeededRandom},
+};
+use broker::{Broker, Config};
+use env::{Clock, Incoming, Tasks, World};
+use log::testing::MemoryDisk;
+use metadata::{Endpoint, config::Statics};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// A running broker.
+pub(crate) struct Node {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) disk: Arc<MemoryDisk>,
+    clock: Arc<PausedClock>,
+    random: Arc<SeededRandom>,
+    tasks: Arc<LocalTasks>,
+    config: Config,
+}
+
+pub(crate) const NODE_ID: i32 = 7;
+pub(crate) const LOG_DIR: &str = "/data";
+
+impl Node {
+    /// A broker on an empty disk.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// ... with configurations beside those that keep tests small.
+    pub(crate) async fn with(statics: &[(&str, &str)]) -> Self {
+        Self::with_config(statics, |_| {}).await
+    }
+
+    /// ... and whose memory or limits differ.
+    pub(crate) async fn with_config(statics: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+        let small = [("offsets.topic.num.partitions", "3"), ("log.retention.check.interval.ms", "1000")];
+        let all = small.iter().chain(statics).map(|(key, value)| (key.to_string(), value.to_string()));
+        let statics = Arc::new(Statics::new(all));
+        assert_eq!(statics.problems(), Vec::<String>::new());
+        let endpoint = Endpoint { name: "PLAINTEXT".into(), host: "here".into(), port: 9092, security: 0 };
+        let mut config = Config::new(NODE_ID, PathBuf::from(LOG_DIR), vec![endpoint], statics);
+        change(&mut config);
+        let (clock, random) = (Arc::new(PausedClock::new()), Arc::default());
+        Self::run(Arc::new(MemoryDisk::new()), clock, random, config).await
+    }
+
+    async fn run(
+        disk: Arc<MemoryDisk>,
+        clock: Arc<PausedClock>,
+        random: Arc<SeededRandom>,
+        config: Config,
+    ) -> Self {
+        let tasks = Arc::new(LocalTasks::default());
+        let world =
+            World { clock: clock.clone(), disk: disk.clone(), random: random.clone(), tasks: tasks.clone() };
+        let broker = Broker::start(config.clone(), world).await.unwrap();
+        Self { broker, disk, clock, random, tasks, config }
+    }
+
+    /// Stops as an operator would, and starts again.
+    pub(crate) async fn restart(self) -> Self {
+        self.broker.stop().await;
+        self.tasks.kill();
+        let disk = Arc::new(self.disk.after_kill());
+        Self::run(disk, self.clock, self.random, self.config).await
+    }
+
+    /// Cuts the power, and starts again on what was synced.
+    pub(crate) async fn cut_power(self) -> Self {
+        self.tasks.kill();
+        let disk = Arc::new(self.disk.after_power_cut());
+        Self::run(disk, self.clock, self.random, self.config).await
+    }
+
+    /// A client on a connection of its own.
+    pub(crate) fn client(&self) -> Client {
+        let (wire, pipe) = pipe::connect();
+        let incoming = Incoming { listener: "PLAINTEXT".into(), connection: Box::new(pipe) };
+        self.tasks.spawn(Box::pin(self.broker.clone().serve(incoming)));
+        Client::new(wire)
+    }
+
+    /// Whatever a client sends, nothing may panic.
+    pub(crate) fn assert_sound(&self) {
+        self.tasks.assert_none_panicked();
+    }
+
+    /// The wall clock.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.wall()
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! Time, randomness and tasks on one tokio thread whose clock is paused: time passes only when nothing else happens.
+
+use env::{BoxFuture, Clock, Deadline, Job, Millis, Nanos, Random, Tasks};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{task::JoinSet, time::Instant};
+
+/// Where the wall clock starts.
+pub(crate) const WALL_START_MS: Millis = 1_700_000_000_000;
+
+/// Tokio's paused clock.
+pub(crate) struct PausedClock(Instant);
+
+impl PausedClock {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for PausedClock {
+    fn wall(&self) -> Millis {
+        WALL_START_MS + self.0.elapsed().as_millis() as i64
+    }
+
+    fn now(&self) -> Nanos {
+        self.0.elapsed().as_nanos() as u64
+    }
+
+    fn sleep_until(&self, deadline: Deadline) -> BoxFuture<'static, ()> {
+        // Beyond what tokio can count is as good as never.
+        let deadline = self.0.checked_add(Duration::from_nanos(deadline));
+        Box::pin(async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// SplitMix64.
+#[derive(Default)]
+pub(crate) struct SeededRandom(AtomicU64);
+
+impl Random for SeededRandom {
+    fn next_u64(&self) -> u64 {
+        let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}
+
+/// All tasks of one start; lane jobs are tasks too, since the disk is memory. They run later, never at once.
+#[derive(Default)]
+pub(crate) struct LocalTasks(Mutex<JoinSet<()>>);
+
+impl LocalTasks {
+    /// Ends all tasks where they are, as a killed process does.
+    pub(crate) fn kill(&self) {
+        self.assert_none_panicked();
+        self.0.lock().unwrap().abort_all();
+    }
+}
+
+impl LocalTasks {
+    /// Whatever a client sends, no task may panic: not a connection's, not a lane's.
+    pub(crate) fn assert_none_panicked(&self) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            assert!(!ended.is_err_and(|error| error.is_panic()), "a task of the broker has panicked");
+        }
+    }
+}
+
+impl Tasks for LocalTasks {
+    fn spawn(&self, future: BoxFuture<'static, ()>) {
+        self.0.lock().unwrap().spawn(future);
+    }
+
+    fn run_on_lane(&self, job: Job) {
+        self.spawn(Box::pin(async move { job() }));
+    }
+}

@@ -1,0 +1,26 @@
+//! The broker from outside: requests of every API at every version over an in-memory connection, on an in-memory disk
+//! and a paused clock, against what Kafka answers. It looks into no core and opens no socket; the cores' own tests and
+//! the simulator do the rest. `table` shows that what is advertised is tested.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by a panic, and is the world of the broker that it tests"
+)]
+
+mod configs;
+mod connections;
+mod disk;
+mod fetch;
+mod groups;
+mod harness;
+mod idempotence;
+mod long_poll;
+mod produce;
+mod restart;
+mod sessions;
+mod table;
+mod topics;
