@@ -55,7 +55,7 @@ struct Run {
 }
 
 /// How long clients may take to come to an end once the world is calm.
-const END_MS_MAX: u64 = 300_000;
+const END_MS_MAX: u64 = 90_000;
 /// How long it may take to read everything back.
 const READ_BACK_MS_MAX: u64 = 120_000;
 
