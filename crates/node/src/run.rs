@@ -13,6 +13,11 @@ pub struct Greeting {
     pub http: Option<SocketAddr>,
 }
 
+/// Open files that connections leave over, whatever the system allows.
+const FILES_FOR_SEGMENTS_MIN: usize = 128;
+/// ... and what is enough for any number of partitions, since idle ones close theirs.
+const FILES_FOR_SEGMENTS_MAX: usize = 8192;
+
 /// Runs a node until SIGTERM or SIGINT. `greet` is called once it serves.
 pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
     logging::start();
@@ -40,8 +45,9 @@ async fn serve(
     let http = settings.http.map(bind_http).transpose()?;
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
-    // The other half is for segments: a crowd of clients must not keep logs from being written.
-    config.connections_max = config.connections_max.min(open_files_max / 2);
+    // Some stay for segments: a crowd of clients must not keep logs from being written.
+    let for_segments = (open_files_max / 4).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
+    config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
     let broker = Broker::start(config, world.clone()).await?;
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
     let greeting = Greeting {

@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 use tokio::sync::Notify;
 
+/// What is told when the node does not come back.
+const AVAILABILITY: &str = "availability";
+
 /// A partition of one of the topics that exist for the whole run.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -132,17 +135,19 @@ struct State {
     requests: u64,
     counts: BTreeMap<&'static str, u64>,
     plant: Option<crate::plant::Corruption>,
+    only: Option<&'static str>,
 }
 
 impl History {
-    /// Nothing has happened; every check listens.
-    pub fn new(trace: Arc<Trace>, plant: Option<Plant>) -> Arc<Self> {
+    /// Nothing has happened; every check listens, or only the one of this name.
+    pub fn new(trace: Arc<Trace>, plant: Option<Plant>, only: Option<&'static str>) -> Arc<Self> {
         let state = State {
             checks: checks::all(),
             violations: Vec::new(),
             requests: 0,
             counts: BTreeMap::new(),
             plant: plant.map(crate::plant::Corruption::new),
+            only,
         };
         Arc::new(Self { trace, state: Mutex::new(state), violated: Notify::new() })
     }
@@ -172,17 +177,26 @@ impl History {
         *state.counts.entry(event.name()).or_default() += 1;
         for check in &mut state.checks {
             if let Err(what) = check.on(&event) {
-                self.keep(&mut state.violations, Violation { check: check.name(), what });
+                self.keep(state.only, &mut state.violations, Violation { check: check.name(), what });
             }
         }
     }
 
     /// Something is wrong that no check watches for: a panic, an answer that cannot be read.
     pub fn violated(&self, check: &'static str, what: String) {
-        self.keep(&mut self.state.lock().violations, Violation { check, what });
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        self.keep(state.only, &mut state.violations, Violation { check, what });
     }
 
-    fn keep(&self, all: &mut Vec<Violation>, violation: Violation) {
+    fn keep(&self, only: Option<&str>, all: &mut Vec<Violation>, violation: Violation) {
+        if only.is_some_and(|only| only != violation.check) {
+            // Whatever counts, a node that is gone for good ends the run.
+            if violation.check == AVAILABILITY {
+                self.violated.notify_one();
+            }
+            return;
+        }
         note!(self.trace, "VIOLATION {}: {}", violation.check, violation.what);
         all.push(violation);
         self.violated.notify_one();

@@ -87,7 +87,7 @@ fn all(seeds: Range<u64>, arguments: &Arguments) -> std::io::Result<bool> {
     let keep = if arguments.trace { Keep::Print } else { Keep::Recent };
     let is_one = seeds.end.saturating_sub(seeds.start) <= 1;
     for seed in seeds.clone() {
-        let report = sim::run(seed, Options { keep, plant: arguments.plant })?;
+        let report = sim::run(seed, Options { keep, plant: arguments.plant, only: None })?;
         if !report.violations.is_empty() {
             tell_violation(&report, arguments);
             return Ok(false);
@@ -126,7 +126,7 @@ fn tell_violation(report: &Report, arguments: &Arguments) {
 
 /// One seed twice: the traces must be equal byte for byte.
 fn meta(seed: u64) -> std::io::Result<bool> {
-    let options = Options { keep: Keep::All, plant: None };
+    let options = Options { keep: Keep::All, plant: None, only: None };
     let (first, second) = (sim::run(seed, options)?, sim::run(seed, options)?);
     let differ = first.lines.iter().zip(&second.lines).position(|(a, b)| a != b);
     if let Some(index) = differ {

@@ -38,7 +38,9 @@ fn a_repetition_of_one_of_the_last_five_batches_gets_the_original_offsets() {
 #[test]
 fn a_batch_from_before_all_that_a_snapshot_remembers_is_a_repetition() {
     let mut fixture = fixture();
-    (0..3).for_each(|n| drop(fixture.append(data(1, 0, n * 3, 3))));
+    for n in 0..3 {
+        fixture.append(data(1, 0, n * 3, 3));
+    }
     let bytes = crate::producer_snapshot::encode(&fixture.log.producers);
     fixture.log.producers = crate::producer_snapshot::decode(&bytes).unwrap();
     for sequence in [0, 3] {

@@ -26,11 +26,11 @@ impl Check for Acknowledged {
         self.requests.on(event);
         match event {
             Event::Faulted(Fault::PowerCut) => self.records.retain(|place, _| !place.is_lossy()),
-            Event::ProduceAcked { place, request, base_offset, values, .. } => {
-                if !self.requests.is_stale(place, *request) {
-                    let of_place = self.records.entry(place.clone()).or_default();
-                    of_place.extend((*base_offset..).zip(values.iter().copied()));
-                }
+            Event::ProduceAcked { place, request, base_offset, values, .. }
+                if !self.requests.is_stale(place, *request) =>
+            {
+                let of_place = self.records.entry(place.clone()).or_default();
+                of_place.extend((*base_offset..).zip(values.iter().copied()));
             }
             Event::DeleteRecordsSent { place, before } => {
                 let deletable = self.deletable.entry(place.clone()).or_default();

@@ -1,5 +1,5 @@
 //! Acknowledged changes of topics survive: a topic is what the changes that were acknowledged make of it, with or
-//! without each change whose outcome is unknown. It relies on every name being changed by one client that waits for
+//! without each change whose outcome is unknown, which may happen as late as the next start of the node. It relies on every name being changed by one client that waits for
 //! each answer. It does not look at records.
 
 use super::Check;
@@ -12,9 +12,13 @@ use std::{
 /// What each topic may be.
 #[derive(Default)]
 pub(super) struct Topics {
-    possible: BTreeMap<Arc<str>, BTreeSet<Option<TopicState>>>,
-    before: BTreeMap<Arc<str>, BTreeSet<Option<TopicState>>>,
+    possible: BTreeMap<Arc<str>, States>,
+    before: BTreeMap<Arc<str>, States>,
+    /// Changes that were asked for in this life of the node and have no outcome.
+    open: BTreeMap<Arc<str>, Vec<Change>>,
 }
+
+type States = BTreeSet<Option<TopicState>>;
 
 impl Check for Topics {
     fn name(&self) -> &'static str {
@@ -25,36 +29,56 @@ impl Check for Topics {
         match event {
             Event::AdminSent { topic, change } => {
                 let possible = self.possible.entry(topic.clone()).or_insert_with(|| BTreeSet::from([None]));
-                let changed: Vec<_> = possible.iter().filter_map(|state| apply(state, change)).collect();
                 self.before.insert(topic.clone(), possible.clone());
-                possible.extend(changed);
+                let open = self.open.entry(topic.clone()).or_default();
+                open.push(change.clone());
+                *possible = with_any(possible.clone(), open);
             }
             Event::AdminDone { topic, change } => {
                 let before = self.before.get(topic).cloned().unwrap_or_default();
-                let after: BTreeSet<_> = before.iter().filter_map(|state| apply(state, change)).collect();
+                let after: States = before.iter().filter_map(|state| apply(state, change)).collect();
                 if after.is_empty() {
                     return Err(format!(
                         "{topic}: {change:?} was acknowledged, but it was one of {before:?}"
                     ));
                 }
-                self.possible.insert(topic.clone(), after);
+                self.settle(topic, after);
             }
             Event::AdminRefused { topic, .. } => {
-                if let Some(before) = self.before.get(topic) {
-                    self.possible.insert(topic.clone(), before.clone());
-                }
+                let before = self.before.get(topic).cloned().unwrap_or_default();
+                self.settle(topic, before);
             }
             Event::AdminSaw { topic, state } => {
                 let possible = self.possible.entry(topic.clone()).or_insert_with(|| BTreeSet::from([None]));
                 if !possible.contains(state) {
                     return Err(format!("{topic} is {state:?}, it must be one of {possible:?}"));
                 }
-                *possible = BTreeSet::from([state.clone()]);
+                let open = self.open.entry(topic.clone()).or_default();
+                *possible = with_any(BTreeSet::from([state.clone()]), open);
             }
+            Event::Serves => self.open.clear(),
             _ => {}
         }
         Ok(())
     }
+}
+
+impl Topics {
+    /// The newest change of a topic has an outcome.
+    fn settle(&mut self, topic: &Arc<str>, states: States) {
+        let open = self.open.entry(topic.clone()).or_default();
+        open.pop();
+        self.possible.insert(topic.clone(), with_any(states, open));
+    }
+}
+
+/// What the states can become by any of the changes, in their order.
+fn with_any(mut states: States, changes: &[Change]) -> States {
+    for change in changes {
+        let changed: Vec<_> = states.iter().filter_map(|state| apply(state, change)).collect();
+        states.extend(changed);
+    }
+    states
 }
 
 /// What the change makes of a topic; nothing if it cannot be made there.
@@ -112,8 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_unknown_outcome_may_have_happened_and_is_settled_once_seen() {
+    fn a_change_of_unknown_outcome_may_happen_until_the_next_start() {
         let create = sent(Change::Create(state(2)));
+        let late = [create.clone(), saw(None), Event::Serves, saw(Some(state(2)))];
+        check(Topics::default(), &late[..2], true);
+        check(Topics::default(), &[create.clone(), saw(None), saw(Some(state(2)))], true);
+        check(Topics::default(), &late, true);
+        check(Topics::default(), &[create.clone(), Event::Serves, saw(None), saw(Some(state(2)))], false);
         check(Topics::default(), &[create.clone(), saw(None)], true);
         check(Topics::default(), &[create.clone(), saw(Some(state(2)))], true);
         check(Topics::default(), &[create.clone(), saw(Some(state(2))), saw(None)], false);

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::sync::Arc;
 use wire::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ErrorCode,
     IncrementalAlterConfigsRequest,
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
@@ -65,10 +65,13 @@ impl Admin {
             } else {
                 let change = self.change();
                 self.ground.history.tell(Event::AdminSent { topic: topic.clone(), change: change.clone() });
-                let done = self.ask(link, &topic, &change).await?;
-                self.ground.history.tell(match done {
-                    true => Event::AdminDone { topic, change },
-                    false => Event::AdminRefused { topic, change },
+                let error = self.ask(link, &topic, &change).await?.and_then(ErrorCode::from_i16);
+                self.ground.history.tell(match error {
+                    Some(ErrorCode::None) => Event::AdminDone { topic, change },
+                    // The metadata log has failed: what was written of the change may be found at the next start.
+                    None | Some(ErrorCode::NotController | ErrorCode::RequestTimedOut) => return Err(Lost),
+                    Some(ErrorCode::UnknownServerError | ErrorCode::KafkaStorageError) => return Err(Lost),
+                    Some(_) => Event::AdminRefused { topic, change },
                 });
             }
             self.ground.clock.sleep_ms(self.dice.range(10..=700)).await;
@@ -87,10 +90,9 @@ impl Admin {
         }
     }
 
-    /// Asks for a change; whether it has happened.
-    async fn ask(&mut self, link: &mut Link, topic: &Arc<str>, change: &Change) -> Result<bool, Lost> {
+    /// Asks for a change; the error code of the answer.
+    async fn ask(&mut self, link: &mut Link, topic: &Arc<str>, change: &Change) -> Result<Option<i16>, Lost> {
         let name = topic.to_string();
-        let first = |errors: Vec<i16>| errors.first() == Some(&0);
         match change {
             Change::Create(state) => {
                 let config = |value: &String| CreatableTopicConfig {
@@ -107,7 +109,7 @@ impl Admin {
                 let request =
                     CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, validate_only: false };
                 let answer = link.ask(self.dice.range(2..=7) as i16, &request).await?;
-                Ok(first(answer.topics.iter().map(|topic| topic.error_code).collect()))
+                Ok(answer.topics.first().map(|topic| topic.error_code))
             }
             Change::Delete => {
                 let version = self.dice.range(1..=6) as i16;
@@ -121,14 +123,14 @@ impl Admin {
                     }
                 };
                 let answer = link.ask(version, &request).await?;
-                Ok(first(answer.responses.iter().map(|topic| topic.error_code).collect()))
+                Ok(answer.responses.first().map(|topic| topic.error_code))
             }
             Change::Grow(count) => {
                 let topic = CreatePartitionsTopic { name, count: *count, assignments: None };
                 let request =
                     CreatePartitionsRequest { topics: vec![topic], timeout_ms: 5000, validate_only: false };
                 let answer = link.ask(self.dice.range(0..=3) as i16, &request).await?;
-                Ok(first(answer.results.iter().map(|topic| topic.error_code).collect()))
+                Ok(answer.results.first().map(|topic| topic.error_code))
             }
             Change::Configure(value) => {
                 let config_operation = if value.is_some() { SET } else { DELETE };
@@ -142,7 +144,7 @@ impl Admin {
                 let request =
                     IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
                 let answer = link.ask(self.dice.range(0..=1) as i16, &request).await?;
-                Ok(first(answer.responses.iter().map(|resource| resource.error_code).collect()))
+                Ok(answer.responses.first().map(|resource| resource.error_code))
             }
         }
     }

@@ -52,9 +52,8 @@ impl Oracle {
     pub async fn read_all(&mut self, place: &Place, id: Uuid) {
         loop {
             let mut link = self.ground.connect("oracle", &mut self.dice).await;
-            match read_all(&mut link, place, id).await {
-                Ok(Some(read)) => return self.ground.history.tell(read),
-                Ok(None) | Err(Lost) => {}
+            if let Ok(Some(read)) = read_all(&mut link, place, id).await {
+                return self.ground.history.tell(read);
             }
             self.ground.clock.sleep_ms(RETRY_MS).await;
         }

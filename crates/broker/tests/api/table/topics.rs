@@ -34,7 +34,7 @@ pub(super) async fn create_topics(version: i16) {
                 ..topic("bad", 1, 1)
             },
         ],
-        validate_only: version >= 1,
+        validate_only: true,
         ..CreateTopicsRequest::default()
     };
     let expected = [
@@ -46,20 +46,18 @@ pub(super) async fn create_topics(version: i16) {
         ("elsewhere", ErrorCode::InvalidReplicaAssignment),
         ("bad", ErrorCode::InvalidConfig),
     ];
-    if version >= 1 {
-        let response = client.call(version, &request).await;
-        let codes: Vec<_> = response.topics.iter().map(|t| (t.name.as_str(), t.error_code)).collect();
-        assert_eq!(codes, expected.map(|(name, error)| (name, code(error))));
-        let metadata = client.call(12, &MetadataRequest { topics: None, ..Default::default() }).await;
-        assert_eq!(metadata.topics.len(), 0, "only validated");
-    }
+    let response = client.call(version, &request).await;
+    let codes: Vec<_> = response.topics.iter().map(|t| (t.name.as_str(), t.error_code)).collect();
+    assert_eq!(codes, expected.map(|(name, error)| (name, code(error))));
+    let metadata = client.call(12, &MetadataRequest { topics: None, ..Default::default() }).await;
+    assert_eq!(metadata.topics.len(), 0, "only validated");
     let response =
         client.call(version, &CreateTopicsRequest { validate_only: false, ..request.clone() }).await;
     let codes: Vec<_> = response.topics.iter().map(|t| (t.name.as_str(), t.error_code)).collect();
     assert_eq!(codes, expected.map(|(name, error)| (name, code(error))));
     for (topic, (_, error)) in response.topics.iter().zip(expected) {
         let failed = error != ErrorCode::None;
-        assert_eq!(topic.error_message.is_some(), failed && version >= 1, "{}", topic.name);
+        assert_eq!(topic.error_message.is_some(), failed, "{}", topic.name);
         assert_eq!(topic.topic_id.is_zero(), failed || version < 7, "{}", topic.name);
     }
     let created = &response.topics[0];
