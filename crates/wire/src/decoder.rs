@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::ops::RangeInclusive;
 use stdx::{Part, Parts, Short, Uuid, varint};
 
-/// What every frame may take while it is decoded, however small it is. Equals `model::limits::DECODE_BYTES_MIN`.
+/// What a frame may take under the default budget, however small it is; the broker gives budgets of its own.
 pub const DECODE_BYTES_MIN: usize = 64 * 1024;
 
 /// Memory that decoding may take as a multiple of the frame. Equals `model::limits::DECODE_BYTES_PER_FRAME_BYTE`.
