@@ -2,7 +2,7 @@
 //! It does not look into the protocol: it watches what members say they hold, consumed and committed.
 //! Called as `conformance groups`; the fleet of members is in `fleet`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -148,6 +148,7 @@ impl<'a> Life<'a> {
     }
 
     fn all_leave(&mut self, server: &mut Server) -> Result<String> {
+        self.wait_for_commits(server)?;
         self.fleet.dismiss_all(SETTLE)?;
         self.everything_committed(server)
     }
@@ -162,8 +163,19 @@ impl<'a> Life<'a> {
         for (partition, first) in self.fleet.firsts() {
             ensure!(*first == stopped_at, "partition {partition} went on at {first}, not at {stopped_at}");
         }
+        self.wait_for_commits(server)?;
         self.fleet.dismiss_all(SETTLE)?;
         self.everything_committed(server)
+    }
+
+    /// Members say what they read before they commit it, and a signal ends a commit that still waits for its
+    /// coordinator (the Java client's `wakeup`): nobody is dismissed before all is committed.
+    fn wait_for_commits(&self, server: &Server) -> Result<()> {
+        let started = Instant::now();
+        while let Err(missing) = self.everything_committed(server) {
+            ensure!(started.elapsed() < SETTLE, "after {} s: {missing:#}", SETTLE.as_secs());
+        }
+        Ok(())
     }
 
     /// The committed offset of every partition is its end.

@@ -199,8 +199,11 @@ func member(bootstrap, topic string, args []string) {
 	check(err)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	owing := false
 	for ctx.Err() == nil {
-		fetches := client.PollRecords(ctx, 500)
+		turn, end := context.WithTimeout(ctx, 100*time.Millisecond)
+		fetches := client.PollRecords(turn, 500)
+		end()
 		runs := [][]int64{}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			if n := len(p.Records); n > 0 {
@@ -209,10 +212,15 @@ func member(bootstrap, topic string, args []string) {
 		})
 		if len(runs) > 0 {
 			say(map[string]any{"records": runs})
-			// A rebalance in between fails the commit: the next owner reads these again.
-			if err := client.CommitUncommittedOffsets(context.Background()); err != nil {
+			owing = true
+		}
+		if owing {
+			// A rebalance in between fails the commit: what stays here is committed again.
+			err := client.CommitUncommittedOffsets(context.Background())
+			if err != nil {
 				say(map[string]any{"commit_failed": err.Error()})
 			}
+			owing = err != nil
 		}
 		client.AllowRebalance()
 	}

@@ -129,6 +129,7 @@ public final class Client {
             }
         }));
         consumer.subscribe(List.of(topic), new Listener());
+        boolean owing = false;
         try {
             while (true) {
                 ConsumerRecords<byte[], byte[]> batch = consumer.poll(Duration.ofMillis(100));
@@ -140,11 +141,15 @@ public final class Client {
                                 records.get(records.size() - 1).offset()));
                     }
                     System.out.println("{\"records\": " + runs + "}");
+                    owing = true;
+                }
+                if (owing) {
                     try {
                         consumer.commitSync();
+                        owing = false;
                     } catch (WakeupException e) {
                         throw e;
-                    } catch (KafkaException e) { // a rebalance in between: the next owner reads these again
+                    } catch (KafkaException e) { // a rebalance in between: what stays here is committed again
                         System.out.println("{\"commit_failed\": \"" + e.getClass().getSimpleName() + "\"}");
                     }
                 }

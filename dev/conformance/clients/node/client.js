@@ -134,7 +134,7 @@ async function member(groupId, strategy) {
       try {
         const offset = String(BigInt(batch.lastOffset()) + 1n)
         await consumer.commitOffsets([{ topic, partition: batch.partition, offset }])
-      } catch (error) { // a rebalance in between: the next owner reads these again
+      } catch (error) { // a rebalance in between: the runner rejoins, and the batch is read again
         say({ commit_failed: String(error) })
         throw error
       }

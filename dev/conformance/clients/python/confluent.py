@@ -129,13 +129,17 @@ def member(bootstrap, topic, group, strategy, instance=""):
         say(assigned=sorted(held))
 
     consumer.subscribe([topic], on_assign=on_assign, on_revoke=on_gone, on_lost=on_gone)
+    owing = False
     while not stopped:
         batch = [m for m in consumer.consume(500, 0.1) if not m.error()]
         if batch:
             say(records=ranges(batch))
+            owing = True
+        if owing:
             try:
                 consumer.commit(asynchronous=False)
-            except Exception as error:  # a rebalance in between: the next owner reads these again
+                owing = False
+            except Exception as error:  # a rebalance in between: what stays here is committed again
                 say(commit_failed=str(error))
     consumer.close()
     say(closed=True)

@@ -76,13 +76,17 @@ def member(bootstrap, topic, group, strategy, instance=""):
                              metadata_max_age_ms=2000, reconnect_backoff_max_ms=500,
                              partition_assignment_strategy=[ASSIGNORS[strategy]], **more)
     consumer.subscribe([topic], listener=Listener())
+    owing = False
     while not stopped:
         batches = consumer.poll(timeout_ms=100, max_records=500)
         if batches:
             say(records=[[p.partition, rs[0].offset, rs[-1].offset] for p, rs in batches.items()])
+            owing = True
+        if owing:
             try:
                 consumer.commit()
-            except Exception as error:  # a rebalance in between: the next owner reads these again
+                owing = False
+            except Exception as error:  # a rebalance in between: what stays here is committed again
                 say(commit_failed=str(error))
     consumer.close()
     say(closed=True)
