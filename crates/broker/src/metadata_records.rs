@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 use metadata::{
-    Endpoint, FeatureRange, PartitionChange, PartitionRecord, Record, Recovery, Registration,
+    ControllerRegistration, Endpoint, FeatureRange, PartitionChange, PartitionRecord, Record, Recovery,
+    Registration,
     config::{Resource, ResourceKind},
 };
 use model::TopicName;
@@ -17,7 +18,8 @@ use wire::{
         AbortTransactionRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord, ClearElrRecord,
         ConfigRecord, EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord,
         PartitionChangeRecord, PartitionRecord as WirePartition, ProducerIdsRecord, RegisterBrokerRecord,
-        RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord, register_broker_record,
+        RegisterControllerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord,
+        UnregisterBrokerRecord, register_broker_record, register_controller_record,
     },
 };
 
@@ -81,6 +83,7 @@ pub(crate) fn encode(record: &Record) -> Bytes {
         Record::BeginTransaction { name } => write(23, 0, &BeginTransactionRecord { name }),
         Record::EndTransaction => write(24, 0, &EndTransactionRecord {}),
         Record::AbortTransaction { reason } => write(25, 0, &AbortTransactionRecord { reason }),
+        Record::RegisterController(controller) => write(27, 0, &register_controller(controller)),
         Record::ClearElr { topic } => write(
             28,
             0,
@@ -150,6 +153,7 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
         23 => Record::BeginTransaction { name: read::<BeginTransactionRecord>(body, version)?.name },
         24 => Record::EndTransaction,
         25 => Record::AbortTransaction { reason: read::<AbortTransactionRecord>(body, version)?.reason },
+        27 => Record::RegisterController(controller_registration(read(body, version)?)),
         28 => {
             let name = read::<ClearElrRecord>(body, version)?.topic_name;
             Record::ClearElr { topic: TopicName::new(&name).ok() }
@@ -224,6 +228,49 @@ fn registration(record: RegisterBrokerRecord) -> Registration {
         shutting_down: record.in_controlled_shutdown,
         directories: record.log_dirs,
         cordoned: record.cordoned_log_dirs.unwrap_or_default(),
+    }
+}
+
+fn register_controller(controller: ControllerRegistration) -> RegisterControllerRecord {
+    let endpoints =
+        controller.endpoints.into_iter().map(|endpoint| register_controller_record::ControllerEndpoint {
+            name: endpoint.name,
+            host: endpoint.host,
+            port: endpoint.port,
+            security_protocol: endpoint.security,
+        });
+    let features =
+        controller.features.into_iter().map(|feature| register_controller_record::ControllerFeature {
+            name: feature.name,
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+        });
+    RegisterControllerRecord {
+        controller_id: controller.id,
+        incarnation_id: controller.incarnation,
+        zk_migration_ready: false,
+        end_points: endpoints.collect(),
+        features: features.collect(),
+    }
+}
+
+fn controller_registration(record: RegisterControllerRecord) -> ControllerRegistration {
+    let endpoints = record.end_points.into_iter().map(|endpoint| Endpoint {
+        name: endpoint.name,
+        host: endpoint.host,
+        port: endpoint.port,
+        security: endpoint.security_protocol,
+    });
+    let features = record.features.into_iter().map(|feature| FeatureRange {
+        name: feature.name,
+        min: feature.min_supported_version,
+        max: feature.max_supported_version,
+    });
+    ControllerRegistration {
+        id: record.controller_id,
+        incarnation: record.incarnation_id,
+        endpoints: endpoints.collect(),
+        features: features.collect(),
     }
 }
 
@@ -367,6 +414,12 @@ mod tests {
             cordoned: vec![],
         };
         check(Record::RegisterBroker(broker.clone()));
+        check(Record::RegisterController(ControllerRegistration {
+            id: 3,
+            incarnation: Uuid([5; 16]),
+            endpoints: broker.endpoints.clone(),
+            features: broker.features.clone(),
+        }));
         check(Record::RegisterBroker(Registration { cordoned: vec![Uuid([4; 16])], ..broker }));
         check(Record::Partition(partition));
         check(Record::PartitionChange(change));

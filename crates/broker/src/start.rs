@@ -96,6 +96,8 @@ impl Broker {
             rack: self.config.rack.clone(),
             directories: self.dir.meta.directory_id.into_iter().collect(),
             fenced: false,
+            previous_epoch: -1,
+            synced: true,
         };
         self.controller.ask(Request::RegisterBroker(registration)).await?;
         Ok(())

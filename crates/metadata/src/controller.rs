@@ -9,8 +9,11 @@ mod brokers;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod directories;
+mod elect_leaders;
 mod election;
 mod producer_ids;
+mod reassignments;
 mod replicas;
 mod update_features;
 
@@ -19,8 +22,10 @@ use std::sync::Arc;
 use coordinator::{Now, Outcome, Shard};
 use model::NodeId;
 
+pub use elect_leaders::ELECTIONS_MAX;
+
 use crate::{
-    Error, Image, Record, Reply, Request,
+    ControllerRegistration, Error, Image, Record, Reply, Request,
     config::{Configs, Resource, Statics},
     features,
 };
@@ -68,6 +73,13 @@ impl Controller {
         Configs { image: &self.image, statics: &self.settings.statics, node: self.settings.node }
     }
 
+    /// A controller that says what is known already changes nothing.
+    fn register_controller(&self, controller: ControllerRegistration) -> Outcome<Record, Reply> {
+        let known = self.image.controller(controller.id) == Some(&controller);
+        let records = if known { Vec::new() } else { vec![Record::RegisterController(controller)] };
+        Outcome::new(records, Reply::RegisterController)
+    }
+
     /// What a new cluster starts with. As in Kafka, the least number of in-sync replicas becomes a setting of the
     /// cluster, because eligible leader replicas need it to be the same for all brokers (KIP-966).
     fn bootstrap(&self) -> Outcome<Record, Reply> {
@@ -95,6 +107,14 @@ impl Shard for Controller {
             Request::RegisterBroker(request) => self.register_broker(request)?,
             Request::UnfenceBroker { broker, broker_epoch } => self.unfence_broker(broker, broker_epoch)?,
             Request::FenceBroker { broker, broker_epoch } => self.fence_broker(broker, broker_epoch)?,
+            Request::ShutDownBroker { broker, broker_epoch } => {
+                self.shut_down_broker(broker, broker_epoch)?
+            }
+            Request::ChangeDirectories(request) => self.change_directories(request)?,
+            Request::AssignReplicasToDirs { broker, broker_epoch, assignments } => {
+                self.assign_directories(broker, broker_epoch, assignments)?
+            }
+            Request::RegisterController(controller) => self.register_controller(controller),
             Request::UnregisterBroker { broker } => self.unregister_broker(broker)?,
             Request::CreateTopics { topics, validate_only, seed } => {
                 self.create_topics(topics, validate_only, seed)?
@@ -116,6 +136,15 @@ impl Shard for Controller {
                 self.update_features(updates, validate_only)?
             }
             Request::AlterPartition(request) => self.alter_partition(request)?,
+            Request::AlterPartitionReassignments { reassignments, allow_replication_factor_change } => {
+                self.alter_reassignments(reassignments, allow_replication_factor_change)
+            }
+            Request::ListPartitionReassignments { partitions } => {
+                Outcome::reply(Reply::ListPartitionReassignments(self.list_reassignments(partitions)))
+            }
+            Request::ElectLeaders { kind, partitions } => self.elect_leaders(kind, partitions),
+            Request::BalanceLeaders { changes_max } => self.balance_leaders(changes_max),
+            Request::ElectUncleanLeaders { changes_max } => self.elect_unclean_leaders(changes_max),
         })
     }
 

@@ -10,6 +10,10 @@ pub enum Error {
     BrokerIdNotRegistered(String),
     /// DUPLICATE_BROKER_REGISTRATION
     DuplicateBrokerRegistration(String),
+    /// ELECTION_NOT_NEEDED
+    ElectionNotNeeded(String),
+    /// ELIGIBLE_LEADERS_NOT_AVAILABLE
+    EligibleLeadersNotAvailable(String),
     /// FEATURE_UPDATE_FAILED
     FeatureUpdateFailed(String),
     /// FENCED_LEADER_EPOCH
@@ -36,10 +40,16 @@ pub enum Error {
     InvalidUpdateVersion(String),
     /// NEW_LEADER_ELECTED
     NewLeaderElected(String),
+    /// NO_REASSIGNMENT_IN_PROGRESS
+    NoReassignmentInProgress(String),
     /// NOT_CONTROLLER
     NotController(String),
+    /// NOT_LEADER_OR_FOLLOWER
+    NotLeaderOrFollower(String),
     /// POLICY_VIOLATION
     PolicyViolation(String),
+    /// PREFERRED_LEADER_NOT_AVAILABLE
+    PreferredLeaderNotAvailable(String),
     /// STALE_BROKER_EPOCH
     StaleBrokerEpoch(String),
     /// TOPIC_ALREADY_EXISTS

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
 
 use crate::{
-    Partition, Record, Registration, Topic,
+    ControllerRegistration, Partition, Record, Registration, Topic,
     chunked::Chunked,
     config::{Resource, ResourceKind},
     record,
@@ -23,6 +23,7 @@ pub struct Image {
     cluster_id: Arc<str>,
     position: Position,
     brokers: Arc<BTreeMap<NodeId, Arc<Registration>>>,
+    controllers: Arc<BTreeMap<NodeId, ControllerRegistration>>,
     names: Chunked<TopicName, TopicId>,
     topics: Chunked<TopicId, Arc<Topic>>,
     /// The topics with '.' or '_' in their names, by what metrics call them; one each unless an older log says else.
@@ -48,6 +49,7 @@ impl Image {
             cluster_id: cluster_id.into(),
             position: Position { offset: -1, epoch: 0 },
             brokers: Arc::default(),
+            controllers: Arc::default(),
             names: Chunked::default(),
             topics: Chunked::default(),
             unified: Chunked::default(),
@@ -75,6 +77,22 @@ impl Image {
     /// The brokers that may lead.
     pub fn brokers_active(&self) -> impl DoubleEndedIterator<Item = &Arc<Registration>> {
         self.brokers.values().filter(|broker| broker.is_active())
+    }
+
+    /// The brokers that are not fenced: those that Metadata and DescribeCluster list. One that shuts down is still
+    /// among them, so that clients can reach it until it is gone.
+    pub fn brokers_unfenced(&self) -> impl DoubleEndedIterator<Item = &Arc<Registration>> {
+        self.brokers.values().filter(|broker| !broker.fenced)
+    }
+
+    /// The registered controllers by id (KIP-919).
+    pub fn controllers(&self) -> impl DoubleEndedIterator<Item = &ControllerRegistration> {
+        self.controllers.values()
+    }
+
+    /// A controller by its id.
+    pub fn controller(&self, id: NodeId) -> Option<&ControllerRegistration> {
+        self.controllers.get(&id)
     }
 
     /// A broker by its id.
@@ -188,6 +206,9 @@ impl Image {
                 Arc::make_mut(&mut self.features).insert(name, level);
             }
             Record::ProducerIds { next, .. } => self.producer_id_next = self.producer_id_next.max(next),
+            Record::RegisterController(controller) => {
+                Arc::make_mut(&mut self.controllers).insert(controller.id, controller);
+            }
             Record::ClearElr { topic } => self.clear_elr(topic),
             Record::NoOp
             | Record::BeginTransaction { .. }
@@ -201,6 +222,7 @@ impl Image {
         let features =
             self.features().map(|(name, level)| Record::FeatureLevel { name: name.to_owned(), level });
         let brokers = self.brokers().map(|broker| Record::RegisterBroker(Registration::clone(broker)));
+        let controllers = self.controllers().cloned().map(Record::RegisterController);
         let topics = self.topics().flat_map(|topic| {
             let head = Record::Topic { name: topic.name.clone(), id: topic.id };
             let partitions = topic.indexed();
@@ -222,7 +244,7 @@ impl Image {
             broker_epoch: -1,
             next: self.producer_id_next,
         });
-        features.chain(brokers).chain(topics).chain(configs).chain(producers)
+        features.chain(brokers).chain(controllers).chain(topics).chain(configs).chain(producers)
     }
 
     fn add_topic(&mut self, name: TopicName, id: TopicId) {

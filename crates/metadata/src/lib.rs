@@ -17,14 +17,18 @@ mod reply;
 mod request;
 mod topic;
 
-pub use controller::{Controller, Settings};
+pub use controller::{Controller, ELECTIONS_MAX, Settings};
 pub use error::Error;
 pub use image::{Image, Overrides, Position};
 pub use record::{Partition as PartitionRecord, PartitionChange, Record};
-pub use registration::{Endpoint, FeatureRange, Registration};
-pub use reply::{AlterConfigsResults, AlteredPartition, CreatedTopic, DeletedTopic, ProducerIds, Reply};
-pub use request::{
-    AlterPartition, ConfigChange, ConfigOperation, ConfigValues, DeleteTopic, FeatureUpdate, FeatureUpgrade,
-    IsrChange, NewPartitions, NewTopic, RegisterBroker, Request,
+pub use registration::{ControllerRegistration, Endpoint, FeatureRange, Registration};
+pub use reply::{
+    AlterConfigsResults, AlteredPartition, CreatedTopic, DeletedTopic, OngoingReassignment, PartitionResults,
+    ProducerIds, Reply,
 };
-pub use topic::{DIRECTORY_LOST, DIRECTORY_UNASSIGNED, Partition, Recovery, Topic};
+pub use request::{
+    AlterPartition, ChangeDirectories, ConfigChange, ConfigOperation, ConfigValues, DeleteTopic,
+    DirectoryAssignment, ElectionKind, FeatureUpdate, FeatureUpgrade, IsrChange, NewPartitions, NewTopic,
+    Reassignment, RegisterBroker, Request,
+};
+pub use topic::{DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Recovery, Topic};

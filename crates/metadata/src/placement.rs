@@ -44,10 +44,11 @@ impl Placer {
     pub(crate) fn new<'a>(brokers: impl Iterator<Item = &'a Registration>, seed: u64) -> Self {
         let mut chance = Chance(seed);
         let mut racks: BTreeMap<Option<&str>, Rack> = BTreeMap::new();
-        // A broker whose directories are all cordoned takes no new partitions (KIP-1066).
+        // As in Kafka, neither a broker on its way out takes new partitions, nor one whose directories are all cordoned
+        // (KIP-1066).
         let usable = brokers.filter(|broker| {
-            broker.directories.is_empty()
-                || !broker.directories.iter().all(|dir| broker.cordoned.contains(dir))
+            let cordoned = broker.directories.iter().all(|dir| broker.cordoned.contains(dir));
+            !broker.shutting_down && (broker.directories.is_empty() || !cordoned)
         });
         for broker in usable {
             let rack = racks.entry(broker.rack.as_deref()).or_default();

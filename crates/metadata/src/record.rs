@@ -6,7 +6,7 @@
 use model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName};
 use stdx::Uuid;
 
-use crate::{Registration, config::Resource, topic::Recovery};
+use crate::{ControllerRegistration, Registration, config::Resource, topic::Recovery};
 
 /// One change of the metadata. The number in each line is the record type in Kafka's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,8 @@ pub enum Record {
         /// A description.
         reason: Option<String>,
     },
+    /// 27: a controller has come, or has come back with new properties (KIP-919).
+    RegisterController(ControllerRegistration),
     /// 28: the eligible leader replicas of a topic, or of all topics, are forgotten (KIP-966).
     ClearElr {
         /// The topic; `None` means all.

@@ -5,7 +5,7 @@
 use model::NodeId;
 use stdx::Uuid;
 
-use crate::DIRECTORY_UNASSIGNED;
+use crate::{DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED};
 
 /// A registered broker; also the content of its record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,11 +67,34 @@ impl Registration {
         !self.fenced && !self.shutting_down
     }
 
+    /// Whether a replica in that directory can be read and written. One that has not said where it is counts as such.
+    pub fn has_online(&self, directory: Uuid) -> bool {
+        match directory {
+            DIRECTORY_LOST => false,
+            DIRECTORY_UNASSIGNED | DIRECTORY_MIGRATING => true,
+            _ => self.directories.is_empty() || self.directories.contains(&directory),
+        }
+    }
+
     /// The directory that a new replica lands in, if there is no choice; see [`DIRECTORY_UNASSIGNED`].
     pub fn directory(&self) -> Uuid {
         match self.directories.as_slice() {
             [only] => *only,
+            [] => DIRECTORY_MIGRATING,
             _ => DIRECTORY_UNASSIGNED,
         }
     }
+}
+
+/// A registered controller; also the content of its record (KIP-919).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ControllerRegistration {
+    /// Its `node.id`.
+    pub id: NodeId,
+    /// Drawn by the controller's process at its start.
+    pub incarnation: Uuid,
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+    /// The feature levels that it can work with.
+    pub features: Vec<FeatureRange>,
 }

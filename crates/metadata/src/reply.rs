@@ -6,7 +6,7 @@
 use model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName};
 
 use crate::{
-    Error,
+    DirectoryAssignment, Error,
     config::{Entry, Resource},
     topic::Recovery,
 };
@@ -21,8 +21,12 @@ pub enum Reply {
     Bootstrap(bool),
     /// The epoch of the registration.
     RegisterBroker(i64),
-    /// The broker may lead, or may no longer.
-    FencingChanged,
+    /// The broker is in the wanted state: fenced, unfenced, shutting down, with these directories.
+    BrokerChanged,
+    /// The controller is registered.
+    RegisterController,
+    /// Per replica.
+    AssignReplicasToDirs(Vec<(DirectoryAssignment, Result<(), Error>)>),
     /// The broker is forgotten.
     UnregisterBroker,
     /// Per topic.
@@ -41,6 +45,34 @@ pub enum Reply {
     UpdateFeatures,
     /// Per partition.
     AlterPartition(Vec<(TopicId, PartitionIndex, Result<AlteredPartition, Error>)>),
+    /// Per partition.
+    AlterPartitionReassignments(PartitionResults),
+    /// The reassignments, in the order of the topics' names, or of the request if it named some.
+    ListPartitionReassignments(Vec<OngoingReassignment>),
+    /// Per partition.
+    ElectLeaders(PartitionResults),
+    /// Whether there may be more to do.
+    BalanceLeaders(bool),
+    /// Whether there may be more to do.
+    ElectUncleanLeaders(bool),
+}
+
+/// What became of the partitions of topics by name.
+pub type PartitionResults = Vec<(String, PartitionIndex, Result<(), Error>)>;
+
+/// A reassignment that is under way (KIP-455).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OngoingReassignment {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition.
+    pub index: PartitionIndex,
+    /// All replicas, those that come and those that leave among them.
+    pub replicas: Vec<NodeId>,
+    /// Those that come.
+    pub adding: Vec<NodeId>,
+    /// Those that leave.
+    pub removing: Vec<NodeId>,
 }
 
 /// A topic that was created, or would have been.

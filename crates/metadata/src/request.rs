@@ -6,7 +6,7 @@
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use stdx::Uuid;
 
-use crate::{Endpoint, FeatureRange, config::Resource, topic::Recovery};
+use crate::{ControllerRegistration, Endpoint, FeatureRange, config::Resource, topic::Recovery};
 
 /// Keys with their wanted values.
 pub type ConfigValues = Vec<(String, Option<String>)>;
@@ -32,6 +32,26 @@ pub enum Request {
         /// The epoch of its registration.
         broker_epoch: i64,
     },
+    /// Begins the controlled shutdown of a broker: others lead what it leads.
+    ShutDownBroker {
+        /// The broker.
+        broker: NodeId,
+        /// The epoch of its registration.
+        broker_epoch: i64,
+    },
+    /// Says which log directories of a broker have failed, and which take no new partitions.
+    ChangeDirectories(ChangeDirectories),
+    /// Says in which log directory replicas are (KIP-858); each succeeds or fails by itself.
+    AssignReplicasToDirs {
+        /// The broker.
+        broker: NodeId,
+        /// The epoch of its registration.
+        broker_epoch: i64,
+        /// The replicas.
+        assignments: Vec<DirectoryAssignment>,
+    },
+    /// A controller introduces itself (KIP-919).
+    RegisterController(ControllerRegistration),
     /// Forgets a broker.
     UnregisterBroker {
         /// The broker.
@@ -90,6 +110,39 @@ pub enum Request {
     },
     /// A leader changes the ISR of its partitions; each succeeds or fails by itself.
     AlterPartition(AlterPartition),
+    /// Starts, replaces and cancels reassignments (KIP-455); each succeeds or fails by itself.
+    AlterPartitionReassignments {
+        /// The partitions.
+        reassignments: Vec<Reassignment>,
+        /// Whether a partition may get more or fewer replicas than it has (KIP-860).
+        allow_replication_factor_change: bool,
+    },
+    /// Asks which reassignments are under way.
+    ListPartitionReassignments {
+        /// The partitions by their topics' names; `None` means all.
+        partitions: Option<Vec<(String, Vec<PartitionIndex>)>>,
+    },
+    /// Elects leaders (KIP-183, KIP-460); each partition succeeds or fails by itself.
+    ElectLeaders {
+        /// Whom to elect.
+        kind: ElectionKind,
+        /// The partitions; `None` means all, and then the answer leaves out where no election was needed.
+        partitions: Option<Vec<(String, PartitionIndex)>>,
+    },
+    /// Gives partitions back to their preferred leaders, where these are in sync. The host asks for it every
+    /// `leader.imbalance.check.interval.seconds` if `auto.leader.rebalance.enable`, and again at once while there is
+    /// more to do.
+    BalanceLeaders {
+        /// The most changes at once; [`crate::ELECTIONS_MAX`] as in Kafka.
+        changes_max: usize,
+    },
+    /// Elects leaders for partitions without one whose topics would rather lose records. The host asks for it every
+    /// `unclean.leader.election.interval.ms`, when that configuration has changed, and again at once while there is
+    /// more to do.
+    ElectUncleanLeaders {
+        /// The most changes at once; [`crate::ELECTIONS_MAX`] as in Kafka.
+        changes_max: usize,
+    },
 }
 
 /// See [`Request::RegisterBroker`].
@@ -112,6 +165,56 @@ pub struct RegisterBroker {
     /// Whether it still has to catch up before it may lead. `false` lets it lead at once: right only for a node that
     /// is the whole quorum itself, since it has read its log already.
     pub fenced: bool,
+    /// The epoch of the registration under which it stopped cleanly (KIP-966); -1 if it did not, or never ran.
+    pub previous_epoch: i64,
+    /// Whether its program acknowledges records of topics with `odradek.ack.durability=fsync` only from stable storage,
+    /// so that it holds them after a crash too. `false` for brokers of Apache Kafka.
+    pub synced: bool,
+}
+
+/// See [`Request::ChangeDirectories`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeDirectories {
+    /// The broker.
+    pub broker: NodeId,
+    /// The epoch of its registration.
+    pub broker_epoch: i64,
+    /// Log directories that have failed; unknown ones are ignored.
+    pub offline: Vec<Uuid>,
+    /// All log directories that take no new partitions (KIP-1066); `None` if the broker does not know yet.
+    pub cordoned: Option<Vec<Uuid>>,
+}
+
+/// See [`Request::AssignReplicasToDirs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryAssignment {
+    /// The log directory.
+    pub directory: Uuid,
+    /// The id of the topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub index: PartitionIndex,
+}
+
+/// See [`Request::AlterPartitionReassignments`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reassignment {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition.
+    pub index: PartitionIndex,
+    /// The wanted replicas, the preferred leader first; `None` cancels what is under way.
+    pub replicas: Option<Vec<NodeId>>,
+}
+
+/// Whom [`Request::ElectLeaders`] elects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub enum ElectionKind {
+    /// The first replica, if it is in sync.
+    Preferred = 0,
+    /// For partitions without a leader: any replica, although records may be lost.
+    Unclean = 1,
 }
 
 /// A topic to create.

@@ -9,10 +9,12 @@ use stdx::Uuid;
 
 use crate::record;
 
+/// The log directory of a replica in a log that was written before directories had ids (KIP-858).
+pub const DIRECTORY_MIGRATING: Uuid = Uuid::ZERO;
 /// The log directory of a replica that has not chosen one yet (KIP-858).
-pub const DIRECTORY_UNASSIGNED: Uuid = Uuid::ZERO;
+pub const DIRECTORY_UNASSIGNED: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 /// The log directory of a replica whose directory has failed (KIP-858).
-pub const DIRECTORY_LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+pub const DIRECTORY_LOST: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,22 @@ impl Partition {
     /// Whether a reassignment is under way.
     pub fn is_reassigning(&self) -> bool {
         !self.removing.is_empty() || !self.adding.is_empty()
+    }
+
+    /// The log directory of the replica on that broker; `None` if it has none there.
+    pub fn directory(&self, broker: NodeId) -> Option<Uuid> {
+        let place = self.replicas.iter().position(|id| *id == broker)?;
+        self.directories.get(place).copied()
+    }
+
+    /// How many replicas must be in sync for anything to be committed, where `configured` is the topic's
+    /// `min.insync.replicas`: never more than there are replicas apart from those that a reassignment adds.
+    ///
+    /// Leader and controller must reckon with the same number: below it the high watermark stands still, so that who
+    /// leaves the ISR stays eligible (KIP-966).
+    pub fn min_isr(&self, configured: i64) -> usize {
+        let own = self.replicas.iter().filter(|id| !self.adding.contains(id)).count();
+        usize::try_from(configured).unwrap_or(1).min(own).max(1)
     }
 
     pub(crate) fn has_elr(&self) -> bool {

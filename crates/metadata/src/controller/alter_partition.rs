@@ -1,4 +1,4 @@
-//! A leader changes the ISR of its partitions (KIP-497, KIP-841, KIP-903).
+//! A leader changes the ISR of its partitions (KIP-497, KIP-841, KIP-903), which can complete a reassignment (KIP-455).
 //!
 //! It does not decide who is in sync: the leader does. The controller's dispatch calls it.
 
@@ -16,9 +16,9 @@ impl Controller {
         let mut records = Vec::new();
         let mut results = Vec::new();
         for change in request.partitions {
-            let result = self.alter_isr(request.broker, &change).map(|(record, altered)| {
+            let result = self.alter_isr(request.broker, &change).and_then(|(record, altered)| {
                 records.extend(record.map(Record::PartitionChange));
-                altered
+                self.check_still_leads(request.broker, altered)
             });
             results.push((change.topic, change.index, result));
         }
@@ -40,18 +40,12 @@ impl Controller {
             )));
         };
         self.check_isr(broker, partition, wanted)?;
-        let active = |id| self.image.is_active(id);
-        let outlook = Outlook::of(self, &topic.name, &active);
-        let isr = wanted.isr.iter().map(|(id, _)| *id).collect();
-        let mut change = outlook.change(wanted.topic, wanted.index, partition, isr);
-        if partition.recovery != wanted.recovery {
-            let change = change.get_or_insert(PartitionChange {
-                index: wanted.index,
-                topic: wanted.topic,
-                ..PartitionChange::default()
-            });
-            change.recovery = Some(wanted.recovery);
-        }
+        let fits = |id, directory| self.fits(id, directory);
+        let outlook = Outlook::of(self, &topic.name, &fits);
+        let mut draft = outlook.draft(partition);
+        draft.after.isr = wanted.isr.iter().map(|(id, _)| *id).collect();
+        draft.after.recovery = wanted.recovery;
+        let change = outlook.finish(wanted.topic, wanted.index, draft);
         let mut after = partition.clone();
         if let Some(change) = &change {
             after.change(change.clone());
@@ -64,6 +58,22 @@ impl Controller {
             partition_epoch: after.partition_epoch,
         };
         Ok((change, altered))
+    }
+
+    /// An ISR can complete a reassignment in which its leader leaves: this is written, and yet answered with an error,
+    /// so that the old leader reads the metadata before it asks for anything else.
+    fn check_still_leads(
+        &self,
+        broker: NodeId,
+        altered: AlteredPartition,
+    ) -> Result<AlteredPartition, Error> {
+        if altered.leader == broker {
+            return Ok(altered);
+        }
+        Err(Error::NewLeaderElected(format!(
+            "The reassignment is complete and broker {} leads, not {broker}.",
+            altered.leader
+        )))
     }
 
     fn check_isr(&self, broker: NodeId, partition: &Partition, wanted: &IsrChange) -> Result<(), Error> {
@@ -108,13 +118,12 @@ impl Controller {
             ));
         }
         for (id, epoch) in &wanted.isr {
-            let fits = self
-                .image
-                .broker(*id)
-                .is_some_and(|known| known.is_active() && (*epoch == -1 || *epoch == known.epoch));
+            let directory = partition.directory(*id);
+            let fits = directory.is_some_and(|directory| self.fits(*id, directory))
+                && (*epoch == -1 || self.image.broker(*id).is_some_and(|known| known.epoch == *epoch));
             if !fits {
                 return Err(Error::IneligibleReplica(format!(
-                    "Broker {id} is fenced, is shutting down, or has registered anew."
+                    "Broker {id} is fenced, is shutting down, has registered anew, or its log directory has failed."
                 )));
             }
         }

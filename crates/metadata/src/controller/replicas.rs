@@ -37,6 +37,23 @@ impl Controller {
         replicas: Vec<NodeId>,
         replication_factor: Option<usize>,
     ) -> Result<PartitionRecord, Error> {
+        self.check_replicas(index, &replicas)?;
+        let count = replicas.len();
+        if let Some(others) = replication_factor.filter(|others| *others != count) {
+            return Err(Error::InvalidReplicaAssignment(format!(
+                "Partition {index} has got {count} replica(s), but the others have {others}."
+            )));
+        }
+        let partition = self.new_partition(topic, index, replicas);
+        partition.ok_or_else(|| {
+            Error::InvalidReplicaAssignment(format!(
+                "Every broker chosen for partition {index} is fenced or is shutting down."
+            ))
+        })
+    }
+
+    /// Refuses replicas that cannot be: none at all, unknown ones, the same one twice.
+    pub(super) fn check_replicas(&self, index: PartitionIndex, replicas: &[NodeId]) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::InvalidReplicaAssignment(why));
         if replicas.is_empty() {
             return refuse(format!("Partition {index} has got no replicas; name at least one broker."));
@@ -51,18 +68,7 @@ impl Controller {
                 return refuse(format!("Partition {index} shall be on broker {broker} twice."));
             }
         }
-        let count = replicas.len();
-        if let Some(others) = replication_factor.filter(|others| *others != count) {
-            return refuse(format!(
-                "Partition {index} has got {count} replica(s), but the others have {others}."
-            ));
-        }
-        let partition = self.new_partition(topic, index, replicas);
-        partition.ok_or_else(|| {
-            Error::InvalidReplicaAssignment(format!(
-                "Every broker chosen for partition {index} is fenced or is shutting down."
-            ))
-        })
+        Ok(())
     }
 
     /// `None` if no replica can lead.

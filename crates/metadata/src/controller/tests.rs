@@ -2,8 +2,11 @@
 
 mod brokers;
 mod configs;
+mod directories;
+mod elections;
 mod histories;
 mod partitions;
+mod reassignments;
 mod topics;
 
 use super::*;
@@ -78,6 +81,8 @@ fn registration(id: i32, incarnation: u8) -> RegisterBroker {
         rack: Some(["a", "b", "c"][id as usize % 3].to_owned()),
         directories: vec![Uuid([0xd0 + id as u8; 16])],
         fenced: false,
+        previous_epoch: -1,
+        synced: true,
     }
 }
 
@@ -103,22 +108,34 @@ fn check_image(image: &Image) {
         assert_eq!(image.topic_by_id(topic.id).unwrap().name, topic.name);
         assert_eq!(image.colliding(&topic.name), None);
         assert!(!topic.partitions.is_empty());
-        let replication_factor = topic.partitions[0].replicas.len();
         for partition in &topic.partitions {
             let is_replica = |id: &i32| partition.replicas.contains(id);
             let distinct: std::collections::BTreeSet<_> = partition.replicas.iter().collect();
-            assert_eq!(distinct.len(), replication_factor, "{partition:?}");
-            assert_eq!(partition.directories.len(), replication_factor);
+            assert_eq!(distinct.len(), partition.replicas.len(), "{partition:?}");
+            assert!(partition.adding.iter().chain(&partition.removing).all(is_replica), "{partition:?}");
+            assert_eq!(partition.directories.len(), partition.replicas.len());
             assert!(partition.isr.iter().chain(&partition.elr).all(is_replica), "{partition:?}");
             assert!(!partition.elr.iter().any(|id| partition.isr.contains(id)), "{partition:?}");
-            let leads = partition.isr.contains(&partition.leader) && image.is_active(partition.leader);
+            let leads =
+                partition.isr.contains(&partition.leader) && can_lead(image, partition, partition.leader);
             assert!(partition.leader == -1 || leads, "{partition:?}");
+            // An ISR counts before the replicas that are eligible beside it.
+            let whole = if partition.isr.is_empty() { &partition.elr } else { &partition.isr };
+            let available = whole.iter().any(|id| can_lead(image, partition, *id));
+            assert!(partition.leader >= 0 || !available, "{partition:?}");
+            assert_ne!(partition.isr.len() + partition.elr.len() + partition.elr_last_known.len(), 0);
         }
     }
     assert_eq!(ids.len(), image.topics_count());
     for (name, _) in image.overridden(crate::config::ResourceKind::Topic) {
         assert!(image.topic(name).is_some(), "configurations go with their topic");
     }
+}
+
+/// Whether the broker of a replica is active and the replica's log directory is there.
+fn can_lead(image: &Image, partition: &crate::Partition, id: NodeId) -> bool {
+    let directory = partition.directory(id);
+    image.is_active(id) && directory.is_some_and(|directory| image.broker(id).unwrap().has_online(directory))
 }
 
 /// The variant of an error, for tables.
@@ -195,4 +212,39 @@ fn features_change_within_what_everybody_supports() {
             assert_eq!(cluster.image().feature(name), after, "{name} {level}");
         }
     }
+}
+
+/// Leader, ISR, eligible replicas and leader epoch of the first partition of topic t.
+fn state(cluster: &Cluster) -> (i32, Vec<i32>, Vec<i32>, i32) {
+    let partition = cluster.image().partition("t", 0).unwrap();
+    (partition.leader, partition.isr.clone(), partition.elr.clone(), partition.leader_epoch)
+}
+
+fn fence(cluster: &mut Cluster, broker: i32, fenced: bool) {
+    let broker_epoch = cluster.epoch(broker);
+    let request = if fenced {
+        Request::FenceBroker { broker, broker_epoch }
+    } else {
+        Request::UnfenceBroker { broker, broker_epoch }
+    };
+    assert_eq!(cluster.ask(request), Ok(Reply::BrokerChanged));
+}
+
+/// The leader of the first partition of topic t gives it that ISR.
+fn set_isr(cluster: &mut Cluster, isr: &[i32]) -> Result<crate::AlteredPartition, Error> {
+    let partition = cluster.image().partition("t", 0).unwrap().clone();
+    let request = crate::AlterPartition {
+        broker: partition.leader,
+        broker_epoch: cluster.epoch(partition.leader),
+        partitions: vec![crate::IsrChange {
+            topic: id("t"),
+            index: 0,
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            isr: isr.iter().map(|id| (*id, -1)).collect(),
+            recovery: crate::Recovery::Recovered,
+        }],
+    };
+    let Reply::AlterPartition(mut results) = cluster.ask(Request::AlterPartition(request))? else { panic!() };
+    results.remove(0).2
 }

@@ -26,22 +26,6 @@ fn a_broker_that_does_not_fit_is_refused() {
     );
 }
 
-/// Leader, ISR, eligible replicas and leader epoch of the only partition of topic t.
-fn state(cluster: &Cluster) -> (i32, Vec<i32>, Vec<i32>, i32) {
-    let partition = cluster.image().partition("t", 0).unwrap();
-    (partition.leader, partition.isr.clone(), partition.elr.clone(), partition.leader_epoch)
-}
-
-fn fence(cluster: &mut Cluster, broker: i32, fenced: bool) {
-    let broker_epoch = cluster.epoch(broker);
-    let request = if fenced {
-        Request::FenceBroker { broker, broker_epoch }
-    } else {
-        Request::UnfenceBroker { broker, broker_epoch }
-    };
-    assert_eq!(cluster.ask(request), Ok(Reply::FencingChanged));
-}
-
 #[test]
 fn a_single_node_leads_again_in_a_new_epoch_after_each_restart() {
     let mut cluster = Cluster::of(1);
@@ -124,5 +108,70 @@ fn an_unregistered_broker_is_unknown() {
     let again = cluster.ask(Request::UnregisterBroker { broker: 2 });
     assert_eq!(variant(&again), "BrokerIdNotRegistered");
     let fence = cluster.ask(Request::FenceBroker { broker: 2, broker_epoch });
-    assert_eq!(variant(&fence), "BrokerIdNotRegistered");
+    assert_eq!(variant(&fence), "StaleBrokerEpoch");
+}
+
+/// The only partition of topic t on brokers 1 and 2 when 1 has come back like that, after 2 was fenced.
+fn check_restart(durability: &str, change: impl FnOnce(&mut RegisterBroker), isr: &[i32], elr: &[i32]) {
+    let mut cluster = Cluster::with(2, &[("min.insync.replicas", "2")]);
+    let configs = vec![("odradek.ack.durability".to_owned(), Some(durability.to_owned()))];
+    cluster.create(vec![NewTopic { configs, assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }]);
+    fence(&mut cluster, 2, true);
+    let mut request = RegisterBroker { fenced: true, ..registration(1, 2) };
+    request.previous_epoch = cluster.epoch(1) - 1;
+    change(&mut request);
+    cluster.ask(Request::RegisterBroker(request)).unwrap();
+    let (leader, now, eligible, _) = state(&cluster);
+    assert_eq!((leader, &*now, &*eligible), (-1, isr, elr));
+}
+
+#[test]
+fn a_restarted_broker_is_eligible_only_if_it_holds_what_it_held() {
+    check_restart("fsync", |_| (), &[], &[1, 2]);
+    check_restart("page-cache", |_| (), &[], &[2]);
+    check_restart("page-cache", |request| request.previous_epoch += 1, &[], &[1, 2]);
+    check_restart("fsync", |request| request.synced = false, &[], &[2]);
+    check_restart("fsync", |request| request.directories = vec![Uuid([1; 16])], &[], &[2]);
+}
+
+#[test]
+fn a_controlled_shutdown_moves_the_leaders_away() {
+    let mut cluster = Cluster::of(2);
+    cluster.create(vec![NewTopic { assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }]);
+    let request = Request::ShutDownBroker { broker: 1, broker_epoch: cluster.epoch(1) };
+    let (records, reply) = cluster.decide(request.clone()).unwrap();
+    assert_eq!(reply, Reply::BrokerChanged);
+    assert!(
+        matches!(records.last(), Some(Record::BrokerChange { shutting_down: Some(true), .. })),
+        "who has read it knows the new leaders: {records:?}"
+    );
+    assert_eq!(state(&cluster), (2, vec![2], vec![], 1));
+    assert_eq!(cluster.decide(request).unwrap().0, []);
+    assert_eq!(cluster.create(vec![topic("u", 1, 1)]), [Ok((1, 1))]);
+    assert_eq!(cluster.image().partition("u", 0).unwrap().replicas, [2]);
+}
+
+#[test]
+fn a_broker_without_any_session_listed_is_known_to_be_fenced() {
+    let mut cluster = Cluster::of(3);
+    fence(&mut cluster, 2, true);
+    let broker_epoch = cluster.epoch(3);
+    cluster.ask(Request::ShutDownBroker { broker: 3, broker_epoch }).unwrap();
+    let listed: Vec<_> = cluster.image().brokers_unfenced().map(|broker| broker.id).collect();
+    assert_eq!(listed, [1, 3]);
+}
+
+#[test]
+fn controllers_register_once_per_life() {
+    let mut cluster = Cluster::of(0);
+    let controller = |life| crate::ControllerRegistration {
+        id: 7,
+        incarnation: Uuid([life; 16]),
+        ..crate::ControllerRegistration::default()
+    };
+    for (life, count) in [(1, 1), (1, 0), (2, 1)] {
+        let (records, _) = cluster.decide(Request::RegisterController(controller(life))).unwrap();
+        assert_eq!(records.len(), count, "{life}");
+        assert_eq!(cluster.image().controller(7), Some(&controller(life)));
+    }
 }
