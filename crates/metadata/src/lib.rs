@@ -9,6 +9,7 @@ pub mod config;
 mod controller;
 mod error;
 pub mod features;
+mod heartbeats;
 mod image;
 mod placement;
 mod record;
@@ -19,6 +20,7 @@ mod topic;
 
 pub use controller::{Controller, ELECTIONS_MAX, Settings};
 pub use error::Error;
+pub use heartbeats::{Heartbeat, Heartbeats, Pulse};
 pub use image::{Image, Overrides, Position};
 pub use record::{Partition as PartitionRecord, PartitionChange, Record};
 pub use registration::{ControllerRegistration, Endpoint, FeatureRange, Registration};
