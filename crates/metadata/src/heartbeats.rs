@@ -139,7 +139,12 @@ impl Heartbeats {
 
     /// A broker says that it is alive, as soon as the request arrives, before anything that may have to wait. It says
     /// how far it has read and what it wants, and gets what comes of it.
-    pub fn on_heartbeat(&mut self, now: Now, image: &Image, heartbeat: Heartbeat) -> Result<Pulse, Error> {
+    pub fn on_heartbeat(
+        &mut self,
+        now: Now,
+        image: &Image,
+        mut heartbeat: Heartbeat,
+    ) -> Result<Pulse, Error> {
         let broker = heartbeat.broker;
         let stale = || Error::StaleBrokerEpoch(format!("Broker {broker} must register again."));
         let known = image.broker(broker).filter(|known| known.epoch == heartbeat.broker_epoch);
@@ -150,6 +155,9 @@ impl Heartbeats {
         session.metadata_offset = heartbeat.metadata_offset;
         let is_caught_up = heartbeat.metadata_offset >= session.registered_at;
         let shut_down_at = session.shut_down_at;
+        let is_gone = |dir: &Uuid| heartbeat.offline.contains(dir);
+        // A broker without any directory can do nothing, whatever it wants.
+        heartbeat.wants_fence |= !known.directories.is_empty() && known.directories.iter().all(is_gone);
         let mut pulse = self.next(image, known, &heartbeat, is_caught_up, shut_down_at);
         let fails = known.directories.iter().any(|dir| heartbeat.offline.contains(dir));
         let cordons = heartbeat.cordoned.as_ref().is_some_and(|cordoned| *cordoned != known.cordoned);

@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 
 use coordinator::Outcome;
-use model::TopicName;
+use model::{PartitionIndex, TopicId, TopicName};
 
 use super::Controller;
 use crate::{
-    AlterConfigsResults, ConfigChange, ConfigOperation, ConfigValues, Error, Record, Reply,
+    AlterConfigsResults, ConfigChange, ConfigOperation, ConfigValues, Error, PartitionChange, Record, Reply,
+    Topic,
     config::{Resource, ResourceKind, check_alteration, is_list},
     features,
     image::Overrides,
@@ -189,22 +190,44 @@ impl Controller {
         Ok(parts.join(","))
     }
 
-    /// A new least number of in-sync replicas makes what is known of eligible replicas void (KIP-966).
+    /// A new least number of in-sync replicas makes what is known of eligible replicas void (KIP-966): the high
+    /// watermark may have moved without them. It has not where the ISR is empty: forgetting them there, as Kafka does,
+    /// would lose the partition.
     fn elr_cleared(&self, records: &[Record]) -> Vec<Record> {
         if self.image.feature(features::ELR) == 0 {
             return Vec::new();
         }
-        let cleared = records.iter().filter_map(|record| match record {
-            Record::Config { resource, name, .. } if name == "min.insync.replicas" => match resource.kind {
-                ResourceKind::Topic => {
-                    Some(Record::ClearElr { topic: Some(TopicName::new(&resource.name).ok()?) })
-                }
-                _ => Some(Record::ClearElr { topic: None }),
-            },
-            _ => None,
-        });
-        cleared.collect()
+        let mut cleared = Vec::new();
+        for record in records {
+            let Record::Config { resource, name, .. } = record else { continue };
+            if name != "min.insync.replicas" {
+                continue;
+            }
+            let name = (resource.kind == ResourceKind::Topic).then_some(resource.name.as_str());
+            let topics = || self.image.topics().filter(|topic| name.is_none_or(|name| *topic.name == *name));
+            let needed = topics().any(|topic| {
+                topic.partitions.iter().any(|partition| partition.isr.is_empty() && partition.has_elr())
+            });
+            if needed {
+                let of = |topic: &Topic| {
+                    let held = topic.indexed().filter(|(_, one)| one.has_elr() && !one.isr.is_empty());
+                    held.map(|(index, _)| Record::PartitionChange(elr_forgotten(topic.id, index)))
+                        .collect::<Vec<_>>()
+                };
+                cleared.extend(topics().flat_map(|topic| of(topic)));
+            } else {
+                let topic = name.and_then(|name| TopicName::new(name).ok());
+                cleared.push(Record::ClearElr { topic });
+            }
+        }
+        cleared
     }
+}
+
+/// The change after which a partition has no eligible replicas beside its ISR.
+pub(super) fn elr_forgotten(topic: TopicId, index: PartitionIndex) -> PartitionChange {
+    let (elr, elr_last_known) = (Some(Vec::new()), Some(Vec::new()));
+    PartitionChange { topic, index, elr, elr_last_known, ..PartitionChange::default() }
 }
 
 fn check_names<'a>(names: &[String], nulls: impl Iterator<Item = &'a str>) -> Result<(), Error> {

@@ -115,7 +115,7 @@ impl Controller {
 
     /// Partition changes for when a broker can no longer lead. Where `doubted` says so of a replica in that directory,
     /// it may not even hold what it held (KIP-966).
-    fn elect_without(
+    pub(super) fn elect_without(
         &self,
         broker: NodeId,
         doubted: &dyn Fn(&Topic, Uuid) -> bool,

@@ -22,10 +22,12 @@ impl Controller {
             registration.directories.iter().copied().filter(|dir| !offline.contains(dir)).collect();
         let cordoned = cordoned.filter(|cordoned| differs(cordoned, &registration.cordoned));
         let mut records = Vec::new();
-        if !failed.is_empty() {
+        let none_left = left.is_empty() && !failed.is_empty() && !registration.fenced;
+        if none_left {
+            self.elect_without(broker, &|_, _| false, &mut records);
+        } else if !failed.is_empty() {
             self.elect_without_directories(broker, &failed, &mut records);
         }
-        let none_left = left.is_empty() && !failed.is_empty() && !registration.fenced;
         let change = Record::BrokerChange {
             broker,
             broker_epoch,
@@ -99,7 +101,10 @@ impl Controller {
             draft.after.isr.retain(|id| *id != broker.id);
         }
         // A replica that moves out of a failed directory begins with nothing.
-        draft.doubtful = (!broker.has_online(*old) && *old != directory).then_some(broker.id);
+        if !broker.has_online(*old) && *old != directory {
+            draft.doubtful = Some(broker.id);
+            draft.after.elr_last_known.retain(|id| *id != broker.id);
+        }
         Ok(outlook.finish(topic.id, index, draft))
     }
 

@@ -98,6 +98,9 @@ impl<'a> Outlook<'a> {
         } else if after.elr.contains(&leader) {
             after.isr = vec![leader];
             after.elr.retain(|id| *id != leader);
+            if after.isr.len() >= after.min_isr(self.min_isr) {
+                after.elr.clear();
+            }
         }
         if after.isr.is_empty() && !self.elr_on {
             // Without ELR, the ISR is all that tells who holds everything.
@@ -157,7 +160,7 @@ impl<'a> Outlook<'a> {
         if let Some(leader) = clean.find(|id| holds_all(id) && fits(id)) {
             return (*leader, false);
         }
-        let unclean = match before.elr_last_known.as_slice() {
+        let unclean = match after.elr_last_known.as_slice() {
             [last] if self.elr_on && after.isr.is_empty() && after.elr.is_empty() && fits(last) => {
                 Some(*last)
             }

@@ -233,7 +233,12 @@ fn a_broker_that_leads_nothing_or_is_fenced_may_stop_at_once() {
 fn directories_come_before_leadership() {
     let mut world = World::new([true, false, false]);
     let failed = Uuid([1; 16]);
+    let broker = Registration::clone(world.image.broker(1).unwrap());
     let sick = Heartbeat { offline: vec![failed, Uuid([9; 16])], ..alive(1) };
+    let pulse = world.beat(0, sick.clone());
+    assert!(matches!(pulse.requests[..], [Request::ChangeDirectories(_)]), "it has no other: {pulse:?}");
+    let directories = vec![failed, Uuid([8; 16])];
+    world.apply(Record::RegisterBroker(Registration { directories, ..broker }));
     let pulse = world.beat(0, sick);
     assert!(matches!(pulse.requests[0], Request::ChangeDirectories(_)), "{pulse:?}");
     assert!(matches!(pulse.requests[1], Request::UnfenceBroker { .. }), "{pulse:?}");

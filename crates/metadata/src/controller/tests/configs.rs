@@ -141,3 +141,48 @@ fn a_new_least_isr_makes_eligible_replicas_void() {
         assert_eq!(records.last(), Some(&Record::ClearElr { topic }));
     }
 }
+
+/// Topic t on brokers 1 and 2 with a least ISR of 2; both are fenced, so that its ISR is empty and both are eligible.
+fn leaderless() -> Cluster {
+    let mut cluster = Cluster::with(2, &[("min.insync.replicas", "2")]);
+    cluster.create(vec![NewTopic { assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }]);
+    fence(&mut cluster, 1, true);
+    fence(&mut cluster, 2, true);
+    assert_eq!(state(&cluster), (-1, vec![], vec![1, 2], 2));
+    cluster
+}
+
+#[test]
+fn a_new_least_isr_forgets_nobody_where_the_isr_is_empty() {
+    let mut cluster = leaderless();
+    cluster.create(vec![topic("u", 1, 1)]);
+    let resources = vec![(Resource::all_brokers(), vec![change("set", "min.insync.replicas", "1")])];
+    let request = Request::IncrementalAlterConfigs { resources, validate_only: false };
+    let (records, _) = cluster.decide(request).unwrap();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(state(&cluster), (-1, vec![], vec![1, 2], 2));
+    fence(&mut cluster, 2, false);
+    assert_eq!(state(&cluster), (2, vec![2], vec![], 3), "broker 1 is not needed any more");
+}
+
+#[test]
+fn eligible_replicas_are_the_isr_once_the_feature_is_off_and_one_least_isr_comes_with_it() {
+    use crate::{FeatureUpdate, FeatureUpgrade::SafeDowngrade};
+    let mut cluster = leaderless();
+    let update = |cluster: &mut Cluster, level| {
+        let update = FeatureUpdate { name: features::ELR.to_owned(), level, upgrade: SafeDowngrade };
+        cluster.decide(Request::UpdateFeatures { updates: vec![update], validate_only: false }).unwrap().0
+    };
+    assert_eq!(update(&mut cluster, 0).len(), 2);
+    assert_eq!(state(&cluster), (-1, vec![1, 2], vec![], 2));
+    fence(&mut cluster, 2, false);
+    assert_eq!(state(&cluster), (2, vec![1, 2], vec![], 3));
+    for resource in [Resource::broker(1), Resource::all_brokers()] {
+        let value = (resource.name == "1").then(|| "2".to_owned());
+        let name = "min.insync.replicas".to_owned();
+        cluster.controller.replay(Record::Config { resource, name, value });
+    }
+    assert_eq!(update(&mut cluster, 1).len(), 3);
+    assert_eq!(set(&cluster, ResourceKind::Broker, "1"), [""; 0]);
+    assert_eq!(set(&cluster, ResourceKind::Broker, ""), ["min.insync.replicas=2"]);
+}
