@@ -13,12 +13,13 @@ use super::super::key::{
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    key("broker.heartbeat.interval.ms", Int, Text("2000"), Any, Medium,
-        "How often a broker tells the controller that it is alive."),
+    key("broker.heartbeat.interval.ms", Int, Text("200"), Any, Medium,
+        "How often a broker tells the controller that it is alive; Apache Kafka's default is 2000."),
     key("broker.id", Int, Text("-1"), Any, High,
         "The old name of node.id; if both are set they must be equal."),
-    key("broker.session.timeout.ms", Int, Text("9000"), Any, Medium,
-        "A broker that was silent for so long is fenced: it leads nothing until it is back."),
+    key("broker.session.timeout.ms", Int, Text("1500"), Any, Medium,
+        "A broker that was silent for so long is fenced: it leads nothing until it is back. Apache Kafka's default is \
+         9000; with brokers of Apache Kafka in the cluster, it must be well above their broker.heartbeat.interval.ms."),
     key("controller.listener.names", List, Required, DistinctNonEmpty, High,
         "The listeners of the controllers; brokers connect to the first one."),
     key("controller.performance.always.log.threshold.ms", Long, Text("2000"), AtLeast(0), Medium,
