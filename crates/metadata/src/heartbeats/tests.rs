@@ -188,6 +188,9 @@ fn a_broker_stops_when_it_leads_nothing_and_the_others_know() {
     assert!(!world.beat(1, stop(5)).should_shut_down);
     world.change(1, None, Some(true));
     let told = world.image.position().offset;
+    for other in [2, 3] {
+        world.beat(2, Heartbeat { metadata_offset: told, ..alive(other) });
+    }
     assert!(!world.beat(2, stop(5)).should_shut_down, "it leads still");
     world.lead(2);
     for (offset, knows) in [(told - 1, false), (told, true)] {

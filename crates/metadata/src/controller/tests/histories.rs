@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ConfigChange, ConfigOperation, DeleteTopic, NewPartitions};
+use crate::{
+    ChangeDirectories, ConfigChange, ConfigOperation, DeleteTopic, ElectionKind, NewPartitions, Reassignment,
+};
 
 const NAMES: [&str; 6] = ["a", "a.b", "a_b", "c", "..", "d"];
 
@@ -56,6 +58,25 @@ fn requests() -> impl Strategy<Value = Request> {
         4 => alteration.prop_map(|one| Request::IncrementalAlterConfigs { resources: vec![one], validate_only: false }),
         2 => (1..5, 0..30i64)
             .prop_map(|(broker, broker_epoch)| Request::AllocateProducerIds { broker, broker_epoch }),
+        1 => (1..5, 0..30i64)
+            .prop_map(|(broker, broker_epoch)| Request::ShutDownBroker { broker, broker_epoch }),
+        4 => (name(), 0..3, prop::option::of(prop::collection::vec(1..5, 0..4)), any::<bool>()).prop_map(
+            |(name, index, replicas, allow_replication_factor_change)| {
+                let reassignments = vec![Reassignment { topic: name.to_owned(), index, replicas }];
+                Request::AlterPartitionReassignments { reassignments, allow_replication_factor_change }
+            }
+        ),
+        1 => Just(Request::ElectLeaders { kind: ElectionKind::Unclean, partitions: None }),
+        1 => (0..3usize).prop_map(|changes_max| Request::BalanceLeaders { changes_max }),
+        1 => (1..5, 0..30i64, 1..5u8).prop_map(|(broker, broker_epoch, which)| {
+            let offline = vec![Uuid([0xd0 + which; 16])];
+            Request::ChangeDirectories(ChangeDirectories { broker, broker_epoch, offline, cordoned: None })
+        }),
+        1 => (1..3, 0..3u8).prop_map(|(id, life)| Request::RegisterController(ControllerRegistration {
+            id,
+            incarnation: Uuid([life; 16]),
+            ..ControllerRegistration::default()
+        })),
     ]
 }
 
