@@ -9,6 +9,7 @@ use crate::{
     connections::Connections,
     controller::{ControllerHost, ControllerLoop},
     fetch_sessions::FetchSessions,
+    frame_budget::FrameBudget,
     group_hosts::GroupHosts,
     log_config,
     log_dir::{Found, LogDir},
@@ -58,6 +59,7 @@ impl Broker {
         let broker = Arc::new(Self {
             backlog: dir.backlog.clone(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(limits::LARGE_FRAMES_BYTES_MAX.max(config.request_bytes_max)),
             controller: host,
             metadata_log,
             partitions: Partitions::default(),

@@ -63,17 +63,15 @@ impl Limits {
 
 fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
     let topics = request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| {
+        let name: Arc<str> = topic.topic.as_str().into();
+        topic.partitions.iter().map(move |partition| {
             let wanted = Wanted {
                 offset: partition.fetch_offset,
                 bytes_max: partition.partition_max_bytes,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
-            (
-                Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: partition.partition },
-                wanted,
-            )
+            (Key { topic_id: topic.topic_id, topic: name.clone(), partition: partition.partition }, wanted)
         })
     });
     topics.collect()
@@ -81,8 +79,8 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
 
 fn forgotten(request: &FetchRequest) -> Vec<Key> {
     let topics = request.forgotten_topics_data.iter().flat_map(|topic| {
-        let key =
-            |index: &i32| Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: *index };
+        let name: Arc<str> = topic.topic.as_str().into();
+        let key = move |index: &i32| Key { topic_id: topic.topic_id, topic: name.clone(), partition: *index };
         topic.partitions.iter().map(key)
     });
     topics.collect()
@@ -222,11 +220,11 @@ fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec
     {
         let data = partition_data(broker, context, key.partition, answer);
         match responses.last_mut() {
-            Some(last) if last.topic_id == key.topic_id && last.topic == key.topic => {
+            Some(last) if last.topic_id == key.topic_id && *last.topic == *key.topic => {
                 last.partitions.push(data)
             }
             _ => responses.push(FetchableTopicResponse {
-                topic: key.topic,
+                topic: key.topic.to_string(),
                 topic_id: key.topic_id,
                 partitions: vec![data],
             }),

@@ -11,7 +11,8 @@ use crate::{
     failure_code,
     partition::Partition,
 };
-use model::Timestamp;
+use bytes::Bytes;
+use model::{Timestamp, limits};
 use records::{Decompressor, Invalid};
 use std::{cell::RefCell, sync::Arc};
 use wire::{
@@ -32,11 +33,11 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
 }
 
-/// Begins a produce request: appends, and gives the wait for the answer.
+/// Begins a produce request that came in a frame of `frame_bytes`: appends, and gives the wait for the answer.
 pub(crate) fn begin(
     broker: &Arc<Broker>,
     context: &Context,
-    request: ProduceRequest,
+    (request, frame_bytes): (ProduceRequest, usize),
     reply: Reply,
 ) -> Result<Begun, Refused> {
     let acks = Acks::new();
@@ -45,6 +46,7 @@ pub(crate) fn begin(
         context,
         acks: &acks,
         required: request.acks,
+        frame_bytes,
         now: broker.world.clock.wall(),
         slots: 0,
         failed: None,
@@ -72,6 +74,7 @@ struct Appending<'a> {
     context: &'a Context,
     acks: &'a Arc<Acks>,
     required: i16,
+    frame_bytes: usize,
     now: Timestamp,
     slots: usize,
     failed: Option<ErrorCode>,
@@ -120,6 +123,19 @@ impl Appending<'_> {
         TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
     }
 
+    /// The batch in memory of its own if it is a small part of the frame: the tail that will keep it counts the batch
+    /// and not the frame.
+    fn unpinned(&self, payload: Bytes) -> Bytes {
+        let is_small =
+            payload.len().saturating_mul(limits::FRAME_BYTES_PER_BATCH_BYTE_MAX) < self.frame_bytes;
+        // The tail copies the smallest ones anyway.
+        if is_small && payload.len() >= limits::TAIL_COPY_BYTES_MAX {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload
+        }
+    }
+
     fn partition(
         &self,
         partition: &Arc<Partition>,
@@ -135,7 +151,7 @@ impl Appending<'_> {
                 Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
             return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
         }
-        let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
+        let payload = self.unpinned(data.records.and_then(|records| records.to_bytes()).unwrap_or_default());
         let rules = partition.rules(self.now, self.context.version >= VERSION_WITH_ZSTD);
         let checked =
             DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
