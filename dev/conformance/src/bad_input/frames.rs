@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::{ensure_memory, memory_kib, serves};
 use crate::main_job::fresh;
@@ -145,10 +145,8 @@ fn huge_at_once(server: &mut Server, before_kib: u64) -> Result<String> {
             slowest = slowest.max(serves(server)?);
             thread::sleep(Duration::from_millis(50));
         }
-        senders
-            .into_iter()
-            .map(|sender| sender.join().expect("a sender panicked"))
-            .collect::<Result<Vec<_>>>()
+        let ended = senders.into_iter().map(|sender| sender.join());
+        ended.map(|end| end.unwrap_or_else(|_| bail!("a sender panicked"))).collect::<Result<Vec<_>>>()
     })?;
     ensure!(!ends.contains(&End::Silent), "neither closed nor answered: {ends:?}");
     let memory = ensure_memory(server, before_kib, AT_ONCE_MIB_MAX)?;
