@@ -194,7 +194,7 @@ async fn begin_epoch(
     let mut builder = BatchBuilder::new().control().leader_epoch(epoch);
     builder.push(now, Some(&ControlType::LeaderChange.to_key()), Some(&value), &[]);
     let acks = Acks::new();
-    acks.open();
+    acks.open(0);
     let appended = partition.append_own(now, builder.build()?, acks.clone() as Arc<dyn Settled>, 0);
     appended.map_err(io::Error::other)?;
     if acks.wait().await.is_empty() {

@@ -5,7 +5,7 @@
 
 use crate::{
     Broker,
-    acks::Acks,
+    acks::{Acks, Undone},
     context::Context,
     dispatch::{Begun, Refused, Reply},
     failure_code,
@@ -25,6 +25,9 @@ use wire::{
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
 /// Before this version zstd is not understood.
 const VERSION_WITH_ZSTD: i16 = 7;
+/// The least time that is waited for durability, whatever the request says: with one replica Kafka acknowledges out of
+/// the page cache, so that clients which send a timeout of 0 never meet it there.
+const TIMEOUT_MS_MIN: i32 = 1000;
 /// The client id under which Kafka's admin client may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -60,11 +63,17 @@ pub(crate) fn begin(
         };
     }
     let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
-    let settled = acks.wait();
+    let mut settled = acks.wait();
+    let timeout_ms = i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN));
+    let clock = broker.world.clock.clone();
+    let deadline = clock.after_millis(timeout_ms);
     Ok(Begun::Overlapping(Box::pin(async move {
-        for slot in settled.await {
-            fail(&mut response, slot);
-        }
+        let undone = tokio::select! {
+            biased;
+            undone = &mut settled => undone,
+            () = clock.sleep_until(deadline) => settled.undone(),
+        };
+        fail(&mut response, undone);
         reply.frame(&response)
     })))
 }
@@ -165,7 +174,7 @@ impl Appending<'_> {
         let bytes = checked.bytes();
         let is_wait_wanted = self.required != 0;
         if is_wait_wanted {
-            self.acks.open();
+            self.acks.open(slot);
         }
         let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
         match partition.produce(self.now, checked, settled) {
@@ -213,16 +222,22 @@ fn refusal(invalid: Invalid) -> Failed {
     }
 }
 
-/// The batch of a slot did not become durable: its offset means nothing.
-fn fail(response: &mut ProduceResponse, slot: usize) {
-    let mut partitions = response.responses.iter_mut().flat_map(|topic| topic.partition_responses.iter_mut());
-    if let Some(partition) = partitions.nth(slot) {
-        *partition = PartitionProduceResponse {
-            index: partition.index,
-            error_code: ErrorCode::KafkaStorageError.to_i16(),
-            base_offset: -1,
-            error_message: Some("the records could not be made durable; see the broker's log".into()),
-            ..PartitionProduceResponse::default()
+/// The batches of these slots are not durable. As Kafka does, the answer keeps what else is known of them.
+fn fail(response: &mut ProduceResponse, undone: Vec<(usize, Undone)>) {
+    let mut undone = undone.into_iter().peekable();
+    let partitions = response.responses.iter_mut().flat_map(|topic| topic.partition_responses.iter_mut());
+    for (slot, partition) in partitions.enumerate() {
+        let Some((_, why)) = undone.next_if(|(undone, _)| *undone == slot) else { continue };
+        let (error, message) = match why {
+            Undone::Waiting => (ErrorCode::RequestTimedOut, None),
+            Undone::Deleted => (ErrorCode::UnknownTopicOrPartition, None),
+            Undone::Failed => {
+                partition.base_offset = -1;
+                let why = "the records could not be made durable; see the broker's log";
+                (ErrorCode::KafkaStorageError, Some(why))
+            }
         };
+        partition.error_code = error.to_i16();
+        partition.error_message = message.map(str::to_owned);
     }
 }

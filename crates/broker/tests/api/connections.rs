@@ -217,7 +217,9 @@ async fn only_records_may_come_in_the_largest_frames() {
     let node = Node::start().await;
     for api in [ApiKey::Metadata, ApiKey::Fetch, ApiKey::OffsetCommit] {
         let refused = node.broker.metrics().requests_refused.get();
+        let start = node.now_ms();
         beginning(&node, (16 << 20) + 1, api).await.assert_closed().await;
+        assert!(node.now_ms() - start < 1000, "closed for being slow");
         assert_eq!(node.broker.metrics().requests_refused.get(), refused + 1, "{api:?}");
     }
     let mut client = beginning(&node, 16 << 20, ApiKey::Metadata).await;

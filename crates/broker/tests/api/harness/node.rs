@@ -17,7 +17,7 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<MemoryDisk>,
     clock: Arc<PausedClock>,
     random: Arc<SeededRandom>,
-    tasks: Arc<LocalTasks>,
+    pub(crate) tasks: Arc<LocalTasks>,
     config: Config,
 }
 
