@@ -2,10 +2,9 @@
 
 use crate::{Broker, context::Context, failure_code};
 use metadata::Topic;
-use model::TopicName;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ErrorCode,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     describe_topic_partitions_response::{
         Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
     },
@@ -54,12 +53,8 @@ pub(crate) async fn handle(
 }
 
 fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
-    let error = match TopicName::new(&name) {
-        Ok(_) => ErrorCode::UnknownTopicOrPartition,
-        Err(_) => ErrorCode::InvalidTopicException,
-    };
     DescribeTopicPartitionsResponseTopic {
-        error_code: error.to_i16(),
+        error_code: super::unknown_topic_error(&name).to_i16(),
         name: Some(name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }
@@ -68,11 +63,7 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 fn describe(topic: &Topic, first: i32, room: usize) -> DescribeTopicPartitionsResponseTopic {
     let rest = topic.indexed().skip(first as usize).take(room);
     let partitions = rest.map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
-        error_code: if partition.leader < 0 {
-            ErrorCode::LeaderNotAvailable.to_i16()
-        } else {
-            failure_code::NONE
-        },
+        error_code: super::partition_error(partition),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

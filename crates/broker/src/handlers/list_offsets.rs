@@ -22,9 +22,6 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-/// Partitions that are asked at the same time, because each may have to ask the disk.
-const SOUGHT_AT_ONCE: usize = 64;
-
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
     context: &Context,
@@ -48,7 +45,7 @@ pub(crate) async fn handle(
         .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.as_str(), asked)))
         .collect();
     let mut found = Vec::with_capacity(asked.len());
-    for some in asked.chunks(SOUGHT_AT_ONCE) {
+    for some in asked.chunks(super::ASKED_AT_ONCE) {
         let seeking = some.iter().map(|(topic, asked)| {
             let is_twice = twice.contains(&(*topic, asked.partition_index));
             find(broker, context, topic, asked, isolation, is_twice)

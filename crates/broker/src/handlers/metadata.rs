@@ -121,9 +121,9 @@ async fn named(
 }
 
 fn unknown(name: &str, failed: Option<ErrorCode>) -> MetadataResponseTopic {
-    let error = match TopicName::new(name) {
-        Err(_) => ErrorCode::InvalidTopicException,
-        Ok(_) => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+    let error = match super::unknown_topic_error(name) {
+        ErrorCode::UnknownTopicOrPartition => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+        invalid => invalid,
     };
     MetadataResponseTopic {
         error_code: error.to_i16(),
@@ -135,11 +135,7 @@ fn unknown(name: &str, failed: Option<ErrorCode>) -> MetadataResponseTopic {
 
 fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
     let partitions = topic.indexed().map(|(index, partition)| MetadataResponsePartition {
-        error_code: if partition.leader < 0 {
-            ErrorCode::LeaderNotAvailable.to_i16()
-        } else {
-            failure_code::NONE
-        },
+        error_code: super::partition_error(partition),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -2,6 +2,7 @@
 //! by id from version 10 on.
 
 use crate::{Broker, context::Context, failure_code};
+use futures_util::future::join_all;
 use groups::{Error, FetchTopic, FetchedTopic, OffsetFetch, Reply, Request};
 use model::{GroupId, TopicName};
 use std::sync::Arc;
@@ -21,8 +22,11 @@ pub(crate) async fn handle(
 ) -> OffsetFetchResponse {
     if context.version >= 8 {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
-            groups.push(of_group(broker, context, group, request.require_stable).await);
+        let mut asked = request.groups.into_iter().peekable();
+        while asked.peek().is_some() {
+            let some = asked.by_ref().take(super::ASKED_AT_ONCE);
+            let answering = some.map(|group| of_group(broker, context, group, request.require_stable));
+            groups.extend(join_all(answering).await);
         }
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
