@@ -68,6 +68,11 @@ pub(crate) fn unknown_topic_error(name: &str) -> ErrorCode {
     }
 }
 
+/// Whether a topic of this name is kept by the brokers themselves, if there is one.
+pub(crate) fn is_internal(name: &str) -> bool {
+    TopicName::new(name).is_ok_and(|name| name.is_internal())
+}
+
 /// Creates topics as the configuration says; gives those that could not be created.
 pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
     let topics = names

@@ -4,7 +4,8 @@ use crate::{Broker, context::Context, failure_code};
 use metadata::Topic;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ErrorCode,
+    describe_topic_partitions_request::TopicRequest,
     describe_topic_partitions_response::{
         Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
     },
@@ -19,8 +20,14 @@ pub(crate) async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = broker.image();
+    if let Some(cursor) = &request.cursor {
+        let is_asked = |topic: &TopicRequest| topic.name == cursor.topic_name;
+        if cursor.partition_index < 0 || !request.topics.is_empty() && !request.topics.iter().any(is_asked) {
+            return refusal(request);
+        }
+    }
     let (first_topic, first_partition) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index.max(0)),
+        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (String::new(), 0),
     };
     let names: BTreeSet<String> = if request.topics.is_empty() {
@@ -52,9 +59,21 @@ pub(crate) async fn handle(
     response
 }
 
+/// The cursor is none of this request's. Kafka has no place for the error but the topics.
+fn refusal(request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.into_iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.to_i16(),
+        name: Some(topic.name),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
+}
+
 fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: super::unknown_topic_error(&name).to_i16(),
+        is_internal: super::is_internal(&name),
+        topic_authorized_operations: super::TOPIC_OPERATIONS,
         name: Some(name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }

@@ -15,6 +15,9 @@ use wire::{
     list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
 };
 
+/// Who is no replica; followers and the debugging consumer (-2) see what is not committed yet.
+const CONSUMER: i32 = -1;
+
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -27,8 +30,11 @@ pub(crate) async fn handle(
     context: &Context,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation =
-        if request.replica_id >= 0 { Isolation::LogEnd } else { Isolation::from_id(request.isolation_level) };
+    let isolation = if request.replica_id == CONSUMER {
+        Isolation::from_id(request.isolation_level)
+    } else {
+        Isolation::LogEnd
+    };
     let mut seen = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for topic in &request.topics {

@@ -84,14 +84,13 @@ async fn of_group(
             .filter_map(|topic| known_topic(broker, by_id, topic, &mut answer))
             .collect::<Vec<_>>()
     });
-    if known.as_ref().is_some_and(Vec::is_empty) && !answer.topics.is_empty() {
-        return answer;
-    }
     let shape = known.clone().unwrap_or_default();
     let fetch = OffsetFetch { group: group.clone(), topics: known, require_stable };
     let error = match broker.groups.ask(&group, Request::OffsetFetch(fetch)).await {
         Ok(Reply::OffsetFetch(topics)) => {
-            answer.topics.extend(topics.into_iter().filter_map(|topic| fetched(broker, by_id, topic)));
+            let unknown = std::mem::take(&mut answer.topics);
+            answer.topics = topics.into_iter().filter_map(|topic| fetched(broker, by_id, topic)).collect();
+            answer.topics.extend(unknown);
             return answer;
         }
         Ok(_) => Error::UnknownServerError,
@@ -100,7 +99,9 @@ async fn of_group(
     // The one API that has never learnt of COORDINATOR_NOT_AVAILABLE.
     let error = if error == Error::CoordinatorNotAvailable { Error::NotCoordinator } else { error };
     answer.error_code = failure_code::of_groups(&error).to_i16();
-    if context.version < 2 {
+    if context.version >= 2 {
+        answer.topics.clear();
+    } else {
         // There is no other place for the error.
         answer.topics.extend(shape.into_iter().map(|topic| {
             let nothing = topic.partitions.iter().map(|index| nothing(*index, answer.error_code));

@@ -15,6 +15,7 @@ mod configs;
 mod connections;
 mod damage;
 mod disk;
+mod edge_cases;
 mod fetch;
 mod groups;
 mod harness;
