@@ -59,7 +59,7 @@ impl Broker {
         let broker = Arc::new(Self {
             backlog: dir.backlog.clone(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
-            frame_budget: FrameBudget::new(limits::LARGE_FRAMES_BYTES_MAX.max(config.request_bytes_max)),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
             controller: host,
             metadata_log,
             partitions: Partitions::default(),

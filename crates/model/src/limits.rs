@@ -26,7 +26,7 @@ pub const FRAME_BYTES_MAX_WITHOUT_RECORDS: usize = 16 * 1024 * 1024;
 /// A frame above this size is read only with a share of the node's budget for such frames.
 pub const LARGE_FRAME_BYTES: usize = 2 * 1024 * 1024;
 
-/// The node's budget for large frames that are being read: all of them together take no more memory than this, or than
+/// The node's budget for large frames that are being read, where `queued.max.request.bytes` gives none: all of them together take no more memory than this, or than
 /// one frame of `socket.request.max.bytes` if that is more.
 pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
 
