@@ -22,6 +22,7 @@ mod harness;
 mod idempotence;
 mod long_poll;
 mod offsets;
+mod own_client;
 mod pipelines;
 mod produce;
 mod restart;

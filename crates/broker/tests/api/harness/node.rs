@@ -101,6 +101,16 @@ impl Node {
         Client::new(wire)
     }
 
+    /// The world of a client beside the broker: the same time, tasks of its own.
+    pub(crate) fn world_beside(&self) -> World {
+        World {
+            clock: self.clock.clone(),
+            disk: Arc::new(MemoryDisk::new()),
+            random: self.random.clone(),
+            tasks: Arc::new(LocalTasks::default()),
+        }
+    }
+
     /// Whatever a client sends, nothing may panic.
     pub(crate) fn assert_sound(&self) {
         self.tasks.assert_none_panicked();
