@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 use stdx::Parts;
+use tokio::sync::oneshot;
 
 /// One partition that this broker leads.
 pub(crate) struct Partition {
@@ -55,7 +56,9 @@ struct Online {
     /// The next job must sync, whatever the configuration says: the log is being closed.
     sync_wanted: bool,
     /// Told when the files come back from a lane.
-    idle: Vec<tokio::sync::oneshot::Sender<()>>,
+    idle: Vec<oneshot::Sender<()>>,
+    /// Ends when the job that creates the directory has ended.
+    beginning: Option<oneshot::Receiver<()>>,
 }
 
 struct Ack {
@@ -188,7 +191,7 @@ impl Partition {
         dir: Arc<LogDir>,
         (topic, topic_id, index): (TopicName, TopicId, PartitionIndex),
         leader_epoch: LeaderEpoch,
-        config: LogConfig,
+        config: Arc<LogConfig>,
         opened: Result<(Log, Files), String>,
     ) -> Arc<Self> {
         let state = match opened {
@@ -204,10 +207,11 @@ impl Partition {
                 written_at: dir.world.clock.wall(),
                 sync_wanted: false,
                 idle: Vec::new(),
+                beginning: None,
             })),
             Err(why) => State::Offline(why.into()),
         };
-        let config = ArcSwap::from_pointee(config);
+        let config = ArcSwap::new(config);
         Arc::new(Self { dir, topic, topic_id, index, leader_epoch, config, state: Mutex::new(state) })
     }
 
@@ -310,7 +314,12 @@ impl Partition {
         online.sync_wanted = false;
         online.written_at = now;
         let this = self.clone();
-        self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
+        let (ended, beginning) = oneshot::channel();
+        online.beginning = files.is_blank().then_some(beginning);
+        self.dir.world.tasks.run_on_lane(Box::new(move || {
+            let _ended: oneshot::Sender<()> = ended;
+            this.flush(files, effects, bytes, must_sync);
+        }));
     }
 
     /// Runs on a lane.
@@ -541,11 +550,11 @@ impl Partition {
     }
 
     /// Takes a new configuration over at once.
-    pub(crate) fn configure(&self, config: LogConfig) {
+    pub(crate) fn configure(&self, config: Arc<LogConfig>) {
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.configure(config.clone());
         }
-        self.config.store(Arc::new(config));
+        self.config.store(config);
     }
 
     /// Gives tail bytes back to the budget.
@@ -603,7 +612,7 @@ impl Partition {
             if online.files.is_some() && online.pending.is_empty() {
                 return;
             }
-            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             online.idle.push(sender);
             receiver
         };
@@ -622,14 +631,15 @@ impl Partition {
         self.idle().await;
     }
 
-    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
-    pub(crate) fn remove(&self) {
-        self.end(State::Deleted);
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. If a lane may be creating
+    /// the directory, what it gives ends when that is over.
+    pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
+        self.end(State::Deleted)
     }
 
-    fn end(&self, state: State) {
+    fn end(&self, state: State) -> Option<oneshot::Receiver<()>> {
         let before = std::mem::replace(&mut *self.state.lock(), state);
-        let State::Online(online) = before else { return };
+        let State::Online(online) = before else { return None };
         self.dir.backlog.remove(online.pending_bytes);
         for (_, (wait, _)) in &online.watchers {
             wait.break_off();
@@ -637,6 +647,7 @@ impl Partition {
         for ack in online.acks {
             ack.settled.settle(ack.slot, false);
         }
+        online.beginning
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
@@ -756,7 +767,7 @@ pub(crate) async fn on_lane<T: Send + 'static>(
     world: &World,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     world.tasks.run_on_lane(Box::new(move || {
         let _ = sender.send(work());
     }));

@@ -148,12 +148,14 @@ async fn open_metadata(
         statics: config.statics.clone(),
     };
     let mut controller = Controller::new(settings);
-    let log_config = log_config::of_metadata(&controller.configs().topic(""));
+    let log_config = Arc::new(log_config::of_metadata(&controller.configs().topic("")));
     let fail = |why: String| StartError::Metadata(why);
     let topic = TopicName::new("__cluster_metadata").map_err(|error| fail(error.to_string()))?;
     let name = TopicPartition::new(topic.clone(), 0);
     debug_assert_eq!(log::names::dir_name(&name), METADATA_DIR);
     let options = OpenOptions {
+        topic_id: Uuid::METADATA_TOPIC,
+        is_new: false,
         config: log_config.clone(),
         clean: found.clean,
         recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),
@@ -161,8 +163,7 @@ async fn open_metadata(
         now: dir.world.clock.wall(),
     };
     let on = dir.clone();
-    let opened =
-        on_lane(&dir.world, move || replicas::open_log(&on, &name, Uuid::METADATA_TOPIC, options)).await;
+    let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, options)).await;
     let opened = opened.unwrap_or_else(|| Err("the node stops".into())).map_err(fail)?;
     let epoch = opened.0.epochs().latest().map_or(1, |latest| latest + 1);
     let id = (topic, Uuid::METADATA_TOPIC, 0);

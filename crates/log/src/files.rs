@@ -3,7 +3,7 @@
 //! It decides nothing. One job at a time uses it (the broker sees to that); readers have their own handles. After an
 //! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated.
 
-use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, pending::Pending};
+use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, partition_metadata, pending::Pending};
 use env::{Disk, File, Open};
 use model::Offset;
 use std::{
@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use stdx::Uuid;
 
 /// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
@@ -21,6 +22,8 @@ const WRITE_BACK_BYTES: u64 = 2 << 20;
 /// The files of one log, for writing.
 pub struct Files {
     handles: Arc<Handles>,
+    /// Nothing was ever written: the topic and the first segment to begin with.
+    blank: Option<(Uuid, Offset)>,
     active: Option<Active>,
     /// Sealed segments that nobody has synced yet.
     unsynced: Vec<Sealing>,
@@ -72,7 +75,20 @@ struct Active {
 
 impl Files {
     pub(crate) fn new(handles: Arc<Handles>) -> Self {
-        Self { handles, active: None, unsynced: Vec::new(), dir_dirty: false, poisoned: Arc::default() }
+        Self {
+            handles,
+            blank: None,
+            active: None,
+            unsynced: Vec::new(),
+            dir_dirty: false,
+            poisoned: Arc::default(),
+        }
+    }
+
+    /// The directory and the segment are created before the first effect: a partition that nobody writes to costs
+    /// nothing on the disk.
+    pub(crate) fn begin_later(&mut self, topic_id: Uuid, segment: Offset) {
+        self.blank = Some((topic_id, segment));
     }
 
     /// What a crash left unsynced is synced with the next sync.
@@ -84,6 +100,11 @@ impl Files {
     /// The directory.
     pub fn dir(&self) -> PathBuf {
         self.handles.dir()
+    }
+
+    /// Whether nothing was ever written: the first effect creates the directory.
+    pub fn is_blank(&self) -> bool {
+        self.blank.is_some()
     }
 
     /// Whether an error made it useless.
@@ -123,6 +144,9 @@ impl Files {
     fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         let mut performed = Performed::default();
         let mut pending = Pending::default();
+        if !effects.is_empty() {
+            self.begin(disk)?;
+        }
         for effect in effects {
             if pending.add(effect) {
                 continue;
@@ -141,6 +165,22 @@ impl Files {
             performed.sealed = Some(Sealed { sealings, dir: self.handles.dir(), poisoned });
         }
         Ok(performed)
+    }
+
+    /// Creates what the first effect needs. The parent is synced at once: whatever is said to be durable later lies
+    /// below it.
+    fn begin(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let Some((topic_id, segment)) = self.blank else { return Ok(()) };
+        let dir = self.handles.dir();
+        disk.create_dir_all(&dir)?;
+        if let Some(parent) = dir.parent() {
+            disk.sync_dir(parent)?;
+        }
+        partition_metadata::write_topic_id(disk, &dir, topic_id)?;
+        self.active = Some(Active::create(disk, &self.handles, segment)?);
+        self.dir_dirty = true;
+        self.blank = None;
+        Ok(())
     }
 
     /// Writes what was gathered.
@@ -212,7 +252,10 @@ impl Files {
                 }
                 self.unsynced.push(sealing);
             }
-            Effect::Epochs(entries) => self.write_epochs(disk, entries)?,
+            Effect::Epochs(entries) => {
+                self.write_epochs(disk, entries)?;
+                self.dir_dirty = true;
+            }
             Effect::Snapshot { offset, bytes } => {
                 let file = disk.open(&self.handles.path(*offset, names::SNAPSHOT), Open::Create)?;
                 file.set_len(0)?;
@@ -238,7 +281,7 @@ impl Files {
 
     fn write_epochs(&mut self, disk: &dyn Disk, entries: &[EpochEntry]) -> io::Result<()> {
         let path = self.handles.dir().join(names::LEADER_EPOCHS);
-        env::write_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
+        env::replace_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
     }
 
     fn remove(&mut self, disk: &dyn Disk, offset: Offset, kind: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ use crate::{
     directory::{Directory, SegmentFiles},
     handles::Handles,
     loaded::{Loaded, Loader},
-    names, producer_snapshot,
+    names, partition_metadata, producer_snapshot,
     recover::Recoverer,
     segment::Segment,
     tail::Tail,
@@ -21,12 +21,17 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use stdx::Uuid;
 
 /// What is known of a log before it is opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
+    /// The topic whose records these must be (KIP-516).
+    pub topic_id: Uuid,
+    /// There is no directory, so none is looked for.
+    pub is_new: bool,
     /// Its configuration.
-    pub config: LogConfig,
+    pub config: Arc<LogConfig>,
     /// Whether the log directory was left by a clean end (`.kafka_cleanshutdown` was there).
     pub clean: bool,
     /// From `recovery-point-offset-checkpoint`, or 0. A log that ends before it is refused as damaged, so entries of
@@ -81,12 +86,22 @@ pub enum OpenError {
     /// Nothing was changed; the partition must stay offline until somebody repairs it.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// The records are another topic's; nothing was changed.
+    #[error("{} holds records of topic {found}, the metadata says {wanted}", dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose records they are.
+        found: Uuid,
+        /// Whose they should be.
+        wanted: Uuid,
+    },
     /// The disk failed.
     #[error("the log cannot be opened: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Opens the log in `dir`, or creates it if there is none.
+/// Opens the log in `dir`. If nothing was ever written there, nothing is created before something is.
 pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
     let handles = Arc::new(Handles::new(dir.to_owned()));
     let loader = Loader {
@@ -95,8 +110,12 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         now: options.now,
         index_interval_bytes: options.config.index_interval_bytes,
     };
-    let directory = Directory::read(disk, dir)?;
-    let epochs = Epochs::from_entries(checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?);
+    let (mut directory, mut epochs, mut is_named) = (Directory::default(), Epochs::default(), false);
+    if !options.is_new {
+        directory = Directory::read(disk, dir)?;
+        is_named = is_named_right(disk, dir, &options, &directory)?;
+        epochs = Epochs::from_entries(checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?);
+    }
     let recoverer = Recoverer {
         loader: &loader,
         config: &options.config,
@@ -110,16 +129,16 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
     let opening = Opening { disk, dir, options: &options, loader: &loader, directory, recoverer };
     let (mut log, recovery) = opening.run(handles.clone())?;
     let mut files = Files::new(handles.clone());
-    let mut effects = Vec::new();
-    if log.epochs != epochs {
-        effects.push(Effect::Epochs(log.epochs.entries().to_vec()));
-    }
-    if log.segments.is_empty() {
+    let is_blank = log.segments.is_empty();
+    if is_blank {
         log.segments.push(Segment::new(log.end_offset, options.now));
-        effects.push(Effect::Create { segment: log.end_offset });
+        files.begin_later(options.topic_id, log.end_offset);
+    } else if !is_named {
+        partition_metadata::write_topic_id(disk, dir, options.topic_id)?;
     }
-    if !effects.is_empty() {
-        files.perform(disk, effects, true)?;
+    // A start offset that stands in a checkpoint only must not get lost.
+    if log.end_offset > 0 && (is_blank || log.epochs != epochs) {
+        files.perform(disk, vec![Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
     if log.synced_offset < log.end_offset
         && let Some(active) = log.segments.last()
@@ -128,6 +147,25 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         log.touched = true;
     }
     Ok(Opened { log, files, recovery })
+}
+
+/// Whether `partition.metadata` says that the directory is this topic's. If it does not, but there are no records, or
+/// the topic is one whose id never changes, it is to be written anew.
+fn is_named_right(
+    disk: &dyn Disk,
+    dir: &Path,
+    options: &OpenOptions,
+    directory: &Directory,
+) -> Result<bool, OpenError> {
+    let wanted = options.topic_id;
+    let matters = wanted != Uuid::METADATA_TOPIC && directory.segments.values().any(|files| files.log > 0);
+    match partition_metadata::read_topic_id(disk, dir) {
+        Ok(None) => Ok(false),
+        Ok(Some(found)) if found == wanted => Ok(true),
+        Ok(Some(found)) if matters => Err(OpenError::Foreign { dir: dir.to_owned(), found, wanted }),
+        Err(error) if matters || error.kind() != io::ErrorKind::InvalidData => Err(error.into()),
+        _ => Ok(false),
+    }
 }
 
 /// A log that is being opened.

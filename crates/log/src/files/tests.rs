@@ -19,8 +19,8 @@ fn neighbouring_batches_are_written_at_once() {
     let writes = &fixture.disk.switches().writes;
     writes.store(0, Ordering::Relaxed);
     fixture.perform(effects);
-    // The batches, two indexes and the first leader epoch.
-    assert_eq!(fixture.disk.switches().writes.load(Ordering::Relaxed), 4);
+    // The batches, two indexes, the topic's id and the first leader epoch.
+    assert_eq!(fixture.disk.switches().writes.load(Ordering::Relaxed), 5);
     assert_eq!(fixture.log.flushed_offset(), 500);
     fixture.forget_tail();
     assert_eq!(fixture.batches(5000).len(), 500);

@@ -351,7 +351,8 @@ fn leftovers_of_interrupted_work_are_removed() {
             "00000000000000000000.index",
             "00000000000000000000.log",
             "00000000000000000000.timeindex",
-            "leader-epoch-checkpoint"
+            "leader-epoch-checkpoint",
+            "partition.metadata"
         ]
     );
 }
@@ -369,14 +370,7 @@ fn nothing_is_cut_off_before_the_recovery_point() {
                 _ => bytes[at..].fill(0xff),
             });
             let before = disk.contents(&path(0, names::LOG));
-            let options = OpenOptions {
-                config: config(durability),
-                clean: false,
-                recovery_point: 10,
-                start_offset: 0,
-                now: NOW,
-            };
-            let opened = open(&disk, &dir(), options);
+            let opened = open(&disk, &dir(), options(config(durability), false, 10));
             assert!(matches!(opened, Err(OpenError::Damaged(_))));
             assert_eq!(disk.contents(&path(0, names::LOG)), before);
         }
@@ -465,4 +459,93 @@ fn messages_of_old_formats_are_kept_and_read() {
     let disk = opened.disk.after_kill();
     damage(&disk, &path(0, names::LOG), |bytes| bytes[40] ^= 1);
     assert!(matches!(reopen(disk, config(Fsync), false, 0), Err(OpenError::Damaged(_))));
+}
+
+fn file_names(disk: &MemoryDisk) -> Vec<String> {
+    disk.paths().iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_log_that_nobody_writes_to_leaves_nothing_on_the_disk() {
+    for clean in [true, false] {
+        let fixture = reopen(MemoryDisk::new(), config(Fsync), clean, 0).unwrap();
+        assert_eq!(fixture.batches(1), []);
+        let disk = fixture.close();
+        assert_eq!(file_names(&disk), Vec::<String>::new());
+        assert!(env::Disk::list(&disk, &dir()).is_err(), "not even a directory");
+    }
+}
+
+#[test]
+fn the_first_append_creates_and_syncs_everything_before_it_is_acknowledged() {
+    let mut fixture = Fixture::new(config(Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    let disk = fixture.disk.after_power_cut();
+    assert_eq!(
+        file_names(&disk),
+        [
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000000.timeindex",
+            "leader-epoch-checkpoint",
+            "partition.metadata"
+        ]
+    );
+    let named = disk.contents(&dir().join(names::PARTITION_METADATA)).unwrap();
+    assert_eq!(named, format!("version: 0\ntopic_id: {TOPIC_ID}").as_bytes());
+    assert_eq!(disk.contents(&dir().join(names::LEADER_EPOCHS)).unwrap(), b"0\n1\n0 0\n");
+    assert_eq!(reopen(disk, config(Fsync), false, 1).unwrap().log.end_offset(), 1);
+}
+
+#[test]
+fn a_log_whose_beginning_was_interrupted_begins_again() {
+    let log = "00000000000000000000.log";
+    let left: [&[(&str, &[u8])]; 5] = [
+        &[("partition.metadata.tmp", b"version")],
+        &[("partition.metadata", b"")],
+        &[("partition.metadata", b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"), (log, b"")],
+        &[("leader-epoch-checkpoint", b"0\n1\n9 0\n"), ("00000000000000000000.index", b"")],
+        &[("leader-epoch-checkpoint", b"0\n1\n9 0\n"), (log, b"")],
+    ];
+    for files in left {
+        let disk = MemoryDisk::new();
+        files.iter().for_each(|(name, bytes)| disk.put(&dir().join(name), bytes.to_vec()));
+        let mut fixture = reopen(disk, config(Fsync), false, 0).unwrap();
+        assert_eq!(fixture.append(batch(NOW, 1, 10)).base_offset, 0, "{files:?}");
+        let again = reopen(fixture.disk.after_power_cut(), config(Fsync), false, 1).unwrap();
+        assert_eq!((again.log.end_offset(), again.log.epochs().latest()), (1, Some(0)), "{files:?}");
+    }
+}
+
+#[test]
+fn records_of_another_topic_are_neither_served_nor_touched() {
+    let fixture = written(Fsync, 5);
+    let disk = fixture.disk.after_kill();
+    let named = dir().join(names::PARTITION_METADATA);
+    for other in ["version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ", "garbage"] {
+        disk.put(&named, other.into());
+        assert!(reopen(disk.after_kill(), config(Fsync), false, 0).is_err(), "{other}");
+        // There is only one metadata topic, and a node without it is none.
+        let metadata =
+            OpenOptions { topic_id: stdx::Uuid::METADATA_TOPIC, ..options(config(Fsync), false, 0) };
+        assert_eq!(open(&disk, &dir(), metadata).unwrap().log.end_offset(), 5);
+    }
+    env::Disk::remove_file(&disk, &named).unwrap();
+    let adopted = reopen(disk, config(Fsync), false, 0).unwrap();
+    assert!(adopted.disk.contents(&named).is_some(), "a directory without a name gets one");
+}
+
+#[test]
+fn a_start_offset_above_an_empty_log_does_not_get_lost() {
+    let disk = MemoryDisk::new();
+    let begun = OpenOptions { is_new: true, start_offset: 7, ..options(config(Fsync), false, 0) };
+    assert_eq!(open(&disk, &dir(), begun).unwrap().log.end_offset(), 7);
+    let again = reopen(disk.after_power_cut(), config(Fsync), false, 7).unwrap();
+    assert_eq!((again.log.start_offset(), again.log.end_offset()), (7, 7));
+}
+
+#[test]
+fn a_directory_that_is_gone_although_it_was_synced_is_damage() {
+    let lost = OpenOptions { is_new: true, ..options(config(Fsync), false, 3) };
+    assert!(matches!(open(&MemoryDisk::new(), &dir(), lost), Err(OpenError::Damaged(_))));
 }
