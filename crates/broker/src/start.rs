@@ -110,9 +110,10 @@ impl Broker {
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
         let checkpoints = upkeep::checkpoints(self);
         let dir = self.dir.clone();
+        let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
             dir.write_checkpoints(checkpoints)?;
-            if dir.is_offline() { Ok(()) } else { dir.mark_clean(epoch) }
+            if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
         });
         if let Some(Err(error)) = marked.await {
             tracing::error!(%error, "the log directory could not be marked clean; the next start will check it");
@@ -194,7 +195,7 @@ async fn begin_epoch(
     builder.push(now, Some(&ControlType::LeaderChange.to_key()), Some(&value), &[]);
     let acks = Acks::new();
     acks.open();
-    let appended = partition.append_own(now, builder.build()?, acks.clone() as Arc<dyn Settled>, 0);
+    let appended = partition.append_at_start(now, builder.build()?, acks.clone() as Arc<dyn Settled>);
     appended.map_err(io::Error::other)?;
     if acks.wait().await.is_empty() {
         Ok(())

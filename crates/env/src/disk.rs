@@ -122,6 +122,6 @@ pub fn replace_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<(
     let file = disk.open(&beside, Open::Create)?;
     file.set_len(0)?;
     file.write_at(&[io::IoSlice::new(bytes)], 0)?;
-    file.sync_data()?;
+    file.sync_data().map_err(io::Error::other)?;
     disk.rename(&beside, path)
 }

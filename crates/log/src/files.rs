@@ -1,7 +1,8 @@
 //! The writing side of a log's files: executes effects on a disk lane, in order, in as few system calls as possible.
 //!
 //! It decides nothing. One job at a time uses it (the broker sees to that); readers have their own handles. After an
-//! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated.
+//! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated. Only
+//! where room or descriptors were missing may the same effects be performed again.
 
 use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, partition_metadata, pending::Pending};
 use env::{Disk, File, Open};
@@ -112,13 +113,14 @@ impl Files {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    /// Executes `effects` in order; with `sync` everything that was ever written is on stable storage after.
-    pub fn perform(&mut self, disk: &dyn Disk, effects: Vec<Effect>, sync: bool) -> io::Result<Performed> {
+    /// Executes `effects` in order; with `sync` everything that was ever written is on stable storage after. After an
+    /// error that [`is_scarcity`] the very same effects are to be performed again, before any others.
+    pub fn perform(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         if self.is_poisoned() {
             return Err(poisoned());
         }
-        let performed = self.execute(disk, &effects, sync);
-        if performed.is_err() {
+        let performed = self.execute(disk, effects, sync);
+        if performed.as_ref().is_err_and(|error| !is_scarcity(error)) {
             self.poisoned.store(true, Ordering::Release);
         }
         performed
@@ -174,7 +176,7 @@ impl Files {
         let dir = self.handles.dir();
         disk.create_dir_all(&dir)?;
         if let Some(parent) = dir.parent() {
-            disk.sync_dir(parent)?;
+            disk.sync_dir(parent).map_err(io::Error::other)?;
         }
         partition_metadata::write_topic_id(disk, &dir, topic_id)?;
         self.active = Some(Active::create(disk, &self.handles, segment)?);
@@ -196,7 +198,11 @@ impl Files {
         let active = self.active(disk, segment)?;
         if let Some((position, slices, next_offset)) = pending.take_data() {
             let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-            active.log.write_at(&slices, position)?;
+            if let Err(error) = active.log.write_at(&slices, position) {
+                // What still fitted is no batch. If this fails too, the next start cuts it off.
+                let _ = active.log.set_len(position);
+                return Err(error);
+            }
             active.next_offset = Some(next_offset);
             active.written_back = active.written_back.min(position);
             performed.bytes += bytes;
@@ -261,7 +267,7 @@ impl Files {
                 file.set_len(0)?;
                 file.write_at(&[IoSlice::new(bytes)], 0)?;
                 if sync {
-                    file.sync_data()?;
+                    file.sync_data().map_err(io::Error::other)?;
                 }
                 self.dir_dirty = true;
             }
@@ -311,12 +317,12 @@ impl Files {
         if let Some(active) = &mut self.active
             && let Some(next_offset) = active.next_offset
         {
-            active.log.sync_data()?;
+            active.log.sync_data().map_err(io::Error::other)?;
             active.next_offset = None;
             performed.synced_upto = Some(next_offset);
         }
         if std::mem::take(&mut self.dir_dirty) {
-            disk.sync_dir(&self.handles.dir())?;
+            disk.sync_dir(&self.handles.dir()).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -364,7 +370,7 @@ impl Active {
 impl Sealing {
     fn sync(&self) -> io::Result<()> {
         if !self.done.load(Ordering::Acquire) {
-            self.files.iter().try_for_each(|file| file.sync_data())?;
+            self.files.iter().try_for_each(|file| file.sync_data()).map_err(io::Error::other)?;
             self.done.store(true, Ordering::Release);
         }
         Ok(())
@@ -383,6 +389,15 @@ impl Sealed {
         }
         synced.map(|()| self.sealings.last().map_or(-1, |sealing| sealing.next_offset))
     }
+}
+
+/// Whether room on the disk or descriptors were missing: nothing is broken, and it may pass. A failed sync is never
+/// such, whatever its reason: that is why syncs give their errors another kind here.
+pub fn is_scarcity(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn accept_missing(result: io::Result<()>) -> io::Result<()> {

@@ -89,7 +89,7 @@ impl Fixture {
 
     pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
         let sync = self.log.must_sync(self.now);
-        let performed = self.files.perform(&self.disk, effects, sync).unwrap();
+        let performed = self.files.perform(&self.disk, &effects, sync).unwrap();
         self.log.flushed(self.now, &performed);
         if let Some(sealed) = performed.sealed {
             let upto = sealed.sync(&self.disk).unwrap();
@@ -136,7 +136,7 @@ impl Fixture {
     pub(crate) fn close(mut self) -> MemoryDisk {
         let mut effects = Vec::new();
         self.log.close(&mut effects);
-        let performed = self.files.perform(&self.disk, effects, true).unwrap();
+        let performed = self.files.perform(&self.disk, &effects, true).unwrap();
         self.log.flushed(self.now, &performed);
         assert_eq!(self.log.recovery_point(), self.log.end_offset());
         self.disk

@@ -138,7 +138,7 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
     }
     // A start offset that stands in a checkpoint only must not get lost.
     if log.end_offset > 0 && (is_blank || log.epochs != epochs) {
-        files.perform(disk, vec![Effect::Epochs(log.epochs.entries().to_vec())], true)?;
+        files.perform(disk, &[Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
     if log.synced_offset < log.end_offset
         && let Some(active) = log.segments.last()

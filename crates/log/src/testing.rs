@@ -27,6 +27,9 @@ pub struct MemoryDisk {
 pub struct Switches {
     /// Every write and sync fails.
     pub fail_writes: AtomicBool,
+    /// The how many-th write or creation from now on finds no room, nor does any after it; of such a write half still
+    /// fits. 0: there is always room.
+    pub full_after: AtomicUsize,
     /// Calls of `write_at`.
     pub writes: AtomicUsize,
     /// Calls of `sync_data`.
@@ -118,6 +121,7 @@ impl Disk for MemoryDisk {
             (Some(_), Open::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (Some(file), _) => file,
             (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
+            (None, _) if self.switches.is_full() => return Err(ErrorKind::StorageFull.into()),
             (None, _) => {
                 let switches = self.switches.clone();
                 let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
@@ -194,6 +198,14 @@ impl Disk for MemoryDisk {
 }
 
 impl Switches {
+    fn is_full(&self) -> bool {
+        let left = self.full_after.load(Ordering::Relaxed);
+        if left > 1 {
+            self.full_after.store(left - 1, Ordering::Relaxed);
+        }
+        left == 1
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.fail_writes.load(Ordering::Relaxed) {
             Err(io::Error::other("the disk fails"))
@@ -219,13 +231,17 @@ impl File for MemoryFile {
         self.switches.writes.fetch_add(1, Ordering::Relaxed);
         lock(&self.switches.journal).push(format!("write {}", self.name));
         let mut bytes = lock(&self.bytes);
-        let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let is_full = self.switches.is_full();
+        if is_full {
+            all.truncate(all.len() / 2);
+        }
         let end = position as usize + all.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes.splice(position as usize..end, all);
-        Ok(())
+        if is_full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

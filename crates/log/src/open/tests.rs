@@ -256,7 +256,7 @@ fn what_is_flushed_survives_a_power_cut_and_the_rest_may_not() {
     assert_eq!(fixture.log.flushed_offset(), 30);
     let mut effects = Vec::new();
     fixture.decide(Origin::Client, batch(NOW, 1, 10).build().unwrap(), &mut effects).unwrap();
-    let performed = fixture.files.perform(&fixture.disk, effects, false).unwrap();
+    let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
     fixture.log.flushed(NOW, &performed);
     assert_eq!((fixture.log.flushed_offset(), fixture.log.end_offset()), (30, 31));
     let recovered = reopen(fixture.disk.after_power_cut(), config(Fsync), false, 10).unwrap();
