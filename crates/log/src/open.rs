@@ -110,11 +110,13 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         now: options.now,
         index_interval_bytes: options.config.index_interval_bytes,
     };
-    let (mut directory, mut epochs, mut is_named) = (Directory::default(), Epochs::default(), false);
+    let (mut directory, mut is_named) = (Directory::default(), false);
+    let mut epochs = Some(Epochs::default());
     if !options.is_new {
         directory = Directory::read(disk, dir)?;
         is_named = is_named_right(disk, dir, &options, &directory)?;
-        epochs = Epochs::from_entries(checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?);
+        let entries = checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?;
+        epochs = entries.map(Epochs::from_entries);
     }
     let recoverer = Recoverer {
         loader: &loader,
@@ -122,11 +124,13 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         recovery_point: options.recovery_point,
         keep_txn_index: false,
         producers: Producers::default(),
-        epochs: epochs.clone(),
+        epochs: epochs.clone().unwrap_or_default(),
         next_offset: options.start_offset,
         report: Recovery::default(),
     };
-    let opening = Opening { disk, dir, options: &options, loader: &loader, directory, recoverer };
+    let are_epochs_lost = epochs.is_none();
+    let opening =
+        Opening { disk, dir, options: &options, loader: &loader, directory, recoverer, are_epochs_lost };
     let (mut log, recovery) = opening.run(handles.clone())?;
     let mut files = Files::new(handles.clone());
     let is_blank = log.segments.is_empty();
@@ -137,7 +141,7 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         partition_metadata::write_topic_id(disk, dir, options.topic_id)?;
     }
     // A start offset that stands in a checkpoint only must not get lost.
-    if log.end_offset > 0 && (is_blank || log.epochs != epochs) {
+    if log.end_offset > 0 && (is_blank || Some(&log.epochs) != epochs.as_ref()) {
         files.perform(disk, &[Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
     if log.synced_offset < log.end_offset
@@ -176,12 +180,17 @@ struct Opening<'a> {
     loader: &'a Loader<'a>,
     directory: Directory,
     recoverer: Recoverer<'a>,
+    /// Their file cannot be read: they stand in the batches too.
+    are_epochs_lost: bool,
 }
 
 impl Opening<'_> {
     fn run(mut self, handles: Arc<Handles>) -> Result<(Log, Recovery), OpenError> {
         let (mut segments, first_scanned) = self.load()?;
         let loaded_end = self.recoverer.next_offset;
+        if self.are_epochs_lost {
+            segments.iter().try_for_each(|segment| self.recoverer.gather_epochs(segment))?;
+        }
         self.restore_producers(first_scanned, loaded_end)?;
         self.recoverer.next_offset = first_scanned.unwrap_or(loaded_end);
         if let Some(first) = first_scanned {

@@ -149,9 +149,7 @@ impl Recoverer<'_> {
     ) -> io::Result<bool> {
         segment.push_found(found, self.config, self.loader.now, effects);
         let Some(header) = found.header else { return Ok(true) };
-        if found.leader_epoch > self.epochs.latest().unwrap_or(-1) {
-            self.epochs.assign(found.leader_epoch, found.base_offset);
-        }
+        self.note_epoch(found);
         if !header.has_producer() {
             return Ok(true);
         }
@@ -202,6 +200,30 @@ impl Recoverer<'_> {
                 Step::End => return Ok(()),
                 Step::Broken(why) => return Err(self.damage(base_offset, at, why.to_owned())),
             }
+        }
+    }
+
+    /// Takes the leader epochs from the batches of a segment that is believed.
+    pub(crate) fn gather_epochs(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        let base_offset = segment.base_offset;
+        let file = self.loader.disk.open(&self.path(base_offset, names::LOG), Open::Read)?;
+        let mut scan = Scan::new(&*file, 0, segment.size, WINDOW_BYTES_SMALL);
+        loop {
+            let at = scan.position;
+            match scan.step()? {
+                Step::Found(found) => self.note_epoch(&found),
+                Step::End => return Ok(()),
+                Step::Broken(why) => {
+                    self.next_offset = base_offset;
+                    return Err(self.damage(base_offset, at, why.to_owned()));
+                }
+            }
+        }
+    }
+
+    fn note_epoch(&mut self, found: &Found) {
+        if found.leader_epoch > self.epochs.latest().unwrap_or(-1) {
+            self.epochs.assign(found.leader_epoch, found.base_offset);
         }
     }
 

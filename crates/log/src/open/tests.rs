@@ -549,3 +549,31 @@ fn a_directory_that_is_gone_although_it_was_synced_is_damage() {
     let lost = OpenOptions { is_new: true, ..options(config(Fsync), false, 3) };
     assert!(matches!(open(&MemoryDisk::new(), &dir(), lost), Err(OpenError::Damaged(_))));
 }
+
+#[test]
+fn leader_epochs_whose_file_is_damaged_are_taken_from_the_batches() {
+    for clean in [true, false] {
+        let mut fixture = Fixture::new(config(Fsync));
+        for index in 0..60 {
+            let checked = records::Checked::trusted(batch(NOW, 1, 100).build().unwrap());
+            let mut effects = Vec::new();
+            fixture.log.append(NOW, 2 + index / 9, Origin::Client, checked, &mut effects).unwrap();
+            fixture.perform(effects);
+        }
+        assert!(fixture.log.segment_count() > 3);
+        let (right, synced) = (fixture.log.epochs().clone(), fixture.log.recovery_point());
+        let disk = if clean { fixture.close() } else { fixture.disk.after_kill() };
+        let file = dir().join(names::LEADER_EPOCHS);
+        let bytes = disk.contents(&file).unwrap();
+        for point in [0, synced / 2, synced] {
+            for damaged in [None, Some(&b""[..]), Some(b"garbage\xff"), Some(&bytes[..bytes.len() / 2])] {
+                let disk = disk.after_kill();
+                env::Disk::remove_file(&disk, &file).unwrap();
+                damaged.into_iter().for_each(|bytes| disk.put(&file, bytes.to_vec()));
+                let reopened = reopen(disk, config(Fsync), clean, point).unwrap();
+                assert_eq!(reopened.log.epochs(), &right, "{clean} {point} {damaged:?}");
+                assert_eq!(reopened.disk.contents(&file).unwrap(), bytes);
+            }
+        }
+    }
+}
