@@ -95,6 +95,7 @@ impl Files {
     /// What a crash left unsynced is synced with the next sync.
     pub(crate) fn resume(&mut self, disk: &dyn Disk, segment: Offset, next_offset: Offset) -> io::Result<()> {
         self.active(disk, segment)?.next_offset = Some(next_offset);
+        self.dir_dirty = true;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::{
 use env::Disk;
 use model::{Offset, Timestamp};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -192,7 +192,8 @@ impl Opening<'_> {
             segments.iter().try_for_each(|segment| self.recoverer.gather_epochs(segment))?;
         }
         self.restore_producers(first_scanned, loaded_end)?;
-        self.recoverer.next_offset = first_scanned.unwrap_or(loaded_end);
+        // Before the first segment may be anything: a start offset lies behind its beginning.
+        self.recoverer.next_offset = first_scanned.filter(|_| segments.is_empty()).unwrap_or(loaded_end);
         if let Some(first) = first_scanned {
             self.scan(first, &mut segments)?;
         }
@@ -315,17 +316,26 @@ impl Opening<'_> {
     fn scan(&mut self, first: Offset, segments: &mut Vec<Segment>) -> Result<(), OpenError> {
         let mut later = self.directory.segments.split_off(&first);
         while let Some((base, files)) = later.pop_first() {
+            if !segments.is_empty() && self.recoverer.is_hole_before(base, &files, &later)? {
+                later.insert(base, files);
+                self.drop_segments(&later)?;
+                break;
+            }
             let (segment, cut) = self.recoverer.recover(base, &files, &later)?;
             segments.push(segment);
             if cut {
-                self.recoverer.report.segments_dropped = later.len();
-                for base in later.keys() {
-                    self.remove_segment(*base)?;
-                }
+                self.drop_segments(&later)?;
                 break;
             }
         }
         Ok(())
+    }
+
+    fn drop_segments(&mut self, segments: &BTreeMap<Offset, SegmentFiles>) -> io::Result<()> {
+        let report = &mut self.recoverer.report;
+        report.segments_dropped += segments.len();
+        report.bytes_truncated += segments.values().map(|files| files.log).sum::<u64>();
+        segments.keys().try_for_each(|base| self.remove_segment(*base))
     }
 
     fn remove_segment(&self, base: Offset) -> io::Result<()> {
@@ -373,7 +383,7 @@ impl Opening<'_> {
             start_offset,
             end_offset,
             written_offset: end_offset,
-            synced_offset: if durable { end_offset } else { options.recovery_point.max(start_offset) },
+            synced_offset: if durable { end_offset } else { options.recovery_point },
             synced_at: options.now,
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
@@ -398,5 +408,7 @@ impl Opening<'_> {
     }
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

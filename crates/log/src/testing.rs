@@ -36,7 +36,7 @@ pub struct Switches {
     pub syncs: AtomicUsize,
     /// Bytes that were read.
     pub bytes_read: AtomicUsize,
-    /// What was written and synced, in order: `write NAME`, `sync NAME`.
+    /// What was written and synced, in order: `write NAME`, `sync NAME`, `sync dir NAME`.
     pub journal: Mutex<Vec<String>>,
 }
 
@@ -101,6 +101,35 @@ impl MemoryDisk {
     /// The disk as it is after the power was cut: only what was synced is there.
     pub fn after_power_cut(&self) -> Self {
         self.copy(|file| lock(&file.synced).clone())
+    }
+
+    /// The disk after a power cut that tears: of what was not synced each sector is there, or not, or its beginning is,
+    /// so that at least 16 bytes are missing.
+    /// `below(n)` draws a number below n.
+    pub fn after_torn_power_cut(&self, mut below: impl FnMut(usize) -> usize) -> Self {
+        const SECTOR_BYTES: usize = 512;
+        let copy = Self::new();
+        *lock(&copy.dirs) = lock(&self.dirs).clone();
+        for (path, file) in lock(&self.files).iter() {
+            let (shown, synced) = (lock(&file.bytes).clone(), lock(&file.synced).clone());
+            let between = shown.len().min(synced.len()) + below(shown.len().abs_diff(synced.len()) + 1);
+            let len = [shown.len(), synced.len(), between].get(below(3)).copied().unwrap_or(between);
+            let mut after = synced;
+            after.resize(shown.len().max(after.len()), 0);
+            for (new, old) in shown.chunks(SECTOR_BYTES).zip(after.chunks_mut(SECTOR_BYTES)) {
+                let kept = [0, new.len(), below(SECTOR_BYTES - 15)]
+                    .get(below(3))
+                    .copied()
+                    .unwrap_or(0)
+                    .min(new.len());
+                if let (Some(new), Some(old)) = (new.get(..kept), old.get_mut(..kept)) {
+                    old.copy_from_slice(new);
+                }
+            }
+            after.resize(len, 0);
+            copy.put(path, after);
+        }
+        copy
     }
 
     fn copy(&self, contents: impl Fn(&MemoryFile) -> Vec<u8>) -> Self {
@@ -184,7 +213,8 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.switches.journal).push(format!("sync dir {}", name_of(dir)));
         self.switches.check()
     }
 

@@ -577,3 +577,82 @@ fn leader_epochs_whose_file_is_damaged_are_taken_from_the_batches() {
         }
     }
 }
+
+#[test]
+fn a_segment_that_a_power_cut_took_leaves_no_hole() {
+    let fixture = written(PageCache, 40);
+    let bases: Vec<_> = fixture.log.segments.iter().map(|segment| segment.base_offset).collect();
+    let [first, second, third, ..] = bases.as_slice() else { panic!("{bases:?}") };
+    let batches = fixture.batches(1);
+    let bytes_of = |from: i64, upto: i64| -> usize {
+        batches[from as usize..upto as usize].iter().map(|batch| batch.bytes.len()).sum()
+    };
+    let log = path(*second, names::LOG);
+    for (left, end) in [(None, *second), (Some(0), *second), (Some(bytes_of(*second, third - 1)), third - 1)]
+    {
+        let lose = |disk: MemoryDisk| {
+            match left {
+                None => env::Disk::remove_file(&disk, &log).unwrap(),
+                Some(len) => damage(&disk, &log, |bytes| bytes.truncate(len)),
+            }
+            disk
+        };
+        for point in [*first, *second] {
+            let recovered = reopen(lose(fixture.disk.after_kill()), config(PageCache), false, point).unwrap();
+            assert_eq!(recovered.log.end_offset(), end, "{left:?} {point}");
+            assert_eq!(recovered.batches(1), batches[..end as usize]);
+            assert!(recovered.recovery.bytes_truncated > 0);
+            let mut recovered = recovered;
+            assert_eq!(recovered.append(batch(NOW, 1, 10)).base_offset, end);
+        }
+        for (durability, point) in [(Fsync, *second), (PageCache, *third)] {
+            let refused = reopen(lose(fixture.disk.after_kill()), config(durability), false, point);
+            assert!(matches!(refused, Err(OpenError::Damaged(_))), "{left:?} {durability:?} {point}");
+        }
+    }
+}
+
+#[test]
+fn a_start_offset_inside_of_the_first_segment_is_kept_over_a_kill() {
+    let fixture = written(Fsync, 5);
+    for point in [0, 3, 5] {
+        let begun = OpenOptions { start_offset: 3, ..options(config(Fsync), false, point) };
+        let opened = open(&fixture.disk.after_kill(), &dir(), begun).unwrap();
+        assert_eq!((opened.log.start_offset(), opened.log.end_offset()), (3, 5));
+    }
+}
+
+#[test]
+fn gaps_that_compaction_left_between_segments_stay() {
+    let fixture = written(PageCache, 40);
+    let second = fixture.log.segments[1].base_offset;
+    let disk = fixture.disk.after_kill();
+    env::Disk::remove_file(&disk, &path(second, names::LOG)).unwrap();
+    let compacted = LogConfig { cleanup_compact: true, ..config(PageCache) };
+    assert_eq!(reopen(disk, compacted, false, 0).unwrap().log.end_offset(), 40);
+}
+
+#[test]
+fn names_that_a_killed_process_left_unsynced_are_synced_before_their_records_are_shown() {
+    let mut fixture = written(Fsync, 3);
+    fixture.disk.switches().journal.lock().unwrap().clear();
+    fixture = reopen(fixture.disk.after_kill(), config(Fsync), false, 0).unwrap();
+    let journal = fixture.disk.switches().journal.lock().unwrap().clone();
+    assert_eq!(journal, ["sync 00000000000000000000.log", "sync dir topic-0"]);
+    let again = reopen(fixture.disk.after_kill(), config(Fsync), false, 3).unwrap();
+    assert_eq!(
+        again.disk.switches().journal.lock().unwrap().as_slice(),
+        [] as [&str; 0],
+        "nothing is unsynced"
+    );
+}
+
+#[test]
+fn a_page_cache_log_syncs_the_names_that_a_killed_process_left_unsynced_with_the_next_sync() {
+    let fixture = written(PageCache, 30);
+    let mut reopened = reopen(fixture.disk.after_kill(), config(PageCache), false, 0).unwrap();
+    reopened.disk.switches().journal.lock().unwrap().clear();
+    reopened.files.perform(&reopened.disk, &[], true).unwrap();
+    let journal = reopened.disk.switches().journal.lock().unwrap().clone();
+    assert!(journal.contains(&"sync dir topic-0".to_owned()), "{journal:?}");
+}
