@@ -44,7 +44,7 @@ pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
 /// Why a partition did not do what was asked.
 pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
     match refused {
-        Refused::Offline(_) => ErrorCode::KafkaStorageError,
+        Refused::Offline(_) | Refused::Stuck(_) => ErrorCode::KafkaStorageError,
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,

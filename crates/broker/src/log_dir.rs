@@ -91,9 +91,8 @@ impl LogDir {
         };
         check_owner(path, &meta, node_id, cluster_id)?;
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
-        let points = checkpoint::read_offsets(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
-        let starts =
-            checkpoint::read_offsets(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
+        let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
+        let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let dir = Self { path: path.to_owned(), meta, tail, backlog, is_offline, _lock: lock, world };
         Ok((dir, Found { clean, recovery_points: points, start_offsets: starts }))
@@ -115,6 +114,17 @@ impl LogDir {
 
     pub(crate) fn is_offline(&self) -> bool {
         self.is_offline.load(Ordering::Acquire)
+    }
+}
+
+/// A checkpoint that is damaged costs what it was for, not the node: more is verified, or deleted records are back.
+fn read_marks(disk: &dyn Disk, path: &Path) -> io::Result<Offsets> {
+    match checkpoint::read_offsets(disk, path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::error!(%error, "a damaged checkpoint is not used");
+            Ok(Offsets::new())
+        }
+        other => other,
     }
 }
 

@@ -4,6 +4,10 @@
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit).
 
+mod own;
+
+pub(crate) use own::AppendRefused;
+
 use crate::{acks::Settled, fetch_sessions::Wanted, fetch_wait::FetchWait, log_dir::LogDir};
 use arc_swap::ArcSwap;
 use env::World;
@@ -12,7 +16,7 @@ use log::{
 };
 use model::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
-use records::{Checked, Decompressor, Rules};
+use records::{Checked, Rules};
 use slab::Slab;
 use std::{
     collections::VecDeque,
@@ -20,6 +24,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 use stdx::Parts;
+use tokio::sync::oneshot;
 
 /// One partition that this broker leads.
 pub(crate) struct Partition {
@@ -55,11 +60,17 @@ struct Online {
     /// The next job must sync, whatever the configuration says: the log is being closed.
     sync_wanted: bool,
     /// Told when the files come back from a lane.
-    idle: Vec<tokio::sync::oneshot::Sender<()>>,
+    idle: Vec<oneshot::Sender<()>>,
+    /// Room or descriptors are missing: what is pending is tried again now and then, and nothing more is taken.
+    stuck: Option<Arc<str>>,
+    /// Ends when the job that creates the directory has ended.
+    beginning: Option<oneshot::Receiver<()>>,
 }
 
 struct Ack {
     upto: Offset,
+    /// Whether to wait while the disk is full. A coordinator must: it cannot take back what will be written later.
+    is_patient: bool,
     settled: Arc<dyn Settled>,
     slot: usize,
 }
@@ -125,6 +136,8 @@ pub(crate) struct Found {
 pub(crate) enum Refused {
     #[error("the partition is offline: {0}")]
     Offline(Arc<str>),
+    #[error("the partition cannot be written for now: {0}")]
+    Stuck(Arc<str>),
     #[error("the topic was deleted")]
     Deleted,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
@@ -141,23 +154,9 @@ pub(crate) enum Refused {
     Append(#[from] AppendError),
 }
 
-/// Why a batch of the broker's own was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AppendRefused {
-    #[error("the batch is larger than the partition allows")]
-    TooLarge,
-    #[error("the partition is offline")]
-    Unavailable,
-}
-
 /// Descriptors are scarcer than reopening is dear.
 const IDLE_FILES_MS: i64 = 10_000;
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
-/// How much a reader of the broker's own takes at once.
-const OWN_READ_BYTES: usize = 1024 * 1024;
-/// How large the plain contents of a batch of the broker's own can be.
-const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
-
 impl Isolation {
     /// The isolation level of a request: 1 is read_committed, everything else read_uncommitted.
     pub(crate) fn from_id(id: i8) -> Self {
@@ -188,7 +187,7 @@ impl Partition {
         dir: Arc<LogDir>,
         (topic, topic_id, index): (TopicName, TopicId, PartitionIndex),
         leader_epoch: LeaderEpoch,
-        config: LogConfig,
+        config: Arc<LogConfig>,
         opened: Result<(Log, Files), String>,
     ) -> Arc<Self> {
         let state = match opened {
@@ -204,10 +203,12 @@ impl Partition {
                 written_at: dir.world.clock.wall(),
                 sync_wanted: false,
                 idle: Vec::new(),
+                stuck: None,
+                beginning: None,
             })),
             Err(why) => State::Offline(why.into()),
         };
-        let config = ArcSwap::from_pointee(config);
+        let config = ArcSwap::new(config);
         Arc::new(Self { dir, topic, topic_id, index, leader_epoch, config, state: Mutex::new(state) })
     }
 
@@ -239,26 +240,7 @@ impl Partition {
         batch: Checked,
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        self.append(now, batch, Origin::Client, settled)
-    }
-
-    /// Appends a batch of the broker's own: group and metadata records.
-    pub(crate) fn append_own(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: Arc<dyn Settled>,
-        slot: usize,
-    ) -> Result<Appended, AppendRefused> {
-        let batch = Checked::trusted(batch);
-        if batch.bytes() > self.config.load().batch_bytes_max {
-            return Err(AppendRefused::TooLarge);
-        }
-        self.append(now, batch, Origin::Coordinator { transaction_version: 2 }, Some((settled, slot)))
-            .map_err(|refused| {
-                tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
-                AppendRefused::Unavailable
-            })
+        self.append(now, batch, Origin::Client, settled, false)
     }
 
     fn append(
@@ -267,16 +249,20 @@ impl Partition {
         batch: Checked,
         origin: Origin,
         settled: Option<(Arc<dyn Settled>, usize)>,
+        is_patient: bool,
     ) -> Result<Appended, Refused> {
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         let online = state.online()?;
+        if let Some(why) = &online.stuck {
+            return Err(Refused::Stuck(why.clone()));
+        }
         let before = online.log.tail_bytes();
         let appended = online.log.append(now, self.leader_epoch, origin, batch, &mut online.pending)?;
         let upto = appended.last_offset + 1;
         let is_durable = upto <= online.high_watermark;
         if let (Some((settled, slot)), false) = (&settled, is_durable) {
-            online.acks.push_back(Ack { upto, settled: settled.clone(), slot: *slot });
+            online.acks.push_back(Ack { upto, is_patient, settled: settled.clone(), slot: *slot });
         }
         let tail = online.log.tail_bytes().saturating_sub(before);
         if !appended.duplicate {
@@ -305,17 +291,25 @@ impl Partition {
             return;
         }
         let Some(files) = online.files.take() else { return };
-        let effects = std::mem::take(&mut online.pending);
+        let mut effects = std::mem::take(&mut online.pending);
+        if online.stuck.is_some() {
+            log::removals_first(&mut effects);
+        }
         let bytes = std::mem::take(&mut online.pending_bytes);
         online.sync_wanted = false;
         online.written_at = now;
         let this = self.clone();
-        self.dir.world.tasks.run_on_lane(Box::new(move || this.flush(files, effects, bytes, must_sync)));
+        let (ended, beginning) = oneshot::channel();
+        online.beginning = files.is_blank().then_some(beginning);
+        self.dir.world.tasks.run_on_lane(Box::new(move || {
+            let _ended: oneshot::Sender<()> = ended;
+            this.flush(files, effects, bytes, must_sync);
+        }));
     }
 
     /// Runs on a lane.
     fn flush(self: Arc<Self>, mut files: Files, effects: Vec<Effect>, bytes: usize, must_sync: bool) {
-        let mut result = files.perform(&*self.dir.world.disk, effects, must_sync);
+        let mut result = files.perform(&*self.dir.world.disk, &effects, must_sync);
         self.dir.backlog.remove(bytes);
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
@@ -325,10 +319,15 @@ impl Partition {
             if let Ok(performed) = &result {
                 online.log.flushed(now, performed);
                 online.advance(&mut done);
+                if online.stuck.take().is_some() {
+                    tracing::info!(partition = %self, "the partition can be written again");
+                }
             }
         }
-        if let Err(error) = &result {
-            return self.fail(error);
+        match &result {
+            Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects),
+            Err(error) => return self.fail(error),
+            Ok(_) => {}
         }
         // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
         for ack in done {
@@ -355,6 +354,29 @@ impl Partition {
                 }
             }
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Room or descriptors are missing. Whoever can ask again is told so; what was taken stays pending, and
+    /// [`Partition::sweep`] has it tried again. Readers notice nothing.
+    fn stick(&self, error: &io::Error, files: Files, mut effects: Vec<Effect>) {
+        let mut told = Vec::new();
+        if let State::Online(online) = &mut *self.state.lock() {
+            if online.stuck.is_none() {
+                tracing::error!(partition = %self, %error, "the partition cannot be written for now");
+            }
+            let why = format!("{error}; free some, and it is written again without a restart");
+            online.stuck = Some(why.into());
+            effects.append(&mut online.pending);
+            online.pending = effects;
+            online.files = Some(files);
+            // Whoever waits for the end of all work would wait long.
+            online.idle.clear();
+            let (patient, hasty) = online.acks.drain(..).partition::<Vec<_>, _>(|ack| ack.is_patient);
+            (online.acks, told) = (patient.into(), hasty);
+        }
+        for ack in told {
+            ack.settled.settle(ack.slot, false);
         }
     }
 
@@ -541,11 +563,11 @@ impl Partition {
     }
 
     /// Takes a new configuration over at once.
-    pub(crate) fn configure(&self, config: LogConfig) {
+    pub(crate) fn configure(&self, config: Arc<LogConfig>) {
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.configure(config.clone());
         }
-        self.config.store(Arc::new(config));
+        self.config.store(config);
     }
 
     /// Gives tail bytes back to the budget.
@@ -553,46 +575,6 @@ impl Partition {
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.trim_tail(bytes);
         }
-    }
-
-    /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(
-        &self,
-        offset: Offset,
-    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
-        let plan = {
-            let mut state = self.state.lock();
-            let online = state.online().map_err(io::Error::other)?;
-            let upto = online.high_watermark;
-            if offset >= upto {
-                return Ok(None);
-            }
-            online.log.read(offset, upto, OWN_READ_BYTES, true)
-        };
-        let slice = match plan {
-            ReadPlan::Memory(slice) => slice,
-            ReadPlan::File(plan) => {
-                let world = self.dir.world.clone();
-                let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
-                loaded.ok_or_else(|| io::Error::other("the broker stops"))??
-            }
-            ReadPlan::OutOfRange { .. } => return Ok(None),
-        };
-        let mut bytes = slice.parts.to_bytes().unwrap_or_default();
-        let mut decompressor = Decompressor::default();
-        let (mut next, mut all) = (offset, Vec::new());
-        while let Some(batch) = records::Batch::split_off(&mut bytes) {
-            next = batch.header.next_offset();
-            if batch.header.attributes.is_control() {
-                continue;
-            }
-            let records = batch.records(OWN_BATCH_BYTES_MAX, &mut decompressor).map_err(io::Error::other)?;
-            all.extend(records.into_iter().filter(|record| record.offset >= offset));
-        }
-        if next == offset {
-            return Err(io::Error::other(format!("no batch could be read at offset {offset}")));
-        }
-        Ok(Some((next, all)))
     }
 
     /// Ends when no lane works on the partition and nothing is pending.
@@ -603,7 +585,7 @@ impl Partition {
             if online.files.is_some() && online.pending.is_empty() {
                 return;
             }
-            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             online.idle.push(sender);
             receiver
         };
@@ -622,21 +604,33 @@ impl Partition {
         self.idle().await;
     }
 
-    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them.
-    pub(crate) fn remove(&self) {
-        self.end(State::Deleted);
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. If a lane may be creating
+    /// the directory, what it gives ends when that is over.
+    pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
+        self.end(State::Deleted)
     }
 
-    fn end(&self, state: State) {
+    fn end(&self, state: State) -> Option<oneshot::Receiver<()>> {
+        let is_deleted = matches!(state, State::Deleted);
         let before = std::mem::replace(&mut *self.state.lock(), state);
-        let State::Online(online) = before else { return };
+        let State::Online(online) = before else { return None };
         self.dir.backlog.remove(online.pending_bytes);
         for (_, (wait, _)) in &online.watchers {
             wait.break_off();
         }
         for ack in online.acks {
-            ack.settled.settle(ack.slot, false);
+            if is_deleted {
+                ack.settled.settle_deleted(ack.slot);
+            } else {
+                ack.settled.settle(ack.slot, false);
+            }
         }
+        online.beginning
+    }
+
+    /// Whether something was taken that could not be written yet.
+    pub(crate) fn is_stuck(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.stuck.is_some())
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
@@ -756,7 +750,7 @@ pub(crate) async fn on_lane<T: Send + 'static>(
     world: &World,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     world.tasks.run_on_lane(Box::new(move || {
         let _ = sender.send(work());
     }));

@@ -10,10 +10,10 @@ use crate::{
     upkeep,
 };
 use futures_util::future::join_all;
-use log::{OpenOptions, names};
+use log::{LogConfig, OpenOptions, names};
 use metadata::{Image, Topic, config::ResourceKind};
 use model::{PartitionIndex, TopicName, TopicPartition};
-use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 /// A partition that is to be opened.
 struct Wanted {
@@ -21,11 +21,17 @@ struct Wanted {
     index: PartitionIndex,
 }
 
+impl Wanted {
+    fn name(&self) -> TopicPartition {
+        TopicPartition::new(self.topic.name.clone(), self.index)
+    }
+}
+
 /// Opens everything that the image says this broker has, and looks at what else lies in the log directory.
 pub(crate) async fn open_all(broker: &Arc<Broker>, image: &Image, found: &Found) -> io::Result<()> {
-    set_aside_strays(broker, image).await?;
+    let dirs = set_aside_strays(broker, image).await?;
     let wanted = image.topics().flat_map(|topic| ours(broker, topic, 0));
-    open(broker, wanted.collect(), Some(found)).await;
+    open(broker, wanted.collect(), Some(found), &dirs).await;
     Ok(())
 }
 
@@ -45,7 +51,8 @@ pub(crate) async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) 
         remove(broker, &gone).await;
     }
     if !wanted.is_empty() {
-        open(broker, wanted, None).await;
+        let dirs = dirs_of(broker, &wanted).await;
+        open(broker, wanted, None, &dirs).await;
     }
     configure(broker, before, after);
 }
@@ -56,13 +63,30 @@ fn ours(broker: &Broker, topic: &Arc<Topic>, from: usize) -> Vec<Wanted> {
     partitions.map(|(index, _)| Wanted { topic: topic.clone(), index }).collect()
 }
 
-async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>) {
+/// The names of the directories that are there already.
+async fn dirs_of(broker: &Arc<Broker>, wanted: &[Wanted]) -> BTreeSet<String> {
+    let names: Vec<_> = wanted.iter().map(|wanted| names::dir_name(&wanted.name())).collect();
+    let dir = broker.dir.clone();
+    let exist =
+        move || names.into_iter().filter(|name| dir.world.disk.exists(&dir.path.join(name))).collect();
+    on_lane(&broker.world, exist).await.unwrap_or_default()
+}
+
+async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, dirs: &BTreeSet<String>) {
     let image = broker.image();
     let configs = broker.config.configs(&image);
+    let mut shared: Option<(Arc<Topic>, Arc<LogConfig>)> = None;
     let opening = wanted.into_iter().map(|wanted| {
-        let config = log_config::of_topic(&configs.topic(&wanted.topic.name));
-        let name = TopicPartition::new(wanted.topic.name.clone(), wanted.index);
+        let known = shared.take_if(|(topic, _)| Arc::ptr_eq(topic, &wanted.topic));
+        let config = known.map_or_else(
+            || Arc::new(log_config::of_topic(&configs.topic(&wanted.topic.name))),
+            |(_, config)| config,
+        );
+        shared = Some((wanted.topic.clone(), config.clone()));
+        let name = wanted.name();
         let options = OpenOptions {
+            topic_id: wanted.topic.id,
+            is_new: !dirs.contains(&names::dir_name(&name)),
             clean: found.is_none_or(|found| found.clean),
             recovery_point: found.and_then(|found| found.recovery_points.get(&name).copied()).unwrap_or(0),
             start_offset: found.and_then(|found| found.start_offsets.get(&name).copied()).unwrap_or(0),
@@ -94,29 +118,27 @@ async fn open_one(
 ) -> Option<Arc<Partition>> {
     let config = options.config.clone();
     let (topic, index) = (wanted.topic, wanted.index);
-    let id = topic.id;
-    let on = dir.clone();
-    let opened = on_lane(&dir.world, move || open_log(&on, &name, id, options)).await?;
+    let opened = if options.is_new && options.start_offset == 0 {
+        // Nothing is read and nothing is written before the first append: no lane is needed.
+        open_log(&dir, &name, options)
+    } else {
+        let on = dir.clone();
+        on_lane(&dir.world, move || open_log(&on, &name, options)).await?
+    };
     let epoch = topic.partition(index).map_or(0, |partition| partition.leader_epoch);
-    Some(Partition::new(dir, (topic.name.clone(), id, index), epoch, config, opened))
+    Some(Partition::new(dir, (topic.name.clone(), topic.id, index), epoch, config, opened))
 }
 
 type OpenedLog = Result<(log::Log, log::Files), String>;
 
-/// Runs on a lane.
-pub(crate) fn open_log(
-    dir: &LogDir,
-    name: &TopicPartition,
-    id: stdx::Uuid,
-    options: OpenOptions,
-) -> OpenedLog {
+/// Runs on a lane if there is anything to read.
+pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions) -> OpenedLog {
     let path = dir.path.join(names::dir_name(name));
     let offline = |why: String| {
         tracing::error!(partition = %name, %why, "the partition is offline");
         why
     };
     let opened = log::open(&*dir.world.disk, &path, options).map_err(|error| offline(error.to_string()))?;
-    keep_topic_id(dir, &path, id).map_err(|error| offline(error.to_string()))?;
     let recovery = &opened.recovery;
     if recovery.bytes_truncated > 0 || recovery.indexes_rebuilt > 0 {
         tracing::warn!(
@@ -130,27 +152,18 @@ pub(crate) fn open_log(
     Ok((opened.log, opened.files))
 }
 
-/// `partition.metadata` says whose records these are (KIP-516): written once, compared ever after.
-fn keep_topic_id(dir: &LogDir, path: &Path, id: stdx::Uuid) -> io::Result<()> {
-    match log::read_topic_id(&*dir.world.disk, path)? {
-        None => log::write_topic_id(&*dir.world.disk, path, id),
-        Some(found) if found == id => Ok(()),
-        Some(found) => {
-            let why = format!("{} holds records of topic {found}, the metadata says {id}", path.display());
-            Err(io::Error::new(io::ErrorKind::InvalidData, why))
-        }
-    }
-}
-
 async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     let mut dirs = Vec::new();
+    let mut beginning = Vec::new();
     for topic in topics {
         for partition in broker.partitions.remove(topic.id) {
             let name = TopicPartition::new(partition.topic().clone(), partition.index());
             dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
-            partition.remove();
+            beginning.extend(partition.remove());
         }
     }
+    // Whoever creates a directory at this moment must not do so after it was looked for.
+    join_all(beginning).await;
     if topics.iter().any(|topic| &*topic.name == group_hosts::TOPIC) {
         broker.groups.resign();
     }
@@ -164,13 +177,11 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
         if let Err(error) = dir.write_checkpoints(checkpoints) {
             tracing::error!(%error, "the checkpoints could not be written");
         }
-        for (from, to) in &dirs {
-            if let Err(error) = disk.rename(&dir.path.join(from), &dir.path.join(to)) {
-                tracing::warn!(dir = %from, %error, "a deleted partition's directory could not be renamed");
-            }
+        let renamed: Vec<_> = dirs.into_iter().filter(|(from, to)| rename(&dir, from, to)).collect();
+        if !renamed.is_empty() {
+            let _ = disk.sync_dir(&dir.path);
         }
-        let _ = disk.sync_dir(&dir.path);
-        (dir, dirs)
+        (dir, renamed)
     });
     let Some((dir, dirs)) = renamed.await else { return };
     let world = broker.world.clone();
@@ -181,14 +192,28 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     }));
 }
 
+/// Whether the directory was there and has its new name.
+fn rename(dir: &LogDir, from: &str, to: &str) -> bool {
+    match dir.world.disk.rename(&dir.path.join(from), &dir.path.join(to)) {
+        Ok(()) => true,
+        // Nothing was ever written there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            tracing::warn!(dir = %from, %error, "a deleted partition's directory could not be renamed");
+            false
+        }
+    }
+}
+
 fn delete_dir(dir: &LogDir, name: &str) {
     if let Err(error) = dir.world.disk.remove_dir_all(&dir.path.join(name)) {
         tracing::warn!(dir = %name, %error, "a deleted partition's directory could not be removed");
     }
 }
 
-/// Directories of topics that the metadata does not know are renamed, never deleted: metadata may have been lost.
-async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<()> {
+/// Directories of topics that the metadata does not know are renamed, never deleted: metadata may have been lost. Gives
+/// the names of the others.
+async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTreeSet<String>> {
     let known: BTreeSet<String> = image
         .topics()
         .flat_map(|topic| {
@@ -198,21 +223,25 @@ async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<()>
         .collect();
     let dir = broker.dir.clone();
     let work = on_lane(&broker.world, move || {
-        for entry in dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir) {
-            if names::is_deleted_dir(&entry.name) {
-                delete_dir(&dir, &entry.name);
-                continue;
-            }
-            let is_metadata = entry.name == crate::METADATA_DIR;
-            if !is_metadata && !known.contains(&entry.name) && names::parse_dir_name(&entry.name).is_some() {
-                let stray = format!("{}-stray", entry.name);
-                tracing::warn!(dir = %entry.name, "no topic has this directory; it was renamed to {stray}");
-                dir.world.disk.rename(&dir.path.join(&entry.name), &dir.path.join(stray))?;
+        let dirs = dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir);
+        let mut dirs: BTreeSet<_> = dirs.map(|entry| entry.name).collect();
+        let strange = |name: &&String| !known.contains(*name) && *name != crate::METADATA_DIR;
+        for name in dirs.iter().filter(strange) {
+            if names::is_deleted_dir(name) {
+                delete_dir(&dir, name);
+            } else if names::parse_dir_name(name).is_some() {
+                let mut stray = format!("{name}-stray");
+                if dirs.contains(&stray) {
+                    stray = format!("{name}.{}-stray", dir.world.random.uuid());
+                }
+                tracing::warn!(dir = %name, "no topic has this directory; it was renamed to {stray}");
+                dir.world.disk.rename(&dir.path.join(name), &dir.path.join(stray))?;
             }
         }
-        Ok(())
+        dirs.retain(|name| known.contains(name));
+        Ok(dirs)
     });
-    work.await.unwrap_or(Ok(()))
+    work.await.unwrap_or_else(|| Ok(BTreeSet::new()))
 }
 
 fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
@@ -234,7 +263,7 @@ fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
         if !broker_changed && own(before) == own(after) {
             continue;
         }
-        let config = log_config::of_topic(&configs.topic(&topic.name));
+        let config = Arc::new(log_config::of_topic(&configs.topic(&topic.name)));
         for (index, _) in topic.indexed() {
             if let Some(partition) = broker.partitions.get(&topic.name, index) {
                 partition.configure(config.clone());

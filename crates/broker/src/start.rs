@@ -9,6 +9,7 @@ use crate::{
     connections::Connections,
     controller::{ControllerHost, ControllerLoop},
     fetch_sessions::FetchSessions,
+    frame_budget::FrameBudget,
     group_hosts::GroupHosts,
     log_config,
     log_dir::{Found, LogDir},
@@ -58,6 +59,7 @@ impl Broker {
         let broker = Arc::new(Self {
             backlog: dir.backlog.clone(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
             controller: host,
             metadata_log,
             partitions: Partitions::default(),
@@ -112,9 +114,10 @@ impl Broker {
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
         let checkpoints = upkeep::checkpoints(self);
         let dir = self.dir.clone();
+        let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
             dir.write_checkpoints(checkpoints)?;
-            if dir.is_offline() { Ok(()) } else { dir.mark_clean(epoch) }
+            if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
         });
         if let Some(Err(error)) = marked.await {
             tracing::error!(%error, "the log directory could not be marked clean; the next start will check it");
@@ -150,12 +153,14 @@ async fn open_metadata(
         statics: config.statics.clone(),
     };
     let mut controller = Controller::new(settings);
-    let log_config = log_config::of_metadata(&controller.configs().topic(""));
+    let log_config = Arc::new(log_config::of_metadata(&controller.configs().topic("")));
     let fail = |why: String| StartError::Metadata(why);
     let topic = TopicName::new("__cluster_metadata").map_err(|error| fail(error.to_string()))?;
     let name = TopicPartition::new(topic.clone(), 0);
     debug_assert_eq!(log::names::dir_name(&name), METADATA_DIR);
     let options = OpenOptions {
+        topic_id: Uuid::METADATA_TOPIC,
+        is_new: false,
         config: log_config.clone(),
         clean: found.clean,
         recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),
@@ -163,10 +168,9 @@ async fn open_metadata(
         now: dir.world.clock.wall(),
     };
     let on = dir.clone();
-    let opened =
-        on_lane(&dir.world, move || replicas::open_log(&on, &name, Uuid::METADATA_TOPIC, options)).await;
+    let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, options)).await;
     let opened = opened.unwrap_or_else(|| Err("the node stops".into())).map_err(fail)?;
-    let epoch = opened.0.epochs().latest().map_or(1, |latest| latest + 1);
+    let epoch = opened.0.epochs().latest().map_or(1, |latest| latest.saturating_add(1));
     let id = (topic, Uuid::METADATA_TOPIC, 0);
     let partition = Partition::new(dir.clone(), id, epoch, log_config, Ok(opened));
     ControllerLoop::load(&mut controller, &partition).await.map_err(|error| fail(error.to_string()))?;
@@ -194,8 +198,8 @@ async fn begin_epoch(
     let mut builder = BatchBuilder::new().control().leader_epoch(epoch);
     builder.push(now, Some(&ControlType::LeaderChange.to_key()), Some(&value), &[]);
     let acks = Acks::new();
-    acks.open();
-    let appended = partition.append_own(now, builder.build()?, acks.clone() as Arc<dyn Settled>, 0);
+    acks.open(0);
+    let appended = partition.append_at_start(now, builder.build()?, acks.clone() as Arc<dyn Settled>);
     appended.map_err(io::Error::other)?;
     if acks.wait().await.is_empty() {
         Ok(())

@@ -8,7 +8,8 @@ use log::checkpoint::Offsets;
 use model::TopicPartition;
 use std::sync::{Arc, Weak};
 
-/// How often idle connections are looked for, idle files, and logs that `flush.ms` wants synced.
+/// How often idle connections are looked for, idle files, logs that `flush.ms` wants synced, and logs that could not be
+/// written for want of room.
 const SWEEP_MS: i64 = 1000;
 
 /// Starts the periodic work; it ends with the broker.
@@ -31,6 +32,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
                 broker.connections.end_idle(broker.world.clock.now().saturating_sub(idle_ns));
             }
             let now = broker.now_ms();
+            broker.metadata_log.sweep(now);
             broker.partitions.all().iter().for_each(|partition| partition.sweep(now));
         })
     });
@@ -55,7 +57,8 @@ pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
 }
 
 fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
-    let Some(offsets) = partition.offsets() else { return };
+    // What was never written needs no mark: it has no files either.
+    let Some(offsets) = partition.offsets().filter(|offsets| offsets.end > 0) else { return };
     let name = TopicPartition::new(partition.topic().clone(), partition.index());
     points.insert(name.clone(), offsets.recovery_point);
     if offsets.start > offsets.first_segment {

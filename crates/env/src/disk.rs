@@ -105,6 +105,12 @@ pub trait File: Any + Send + Sync {
 /// Replaces the file at `path` by `bytes` so that a crash leaves either the old contents or the new: written beside
 /// it, synced, renamed, and the directory synced.
 pub fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_whole(disk, path, bytes)?;
+    path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir))
+}
+
+/// The same, but the directory remains to be synced: until then a crash may bring the old contents back.
+pub fn replace_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let (Some(dir), Some(name)) = (path.parent(), name) else {
         return Err(io::Error::new(
@@ -116,7 +122,6 @@ pub fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
     let file = disk.open(&beside, Open::Create)?;
     file.set_len(0)?;
     file.write_at(&[io::IoSlice::new(bytes)], 0)?;
-    file.sync_data()?;
-    disk.rename(&beside, path)?;
-    disk.sync_dir(dir)
+    file.sync_data().map_err(io::Error::other)?;
+    disk.rename(&beside, path)
 }

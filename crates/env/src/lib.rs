@@ -10,7 +10,7 @@ mod random;
 mod tasks;
 
 pub use clock::{Clock, Deadline, Millis, Nanos};
-pub use disk::{Disk, Entry, File, Lock, Open, write_whole};
+pub use disk::{Disk, Entry, File, Lock, Open, replace_whole, write_whole};
 pub use network::{Connection, Incoming};
 pub use random::Random;
 pub use tasks::{Job, Tasks};

@@ -28,7 +28,7 @@ pub type Offsets = BTreeMap<TopicPartition, Offset>;
 
 /// Reads a file of offsets; a missing or empty one has none.
 pub fn read_offsets(disk: &dyn Disk, path: &Path) -> io::Result<Offsets> {
-    let lines = read(disk, path)?;
+    let lines = read(disk, path)?.unwrap_or_default();
     lines.iter().map(|line| parse_offset(line).ok_or_else(|| malformed(path, line))).collect()
 }
 
@@ -41,10 +41,13 @@ pub fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> io::Res
     env::write_whole(disk, path, text.as_bytes())
 }
 
-/// Reads a file of leader epochs; a missing or empty one has none.
-pub(crate) fn read_epochs(disk: &dyn Disk, path: &Path) -> io::Result<Vec<EpochEntry>> {
-    let lines = read(disk, path)?;
-    lines.iter().map(|line| parse_epoch(line).ok_or_else(|| malformed(path, line))).collect()
+/// Reads a file of leader epochs; `None` if it is missing, cut or damaged, so that the batches must be asked.
+pub(crate) fn read_epochs(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<EpochEntry>>> {
+    match read(disk, path) {
+        Ok(lines) => Ok(lines.and_then(|lines| lines.iter().map(|line| parse_epoch(line)).collect())),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The contents of a file of leader epochs.
@@ -56,22 +59,22 @@ pub(crate) fn encode_epochs(entries: &[EpochEntry]) -> String {
     text
 }
 
-/// The lines of the entries.
-fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
+/// The lines of the entries; `None` if there is no file, or nothing in it.
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<String>>> {
     let bytes = match disk.read_small(path, BYTES_MAX) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
     let text = String::from_utf8(bytes).map_err(|_| malformed(path, "bytes that are no text"))?;
     let mut lines = text.lines();
     match lines.next() {
-        None => return Ok(Vec::new()),
+        None => return Ok(None),
         Some("0") => {}
         Some(version) => return Err(malformed(path, version)),
     }
-    let Some(count) = lines.next() else { return Ok(Vec::new()) };
+    let Some(count) = lines.next() else { return Ok(None) };
     let entries: Vec<_> = lines.map(str::to_owned).collect();
-    if count.parse() == Ok(entries.len()) { Ok(entries) } else { Err(malformed(path, count)) }
+    if count.parse() == Ok(entries.len()) { Ok(Some(entries)) } else { Err(malformed(path, count)) }
 }
 
 fn parse_offset(line: &str) -> Option<(TopicPartition, Offset)> {
@@ -120,7 +123,13 @@ mod tests {
         let text = encode_epochs(&entries);
         assert_eq!(text, "0\n2\n0 0\n5 120\n");
         disk.put(path(), text.into());
-        assert_eq!(read_epochs(&disk, path()).unwrap(), entries);
+        assert_eq!(read_epochs(&disk, path()).unwrap().unwrap(), entries);
+        disk.put(path(), b"0\n0\n".to_vec());
+        assert_eq!(read_epochs(&disk, path()).unwrap(), Some(Vec::new()));
+        for damaged in ["", "0\n", "0\n2\n0 0\n", "0\n1\n0 x\n", "9\n0\n"] {
+            disk.put(path(), damaged.into());
+            assert_eq!(read_epochs(&disk, path()).unwrap(), None, "{damaged:?}");
+        }
     }
 
     #[test]

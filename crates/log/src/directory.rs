@@ -28,16 +28,10 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Lists `dir`, creating it if it is missing, and removes deleted files and indexes without a log.
+    /// Lists `dir`, and removes deleted files and indexes without a log. A missing directory is an empty one.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
         let entries = match disk.list(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.create_dir_all(dir)?;
-                if let Some(parent) = dir.parent() {
-                    disk.sync_dir(parent)?;
-                }
-                return Ok(Self::default());
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other?,
         };
         let mut found = Self::default();

@@ -6,6 +6,7 @@
 use crate::{AbortedTxn, EpochEntry};
 use bytes::Bytes;
 use model::{Offset, Timestamp};
+use std::collections::BTreeSet;
 
 /// An order to the files of a log. A segment is named by its base offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,4 +86,45 @@ pub enum Effect {
         /// The segment.
         segment: Offset,
     },
+}
+
+/// Puts the removal of segments that nothing else concerns before everything else: where no room is left, that makes
+/// some.
+pub fn removals_first(effects: &mut [Effect]) {
+    let concerned: BTreeSet<_> = effects.iter().filter_map(Effect::written_segment).collect();
+    effects.sort_by_key(|effect| match effect {
+        Effect::Delete { segment } | Effect::Purge { segment } => concerned.contains(segment),
+        _ => true,
+    });
+}
+
+impl Effect {
+    /// The segment whose files it writes.
+    fn written_segment(&self) -> Option<Offset> {
+        match self {
+            Self::Create { segment }
+            | Self::Write { segment, .. }
+            | Self::Index { segment, .. }
+            | Self::TimeIndex { segment, .. }
+            | Self::TxnIndex { segment, .. }
+            | Self::Seal { segment, .. }
+            | Self::Snapshot { offset: segment, .. } => Some(*segment),
+            Self::Epochs(_) | Self::Delete { .. } | Self::Purge { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_removals_that_nothing_concerns_come_first() {
+        let (create, seal) = (Effect::Create { segment: 9 }, Effect::Seal { segment: 5, next_offset: 9 });
+        let (free, bound) = (Effect::Delete { segment: 0 }, Effect::Delete { segment: 5 });
+        let mut effects =
+            vec![seal.clone(), create.clone(), bound.clone(), free.clone(), Effect::Purge { segment: 0 }];
+        removals_first(&mut effects);
+        assert_eq!(effects, [free, Effect::Purge { segment: 0 }, seal, create, bound]);
+    }
 }

@@ -1,9 +1,10 @@
 //! The writing side of a log's files: executes effects on a disk lane, in order, in as few system calls as possible.
 //!
 //! It decides nothing. One job at a time uses it (the broker sees to that); readers have their own handles. After an
-//! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated.
+//! error it refuses everything: nobody knows what has reached the disk, and a failed sync must not be repeated. Only
+//! where room or descriptors were missing may the same effects be performed again.
 
-use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, pending::Pending};
+use crate::{Effect, EpochEntry, checkpoint, handles::Handles, names, partition_metadata, pending::Pending};
 use env::{Disk, File, Open};
 use model::Offset;
 use std::{
@@ -14,6 +15,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use stdx::Uuid;
 
 /// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
@@ -21,6 +23,8 @@ const WRITE_BACK_BYTES: u64 = 2 << 20;
 /// The files of one log, for writing.
 pub struct Files {
     handles: Arc<Handles>,
+    /// Nothing was ever written: the topic and the first segment to begin with.
+    blank: Option<(Uuid, Offset)>,
     active: Option<Active>,
     /// Sealed segments that nobody has synced yet.
     unsynced: Vec<Sealing>,
@@ -72,12 +76,26 @@ struct Active {
 
 impl Files {
     pub(crate) fn new(handles: Arc<Handles>) -> Self {
-        Self { handles, active: None, unsynced: Vec::new(), dir_dirty: false, poisoned: Arc::default() }
+        Self {
+            handles,
+            blank: None,
+            active: None,
+            unsynced: Vec::new(),
+            dir_dirty: false,
+            poisoned: Arc::default(),
+        }
+    }
+
+    /// The directory and the segment are created before the first effect: a partition that nobody writes to costs
+    /// nothing on the disk.
+    pub(crate) fn begin_later(&mut self, topic_id: Uuid, segment: Offset) {
+        self.blank = Some((topic_id, segment));
     }
 
     /// What a crash left unsynced is synced with the next sync.
     pub(crate) fn resume(&mut self, disk: &dyn Disk, segment: Offset, next_offset: Offset) -> io::Result<()> {
         self.active(disk, segment)?.next_offset = Some(next_offset);
+        self.dir_dirty = true;
         Ok(())
     }
 
@@ -86,18 +104,24 @@ impl Files {
         self.handles.dir()
     }
 
+    /// Whether nothing was ever written: the first effect creates the directory.
+    pub fn is_blank(&self) -> bool {
+        self.blank.is_some()
+    }
+
     /// Whether an error made it useless.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    /// Executes `effects` in order; with `sync` everything that was ever written is on stable storage after.
-    pub fn perform(&mut self, disk: &dyn Disk, effects: Vec<Effect>, sync: bool) -> io::Result<Performed> {
+    /// Executes `effects` in order; with `sync` everything that was ever written is on stable storage after. After an
+    /// error that [`is_scarcity`] the very same effects are to be performed again, before any others.
+    pub fn perform(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         if self.is_poisoned() {
             return Err(poisoned());
         }
-        let performed = self.execute(disk, &effects, sync);
-        if performed.is_err() {
+        let performed = self.execute(disk, effects, sync);
+        if performed.as_ref().is_err_and(|error| !is_scarcity(error)) {
             self.poisoned.store(true, Ordering::Release);
         }
         performed
@@ -123,6 +147,9 @@ impl Files {
     fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         let mut performed = Performed::default();
         let mut pending = Pending::default();
+        if !effects.is_empty() {
+            self.begin(disk)?;
+        }
         for effect in effects {
             if pending.add(effect) {
                 continue;
@@ -143,6 +170,22 @@ impl Files {
         Ok(performed)
     }
 
+    /// Creates what the first effect needs. The parent is synced at once: whatever is said to be durable later lies
+    /// below it.
+    fn begin(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let Some((topic_id, segment)) = self.blank else { return Ok(()) };
+        let dir = self.handles.dir();
+        disk.create_dir_all(&dir)?;
+        if let Some(parent) = dir.parent() {
+            disk.sync_dir(parent).map_err(io::Error::other)?;
+        }
+        partition_metadata::write_topic_id(disk, &dir, topic_id)?;
+        self.active = Some(Active::create(disk, &self.handles, segment)?);
+        self.dir_dirty = true;
+        self.blank = None;
+        Ok(())
+    }
+
     /// Writes what was gathered.
     fn write(
         &mut self,
@@ -156,7 +199,11 @@ impl Files {
         let active = self.active(disk, segment)?;
         if let Some((position, slices, next_offset)) = pending.take_data() {
             let bytes: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-            active.log.write_at(&slices, position)?;
+            if let Err(error) = active.log.write_at(&slices, position) {
+                // What still fitted is no batch. If this fails too, the next start cuts it off.
+                let _ = active.log.set_len(position);
+                return Err(error);
+            }
             active.next_offset = Some(next_offset);
             active.written_back = active.written_back.min(position);
             performed.bytes += bytes;
@@ -212,13 +259,16 @@ impl Files {
                 }
                 self.unsynced.push(sealing);
             }
-            Effect::Epochs(entries) => self.write_epochs(disk, entries)?,
+            Effect::Epochs(entries) => {
+                self.write_epochs(disk, entries)?;
+                self.dir_dirty = true;
+            }
             Effect::Snapshot { offset, bytes } => {
                 let file = disk.open(&self.handles.path(*offset, names::SNAPSHOT), Open::Create)?;
                 file.set_len(0)?;
                 file.write_at(&[IoSlice::new(bytes)], 0)?;
                 if sync {
-                    file.sync_data()?;
+                    file.sync_data().map_err(io::Error::other)?;
                 }
                 self.dir_dirty = true;
             }
@@ -238,7 +288,7 @@ impl Files {
 
     fn write_epochs(&mut self, disk: &dyn Disk, entries: &[EpochEntry]) -> io::Result<()> {
         let path = self.handles.dir().join(names::LEADER_EPOCHS);
-        env::write_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
+        env::replace_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
     }
 
     fn remove(&mut self, disk: &dyn Disk, offset: Offset, kind: &str) -> io::Result<()> {
@@ -268,12 +318,12 @@ impl Files {
         if let Some(active) = &mut self.active
             && let Some(next_offset) = active.next_offset
         {
-            active.log.sync_data()?;
+            active.log.sync_data().map_err(io::Error::other)?;
             active.next_offset = None;
             performed.synced_upto = Some(next_offset);
         }
         if std::mem::take(&mut self.dir_dirty) {
-            disk.sync_dir(&self.handles.dir())?;
+            disk.sync_dir(&self.handles.dir()).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -321,7 +371,7 @@ impl Active {
 impl Sealing {
     fn sync(&self) -> io::Result<()> {
         if !self.done.load(Ordering::Acquire) {
-            self.files.iter().try_for_each(|file| file.sync_data())?;
+            self.files.iter().try_for_each(|file| file.sync_data()).map_err(io::Error::other)?;
             self.done.store(true, Ordering::Release);
         }
         Ok(())
@@ -340,6 +390,15 @@ impl Sealed {
         }
         synced.map(|()| self.sealings.last().map_or(-1, |sealing| sealing.next_offset))
     }
+}
+
+/// Whether room on the disk or descriptors were missing: nothing is broken, and it may pass. A failed sync is never
+/// such, whatever its reason: that is why syncs give their errors another kind here.
+pub fn is_scarcity(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn accept_missing(result: io::Result<()>) -> io::Result<()> {

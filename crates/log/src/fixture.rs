@@ -3,7 +3,10 @@
 use crate::{testing::MemoryDisk, *};
 use model::{Offset, Timestamp};
 use records::{Batch, BatchBuilder, Checked, Codec, Decompressor, EndTxnMarker, TimestampType};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub(crate) const NOW: Timestamp = 1_700_000_000_000;
 
@@ -41,6 +44,8 @@ pub(crate) struct Fixture {
     pub(crate) now: Timestamp,
 }
 
+pub(crate) const TOPIC_ID: stdx::Uuid = stdx::Uuid([7; 16]);
+
 pub(crate) fn dir() -> PathBuf {
     PathBuf::from("/data/topic-0")
 }
@@ -52,9 +57,20 @@ pub(crate) fn reopen(
     clean: bool,
     recovery_point: Offset,
 ) -> Result<Fixture, OpenError> {
-    let options = OpenOptions { config, clean, recovery_point, start_offset: 0, now: NOW };
-    let Opened { log, files, recovery } = open(&disk, &dir(), options)?;
+    let Opened { log, files, recovery } = open(&disk, &dir(), options(config, clean, recovery_point))?;
     Ok(Fixture { disk, log, files, recovery, now: NOW })
+}
+
+pub(crate) fn options(config: LogConfig, clean: bool, recovery_point: Offset) -> OpenOptions {
+    OpenOptions {
+        topic_id: TOPIC_ID,
+        is_new: false,
+        config: Arc::new(config),
+        clean,
+        recovery_point,
+        start_offset: 0,
+        now: NOW,
+    }
 }
 
 /// A batch of `count` records with values of `bytes` bytes.
@@ -73,7 +89,7 @@ impl Fixture {
 
     pub(crate) fn perform(&mut self, effects: Vec<Effect>) {
         let sync = self.log.must_sync(self.now);
-        let performed = self.files.perform(&self.disk, effects, sync).unwrap();
+        let performed = self.files.perform(&self.disk, &effects, sync).unwrap();
         self.log.flushed(self.now, &performed);
         if let Some(sealed) = performed.sealed {
             let upto = sealed.sync(&self.disk).unwrap();
@@ -120,7 +136,7 @@ impl Fixture {
     pub(crate) fn close(mut self) -> MemoryDisk {
         let mut effects = Vec::new();
         self.log.close(&mut effects);
-        let performed = self.files.perform(&self.disk, effects, true).unwrap();
+        let performed = self.files.perform(&self.disk, &effects, true).unwrap();
         self.log.flushed(self.now, &performed);
         assert_eq!(self.log.recovery_point(), self.log.end_offset());
         self.disk

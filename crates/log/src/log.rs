@@ -20,7 +20,7 @@ use std::{
 
 /// One partition's log.
 pub struct Log {
-    pub(crate) config: LogConfig,
+    pub(crate) config: Arc<LogConfig>,
     /// Rising and never empty; the last one is active.
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
@@ -243,7 +243,7 @@ impl Log {
     }
 
     /// Changes the configuration from the next call on.
-    pub fn configure(&mut self, config: LogConfig) {
+    pub fn configure(&mut self, config: Arc<LogConfig>) {
         self.config = config;
     }
 

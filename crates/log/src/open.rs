@@ -8,7 +8,7 @@ use crate::{
     directory::{Directory, SegmentFiles},
     handles::Handles,
     loaded::{Loaded, Loader},
-    names, producer_snapshot,
+    names, partition_metadata, producer_snapshot,
     recover::Recoverer,
     segment::Segment,
     tail::Tail,
@@ -16,17 +16,22 @@ use crate::{
 use env::Disk;
 use model::{Offset, Timestamp};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use stdx::Uuid;
 
 /// What is known of a log before it is opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
+    /// The topic whose records these must be (KIP-516).
+    pub topic_id: Uuid,
+    /// There is no directory, so none is looked for.
+    pub is_new: bool,
     /// Its configuration.
-    pub config: LogConfig,
+    pub config: Arc<LogConfig>,
     /// Whether the log directory was left by a clean end (`.kafka_cleanshutdown` was there).
     pub clean: bool,
     /// From `recovery-point-offset-checkpoint`, or 0. A log that ends before it is refused as damaged, so entries of
@@ -81,12 +86,22 @@ pub enum OpenError {
     /// Nothing was changed; the partition must stay offline until somebody repairs it.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// The records are another topic's; nothing was changed.
+    #[error("{} holds records of topic {found}, the metadata says {wanted}", dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose records they are.
+        found: Uuid,
+        /// Whose they should be.
+        wanted: Uuid,
+    },
     /// The disk failed.
     #[error("the log cannot be opened: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Opens the log in `dir`, or creates it if there is none.
+/// Opens the log in `dir`. If nothing was ever written there, nothing is created before something is.
 pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
     let handles = Arc::new(Handles::new(dir.to_owned()));
     let loader = Loader {
@@ -95,31 +110,39 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         now: options.now,
         index_interval_bytes: options.config.index_interval_bytes,
     };
-    let directory = Directory::read(disk, dir)?;
-    let epochs = Epochs::from_entries(checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?);
+    let (mut directory, mut is_named) = (Directory::default(), false);
+    let mut epochs = Some(Epochs::default());
+    if !options.is_new {
+        directory = Directory::read(disk, dir)?;
+        is_named = is_named_right(disk, dir, &options, &directory)?;
+        let entries = checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?;
+        epochs = entries.map(Epochs::from_entries);
+    }
     let recoverer = Recoverer {
         loader: &loader,
         config: &options.config,
         recovery_point: options.recovery_point,
         keep_txn_index: false,
         producers: Producers::default(),
-        epochs: epochs.clone(),
+        epochs: epochs.clone().unwrap_or_default(),
         next_offset: options.start_offset,
         report: Recovery::default(),
     };
-    let opening = Opening { disk, dir, options: &options, loader: &loader, directory, recoverer };
+    let are_epochs_lost = epochs.is_none();
+    let opening =
+        Opening { disk, dir, options: &options, loader: &loader, directory, recoverer, are_epochs_lost };
     let (mut log, recovery) = opening.run(handles.clone())?;
     let mut files = Files::new(handles.clone());
-    let mut effects = Vec::new();
-    if log.epochs != epochs {
-        effects.push(Effect::Epochs(log.epochs.entries().to_vec()));
-    }
-    if log.segments.is_empty() {
+    let is_blank = log.segments.is_empty();
+    if is_blank {
         log.segments.push(Segment::new(log.end_offset, options.now));
-        effects.push(Effect::Create { segment: log.end_offset });
+        files.begin_later(options.topic_id, log.end_offset);
+    } else if !is_named {
+        partition_metadata::write_topic_id(disk, dir, options.topic_id)?;
     }
-    if !effects.is_empty() {
-        files.perform(disk, effects, true)?;
+    // A start offset that stands in a checkpoint only must not get lost.
+    if log.end_offset > 0 && (is_blank || Some(&log.epochs) != epochs.as_ref()) {
+        files.perform(disk, &[Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
     if log.synced_offset < log.end_offset
         && let Some(active) = log.segments.last()
@@ -130,6 +153,25 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
     Ok(Opened { log, files, recovery })
 }
 
+/// Whether `partition.metadata` says that the directory is this topic's. If it does not, but there are no records, or
+/// the topic is one whose id never changes, it is to be written anew.
+fn is_named_right(
+    disk: &dyn Disk,
+    dir: &Path,
+    options: &OpenOptions,
+    directory: &Directory,
+) -> Result<bool, OpenError> {
+    let wanted = options.topic_id;
+    let matters = wanted != Uuid::METADATA_TOPIC && directory.segments.values().any(|files| files.log > 0);
+    match partition_metadata::read_topic_id(disk, dir) {
+        Ok(None) => Ok(false),
+        Ok(Some(found)) if found == wanted => Ok(true),
+        Ok(Some(found)) if matters => Err(OpenError::Foreign { dir: dir.to_owned(), found, wanted }),
+        Err(error) if matters || error.kind() != io::ErrorKind::InvalidData => Err(error.into()),
+        _ => Ok(false),
+    }
+}
+
 /// A log that is being opened.
 struct Opening<'a> {
     disk: &'a dyn Disk,
@@ -138,14 +180,20 @@ struct Opening<'a> {
     loader: &'a Loader<'a>,
     directory: Directory,
     recoverer: Recoverer<'a>,
+    /// Their file cannot be read: they stand in the batches too.
+    are_epochs_lost: bool,
 }
 
 impl Opening<'_> {
     fn run(mut self, handles: Arc<Handles>) -> Result<(Log, Recovery), OpenError> {
         let (mut segments, first_scanned) = self.load()?;
         let loaded_end = self.recoverer.next_offset;
+        if self.are_epochs_lost {
+            segments.iter().try_for_each(|segment| self.recoverer.gather_epochs(segment))?;
+        }
         self.restore_producers(first_scanned, loaded_end)?;
-        self.recoverer.next_offset = first_scanned.unwrap_or(loaded_end);
+        // Before the first segment may be anything: a start offset lies behind its beginning.
+        self.recoverer.next_offset = first_scanned.filter(|_| segments.is_empty()).unwrap_or(loaded_end);
         if let Some(first) = first_scanned {
             self.scan(first, &mut segments)?;
         }
@@ -268,17 +316,26 @@ impl Opening<'_> {
     fn scan(&mut self, first: Offset, segments: &mut Vec<Segment>) -> Result<(), OpenError> {
         let mut later = self.directory.segments.split_off(&first);
         while let Some((base, files)) = later.pop_first() {
+            if !segments.is_empty() && self.recoverer.is_hole_before(base, &files, &later)? {
+                later.insert(base, files);
+                self.drop_segments(&later)?;
+                break;
+            }
             let (segment, cut) = self.recoverer.recover(base, &files, &later)?;
             segments.push(segment);
             if cut {
-                self.recoverer.report.segments_dropped = later.len();
-                for base in later.keys() {
-                    self.remove_segment(*base)?;
-                }
+                self.drop_segments(&later)?;
                 break;
             }
         }
         Ok(())
+    }
+
+    fn drop_segments(&mut self, segments: &BTreeMap<Offset, SegmentFiles>) -> io::Result<()> {
+        let report = &mut self.recoverer.report;
+        report.segments_dropped += segments.len();
+        report.bytes_truncated += segments.values().map(|files| files.log).sum::<u64>();
+        segments.keys().try_for_each(|base| self.remove_segment(*base))
     }
 
     fn remove_segment(&self, base: Offset) -> io::Result<()> {
@@ -326,7 +383,7 @@ impl Opening<'_> {
             start_offset,
             end_offset,
             written_offset: end_offset,
-            synced_offset: if durable { end_offset } else { options.recovery_point.max(start_offset) },
+            synced_offset: if durable { end_offset } else { options.recovery_point },
             synced_at: options.now,
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
@@ -351,5 +408,7 @@ impl Opening<'_> {
     }
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use stdx::Uuid;
 const BYTES_MAX: u64 = 4096;
 
 /// The topic id of the log in `dir`; `None` if the file is not there.
-pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
+pub(crate) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
     let path = dir.join(names::PARTITION_METADATA);
     let bytes = match disk.read_small(&path, BYTES_MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -29,10 +29,11 @@ pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
     })
 }
 
-/// Says to which topic the log in `dir` belongs; before anything is written to the log.
-pub fn write_topic_id(disk: &dyn Disk, dir: &Path, id: Uuid) -> io::Result<()> {
+/// Says to which topic the log in `dir` belongs; before anything is written to the log. The directory remains to be
+/// synced.
+pub(crate) fn write_topic_id(disk: &dyn Disk, dir: &Path, id: Uuid) -> io::Result<()> {
     let text = format!("version: 0\ntopic_id: {id}");
-    env::write_whole(disk, &dir.join(names::PARTITION_METADATA), text.as_bytes())
+    env::replace_whole(disk, &dir.join(names::PARTITION_METADATA), text.as_bytes())
 }
 
 fn parse(text: &str) -> Option<Uuid> {

@@ -87,7 +87,8 @@ impl Recoverer<'_> {
         }
         let rewritten = self.write_indexes(base_offset, &indexes)?;
         self.report.indexes_rebuilt += usize::from(rewritten);
-        if cut || sealed || self.config.durability == Durability::Fsync {
+        let is_unsynced = self.next_offset > self.recovery_point;
+        if cut || sealed || (is_unsynced && self.config.durability == Durability::Fsync) {
             file.sync_data()?;
         }
         Ok((segment, cut))
@@ -149,9 +150,7 @@ impl Recoverer<'_> {
     ) -> io::Result<bool> {
         segment.push_found(found, self.config, self.loader.now, effects);
         let Some(header) = found.header else { return Ok(true) };
-        if found.leader_epoch > self.epochs.latest().unwrap_or(-1) {
-            self.epochs.assign(found.leader_epoch, found.base_offset);
-        }
+        self.note_epoch(found);
         if !header.has_producer() {
             return Ok(true);
         }
@@ -205,6 +204,50 @@ impl Recoverer<'_> {
         }
     }
 
+    /// Whether the segment does not follow the one before it, whose end or successor a power cut took. Compaction leaves
+    /// such gaps too.
+    pub(crate) fn is_hole_before(
+        &self,
+        base_offset: Offset,
+        files: &SegmentFiles,
+        later: &BTreeMap<Offset, SegmentFiles>,
+    ) -> Result<bool, OpenError> {
+        if base_offset <= self.next_offset || self.config.cleanup_compact {
+            return Ok(false);
+        }
+        let is_empty = files.log == 0 && later.values().all(|files| files.log == 0);
+        let may_go = self.config.durability == Durability::PageCache || is_empty;
+        if may_go && self.next_offset >= self.recovery_point {
+            return Ok(true);
+        }
+        let why = format!("it should begin at {}, where the segment before it ends", self.next_offset);
+        Err(self.damage(base_offset, 0, why))
+    }
+
+    /// Takes the leader epochs from the batches of a segment that is believed.
+    pub(crate) fn gather_epochs(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        let base_offset = segment.base_offset;
+        let file = self.loader.disk.open(&self.path(base_offset, names::LOG), Open::Read)?;
+        let mut scan = Scan::new(&*file, 0, segment.size, WINDOW_BYTES_SMALL);
+        loop {
+            let at = scan.position;
+            match scan.step()? {
+                Step::Found(found) => self.note_epoch(&found),
+                Step::End => return Ok(()),
+                Step::Broken(why) => {
+                    self.next_offset = base_offset;
+                    return Err(self.damage(base_offset, at, why.to_owned()));
+                }
+            }
+        }
+    }
+
+    fn note_epoch(&mut self, found: &Found) {
+        if found.leader_epoch > self.epochs.latest().unwrap_or(-1) {
+            self.epochs.assign(found.leader_epoch, found.base_offset);
+        }
+    }
+
     /// Whether what is bad may be cut off; an error if that could lose what was acknowledged.
     fn judge(
         &self,
@@ -226,7 +269,7 @@ impl Recoverer<'_> {
             let why = format!("{}, but segment {next} follows", bad.why);
             return Err(self.damage(base_offset, bad.position, why));
         }
-        match tear::trace(&**file, bad.position, end)? {
+        match tear::trace(&**file, bad.position, end, self.next_offset)? {
             Trace::Torn => Ok(()),
             Trace::Flipped => {
                 let why = format!("{}: a bit has flipped", bad.why);

@@ -27,13 +27,16 @@ pub struct MemoryDisk {
 pub struct Switches {
     /// Every write and sync fails.
     pub fail_writes: AtomicBool,
+    /// The how many-th write or creation from now on finds no room, nor does any after it; of such a write half still
+    /// fits. 0: there is always room.
+    pub full_after: AtomicUsize,
     /// Calls of `write_at`.
     pub writes: AtomicUsize,
     /// Calls of `sync_data`.
     pub syncs: AtomicUsize,
     /// Bytes that were read.
     pub bytes_read: AtomicUsize,
-    /// What was written and synced, in order: `write NAME`, `sync NAME`.
+    /// What was written and synced, in order: `write NAME`, `sync NAME`, `sync dir NAME`.
     pub journal: Mutex<Vec<String>>,
 }
 
@@ -100,6 +103,35 @@ impl MemoryDisk {
         self.copy(|file| lock(&file.synced).clone())
     }
 
+    /// The disk after a power cut that tears: of what was not synced each sector is there, or not, or its beginning is,
+    /// so that at least 16 bytes are missing.
+    /// `below(n)` draws a number below n.
+    pub fn after_torn_power_cut(&self, mut below: impl FnMut(usize) -> usize) -> Self {
+        const SECTOR_BYTES: usize = 512;
+        let copy = Self::new();
+        *lock(&copy.dirs) = lock(&self.dirs).clone();
+        for (path, file) in lock(&self.files).iter() {
+            let (shown, synced) = (lock(&file.bytes).clone(), lock(&file.synced).clone());
+            let between = shown.len().min(synced.len()) + below(shown.len().abs_diff(synced.len()) + 1);
+            let len = [shown.len(), synced.len(), between].get(below(3)).copied().unwrap_or(between);
+            let mut after = synced;
+            after.resize(shown.len().max(after.len()), 0);
+            for (new, old) in shown.chunks(SECTOR_BYTES).zip(after.chunks_mut(SECTOR_BYTES)) {
+                let kept = [0, new.len(), below(SECTOR_BYTES - 15)]
+                    .get(below(3))
+                    .copied()
+                    .unwrap_or(0)
+                    .min(new.len());
+                if let (Some(new), Some(old)) = (new.get(..kept), old.get_mut(..kept)) {
+                    old.copy_from_slice(new);
+                }
+            }
+            after.resize(len, 0);
+            copy.put(path, after);
+        }
+        copy
+    }
+
     fn copy(&self, contents: impl Fn(&MemoryFile) -> Vec<u8>) -> Self {
         let copy = Self::new();
         *lock(&copy.dirs) = lock(&self.dirs).clone();
@@ -118,6 +150,7 @@ impl Disk for MemoryDisk {
             (Some(_), Open::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (Some(file), _) => file,
             (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
+            (None, _) if self.switches.is_full() => return Err(ErrorKind::StorageFull.into()),
             (None, _) => {
                 let switches = self.switches.clone();
                 let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
@@ -180,7 +213,8 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        lock(&self.switches.journal).push(format!("sync dir {}", name_of(dir)));
         self.switches.check()
     }
 
@@ -194,6 +228,14 @@ impl Disk for MemoryDisk {
 }
 
 impl Switches {
+    fn is_full(&self) -> bool {
+        let left = self.full_after.load(Ordering::Relaxed);
+        if left > 1 {
+            self.full_after.store(left - 1, Ordering::Relaxed);
+        }
+        left == 1
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.fail_writes.load(Ordering::Relaxed) {
             Err(io::Error::other("the disk fails"))
@@ -219,13 +261,17 @@ impl File for MemoryFile {
         self.switches.writes.fetch_add(1, Ordering::Relaxed);
         lock(&self.switches.journal).push(format!("write {}", self.name));
         let mut bytes = lock(&self.bytes);
-        let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let is_full = self.switches.is_full();
+        if is_full {
+            all.truncate(all.len() / 2);
+        }
         let end = position as usize + all.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes.splice(position as usize..end, all);
-        Ok(())
+        if is_full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -146,6 +146,32 @@ async fn checkpoints_and_snapshots_that_are_garbage_do_not_keep_a_node_from_star
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_small_file_that_is_damaged_keeps_a_node_from_starting() {
+    for damaged in [&b""[..], b"garbage", b"\xff\xff", b"0\n1\n", b"0\n1\n2147483647 0\n"] {
+        for is_clean in [true, false] {
+            let (node, topic, other) = node().await;
+            node.pass(61_000).await;
+            let node = if is_clean { node.restart().await } else { node };
+            let node = node.start_on(|disk| {
+                for path in disk.paths() {
+                    let name = path.to_string_lossy().into_owned();
+                    let is_other = name.contains("/u-0/") || name.ends_with("meta.properties");
+                    if !is_other && !name.ends_with(".log") && !name.ends_with("index") {
+                        disk.put(&path, damaged.to_vec());
+                    }
+                }
+            });
+            let mut client = node.await.unwrap().client();
+            assert_eq!(client.read_all(&other).await, ["well"]);
+            let data = client.fetch(&topic, 24).await;
+            let storage = code(ErrorCode::KafkaStorageError);
+            assert!(data.error_code == storage || data.high_watermark == 25);
+            client.create("new", 1, &[]).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_directory_of_somebody_else_is_refused_and_not_touched() {
     let (node, ..) = node().await;
     let refused = node.start_on(|disk| {

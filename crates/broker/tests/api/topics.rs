@@ -1,6 +1,7 @@
 //! The life of topics: created on demand, deleted under readers and groups, grown.
 
-use crate::harness::{Node, Topic, batch, bytes_of, code, values};
+use crate::harness::{LOG_DIR, Node, Topic, batch, bytes_of, code, values};
+use std::path::Path;
 use wire::{
     CreatePartitionsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest, OffsetFetchRequest,
     create_partitions_request::CreatePartitionsTopic,
@@ -193,4 +194,43 @@ async fn replicas_are_placed_by_number_or_by_hand_but_not_both() {
         let answer = client.call(7, &request).await.topics.remove(0);
         assert_eq!(answer.error_code, code(error), "{partitions} {replicas} {indexes:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_has_a_directory_once_it_was_written_to() {
+    let mut node = Node::start().await;
+    let topic = node.client().create("t", 3, &[]).await;
+    let dirs = |node: &Node| -> Vec<_> {
+        let list = env::Disk::list(&*node.disk, Path::new(LOG_DIR)).unwrap();
+        list.into_iter().map(|entry| entry.name).filter(|name| name.starts_with("t-")).collect()
+    };
+    assert_eq!(dirs(&node), Vec::<String>::new());
+    for round in 0..3 {
+        let produced = node.client().produce_at(13, &topic, 1, batch(&["a"])).await;
+        assert_eq!((produced.error_code, produced.base_offset), (0, round));
+        node = if round == 0 { node.cut_power().await } else { node.restart().await };
+        assert_eq!(dirs(&node), ["t-1"]);
+        for partition in [0, 2] {
+            let data = node.client().fetch_at(18, &topic, partition, 0).await;
+            assert_eq!((data.error_code, data.high_watermark), (0, 0));
+        }
+    }
+    assert_eq!(node.client().call(5, &delete("t")).await.responses[0].error_code, 0);
+    node.pass(1).await;
+    assert_eq!(dirs(&node), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_deleted_while_its_first_record_is_written_leaves_nothing_to_the_next_of_its_name() {
+    let node = Node::start().await;
+    let topic = node.client().create("t", 1, &[]).await;
+    let mut producer = node.client();
+    producer.send(13, &crate::harness::produce(&topic, 0, -1, batch(&["a"]))).await;
+    assert_eq!(node.client().call(5, &delete("t")).await.responses[0].error_code, 0);
+    let topic = node.client().create("t", 1, &[]).await;
+    node.pass(1).await;
+    let node = node.cut_power().await;
+    let produced = node.client().produce(&topic, batch(&["b"])).await;
+    assert_eq!((produced.error_code, produced.base_offset), (0, 0));
+    assert_eq!(node.client().read_all(&topic).await, ["b"]);
 }

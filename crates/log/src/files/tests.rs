@@ -19,8 +19,8 @@ fn neighbouring_batches_are_written_at_once() {
     let writes = &fixture.disk.switches().writes;
     writes.store(0, Ordering::Relaxed);
     fixture.perform(effects);
-    // The batches, two indexes and the first leader epoch.
-    assert_eq!(fixture.disk.switches().writes.load(Ordering::Relaxed), 4);
+    // The batches, two indexes, the topic's id and the first leader epoch.
+    assert_eq!(fixture.disk.switches().writes.load(Ordering::Relaxed), 5);
     assert_eq!(fixture.log.flushed_offset(), 500);
     fixture.forget_tail();
     assert_eq!(fixture.batches(5000).len(), 500);
@@ -43,10 +43,10 @@ fn after_an_error_nothing_is_written_any_more() {
     fixture.append(batch(NOW, 1, 10));
     fixture.disk.switches().fail_writes.store(true, Ordering::Relaxed);
     let effects = many(&mut fixture, 1);
-    assert!(fixture.files.perform(&fixture.disk, effects, true).is_err());
+    assert!(fixture.files.perform(&fixture.disk, &effects, true).is_err());
     fixture.disk.switches().fail_writes.store(false, Ordering::Relaxed);
     let effects = many(&mut fixture, 1);
-    let error = fixture.files.perform(&fixture.disk, effects, true).unwrap_err();
+    let error = fixture.files.perform(&fixture.disk, &effects, true).unwrap_err();
     assert!(fixture.files.is_poisoned() && error.to_string().contains("opened anew"), "{error}");
     assert_eq!(fixture.log.flushed_offset(), 1);
 }
@@ -56,7 +56,7 @@ fn sealed_segments_are_synced_later_where_acknowledgements_do_not_wait_for_it() 
     let mut fixture = Fixture::new(config(Durability::PageCache));
     let effects = many(&mut fixture, 40);
     let syncs = |fixture: &Fixture| fixture.disk.switches().syncs.load(Ordering::Relaxed);
-    let performed = fixture.files.perform(&fixture.disk, effects, false).unwrap();
+    let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
     fixture.log.flushed(NOW, &performed);
     assert_eq!((fixture.log.flushed_offset(), fixture.log.recovery_point()), (40, 0));
     let before = syncs(&fixture);
@@ -102,8 +102,58 @@ fn a_segment_is_synced_before_the_next_one_is_written_to() {
         at(format!("write {}", names::file_name(next, names::LOG))),
     );
     assert!(synced < written, "{journal:?}");
-    assert_eq!(
-        journal.last().unwrap(),
-        &format!("sync {}", names::file_name(fixture.log.segments.last().unwrap().base_offset, names::LOG))
-    );
+    let active = names::file_name(fixture.log.segments.last().unwrap().base_offset, names::LOG);
+    assert_eq!(journal[journal.len() - 2..], [format!("sync {active}"), "sync dir topic-0".to_owned()]);
+}
+
+#[test]
+fn where_room_is_missing_the_bytes_are_cut_back_and_the_same_effects_may_be_performed_again() {
+    let mut fixture = Fixture::new(config(Durability::Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    let before = fixture.contents(0, names::LOG);
+    fixture.disk.switches().full_after.store(1, Ordering::Relaxed);
+    let effects = many(&mut fixture, 3);
+    let error = fixture.files.perform(&fixture.disk, &effects, true).unwrap_err();
+    assert!(is_scarcity(&error) && !fixture.files.is_poisoned(), "{error}");
+    assert_eq!(fixture.contents(0, names::LOG), before);
+    fixture.disk.switches().full_after.store(0, Ordering::Relaxed);
+    fixture.perform(effects);
+    assert_eq!(fixture.log.flushed_offset(), 4);
+}
+
+#[test]
+fn wherever_room_ends_what_is_performed_again_is_as_if_it_had_not() {
+    let files = |disk: &testing::MemoryDisk| -> Vec<_> {
+        disk.paths().into_iter().map(|path| (disk.contents(&path), path)).collect()
+    };
+    for durability in [Durability::Fsync, Durability::PageCache] {
+        let mut undisturbed = Fixture::new(config(durability));
+        let effects = many(&mut undisturbed, 60);
+        undisturbed.perform(effects);
+        let right = files(&undisturbed.disk);
+        assert!(undisturbed.log.segment_count() > 2);
+        for full_after in 1..30 {
+            let mut fixture = Fixture::new(config(durability));
+            let effects = many(&mut fixture, 60);
+            for full_after in [full_after, full_after / 2 + 1] {
+                fixture.disk.switches().full_after.store(full_after, Ordering::Relaxed);
+                let sync = fixture.log.must_sync(NOW);
+                if let Err(error) = fixture.files.perform(&fixture.disk, &effects, sync) {
+                    assert!(is_scarcity(&error), "{error}");
+                }
+            }
+            fixture.disk.switches().full_after.store(0, Ordering::Relaxed);
+            fixture.perform(effects);
+            assert_eq!(files(&fixture.disk), right, "{full_after}");
+            let again = reopen(fixture.disk.after_kill(), config(durability), false, 0).unwrap();
+            assert_eq!((again.log.end_offset(), again.recovery.bytes_truncated), (60, 0));
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_finds_no_room_is_a_failed_sync() {
+    let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    assert!(is_scarcity(&error) && !is_scarcity(&std::io::Error::other(error)));
+    assert!(is_scarcity(&std::io::Error::from_raw_os_error(24)));
 }

@@ -256,7 +256,7 @@ fn what_is_flushed_survives_a_power_cut_and_the_rest_may_not() {
     assert_eq!(fixture.log.flushed_offset(), 30);
     let mut effects = Vec::new();
     fixture.decide(Origin::Client, batch(NOW, 1, 10).build().unwrap(), &mut effects).unwrap();
-    let performed = fixture.files.perform(&fixture.disk, effects, false).unwrap();
+    let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
     fixture.log.flushed(NOW, &performed);
     assert_eq!((fixture.log.flushed_offset(), fixture.log.end_offset()), (30, 31));
     let recovered = reopen(fixture.disk.after_power_cut(), config(Fsync), false, 10).unwrap();
@@ -351,7 +351,8 @@ fn leftovers_of_interrupted_work_are_removed() {
             "00000000000000000000.index",
             "00000000000000000000.log",
             "00000000000000000000.timeindex",
-            "leader-epoch-checkpoint"
+            "leader-epoch-checkpoint",
+            "partition.metadata"
         ]
     );
 }
@@ -369,14 +370,7 @@ fn nothing_is_cut_off_before_the_recovery_point() {
                 _ => bytes[at..].fill(0xff),
             });
             let before = disk.contents(&path(0, names::LOG));
-            let options = OpenOptions {
-                config: config(durability),
-                clean: false,
-                recovery_point: 10,
-                start_offset: 0,
-                now: NOW,
-            };
-            let opened = open(&disk, &dir(), options);
+            let opened = open(&disk, &dir(), options(config(durability), false, 10));
             assert!(matches!(opened, Err(OpenError::Damaged(_))));
             assert_eq!(disk.contents(&path(0, names::LOG)), before);
         }
@@ -465,4 +459,200 @@ fn messages_of_old_formats_are_kept_and_read() {
     let disk = opened.disk.after_kill();
     damage(&disk, &path(0, names::LOG), |bytes| bytes[40] ^= 1);
     assert!(matches!(reopen(disk, config(Fsync), false, 0), Err(OpenError::Damaged(_))));
+}
+
+fn file_names(disk: &MemoryDisk) -> Vec<String> {
+    disk.paths().iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_log_that_nobody_writes_to_leaves_nothing_on_the_disk() {
+    for clean in [true, false] {
+        let fixture = reopen(MemoryDisk::new(), config(Fsync), clean, 0).unwrap();
+        assert_eq!(fixture.batches(1), []);
+        let disk = fixture.close();
+        assert_eq!(file_names(&disk), Vec::<String>::new());
+        assert!(env::Disk::list(&disk, &dir()).is_err(), "not even a directory");
+    }
+}
+
+#[test]
+fn the_first_append_creates_and_syncs_everything_before_it_is_acknowledged() {
+    let mut fixture = Fixture::new(config(Fsync));
+    fixture.append(batch(NOW, 1, 10));
+    let disk = fixture.disk.after_power_cut();
+    assert_eq!(
+        file_names(&disk),
+        [
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000000.timeindex",
+            "leader-epoch-checkpoint",
+            "partition.metadata"
+        ]
+    );
+    let named = disk.contents(&dir().join(names::PARTITION_METADATA)).unwrap();
+    assert_eq!(named, format!("version: 0\ntopic_id: {TOPIC_ID}").as_bytes());
+    assert_eq!(disk.contents(&dir().join(names::LEADER_EPOCHS)).unwrap(), b"0\n1\n0 0\n");
+    assert_eq!(reopen(disk, config(Fsync), false, 1).unwrap().log.end_offset(), 1);
+}
+
+#[test]
+fn a_log_whose_beginning_was_interrupted_begins_again() {
+    let log = "00000000000000000000.log";
+    let left: [&[(&str, &[u8])]; 5] = [
+        &[("partition.metadata.tmp", b"version")],
+        &[("partition.metadata", b"")],
+        &[("partition.metadata", b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"), (log, b"")],
+        &[("leader-epoch-checkpoint", b"0\n1\n9 0\n"), ("00000000000000000000.index", b"")],
+        &[("leader-epoch-checkpoint", b"0\n1\n9 0\n"), (log, b"")],
+    ];
+    for files in left {
+        let disk = MemoryDisk::new();
+        files.iter().for_each(|(name, bytes)| disk.put(&dir().join(name), bytes.to_vec()));
+        let mut fixture = reopen(disk, config(Fsync), false, 0).unwrap();
+        assert_eq!(fixture.append(batch(NOW, 1, 10)).base_offset, 0, "{files:?}");
+        let again = reopen(fixture.disk.after_power_cut(), config(Fsync), false, 1).unwrap();
+        assert_eq!((again.log.end_offset(), again.log.epochs().latest()), (1, Some(0)), "{files:?}");
+    }
+}
+
+#[test]
+fn records_of_another_topic_are_neither_served_nor_touched() {
+    let fixture = written(Fsync, 5);
+    let disk = fixture.disk.after_kill();
+    let named = dir().join(names::PARTITION_METADATA);
+    for other in ["version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ", "garbage"] {
+        disk.put(&named, other.into());
+        assert!(reopen(disk.after_kill(), config(Fsync), false, 0).is_err(), "{other}");
+        // There is only one metadata topic, and a node without it is none.
+        let metadata =
+            OpenOptions { topic_id: stdx::Uuid::METADATA_TOPIC, ..options(config(Fsync), false, 0) };
+        assert_eq!(open(&disk, &dir(), metadata).unwrap().log.end_offset(), 5);
+    }
+    env::Disk::remove_file(&disk, &named).unwrap();
+    let adopted = reopen(disk, config(Fsync), false, 0).unwrap();
+    assert!(adopted.disk.contents(&named).is_some(), "a directory without a name gets one");
+}
+
+#[test]
+fn a_start_offset_above_an_empty_log_does_not_get_lost() {
+    let disk = MemoryDisk::new();
+    let begun = OpenOptions { is_new: true, start_offset: 7, ..options(config(Fsync), false, 0) };
+    assert_eq!(open(&disk, &dir(), begun).unwrap().log.end_offset(), 7);
+    let again = reopen(disk.after_power_cut(), config(Fsync), false, 7).unwrap();
+    assert_eq!((again.log.start_offset(), again.log.end_offset()), (7, 7));
+}
+
+#[test]
+fn a_directory_that_is_gone_although_it_was_synced_is_damage() {
+    let lost = OpenOptions { is_new: true, ..options(config(Fsync), false, 3) };
+    assert!(matches!(open(&MemoryDisk::new(), &dir(), lost), Err(OpenError::Damaged(_))));
+}
+
+#[test]
+fn leader_epochs_whose_file_is_damaged_are_taken_from_the_batches() {
+    for clean in [true, false] {
+        let mut fixture = Fixture::new(config(Fsync));
+        for index in 0..60 {
+            let checked = records::Checked::trusted(batch(NOW, 1, 100).build().unwrap());
+            let mut effects = Vec::new();
+            fixture.log.append(NOW, 2 + index / 9, Origin::Client, checked, &mut effects).unwrap();
+            fixture.perform(effects);
+        }
+        assert!(fixture.log.segment_count() > 3);
+        let (right, synced) = (fixture.log.epochs().clone(), fixture.log.recovery_point());
+        let disk = if clean { fixture.close() } else { fixture.disk.after_kill() };
+        let file = dir().join(names::LEADER_EPOCHS);
+        let bytes = disk.contents(&file).unwrap();
+        for point in [0, synced / 2, synced] {
+            for damaged in [None, Some(&b""[..]), Some(b"garbage\xff"), Some(&bytes[..bytes.len() / 2])] {
+                let disk = disk.after_kill();
+                env::Disk::remove_file(&disk, &file).unwrap();
+                damaged.into_iter().for_each(|bytes| disk.put(&file, bytes.to_vec()));
+                let reopened = reopen(disk, config(Fsync), clean, point).unwrap();
+                assert_eq!(reopened.log.epochs(), &right, "{clean} {point} {damaged:?}");
+                assert_eq!(reopened.disk.contents(&file).unwrap(), bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_a_power_cut_took_leaves_no_hole() {
+    let fixture = written(PageCache, 40);
+    let bases: Vec<_> = fixture.log.segments.iter().map(|segment| segment.base_offset).collect();
+    let [first, second, third, ..] = bases.as_slice() else { panic!("{bases:?}") };
+    let batches = fixture.batches(1);
+    let bytes_of = |from: i64, upto: i64| -> usize {
+        batches[from as usize..upto as usize].iter().map(|batch| batch.bytes.len()).sum()
+    };
+    let log = path(*second, names::LOG);
+    for (left, end) in [(None, *second), (Some(0), *second), (Some(bytes_of(*second, third - 1)), third - 1)]
+    {
+        let lose = |disk: MemoryDisk| {
+            match left {
+                None => env::Disk::remove_file(&disk, &log).unwrap(),
+                Some(len) => damage(&disk, &log, |bytes| bytes.truncate(len)),
+            }
+            disk
+        };
+        for point in [*first, *second] {
+            let recovered = reopen(lose(fixture.disk.after_kill()), config(PageCache), false, point).unwrap();
+            assert_eq!(recovered.log.end_offset(), end, "{left:?} {point}");
+            assert_eq!(recovered.batches(1), batches[..end as usize]);
+            assert!(recovered.recovery.bytes_truncated > 0);
+            let mut recovered = recovered;
+            assert_eq!(recovered.append(batch(NOW, 1, 10)).base_offset, end);
+        }
+        for (durability, point) in [(Fsync, *second), (PageCache, *third)] {
+            let refused = reopen(lose(fixture.disk.after_kill()), config(durability), false, point);
+            assert!(matches!(refused, Err(OpenError::Damaged(_))), "{left:?} {durability:?} {point}");
+        }
+    }
+}
+
+#[test]
+fn a_start_offset_inside_of_the_first_segment_is_kept_over_a_kill() {
+    let fixture = written(Fsync, 5);
+    for point in [0, 3, 5] {
+        let begun = OpenOptions { start_offset: 3, ..options(config(Fsync), false, point) };
+        let opened = open(&fixture.disk.after_kill(), &dir(), begun).unwrap();
+        assert_eq!((opened.log.start_offset(), opened.log.end_offset()), (3, 5));
+    }
+}
+
+#[test]
+fn gaps_that_compaction_left_between_segments_stay() {
+    let fixture = written(PageCache, 40);
+    let second = fixture.log.segments[1].base_offset;
+    let disk = fixture.disk.after_kill();
+    env::Disk::remove_file(&disk, &path(second, names::LOG)).unwrap();
+    let compacted = LogConfig { cleanup_compact: true, ..config(PageCache) };
+    assert_eq!(reopen(disk, compacted, false, 0).unwrap().log.end_offset(), 40);
+}
+
+#[test]
+fn names_that_a_killed_process_left_unsynced_are_synced_before_their_records_are_shown() {
+    let mut fixture = written(Fsync, 3);
+    fixture.disk.switches().journal.lock().unwrap().clear();
+    fixture = reopen(fixture.disk.after_kill(), config(Fsync), false, 0).unwrap();
+    let journal = fixture.disk.switches().journal.lock().unwrap().clone();
+    assert_eq!(journal, ["sync 00000000000000000000.log", "sync dir topic-0"]);
+    let again = reopen(fixture.disk.after_kill(), config(Fsync), false, 3).unwrap();
+    assert_eq!(
+        again.disk.switches().journal.lock().unwrap().as_slice(),
+        [] as [&str; 0],
+        "nothing is unsynced"
+    );
+}
+
+#[test]
+fn a_page_cache_log_syncs_the_names_that_a_killed_process_left_unsynced_with_the_next_sync() {
+    let fixture = written(PageCache, 30);
+    let mut reopened = reopen(fixture.disk.after_kill(), config(PageCache), false, 0).unwrap();
+    reopened.disk.switches().journal.lock().unwrap().clear();
+    reopened.files.perform(&reopened.disk, &[], true).unwrap();
+    let journal = reopened.disk.switches().journal.lock().unwrap().clone();
+    assert!(journal.contains(&"sync dir topic-0".to_owned()), "{journal:?}");
 }

@@ -49,11 +49,11 @@ fn the_oldest_segments_go_while_the_rest_is_large_enough() {
     let size = fixture.log.size_bytes();
     let mut config = fixture.log.config().clone();
     config.retention_bytes = size as i64 / 2 + 1;
-    fixture.log.configure(config.clone());
+    fixture.log.configure(config.clone().into());
     assert_eq!(retain(&mut fixture, NOW, 40), (1, 10, 3));
     config.cleanup_delete = false;
     config.retention_bytes = 0;
-    fixture.log.configure(config);
+    fixture.log.configure(config.into());
     assert_eq!(retain(&mut fixture, NOW, 40), (0, 10, 3), "a topic that is only compacted keeps them");
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -16,6 +16,8 @@ use crate::raw::{self, Raw};
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
 
+/// A log that found no room is tried again every second.
+const TAKEN_AGAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Descriptors for the broker; the clients want more.
 const DESCRIPTORS: usize = 200;
 
@@ -148,6 +150,10 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
     };
     ensure!(acked > 8, "only {acked} batches were taken: {refused}");
     let alive = server.ensure_alive().is_ok();
+    let mut again = String::new();
+    if kind != &Kind::Kafka {
+        again = format!("; {}", without_restart(&mut server, small, &topic, &value)?);
+    }
     if alive {
         server.kill()?;
     }
@@ -160,5 +166,26 @@ fn full_disk(kind: &Kind, small: &Small) -> Result<String> {
     let (code, offset) =
         raw::produce(&mut raw, &topic, 0, &raw::batch(&value, true)).context("producing again")?;
     ensure!(code == 0 && offset == end, "Produce with room again: error code {code}, offset {offset}");
-    Ok(format!("{acked} acknowledged, then {refused}; the process lived: {alive}"))
+    Ok(format!("{acked} acknowledged, then {refused}; the process lived: {alive}{again}"))
+}
+
+/// While the disk is full the records can be read; once there is room, they are taken again.
+fn without_restart(server: &mut Server, small: &Small, topic: &str, value: &[u8]) -> Result<String> {
+    server.ensure_alive()?;
+    let mut raw = Raw::greeted(server.bootstrap())?;
+    let (code, _, bytes) = raw::fetch(&mut raw, topic, 0, 0)?;
+    ensure!(code == 0 && !bytes.is_empty(), "Fetch on a full disk: error code {code}");
+    small.grow()?;
+    let started = Instant::now();
+    loop {
+        let (code, _) = raw::produce(&mut raw, topic, 0, &raw::batch(value, true))?;
+        if code == 0 {
+            return Ok(format!("taken again {:.1} s after there was room", started.elapsed().as_secs_f64()));
+        }
+        ensure!(
+            started.elapsed() < TAKEN_AGAIN_WITHIN,
+            "with room again Produce is refused: error code {code}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

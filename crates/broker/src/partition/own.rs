@@ -1,0 +1,105 @@
+//! What the broker itself writes to a partition and reads back: the records of its coordinators and of the metadata.
+//!
+//! It knows none of these records. `group_hosts`, `controller` and `start` call it.
+
+use super::{Partition, on_lane};
+use crate::acks::Settled;
+use log::{Appended, Origin, ReadPlan};
+use model::{Offset, Timestamp};
+use records::{Checked, Decompressor};
+use std::{io, sync::Arc};
+
+/// Why a batch of the broker's own was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AppendRefused {
+    #[error("the batch is larger than the partition allows")]
+    TooLarge,
+    #[error("the partition is offline")]
+    Unavailable,
+}
+
+/// How much a reader of the broker's own takes at once.
+const OWN_READ_BYTES: usize = 1024 * 1024;
+/// How large the plain contents of a batch of the broker's own can be.
+const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
+
+impl Partition {
+    /// Appends a batch of the broker's own: group and metadata records. While the disk is full, `settled` waits.
+    pub(crate) fn append_own(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: records::Batch,
+        settled: Arc<dyn Settled>,
+        slot: usize,
+    ) -> Result<Appended, AppendRefused> {
+        self.append_trusted(now, batch, (settled, slot), true)
+    }
+
+    /// The same at a start, which ends if the disk is full.
+    pub(crate) fn append_at_start(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: records::Batch,
+        settled: Arc<dyn Settled>,
+    ) -> Result<Appended, AppendRefused> {
+        self.append_trusted(now, batch, (settled, 0), false)
+    }
+
+    fn append_trusted(
+        self: &Arc<Self>,
+        now: Timestamp,
+        batch: records::Batch,
+        settled: (Arc<dyn Settled>, usize),
+        is_patient: bool,
+    ) -> Result<Appended, AppendRefused> {
+        let batch = Checked::trusted(batch);
+        if batch.bytes() > self.config.load().batch_bytes_max {
+            return Err(AppendRefused::TooLarge);
+        }
+        let origin = Origin::Coordinator { transaction_version: 2 };
+        self.append(now, batch, origin, Some(settled), is_patient).map_err(|refused| {
+            tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
+            AppendRefused::Unavailable
+        })
+    }
+
+    /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
+    pub(crate) async fn read_own(
+        &self,
+        offset: Offset,
+    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+        let plan = {
+            let mut state = self.state.lock();
+            let online = state.online().map_err(io::Error::other)?;
+            let upto = online.high_watermark;
+            if offset >= upto {
+                return Ok(None);
+            }
+            online.log.read(offset, upto, OWN_READ_BYTES, true)
+        };
+        let slice = match plan {
+            ReadPlan::Memory(slice) => slice,
+            ReadPlan::File(plan) => {
+                let world = self.dir.world.clone();
+                let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
+                loaded.ok_or_else(|| io::Error::other("the broker stops"))??
+            }
+            ReadPlan::OutOfRange { .. } => return Ok(None),
+        };
+        let mut bytes = slice.parts.to_bytes().unwrap_or_default();
+        let mut decompressor = Decompressor::default();
+        let (mut next, mut all) = (offset, Vec::new());
+        while let Some(batch) = records::Batch::split_off(&mut bytes) {
+            next = batch.header.next_offset();
+            if batch.header.attributes.is_control() {
+                continue;
+            }
+            let records = batch.records(OWN_BATCH_BYTES_MAX, &mut decompressor).map_err(io::Error::other)?;
+            all.extend(records.into_iter().filter(|record| record.offset >= offset));
+        }
+        if next == offset {
+            return Err(io::Error::other(format!("no batch could be read at offset {offset}")));
+        }
+        Ok(Some((next, all)))
+    }
+}
