@@ -179,8 +179,8 @@ impl Heartbeats {
     }
 
     /// What to ask the controller because a broker was silent too long: the fencing of one, so that the next is judged
-    /// after it has happened. The host calls it again at once while it gets something, and otherwise every
-    /// [`Heartbeats::check_interval_ms`].
+    /// after it has happened. The host calls it again at once while it gets something, and otherwise at
+    /// [`Heartbeats::check_at`].
     ///
     /// If the host itself was not there for long, nobody was heard in that time, and nobody is blamed for it.
     pub fn next_silent(&mut self, now: Now, image: &Image) -> Option<Request> {
@@ -198,9 +198,14 @@ impl Heartbeats {
         silent.then(|| Request::FenceBroker { broker: broker.id, broker_epoch: broker.epoch })
     }
 
-    /// How often to look for silent brokers, in milliseconds.
-    pub fn check_interval_ms(&self) -> u64 {
-        (self.session_timeout / CHECKS_PER_SESSION / 1_000_000).max(1)
+    /// When to look for silent brokers next, in monotonic nanoseconds: when the first session ends, and in any case
+    /// after an eighth of a session, since a connection may end meanwhile.
+    pub fn check_at(&self, image: &Image) -> u64 {
+        let soonest = self.checked_at.saturating_add(1);
+        let regular = self.checked_at.saturating_add(self.session_timeout / CHECKS_PER_SESSION).max(soonest);
+        let ends = image.brokers_unfenced().filter_map(|broker| self.sessions.get(&broker.id));
+        let first = ends.map(|session| session.ends_at(self.session_timeout).saturating_add(1)).min();
+        first.map_or(regular, |first| first.clamp(soonest, regular))
     }
 
     fn is_alive(&self, now: Now, broker: &Registration) -> bool {

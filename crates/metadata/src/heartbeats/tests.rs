@@ -90,7 +90,7 @@ impl World {
 
     /// As `silent`, with a look every check interval between.
     fn silent_between(&mut self, from_ms: u64, to_ms: u64) -> Option<(u64, NodeId)> {
-        let interval = self.heartbeats.check_interval_ms() as usize;
+        let interval = (SESSION_MS / 8) as usize;
         (from_ms..=to_ms).step_by(interval).find_map(|ms| Some((ms, self.silent(ms)?)))
     }
 }
@@ -129,6 +129,21 @@ fn a_lost_connection_shortens_the_session() {
     assert_eq!(world.silent(551), Some(1));
     world.beat(552, alive(1));
     assert_eq!(world.silent_between(552, 2_052), None, "it is back");
+}
+
+#[test]
+fn the_next_look_is_when_the_first_session_ends() {
+    let mut world = World::new([false, false, true]);
+    let check_at = |world: &World| world.heartbeats.check_at(&world.image);
+    assert_eq!(check_at(&world), 187_500_000, "an eighth of the session");
+    world.beat(100, alive(1));
+    assert_eq!(world.silent_between(0, 1_496), None);
+    assert_eq!(check_at(&world), 1_500 * MS + 1);
+    assert_eq!(world.silent(1_501), Some(2));
+    world.change(2, Some(true), None);
+    assert_eq!(check_at(&world), 1_600 * MS + 1);
+    world.change(1, Some(true), None);
+    assert_eq!(check_at(&world), 1_501 * MS + 187_500_000);
 }
 
 #[test]
