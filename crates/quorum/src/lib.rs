@@ -20,6 +20,7 @@ mod raft_state;
 mod runtime;
 mod state_machine;
 mod store;
+mod stream_transport;
 #[cfg(test)]
 mod tests;
 mod type_config;
@@ -35,4 +36,5 @@ pub use quorum::{
     ChangeError, Committed, Description, Leadership, Pending, ProposeError, Quorum, ReplicaState,
 };
 pub use raft_quorum::RaftQuorum;
+pub use stream_transport::{Dial, PEER_API, PEER_API_VERSION, StreamTransport};
 pub use watch::{Closed, Watched, Watching, watch};

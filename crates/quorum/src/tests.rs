@@ -12,4 +12,5 @@ mod snapshots;
 mod storage_suite;
 mod world;
 
+pub(crate) use cluster::{member, replica};
 pub(crate) use world::run;

@@ -31,11 +31,11 @@ struct Node {
     running: Option<(RaftQuorum, Arc<TestTasks>)>,
 }
 
-pub(super) fn replica(node: i32) -> Replica {
+pub(crate) fn replica(node: i32) -> Replica {
     Replica { node, directory: Uuid([node as u8; 16]) }
 }
 
-pub(super) fn member(node: i32) -> Member {
+pub(crate) fn member(node: i32) -> Member {
     let endpoint = Endpoint { name: "CONTROLLER".into(), host: format!("node{node}"), port: 9093 };
     Member::new(vec![endpoint])
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many seeds a test run plays; `QUORUM_SEEDS=100..2000` plays others.
-const SEEDS: std::ops::Range<u64> = 0..40;
+const SEEDS: std::ops::Range<u64> = 0..15;
 
 fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("QUORUM_SEEDS") else { return SEEDS };

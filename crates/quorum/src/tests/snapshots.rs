@@ -130,6 +130,10 @@ fn a_lost_vote_or_a_damaged_log_keeps_a_replica_from_voting() {
         for _ in 0..5 {
             cluster.propose().await;
         }
+        // The vote of the next start says how far the log was on stable storage.
+        cluster.stop(replica(1)).await;
+        cluster.start(replica(1)).await.unwrap();
+        cluster.leader().await;
         cluster.stop(replica(1)).await;
         let disk = cluster.disk(replica(1));
         let spoil = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {

@@ -151,8 +151,9 @@ pub(super) fn cut_power(disk: &MemoryDisk, dice: &mut Dice) -> MemoryDisk {
         for start in (0..len).step_by(512) {
             let end = len.min(start + 512);
             let from = if dice.chance(50) { &new } else { &old };
-            let there = from.len().min(end).max(start);
-            bytes[start..there].copy_from_slice(&from[start.min(there)..there]);
+            if let Some(there) = from.get(start..end.min(from.len())) {
+                bytes[start..start + there.len()].copy_from_slice(there);
+            }
         }
         after.put(&path, bytes);
     }
