@@ -1,11 +1,13 @@
 // Load on a broker through librdkafka, with as little work of its own as possible. It judges nothing: it prints one
 // JSON line of figures, the Rust side compares.
 //   load produce BOOTSTRAP TOPIC PARTITIONS COUNT SIZE RATE k=v...   RATE 0: as fast as it goes
+//   load flow    BOOTSTRAP TOPIC PARTITIONS COUNT SIZE RATE k=v...   the same, and a reader beside it
 //   load consume BOOTSTRAP TOPIC PARTITIONS COUNT k=v...             every partition from its start
 //   load trip    BOOTSTRAP TOPIC COUNT SIZE k=v...                   one record at a time, sent to read
 // Built against the library that the Python client brings along, which comes without its header: what is used of its
 // stable interface is declared here.
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +46,8 @@ rd_kafka_message_t *rd_kafka_consume_queue(rd_kafka_queue_t *, int);
 void rd_kafka_message_destroy(rd_kafka_message_t *);
 
 static double *sent_at;
-static float *latency_ms;
-static long measured, failed;
+static float *latency_ms, *read_ms;
+static long measured, seen, failed;
 
 static double now(void) {
     struct timespec t;
@@ -102,20 +104,54 @@ static int by_size(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+static double at(float *sorted, long count, double share) {
+    return count ? sorted[(long)(count * share)] : 0;
+}
+
 static void figures(long records, long size, double seconds) {
     qsort(latency_ms, (size_t)measured, sizeof *latency_ms, by_size);
-    double p50 = 0, p99 = 0, p999 = 0;
-    if (measured) {
-        p50 = latency_ms[measured / 2];
-        p99 = latency_ms[measured * 99 / 100];
-        p999 = latency_ms[measured * 999 / 1000];
-    }
+    qsort(read_ms, (size_t)seen, sizeof *read_ms, by_size);
     printf("{\"records\": %ld, \"bytes\": %ld, \"seconds\": %.6f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, "
-           "\"failed\": %ld}\n", records, records * size, seconds, p50, p99, p999, failed);
+           "\"read_p50_ms\": %.3f, \"read_p99_ms\": %.3f, \"read_p999_ms\": %.3f, \"failed\": %ld}\n", records,
+           records * size, seconds, at(latency_ms, measured, 0.5), at(latency_ms, measured, 0.99),
+           at(latency_ms, measured, 0.999), at(read_ms, seen, 0.5), at(read_ms, seen, 0.99), at(read_ms, seen, 0.999), failed);
     fflush(stdout);
 }
 
-static void produce(char **args, int more) {
+static rd_kafka_queue_t *read_all(const char *bootstrap, const char *topic, int partitions, long from, int more, char **pairs) {
+    rd_kafka_t *consumer = client(CONSUMER, settings(bootstrap, more, pairs));
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(consumer, topic, 0);
+    for (int p = 0; p < partitions; p++)
+        if (rd_kafka_consume_start_queue(handle, p, from, queue)) die("cannot read a partition");
+    return queue;
+}
+
+static void *read_beside(void *queue) {
+    for (;;) {
+        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, 1000);
+        double sent;
+        if (!message) continue;
+        if (!message->err) {
+            memcpy(&sent, message->payload, sizeof sent);
+            read_ms[seen] = (float)((now() - sent) * 1e3);
+            __atomic_add_fetch(&seen, 1, __ATOMIC_RELEASE);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    return 0;
+}
+
+static void begin_reading(char **args, long count) {
+    char *wait[] = {"fetch.wait.max.ms=500"};
+    pthread_t reader;
+    read_ms = room((size_t)count * sizeof *read_ms);
+    rd_kafka_queue_t *queue = read_all(args[0], args[1], atoi(args[2]), FROM_END, 1, wait);
+    usleep(1500000); // the reader must be at the end before the first record
+    if (pthread_create(&reader, 0, read_beside, queue)) die("no thread");
+}
+
+static void produce(char **args, int more, int reads) {
     long count = atol(args[3]), size = atol(args[4]);
     double rate = atof(args[5]);
     rd_kafka_conf_t *conf = settings(args[0], more, args + 6);
@@ -131,6 +167,7 @@ static void produce(char **args, int more) {
     }
     sent_at = room((size_t)count * sizeof *sent_at);
     latency_ms = room((size_t)count * sizeof *latency_ms);
+    if (reads) begin_reading(args, count);
     double start = now();
     for (long i = 0; i < count; i++) {
         while (rate > 0 && now() < start + i / rate) {
@@ -141,22 +178,19 @@ static void produce(char **args, int more) {
         for (;;) {
             sent_at[i] = now();
             char *from = pool + i * 7919 % (POOL - size);
+            if (reads) memcpy(from, &sent_at[i], sizeof *sent_at); // the reader takes the time from there
             if (!rd_kafka_produce(topic, ANY_PARTITION, COPY, from, (size_t)size, 0, 0, (void *)i)) break;
             rd_kafka_poll(producer, 1); // the queue is full
         }
         if (i % 64 == 0) rd_kafka_poll(producer, 0);
     }
     rd_kafka_flush(producer, 120000);
-    figures(count, size, now() - start);
-}
-
-static rd_kafka_queue_t *read_all(const char *bootstrap, const char *topic, int partitions, long from, int more, char **pairs) {
-    rd_kafka_t *consumer = client(CONSUMER, settings(bootstrap, more, pairs));
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer);
-    rd_kafka_topic_t *handle = rd_kafka_topic_new(consumer, topic, 0);
-    for (int p = 0; p < partitions; p++)
-        if (rd_kafka_consume_start_queue(handle, p, from, queue)) die("cannot read a partition");
-    return queue;
+    double took = now() - start;
+    while (reads && __atomic_load_n(&seen, __ATOMIC_ACQUIRE) < count) {
+        if (now() - start > took + 30) die("the reader did not get everything within 30 s");
+        usleep(1000);
+    }
+    figures(count, size, took);
 }
 
 static void consume(char **args, int more) {
@@ -209,10 +243,11 @@ static void trip(char **args, int more) {
 }
 
 int main(int count, char **args) {
-    if (count >= 8 && !strcmp(args[1], "produce")) produce(args + 2, count - 8);
+    if (count >= 8 && !strcmp(args[1], "produce")) produce(args + 2, count - 8, 0);
+    else if (count >= 8 && !strcmp(args[1], "flow")) produce(args + 2, count - 8, 1);
     else if (count >= 6 && !strcmp(args[1], "consume")) consume(args + 2, count - 6);
     else if (count >= 6 && !strcmp(args[1], "trip")) trip(args + 2, count - 6);
-    else die("load produce|consume|trip ...");
+    else die("load produce|flow|consume|trip ...");
     fflush(stdout);
     _exit(failed > 0);
 }

@@ -29,3 +29,23 @@ impl Backlog {
         self.bytes.load(Ordering::Relaxed) >= self.max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_full_from_its_limit_on_and_not_before() {
+        let backlog = Backlog::new(10);
+        assert!(!backlog.is_full());
+        backlog.add(9);
+        assert!(!backlog.is_full());
+        backlog.add(1);
+        assert!(backlog.is_full());
+        backlog.add(90);
+        backlog.remove(90);
+        assert!(backlog.is_full());
+        backlog.remove(1);
+        assert!(!backlog.is_full());
+    }
+}

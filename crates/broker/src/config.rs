@@ -7,7 +7,7 @@ use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
 };
-use model::{NodeId, TopicId};
+use model::{NodeId, TopicId, limits};
 use std::{path::PathBuf, sync::Arc};
 
 /// The configuration of one broker.
@@ -27,6 +27,8 @@ pub struct Config {
     pub statics: Arc<Statics>,
     /// `socket.request.max.bytes`: the largest frame.
     pub request_bytes_max: usize,
+    /// `queued.max.request.bytes`, if there is a limit: the memory for large frames that are being read.
+    pub large_frames_bytes_max: usize,
     /// `fetch.max.bytes`: the largest answer to a fetch, but for one batch that is larger.
     pub fetch_bytes_max: usize,
     /// `max.connections`.
@@ -64,6 +66,10 @@ impl Config {
             endpoints,
             rack: broker.text("broker.rack").map(|rack| rack.into_owned()),
             request_bytes_max: size("socket.request.max.bytes"),
+            large_frames_bytes_max: match broker.integer("queued.max.request.bytes") {
+                bytes if bytes > 0 => size("queued.max.request.bytes"),
+                _ => limits::LARGE_FRAMES_BYTES_MAX,
+            },
             fetch_bytes_max: size("fetch.max.bytes"),
             connections_max: size("max.connections"),
             connections_per_address_max: size("max.connections.per.ip"),
@@ -117,5 +123,74 @@ impl Config {
             ],
             ..defaults
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(values: &[(&str, &str)]) -> Config {
+        let statics = Statics::new(values.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+        assert_eq!(statics.problems(), Vec::<String>::new());
+        Config::new(7, "/data".into(), Vec::new(), Arc::new(statics))
+    }
+
+    #[test]
+    fn every_value_comes_from_its_key() {
+        let config = config(&[
+            ("broker.rack", "r1"),
+            ("socket.request.max.bytes", "1001"),
+            ("queued.max.request.bytes", "1008"),
+            ("fetch.max.bytes", "2002"),
+            ("max.connections", "1003"),
+            ("max.connections.per.ip", "1004"),
+            ("connections.max.idle.ms", "1005"),
+            ("log.retention.check.interval.ms", "1006"),
+            ("log.flush.offset.checkpoint.interval.ms", "1007"),
+            ("auto.create.topics.enable", "false"),
+        ]);
+        assert_eq!((config.node_id, config.rack.as_deref()), (7, Some("r1")));
+        assert_eq!((config.request_bytes_max, config.fetch_bytes_max), (1001, 2002));
+        assert_eq!((config.connections_max, config.connections_per_address_max), (1003, 1004));
+        assert_eq!((config.connections_idle_max_ms, config.retention_check_ms), (1005, 1006));
+        assert_eq!((config.checkpoint_ms, config.large_frames_bytes_max), (1007, 1008));
+        assert!(!config.topics_created_automatically());
+    }
+
+    #[test]
+    fn without_any_the_values_are_kafkas() {
+        let config = config(&[]);
+        assert_eq!((config.rack.as_deref(), config.cluster_id.as_deref()), (None, None));
+        assert_eq!((config.request_bytes_max, config.fetch_bytes_max), (104_857_600, 57_671_680));
+        assert_eq!(
+            (config.connections_max, config.connections_per_address_max),
+            (i32::MAX as usize, i32::MAX as usize)
+        );
+        assert_eq!((config.connections_idle_max_ms, config.retention_check_ms), (600_000, 300_000));
+        assert_eq!((config.checkpoint_ms, config.large_frames_bytes_max), (60_000, 128 << 20));
+        assert!(config.topics_created_automatically());
+    }
+
+    #[test]
+    fn the_offsets_topic_is_created_by_its_own_keys_and_others_by_the_defaults() {
+        let values = [("offsets.topic.num.partitions", "9"), ("offsets.topic.segment.bytes", "2097152")];
+        let (image, id) = (Image::new(""), TopicId::ZERO);
+        let plain = config(&values).topic_to_create(&image, "t", id);
+        assert_eq!((plain.name.as_str(), plain.partitions, plain.replication_factor), ("t", -1, -1));
+        assert_eq!(plain.configs, []);
+        let offsets = config(&values).topic_to_create(&image, "__consumer_offsets", id);
+        assert_eq!(
+            (offsets.partitions, offsets.replication_factor),
+            (9, 1),
+            "as many replicas as there can be"
+        );
+        let expected =
+            [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", "2097152")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+        assert_eq!(offsets.configs, expected);
+        let asked = config(&[("offsets.topic.replication.factor", "3")]);
+        let offsets = asked.topic_to_create(&image, "__consumer_offsets", id);
+        assert_eq!(offsets.replication_factor, 3, "who asks for three gets three or an error");
     }
 }

@@ -7,13 +7,15 @@
 use crate::{
     Broker,
     dispatch::{self, Begun, Refused},
-    frames::{FrameTooLarge, Frames},
+    frame_budget::Share,
+    frames::{FrameLimits, Frames},
 };
 use env::{BoxFuture, Incoming};
 use futures_util::FutureExt;
 use model::limits;
 use std::{collections::VecDeque, io, sync::Arc};
 use stdx::Parts;
+use wire::frame::FrameError;
 
 /// What a connection knows of its peer, for handlers, logs and metrics.
 pub(crate) struct Peer {
@@ -29,13 +31,15 @@ pub(crate) struct Peer {
 #[derive(Debug, thiserror::Error)]
 enum Closed {
     #[error(transparent)]
-    Frame(#[from] FrameTooLarge),
+    Frame(#[from] FrameError),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the connection was idle for longer than connections.max.idle.ms")]
     Idle,
+    #[error("a frame of {bytes} bytes did not arrive within {} ms", limits::LARGE_FRAME_MS_MAX)]
+    Slow { bytes: usize },
     #[error("the peer has closed its side")]
     Eof,
     #[error("the broker is stopping")]
@@ -48,7 +52,21 @@ struct Serving {
     frames: Frames,
     peer: Peer,
     waiting: VecDeque<BoxFuture<'static, Parts>>,
+    large: Option<LargeFrame>,
     guard: crate::connections::Entry,
+}
+
+/// A large frame that is being read.
+struct LargeFrame {
+    bytes: usize,
+    share: Waiting,
+    /// When it must be whole; counted from when there was a share for it.
+    deadline: env::Deadline,
+}
+
+enum Waiting {
+    ForShare(BoxFuture<'static, Option<Share>>),
+    ForBytes(#[expect(dead_code, reason = "it is kept only to be dropped")] Option<Share>),
 }
 
 /// Serves a connection to its end.
@@ -60,10 +78,11 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         return;
     };
     let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
-    let mut serving = Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), guard };
+    let mut serving =
+        Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), large: None, guard };
     let Err(closed) = serving.run().await;
     match closed {
-        Closed::Frame(_) | Closed::Refused(_) => {
+        Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
             serving.broker.metrics.requests_refused.inc();
             tracing::warn!(peer = %address, reason = %closed, "closed a connection");
         }
@@ -80,7 +99,10 @@ impl Serving {
         loop {
             while let Some(frame) = self.next_frame()? {
                 self.guard.touch(self.broker.world.clock.now());
-                match dispatch::begin(&self.broker, &mut self.peer, frame)? {
+                let begun = dispatch::begin(&self.broker, &mut self.peer, frame)?;
+                // Decoded or appended: other budgets count what is left of it.
+                self.large = None;
+                match begun {
                     Begun::Silent => {}
                     Begun::Overlapping(answer) => self.waiting.push_back(answer),
                     Begun::Barrier(answer) => {
@@ -93,18 +115,45 @@ impl Serving {
                     self.answer_all().await?;
                 }
             }
-            self.answer_ready().await?;
-            self.wait().await?;
+            match self.large_frame_deadline() {
+                None => self.idle().await?,
+                Some((deadline, bytes)) => {
+                    let late = self.broker.world.clock.sleep_until(deadline);
+                    // Also where the peer does not take its answers: closing is all that is left then.
+                    tokio::select! {
+                        biased;
+                        ended = self.idle() => ended?,
+                        () = late => return Err(Closed::Slow { bytes }),
+                    }
+                }
+            }
         }
     }
 
-    fn next_frame(&mut self) -> Result<Option<bytes::Bytes>, FrameTooLarge> {
-        let limit = if self.peer.greeted {
+    fn next_frame(&mut self) -> Result<Option<bytes::Bytes>, FrameError> {
+        let with_records = if self.peer.greeted {
             self.broker.config.request_bytes_max
         } else {
             limits::FRAME_BYTES_MAX_BEFORE_HELLO
         };
-        self.frames.next(limit)
+        let without_records = with_records.min(limits::FRAME_BYTES_MAX_WITHOUT_RECORDS);
+        self.frames.next(FrameLimits { with_records, without_records })
+    }
+
+    /// Until when the large frame that is being read must have arrived.
+    fn large_frame_deadline(&self) -> Option<(env::Deadline, usize)> {
+        let large = self.large.as_ref()?;
+        matches!(large.share, Waiting::ForBytes(_)).then_some((large.deadline, large.bytes))
+    }
+
+    /// There is no whole frame: answers what can be answered, and waits for something to happen.
+    async fn idle(&mut self) -> Result<(), Closed> {
+        self.answer_ready().await?;
+        if let (None, Some(bytes)) = (&self.large, self.frames.share_wanted()) {
+            let share = Waiting::ForShare(Box::pin(self.broker.frame_budget.share(bytes)));
+            self.large = Some(LargeFrame { bytes, share, deadline: env::Deadline::MAX });
+        }
+        self.wait().await
     }
 
     /// Writes the answers that are there, up to the first that is not.
@@ -127,9 +176,27 @@ impl Serving {
         Ok(())
     }
 
-    /// Waits for more bytes or for the next answer.
+    /// Waits for more bytes, for leave to read them, or for the next answer.
     async fn wait(&mut self) -> Result<(), Closed> {
-        let Self { link, frames, waiting, guard, .. } = self;
+        let Self { link, frames, waiting, large, guard, broker, .. } = self;
+        if let Some(LargeFrame { share, deadline, .. }) = large
+            && let Waiting::ForShare(wanted) = share
+        {
+            tokio::select! {
+                biased;
+                answer = next_answer(waiting) => {
+                    waiting.pop_front();
+                    link.write(answer).await?;
+                }
+                given = wanted => {
+                    *share = Waiting::ForBytes(given);
+                    *deadline = broker.world.clock.after_millis(limits::LARGE_FRAME_MS_MAX);
+                    frames.give_share();
+                }
+                reason = guard.ended() => return Err(reason.into()),
+            }
+            return Ok(());
+        }
         let answer = tokio::select! {
             biased;
             answer = next_answer(waiting) => answer,

@@ -105,7 +105,7 @@ impl ControllerLoop {
             builder.push(now.wall, None, Some(&metadata_records::encode(record)), &[]);
         }
         let acks = Acks::new();
-        acks.open();
+        acks.open(0);
         let appended = self.partition.append_own(now.wall, builder.build()?, acks.clone(), 0);
         let appended = appended.map_err(io::Error::other)?;
         if !acks.wait().await.is_empty() {

@@ -80,7 +80,7 @@ fn budget(frame: &Bytes) -> usize {
 
 /// Begins to answer a frame.
 pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Result<Begun, Refused> {
-    let budget = budget(&frame);
+    let (budget, frame_bytes) = (budget(&frame), frame.len());
     let mut decoder = Decoder::new(frame, budget);
     let (api, header) = header::decode_request(&mut decoder)?;
     let (version, correlation) = (header.request_api_version, header.correlation_id);
@@ -102,7 +102,7 @@ pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Resu
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            handlers::produce::begin(broker, &context, request, reply)?
+            handlers::produce::begin(broker, &context, (request, frame_bytes), reply)?
         }
         _ => Begun::Barrier(barrier(broker, context, decoder, reply)?),
     };

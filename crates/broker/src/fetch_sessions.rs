@@ -5,14 +5,15 @@
 //! it found.
 
 use model::{LeaderEpoch, Offset, PartitionIndex};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use stdx::{Map, Uuid};
 
 /// A partition as a fetch request names it: by topic id (version 13 on) or by name (before).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) topic_id: Uuid,
-    pub(crate) topic: String,
+    /// Shared by the partitions of a topic: a request names it once for all of them.
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: PartitionIndex,
 }
 
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     fn key(partition: i32) -> Key {
-        Key { topic_id: Uuid([7; 16]), topic: String::new(), partition }
+        Key { topic_id: Uuid([7; 16]), topic: "".into(), partition }
     }
 
     fn wanted(offset: Offset) -> Wanted {

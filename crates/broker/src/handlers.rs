@@ -2,6 +2,7 @@
 //! cores and hosts that know none.
 
 pub(crate) mod alter_configs;
+mod alterations;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
@@ -35,6 +36,7 @@ use ::metadata::{
     Error, NewTopic, Reply, Request,
     config::{Resource, ResourceKind},
 };
+use model::TopicName;
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -47,6 +49,29 @@ pub(crate) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 
 /// The same for the cluster: create, alter, describe, cluster action, describe configs, alter configs, idempotent
 /// write.
 pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// Groups, partitions and the like of one request that are asked at the same time: each may have to wait for a disk or
+/// for a coordinator that is being read.
+pub(crate) const ASKED_AT_ONCE: usize = 64;
+
+/// What Metadata and its kin say of a partition.
+pub(crate) fn partition_error(partition: &::metadata::Partition) -> i16 {
+    let error = if partition.leader < 0 { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
+    error.to_i16()
+}
+
+/// What Metadata and its kin say of a topic that does not exist.
+pub(crate) fn unknown_topic_error(name: &str) -> ErrorCode {
+    match TopicName::new(name) {
+        Ok(_) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    }
+}
+
+/// Whether a topic of this name is kept by the brokers themselves, if there is one.
+pub(crate) fn is_internal(name: &str) -> bool {
+    TopicName::new(name).is_ok_and(|name| name.is_internal())
+}
 
 /// Creates topics as the configuration says; gives those that could not be created.
 pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {

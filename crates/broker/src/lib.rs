@@ -18,6 +18,7 @@ pub mod dispatch;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
+mod frame_budget;
 mod frames;
 mod group_hosts;
 mod group_records;
@@ -45,6 +46,7 @@ use connections::Connections;
 use controller::ControllerHost;
 use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
+use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
 use log_dir::LogDir;
 use metadata::{
@@ -66,6 +68,7 @@ pub struct Broker {
     pub(crate) dir: Arc<LogDir>,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) frame_budget: FrameBudget,
     pub(crate) controller: ControllerHost,
     pub(crate) metadata_log: Arc<partition::Partition>,
     pub(crate) partitions: Partitions,

@@ -44,7 +44,8 @@ pub(crate) fn of_topic(topic: &Resolved<'_>) -> LogConfig {
             AckDurability::Fsync => Durability::Fsync,
             AckDurability::PageCache => Durability::PageCache,
         },
-        producer_id_expiration_ms: 86_400_000,
+        // Of all logs, whatever their topic says.
+        producer_id_expiration_ms: topic.broker().integer("producer.id.expiration.ms"),
     }
 }
 
@@ -95,4 +96,147 @@ fn compression(topic: &Resolved<'_>) -> Option<Compression> {
     };
     let level = level.map(|key| topic.integer(key) as i32);
     Some(Compression { codec, level })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metadata::{
+        Image,
+        config::{Configs, Statics},
+    };
+
+    fn with<T>(values: &[(&str, &str)], look: impl FnOnce(Configs<'_>) -> T) -> T {
+        let statics = Statics::new(values.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+        assert_eq!(statics.problems(), Vec::<String>::new());
+        let image = Image::new("");
+        look(Configs { image: &image, statics: &statics, node: 1 })
+    }
+
+    fn topic(values: &[(&str, &str)]) -> LogConfig {
+        with(values, |configs| of_topic(&configs.topic("t")))
+    }
+
+    #[test]
+    fn every_configuration_of_a_log_comes_from_its_key() {
+        let config = topic(&[
+            ("log.segment.bytes", "2097152"),
+            ("log.roll.ms", "1001"),
+            ("log.roll.jitter.ms", "1002"),
+            ("log.index.interval.bytes", "1003"),
+            ("log.index.size.max.bytes", "1004"),
+            ("log.retention.ms", "1005"),
+            ("log.retention.bytes", "1006"),
+            ("log.cleanup.policy", "compact"),
+            ("message.max.bytes", "2000"),
+            ("log.message.timestamp.type", "LogAppendTime"),
+            ("log.message.timestamp.before.max.ms", "1007"),
+            ("log.message.timestamp.after.max.ms", "1008"),
+            ("compression.type", "zstd"),
+            ("compression.zstd.level", "7"),
+            ("log.flush.interval.messages", "1009"),
+            ("log.flush.interval.ms", "1010"),
+            ("log.segment.delete.delay.ms", "1011"),
+            ("odradek.ack.durability", "page-cache"),
+            ("producer.id.expiration.ms", "1012"),
+        ]);
+        let expected = LogConfig {
+            segment_bytes: 2_097_152,
+            segment_ms: 1001,
+            segment_jitter_ms: 1002,
+            index_interval_bytes: 1003,
+            index_bytes_max: 1004,
+            retention_ms: 1005,
+            retention_bytes: 1006,
+            cleanup_delete: false,
+            cleanup_compact: true,
+            batch_bytes_max: 2000,
+            plain_bytes_max: 2000 * 1024,
+            timestamp_type: TimestampType::LogAppendTime,
+            timestamp_before_max_ms: 1007,
+            timestamp_after_max_ms: 1008,
+            compression: Some(Compression { codec: Codec::Zstd, level: Some(7) }),
+            flush_messages: 1009,
+            flush_ms: 1010,
+            file_delete_delay_ms: 1011,
+            durability: Durability::PageCache,
+            producer_id_expiration_ms: 1012,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn without_any_a_log_is_kafkas_but_for_its_durability() {
+        let config = topic(&[]);
+        assert_eq!((config.segment_bytes, config.batch_bytes_max), (1 << 30, 1_048_588));
+        assert_eq!((config.retention_ms, config.retention_bytes), (604_800_000, -1));
+        assert_eq!((config.cleanup_delete, config.cleanup_compact), (true, false));
+        assert_eq!((config.compression, config.timestamp_type), (None, TimestampType::CreateTime));
+        assert_eq!((config.durability, config.producer_id_expiration_ms), (Durability::Fsync, 86_400_000));
+    }
+
+    #[test]
+    fn each_codec_has_its_own_level_and_some_have_none() {
+        let compression = |name: &str| topic(&[("compression.type", name)]).compression;
+        let levels =
+            [("gzip", Codec::Gzip, Some(-1)), ("lz4", Codec::Lz4, Some(9)), ("zstd", Codec::Zstd, Some(3))];
+        for (name, codec, level) in levels {
+            assert_eq!(compression(name), Some(Compression { codec, level }), "{name}");
+        }
+        for (name, codec) in [("snappy", Codec::Snappy), ("uncompressed", Codec::None)] {
+            assert_eq!(compression(name), Some(Compression { codec, level: None }), "{name}");
+        }
+        assert_eq!(compression("producer"), None);
+    }
+
+    #[test]
+    fn what_a_batch_may_unpack_to_is_bounded_from_both_sides() {
+        let plain = |max: &str| topic(&[("message.max.bytes", max)]).plain_bytes_max;
+        assert_eq!(plain("0"), 1 << 20);
+        assert_eq!(plain("1024"), 1 << 20);
+        assert_eq!(plain("10240"), 10 << 20);
+        assert_eq!(plain("2147483647"), PLAIN_BYTES_MAX);
+    }
+
+    #[test]
+    fn nothing_that_topics_inherit_makes_the_metadata_log_forget() {
+        let values = [
+            ("log.cleanup.policy", "compact,delete"),
+            ("log.retention.ms", "1"),
+            ("log.retention.bytes", "1"),
+            ("compression.type", "gzip"),
+            ("message.max.bytes", "1"),
+            ("log.message.timestamp.type", "LogAppendTime"),
+            ("odradek.ack.durability", "page-cache"),
+        ];
+        let config = with(&values, |configs| of_metadata(&configs.topic("")));
+        assert_eq!((config.retention_ms, config.retention_bytes), (-1, -1));
+        assert!(!config.cleanup_delete && !config.cleanup_compact);
+        assert_eq!((config.compression, config.timestamp_type), (None, TimestampType::CreateTime));
+        assert_eq!((config.durability, config.batch_bytes_max), (Durability::Fsync, 256 << 20));
+    }
+
+    #[test]
+    fn every_limit_of_groups_comes_from_its_key() {
+        let values = [
+            ("group.min.session.timeout.ms", "1001"),
+            ("group.max.session.timeout.ms", "1002"),
+            ("group.initial.rebalance.delay.ms", "1003"),
+            ("group.max.size", "1004"),
+            ("offset.metadata.max.bytes", "1005"),
+            ("offsets.retention.minutes", "2"),
+            ("offsets.retention.check.interval.ms", "1006"),
+        ];
+        let expected = groups::Config {
+            session_timeout_ms_min: 1001,
+            session_timeout_ms_max: 1002,
+            rebalance_delay_ms_initial: 1003,
+            group_members_max: 1004,
+            join_timeout_ms_new_member: 300_000,
+            offset_metadata_chars_max: 1005,
+            offsets_retention_ms: 120_000,
+            offsets_retention_check_interval_ms: 1006,
+        };
+        assert_eq!(with(&values, |configs| of_groups(&configs.broker())), expected);
+    }
 }

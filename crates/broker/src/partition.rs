@@ -628,6 +628,7 @@ impl Partition {
     }
 
     fn end(&self, state: State) {
+        let is_deleted = matches!(state, State::Deleted);
         let before = std::mem::replace(&mut *self.state.lock(), state);
         let State::Online(online) = before else { return };
         self.dir.backlog.remove(online.pending_bytes);
@@ -635,7 +636,11 @@ impl Partition {
             wait.break_off();
         }
         for ack in online.acks {
-            ack.settled.settle(ack.slot, false);
+            if is_deleted {
+                ack.settled.settle_deleted(ack.slot);
+            } else {
+                ack.settled.settle(ack.slot, false);
+            }
         }
     }
 

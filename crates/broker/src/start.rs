@@ -9,6 +9,7 @@ use crate::{
     connections::Connections,
     controller::{ControllerHost, ControllerLoop},
     fetch_sessions::FetchSessions,
+    frame_budget::FrameBudget,
     group_hosts::GroupHosts,
     log_config,
     log_dir::{Found, LogDir},
@@ -58,6 +59,7 @@ impl Broker {
         let broker = Arc::new(Self {
             backlog: dir.backlog.clone(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
             controller: host,
             metadata_log,
             partitions: Partitions::default(),
@@ -192,7 +194,7 @@ async fn begin_epoch(
     let mut builder = BatchBuilder::new().control().leader_epoch(epoch);
     builder.push(now, Some(&ControlType::LeaderChange.to_key()), Some(&value), &[]);
     let acks = Acks::new();
-    acks.open();
+    acks.open(0);
     let appended = partition.append_own(now, builder.build()?, acks.clone() as Arc<dyn Settled>, 0);
     appended.map_err(io::Error::other)?;
     if acks.wait().await.is_empty() {

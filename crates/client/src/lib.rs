@@ -38,3 +38,4 @@ pub use offsets::{At, OffsetAt};
 pub use partitioner::{Partitioner, murmur2};
 pub use producer::{Acks, Delivered, Delivery, OutRecord, Producer, ProducerConfig};
 pub use topics::NewTopic;
+pub use wire::ErrorCode;

@@ -16,8 +16,27 @@ pub const DECODE_BYTES_PER_FRAME_BYTE: usize = 8;
 pub const DECODE_BYTES_MIN: usize = 1024 * 1024;
 
 /// ... and what no request may exceed, however large its frame: the largest requests are produced batches, whose bytes
-/// are not copied.
-pub const DECODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// are not copied. A hundred thousand partitions of a fetch take half of it.
+pub const DECODE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A frame of a request without records. `socket.request.max.bytes` is there for produced batches; what only names
+/// topics, partitions and members gets along with this, and the handlers' answers stay in proportion to it.
+pub const FRAME_BYTES_MAX_WITHOUT_RECORDS: usize = 16 * 1024 * 1024;
+
+/// A frame above this size is read only with a share of the node's budget for such frames.
+pub const LARGE_FRAME_BYTES: usize = 2 * 1024 * 1024;
+
+/// The node's budget for large frames that are being read, where `queued.max.request.bytes` gives none: all of them together take no more memory than this, or than
+/// one frame of `socket.request.max.bytes` if that is more.
+pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// How long a connection may take to send a large frame: nobody keeps a share of the budget from others by sending
+/// slowly. Clients give a request up after 30 to 60 seconds.
+pub const LARGE_FRAME_MS_MAX: i64 = 60_000;
+
+/// A batch that is smaller than its frame by this factor or more is copied out of it when it is kept: what a tail holds
+/// pins at most this multiple of its bytes.
+pub const FRAME_BYTES_PER_BATCH_BYTE_MAX: usize = 8;
 
 /// Requests of one connection that wait for their answers at the same time.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4096;
@@ -36,3 +55,6 @@ pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
 const _: () = assert!(DECODE_BYTES_MIN >= FRAME_BYTES_MAX_BEFORE_HELLO * DECODE_BYTES_PER_FRAME_BYTE);
 const _: () = assert!(DECODE_BYTES_MAX > DECODE_BYTES_MIN);
+const _: () = assert!(FRAME_BYTES_MAX_BEFORE_HELLO < FRAME_BYTES_MAX_WITHOUT_RECORDS);
+const _: () = assert!(FRAME_BYTES_MAX_WITHOUT_RECORDS <= LARGE_FRAMES_BYTES_MAX);
+const _: () = assert!(LARGE_FRAME_BYTES < FRAME_BYTES_MAX_WITHOUT_RECORDS);

@@ -4,6 +4,7 @@
 
 mod commands;
 mod connection;
+mod deletions;
 mod json_record;
 mod output;
 mod place;

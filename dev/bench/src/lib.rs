@@ -9,4 +9,5 @@
 pub mod contestant;
 pub mod load;
 pub mod samples;
+pub mod surroundings;
 pub mod workloads;

@@ -1,4 +1,4 @@
-//! `bench [--only NAME]... [--rounds N] [--contestants TEXT] [--out FILE]`: runs the race and prints the tables.
+//! `bench [--only NAME]... [--rounds N] [--warm N] [--contestants TEXT] [--out FILE]`: runs the race and prints the tables.
 //! Called as `cargo xtask bench`; docs/benchmarks.md is what `--out` wrote on a named machine.
 #![allow(
     clippy::disallowed_methods,
@@ -11,11 +11,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use bench::contestant::Contestant;
 use bench::load::Load;
+use bench::surroundings::Ballast;
 use bench::workloads::{NAMES, Race};
 
 struct Options {
     only: Vec<String>,
     rounds: usize,
+    warm: usize,
     contestants: String,
     out: Option<String>,
 }
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!(
-                "{error:#}\n\nbench [--only {}] [--rounds N] [--contestants TEXT] [--out FILE]",
+                "{error:#}\n\nbench [--only {}] [--rounds N] [--warm N] [--contestants TEXT] [--out FILE]",
                 NAMES.join("|")
             );
             ExitCode::FAILURE
@@ -42,7 +44,17 @@ fn run(options: &Options) -> Result<()> {
     if contestants.is_empty() {
         bail!("no contestant is called like {:?}", options.contestants);
     }
-    let mut race = Race { contestants, load, rounds: options.rounds };
+    println!("filling memory with cached pages");
+    let mut ballast = Ballast::new(dir.path())?;
+    ballast.fill()?;
+    let mut race = Race {
+        contestants,
+        load,
+        rounds: options.rounds,
+        warm: options.warm,
+        ballast,
+        dir: dir.path().to_owned(),
+    };
     let (mut tables, mut failed) = (vec![machine()], Vec::new());
     for name in
         NAMES.iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
@@ -70,7 +82,8 @@ fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "## Odradek beside Apache Kafka\n\n{} cores,{}; load and brokers share them. Cells: median (least..most) of the \
-         rounds, after a round that only warms. CPU: user and system time of the broker process, from /proc. GiB: payload.\n",
+         rounds, after some that only warm. CPU: user and system time of the broker process, from /proc. GiB: payload. Memory \
+         is full of cached file pages, as on a machine in service.\n",
         cores,
         model
             .trim_start_matches([' ', '\t', ':'])
@@ -82,12 +95,13 @@ fn machine() -> String {
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options { only: Vec::new(), rounds: 3, contestants: String::new(), out: None };
+    let mut options = Options { only: Vec::new(), rounds: 5, warm: 4, contestants: String::new(), out: None };
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} wants a value"))?;
         match arg.as_str() {
             "--only" if NAMES.contains(&value.as_str()) => options.only.push(value),
             "--rounds" => options.rounds = value.parse().context("--rounds wants a number")?,
+            "--warm" => options.warm = value.parse().context("--warm wants a number")?,
             "--contestants" => options.contestants = value,
             "--out" => options.out = Some(value),
             _ => bail!("{arg} {value}?"),

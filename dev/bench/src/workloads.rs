@@ -1,6 +1,7 @@
 //! What is measured: saturated producing and consuming, a fixed rate, one record at a time, connections, partitions.
 //! Each workload runs on every contestant in turn, round after round. Called by `main`.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,7 @@ use conformance::raw::{self, Raw, api, frame};
 use crate::contestant::Contestant;
 use crate::load::{Figures, Load};
 use crate::samples::Samples;
+use crate::surroundings::{Ballast, BusyDisk};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 const PARTITIONS: &str = "6";
@@ -28,14 +30,21 @@ pub struct Race {
     pub contestants: Vec<Contestant>,
     /// What they are loaded with.
     pub load: Load,
-    /// How often each workload runs on each contestant.
+    /// How often each workload runs on each contestant, after `warm` rounds that do not count.
     pub rounds: usize,
+    /// Rounds that only warm caches and, in the JVM, the compiler.
+    pub warm: usize,
+    /// Memory full of other files' pages.
+    pub ballast: Ballast,
+    /// A directory on the disk of the contestants.
+    pub dir: PathBuf,
 }
 
 impl Race {
     /// Runs one workload by its name.
     pub fn run(&mut self, name: &str) -> Result<Vec<Samples>> {
-        let command = format!("cargo xtask bench --only {name} --rounds {}", self.rounds);
+        let command =
+            format!("cargo xtask bench --only {name} --rounds {} --warm {}", self.rounds, self.warm);
         match name {
             "start" => self.start(&command).map(|table| vec![table]),
             "produce-1k" => self.produce_and_consume(&command, 1024, 400_000),
@@ -65,8 +74,9 @@ impl Race {
             Samples::new(format!("Produce, {size} B, acks=all, {PARTITIONS} partitions"), command);
         let mut consumed = Samples::new(format!("Consume the same, {size} B"), command);
         let (size, count) = (size.to_string(), count.to_string());
-        for round in 0..=self.rounds {
+        for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
+                self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
                 let to = contestant.server.bootstrap();
                 let args = ["produce", to, &topic, PARTITIONS, &count, &size, "0", "acks=all"];
@@ -74,8 +84,7 @@ impl Race {
                 let args = ["consume", to, &topic, PARTITIONS, &count, "group.id=bench"];
                 let second = measure(contestant, || self.load.run(&args))?;
                 progress(contestant, round, &first.figures);
-                // The first round warms caches and, in the JVM, the compiler.
-                if round > 0 {
+                if round >= self.warm {
                     first.add_throughput(&mut produced, contestant.name);
                     first.add_latency(&mut produced, contestant.name);
                     produced.add(contestant.name, "MiB afterwards", contestant.resident_mib()?);
@@ -89,15 +98,16 @@ impl Race {
 
     fn small(&mut self, command: &str) -> Result<Samples> {
         let mut samples = Samples::new("One record of 100 B in each request, acks=all", command);
-        for round in 0..=self.rounds {
+        for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
+                self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
                 let one = ["acks=all", "batch.num.messages=1", "linger.ms=0"];
                 let to = contestant.server.bootstrap();
                 let args = [&["produce", to, &topic, PARTITIONS, "60000", "100", "0"], &one[..]].concat();
                 let taken = measure(contestant, || self.load.run(&args))?;
                 progress(contestant, round, &taken.figures);
-                if round > 0 {
+                if round >= self.warm {
                     samples.add(contestant.name, "requests/s", taken.figures.records / taken.figures.seconds);
                     samples.add(
                         contestant.name,
@@ -112,22 +122,26 @@ impl Race {
     }
 
     fn rate(&mut self, command: &str) -> Result<Samples> {
-        let mut samples = Samples::new("20,000 records/s of 1 KiB for 8 s, acks=all, linger 1 ms", command);
-        for round in 0..=self.rounds {
+        let title =
+            "20,000 records/s of 1 KiB for 8 s beside a reader, acks=all, linger 1 ms, on a busy disk";
+        let mut samples = Samples::new(title, command);
+        let _busy = BusyDisk::start(&self.dir);
+        for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
+                self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
                 let to = contestant.server.bootstrap();
                 let fixed = ["160000", "1024", "20000", "acks=all", "linger.ms=1"];
-                let args = [&["produce", to, &topic, PARTITIONS], &fixed[..]].concat();
+                let args = [&["flow", to, &topic, PARTITIONS], &fixed[..]].concat();
                 let taken = measure(contestant, || self.load.run(&args))?;
                 progress(contestant, round, &taken.figures);
-                if round > 0 {
+                if round >= self.warm {
                     taken.add_latency(&mut samples, contestant.name);
-                    samples.add(
-                        contestant.name,
-                        "CPU % of a core",
-                        taken.cpu / taken.figures.seconds * 100.0,
-                    );
+                    let (name, figures) = (contestant.name, &taken.figures);
+                    samples.add(name, "read p50 ms", figures.read_p50_ms);
+                    samples.add(name, "read p99 ms", figures.read_p99_ms);
+                    samples.add(name, "read p99.9 ms", figures.read_p999_ms);
+                    samples.add(name, "CPU % of a core", taken.cpu / figures.seconds * 100.0);
                 }
                 delete_topic(contestant, &topic)?;
             }
@@ -137,13 +151,14 @@ impl Race {
 
     fn trip(&mut self, command: &str) -> Result<Samples> {
         let mut samples = Samples::new("One record at a time, sent to read, 100 B, acks=all", command);
-        for round in 0..=self.rounds {
+        for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
+                self.ballast.fill()?;
                 let topic = new_topic(contestant, 1)?;
                 let to = contestant.server.bootstrap();
                 let taken = self.load.run(&["trip", to, &topic, "2000", "100", "acks=all", "linger.ms=0"])?;
                 progress(contestant, round, &taken);
-                if round > 0 {
+                if round >= self.warm {
                     add_latency(&mut samples, contestant.name, &taken);
                 }
                 delete_topic(contestant, &topic)?;

@@ -43,7 +43,8 @@ pub fn run(report: &mut Report, kind: &Kind, codecs: &[&str]) -> Result<()> {
         job.killed(report, &mut server, Producer::Idempotent)?;
         job.killed(report, &mut server, Producer::Plain)?;
         if kind == &Kind::Kafka {
-            let why = "Kafka forgets a producer by the timestamps of its records, and these are of 2013";
+            let why =
+                "Kafka drops producers at each start whose records are older than a day; these are of 2013";
             report.skip("kill -9 twice under an idempotent producer of old events", why);
         } else {
             job.killed(report, &mut server, Producer::IdempotentOfOldEvents)?;

@@ -3,7 +3,7 @@
 use crate::{Broker, context::Context, failure_code};
 use groups::{Error, Reply, Request};
 use model::GroupId;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use wire::{DeleteGroupsRequest, DeleteGroupsResponse, delete_groups_response::DeletableGroupResult};
 
 pub(crate) async fn handle(
@@ -12,7 +12,8 @@ pub(crate) async fn handle(
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
-    for name in request.groups_names {
+    let mut seen = BTreeSet::new();
+    for name in request.groups_names.into_iter().filter(|name| seen.insert(name.clone())) {
         let group = GroupId::new(&name);
         let error =
             match broker.groups.ask(&group, Request::DeleteGroups { groups: vec![group.clone()] }).await {

@@ -33,10 +33,10 @@ pub(crate) async fn handle(
 }
 
 async fn delete(broker: &Arc<Broker>, topic: &str, index: i32, before: Offset) -> Result<Offset, ErrorCode> {
-    if topic == crate::group_hosts::TOPIC {
-        // The coordinator owns its log's start.
+    let partition = broker.partitions.get(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if partition.is_internal() {
+        // Its coordinator owns its log's start.
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition = broker.partitions.get(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     partition.delete_records(before).await.map_err(|error: Refused| failure_code::of_partition(&error))
 }

@@ -2,7 +2,7 @@
 
 use super::controller_error;
 use crate::{Broker, context::Context, failure_code};
-use metadata::{DeleteTopic, DeletedTopic, Reply, Request};
+use metadata::{DeleteTopic, DeletedTopic, Error, Reply, Request};
 use std::sync::Arc;
 use wire::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_response::DeletableTopicResult};
 
@@ -19,7 +19,11 @@ pub(crate) async fn handle(
     let deleted = match broker.controller.ask(Request::DeleteTopics { topics: topics.clone() }).await {
         Ok(Reply::DeleteTopics(deleted)) => deleted,
         other => {
-            let error = controller_error(other);
+            let error = match controller_error(other) {
+                // Old clients do not know that deletion can be disabled.
+                Error::TopicDeletionDisabled(why) if context.version < 3 => Error::InvalidRequest(why),
+                error => error,
+            };
             let failed = |topic: DeleteTopic| DeletedTopic {
                 name: topic.name,
                 id: topic.id,

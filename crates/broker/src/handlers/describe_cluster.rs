@@ -9,6 +9,7 @@ use wire::{
 
 /// The only endpoints that this listener describes: those of brokers.
 const ENDPOINTS_OF_BROKERS: i8 = 1;
+const ENDPOINTS_OF_CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -16,16 +17,18 @@ pub(crate) async fn handle(
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let image = broker.image();
-    if request.endpoint_type != ENDPOINTS_OF_BROKERS {
-        return DescribeClusterResponse {
-            error_code: ErrorCode::MismatchedEndpointType.to_i16(),
-            error_message: Some(
-                "this listener describes brokers only; ask a controller for controllers".into(),
-            ),
-            endpoint_type: ENDPOINTS_OF_BROKERS,
-            cluster_id: image.cluster_id().to_owned(),
-            ..DescribeClusterResponse::default()
-        };
+    let refuse = |error: ErrorCode, why: &str| DescribeClusterResponse {
+        error_code: error.to_i16(),
+        error_message: Some(why.to_owned()),
+        ..DescribeClusterResponse::default()
+    };
+    match request.endpoint_type {
+        ENDPOINTS_OF_BROKERS => {}
+        ENDPOINTS_OF_CONTROLLERS => {
+            let why = "this listener describes brokers only; ask a controller for controllers";
+            return refuse(ErrorCode::MismatchedEndpointType, why);
+        }
+        _ => return refuse(ErrorCode::UnsupportedEndpointType, "endpoints are of type 1 or 2"),
     }
     let brokers = image.brokers().filter(|broker| request.include_fenced_brokers || broker.is_active());
     let brokers = brokers.filter_map(|registration| {

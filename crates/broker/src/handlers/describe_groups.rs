@@ -46,6 +46,7 @@ pub(crate) async fn handle(
 }
 
 fn answer(group: Described, operations: i32) -> DescribedGroup {
+    let is_described = group.error.is_none();
     let members = group.members.into_iter().map(|member| DescribedGroupMember {
         member_id: member.member_id.to_string(),
         group_instance_id: member.instance_id.map(|id| id.to_string()),
@@ -65,6 +66,6 @@ fn answer(group: Described, operations: i32) -> DescribedGroup {
         protocol_type: group.protocol_type.to_string(),
         protocol_data: group.protocol.to_string(),
         members: members.collect(),
-        authorized_operations: operations,
+        authorized_operations: if is_described { operations } else { super::metadata::OPERATIONS_UNKNOWN },
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::{Broker, context::Context, failure_code};
 use metadata::Topic;
-use model::TopicName;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ErrorCode,
+    describe_topic_partitions_request::TopicRequest,
     describe_topic_partitions_response::{
         Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
     },
@@ -20,8 +20,14 @@ pub(crate) async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = broker.image();
+    if let Some(cursor) = &request.cursor {
+        let is_asked = |topic: &TopicRequest| topic.name == cursor.topic_name;
+        if cursor.partition_index < 0 || !request.topics.is_empty() && !request.topics.iter().any(is_asked) {
+            return refusal(request);
+        }
+    }
     let (first_topic, first_partition) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index.max(0)),
+        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (String::new(), 0),
     };
     let names: BTreeSet<String> = if request.topics.is_empty() {
@@ -53,13 +59,21 @@ pub(crate) async fn handle(
     response
 }
 
+/// The cursor is none of this request's. Kafka has no place for the error but the topics.
+fn refusal(request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.into_iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.to_i16(),
+        name: Some(topic.name),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
+}
+
 fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
-    let error = match TopicName::new(&name) {
-        Ok(_) => ErrorCode::UnknownTopicOrPartition,
-        Err(_) => ErrorCode::InvalidTopicException,
-    };
     DescribeTopicPartitionsResponseTopic {
-        error_code: error.to_i16(),
+        error_code: super::unknown_topic_error(&name).to_i16(),
+        is_internal: super::is_internal(&name),
+        topic_authorized_operations: super::TOPIC_OPERATIONS,
         name: Some(name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }
@@ -68,11 +82,7 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 fn describe(topic: &Topic, first: i32, room: usize) -> DescribeTopicPartitionsResponseTopic {
     let rest = topic.indexed().skip(first as usize).take(room);
     let partitions = rest.map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
-        error_code: if partition.leader < 0 {
-            ErrorCode::LeaderNotAvailable.to_i16()
-        } else {
-            failure_code::NONE
-        },
+        error_code: super::partition_error(partition),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,

@@ -10,14 +10,16 @@ use crate::{
     partition::{Isolation, Partition, Read, Records, Refused},
 };
 use std::sync::Arc;
-use stdx::{Parts, Uuid};
+use stdx::Parts;
 use wire::{
     ErrorCode, FetchRequest, FetchResponse,
-    fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
+    fetch_response::{AbortedTransaction, FetchableTopicResponse, NodeEndpoint, PartitionData},
 };
 
 /// From this version on topics are named by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// From this version on the answer says who leads a partition whose epoch the client has wrong.
+const VERSION_WITH_LEADERS: i16 = 16;
 /// Up to this version clients do not know KAFKA_STORAGE_ERROR and must hear something that makes them try again.
 const VERSION_WITHOUT_STORAGE_ERROR: i16 = 5;
 
@@ -31,7 +33,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         Err(failure) => return refusal(failure_code::of_session(failure)),
     };
     let limits = Limits::new(broker, &request);
-    let found: Vec<_> = opened.partitions.iter().map(|(key, _)| resolve(broker, key)).collect();
+    let found: Vec<_> = opened.partitions.iter().map(|(key, _)| resolve(broker, key, by_id)).collect();
     let answers = read_enough(broker, &opened, &found, &limits).await;
     respond(broker, context, opened, answers)
 }
@@ -63,17 +65,15 @@ impl Limits {
 
 fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
     let topics = request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| {
+        let name: Arc<str> = topic.topic.as_str().into();
+        topic.partitions.iter().map(move |partition| {
             let wanted = Wanted {
                 offset: partition.fetch_offset,
                 bytes_max: partition.partition_max_bytes,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
-            (
-                Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: partition.partition },
-                wanted,
-            )
+            (Key { topic_id: topic.topic_id, topic: name.clone(), partition: partition.partition }, wanted)
         })
     });
     topics.collect()
@@ -81,18 +81,18 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
 
 fn forgotten(request: &FetchRequest) -> Vec<Key> {
     let topics = request.forgotten_topics_data.iter().flat_map(|topic| {
-        let key =
-            |index: &i32| Key { topic_id: topic.topic_id, topic: topic.topic.clone(), partition: *index };
+        let name: Arc<str> = topic.topic.as_str().into();
+        let key = move |index: &i32| Key { topic_id: topic.topic_id, topic: name.clone(), partition: *index };
         topic.partitions.iter().map(key)
     });
     topics.collect()
 }
 
-fn resolve(broker: &Broker, key: &Key) -> Resolved {
-    let topic = if key.topic_id == Uuid::ZERO {
-        broker.partitions.topic(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)
-    } else {
+fn resolve(broker: &Broker, key: &Key, by_id: bool) -> Resolved {
+    let topic = if by_id {
         broker.partitions.topic_by_id(key.topic_id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        broker.partitions.topic(&key.topic).ok_or(ErrorCode::UnknownTopicOrPartition)
     };
     topic?.partition(key.partition).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
@@ -107,8 +107,7 @@ async fn read_enough(
     loop {
         let answers = read(broker, opened, found, limits).await;
         let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
-        let is_final = |answer: &Answer| answer.as_ref().map_or(true, |read| read.diverging.is_some());
-        let is_enough = bytes >= limits.bytes_min || answers.is_empty() || answers.iter().any(is_final);
+        let is_enough = bytes >= limits.bytes_min || is_final(found, &answers);
         if is_enough || !limits.waits || broker.world.clock.now() >= limits.deadline {
             return answers;
         }
@@ -121,6 +120,14 @@ async fn read_enough(
         }
         drop(watched);
     }
+}
+
+/// Whether waiting would change nothing. What does not exist at all ends no wait of the others, or whoever asks for it
+/// would spin.
+fn is_final(found: &[Resolved], answers: &[Answer]) -> bool {
+    let existing = || found.iter().zip(answers).filter(|(found, _)| found.is_ok());
+    let is_final = |answer: &Answer| answer.as_ref().map_or(true, |read| read.diverging.is_some());
+    existing().next().is_none() || existing().any(|(_, answer)| is_final(answer))
 }
 
 /// A wait's places on the wake lists of its partitions; dropping it leaves them all, however the wait ended.
@@ -217,22 +224,54 @@ fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec
         Err(failure) => return refusal(failure_code::of_session(failure)),
     };
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+    let mut node_endpoints = Vec::new();
     for (((key, _), answer), _) in
         opened.partitions.into_iter().zip(answers).zip(news).filter(|(_, news)| *news)
     {
-        let data = partition_data(broker, context, key.partition, answer);
+        let mut data = partition_data(broker, context, key.partition, answer);
+        if context.version >= VERSION_WITH_LEADERS && data.error_code == ErrorCode::FencedLeaderEpoch.to_i16()
+        {
+            tell_leader(broker, context, &key, &mut data, &mut node_endpoints);
+        }
         match responses.last_mut() {
-            Some(last) if last.topic_id == key.topic_id && last.topic == key.topic => {
+            Some(last) if last.topic_id == key.topic_id && *last.topic == *key.topic => {
                 last.partitions.push(data)
             }
             _ => responses.push(FetchableTopicResponse {
-                topic: key.topic,
+                topic: key.topic.to_string(),
                 topic_id: key.topic_id,
                 partitions: vec![data],
             }),
         }
     }
-    FetchResponse { session_id, responses, ..FetchResponse::default() }
+    FetchResponse { session_id, responses, node_endpoints, ..FetchResponse::default() }
+}
+
+/// Who leads the partition, so that the client need not ask for metadata (KIP-951).
+fn tell_leader(
+    broker: &Broker,
+    context: &Context,
+    key: &Key,
+    data: &mut PartitionData,
+    endpoints: &mut Vec<NodeEndpoint>,
+) {
+    let image = broker.image();
+    let Some(partition) = image.topic_by_id(key.topic_id).and_then(|topic| topic.partition(key.partition))
+    else {
+        return;
+    };
+    data.current_leader.leader_id = partition.leader;
+    data.current_leader.leader_epoch = partition.leader_epoch;
+    let is_told = endpoints.iter().any(|endpoint| endpoint.node_id == partition.leader);
+    let node = image.broker(partition.leader).filter(|node| !is_told && node.is_active());
+    if let Some((node, endpoint)) = node.and_then(|node| Some((node, node.endpoint(&context.listener)?))) {
+        endpoints.push(NodeEndpoint {
+            node_id: node.id,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            rack: node.rack.clone(),
+        });
+    }
 }
 
 fn told(answer: &Answer) -> Told {

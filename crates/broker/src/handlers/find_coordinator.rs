@@ -33,7 +33,8 @@ pub(crate) async fn handle(
     let only = coordinators.pop().unwrap_or_default();
     FindCoordinatorResponse {
         error_code: only.error_code,
-        error_message: only.error_message,
+        // Kafka writes the name of success here.
+        error_message: only.error_message.filter(|text| !text.is_empty()).or_else(|| Some("NONE".into())),
         node_id: only.node_id,
         host: only.host,
         port: only.port,
@@ -65,7 +66,8 @@ async fn of_group(broker: &Arc<Broker>, context: &Context, group: &str) -> Found
 fn answer(key: String, found: Found) -> Coordinator {
     match found {
         Ok((node_id, host, port)) => {
-            Coordinator { key, node_id, host, port, error_code: failure_code::NONE, error_message: None }
+            let error_message = Some(String::new());
+            Coordinator { key, node_id, host, port, error_code: failure_code::NONE, error_message }
         }
         Err((error, message)) => Coordinator {
             key,

@@ -15,6 +15,9 @@ pub(crate) async fn handle(
         producer_epoch: -1,
         ..InitProducerIdResponse::default()
     };
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return refuse(ErrorCode::InvalidRequest);
+    }
     match request.transactional_id.as_deref() {
         Some("") => return refuse(ErrorCode::InvalidRequest),
         Some(_) => return refuse(ErrorCode::UnsupportedVersion),

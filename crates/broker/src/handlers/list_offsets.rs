@@ -7,12 +7,16 @@ use crate::{
     failure_code,
     partition::{Found, Isolation, Sought},
 };
+use futures_util::future::join_all;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
     ErrorCode, ListOffsetsRequest, ListOffsetsResponse,
     list_offsets_request::ListOffsetsPartition,
     list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
 };
+
+/// Who is no replica; followers and the debugging consumer (-2) see what is not committed yet.
+const CONSUMER: i32 = -1;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -26,31 +30,41 @@ pub(crate) async fn handle(
     context: &Context,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation =
-        if request.replica_id >= 0 { Isolation::LogEnd } else { Isolation::from_id(request.isolation_level) };
+    let isolation = if request.replica_id == CONSUMER {
+        Isolation::from_id(request.isolation_level)
+    } else {
+        Isolation::LogEnd
+    };
     let mut seen = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            if !seen.insert((topic.name.clone(), partition.partition_index)) {
-                twice.insert((topic.name.clone(), partition.partition_index));
+            let named = (topic.name.as_str(), partition.partition_index);
+            if !seen.insert(named) {
+                twice.insert(named);
             }
         }
     }
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in topic.partitions {
-            let result = if twice.contains(&(topic.name.clone(), asked.partition_index)) {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                find(broker, context, &topic.name, &asked, isolation).await
-            };
-            partitions.push(answer(context, asked.partition_index, result));
-        }
-        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+    let asked: Vec<_> = request
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.as_str(), asked)))
+        .collect();
+    let mut found = Vec::with_capacity(asked.len());
+    for some in asked.chunks(super::ASKED_AT_ONCE) {
+        let seeking = some.iter().map(|(topic, asked)| {
+            let is_twice = twice.contains(&(*topic, asked.partition_index));
+            find(broker, context, topic, asked, isolation, is_twice)
+        });
+        found.extend(join_all(seeking).await);
     }
-    ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
+    let mut found = found.into_iter();
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut found);
+        let partitions = partitions.map(|(asked, result)| answer(context, asked.partition_index, result));
+        ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
 }
 
 fn answer(
@@ -82,7 +96,11 @@ async fn find(
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
+    is_twice: bool,
 ) -> Result<Found, ErrorCode> {
+    if is_twice {
+        return Err(ErrorCode::InvalidRequest);
+    }
     let sought = match asked.timestamp {
         LATEST => Sought::Latest,
         EARLIEST => Sought::Earliest,

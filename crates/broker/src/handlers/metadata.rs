@@ -6,7 +6,6 @@
 use super::topics_of;
 use crate::{Broker, context::Context, failure_code};
 use metadata::Topic;
-use model::TopicName;
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
     ErrorCode, MetadataRequest, MetadataResponse,
@@ -86,12 +85,12 @@ async fn named(
 ) -> Vec<MetadataResponseTopic> {
     let asked = request.topics.as_deref().unwrap_or_default();
     let mut answers = Vec::with_capacity(asked.len());
-    let mut names = BTreeSet::new();
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     let image = broker.image();
     let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
     for topic in asked {
         match (&topic.name, by_id) {
-            (_, true) if topic.topic_id.is_zero() => {}
+            (_, true) if topic.topic_id.is_zero() || !ids.insert(topic.topic_id) => {}
             (_, true) => match image.topic_by_id(topic.topic_id) {
                 Some(topic) => answers.push(describe(topic, request)),
                 None => answers.push(MetadataResponseTopic {
@@ -114,32 +113,33 @@ async fn named(
     for name in names {
         answers.push(match image.topic(name) {
             Some(topic) => describe(topic, request),
-            None => unknown(name, failed.iter().find(|(failed, _)| *failed == name).map(|(_, error)| *error)),
+            None => unknown(
+                name,
+                request,
+                failed.iter().find(|(failed, _)| *failed == name).map(|(_, error)| *error),
+            ),
         });
     }
     answers
 }
 
-fn unknown(name: &str, failed: Option<ErrorCode>) -> MetadataResponseTopic {
-    let error = match TopicName::new(name) {
-        Err(_) => ErrorCode::InvalidTopicException,
-        Ok(_) => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+fn unknown(name: &str, request: &MetadataRequest, failed: Option<ErrorCode>) -> MetadataResponseTopic {
+    let error = match super::unknown_topic_error(name) {
+        ErrorCode::UnknownTopicOrPartition => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+        invalid => invalid,
     };
     MetadataResponseTopic {
         error_code: error.to_i16(),
         name: Some(name.to_owned()),
-        is_internal: TopicName::new(name).is_ok_and(|name| name.is_internal()),
+        is_internal: super::is_internal(name),
+        topic_authorized_operations: operations(request),
         ..MetadataResponseTopic::default()
     }
 }
 
 fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
     let partitions = topic.indexed().map(|(index, partition)| MetadataResponsePartition {
-        error_code: if partition.leader < 0 {
-            ErrorCode::LeaderNotAvailable.to_i16()
-        } else {
-            failure_code::NONE
-        },
+        error_code: super::partition_error(partition),
         partition_index: index,
         leader_id: partition.leader,
         leader_epoch: partition.leader_epoch,
@@ -153,10 +153,10 @@ fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
         topic_id: topic.id,
         is_internal: topic.name.is_internal(),
         partitions: partitions.collect(),
-        topic_authorized_operations: if request.include_topic_authorized_operations {
-            super::TOPIC_OPERATIONS
-        } else {
-            OPERATIONS_UNKNOWN
-        },
+        topic_authorized_operations: operations(request),
     }
+}
+
+fn operations(request: &MetadataRequest) -> i32 {
+    if request.include_topic_authorized_operations { super::TOPIC_OPERATIONS } else { OPERATIONS_UNKNOWN }
 }

@@ -2,6 +2,7 @@
 //! by id from version 10 on.
 
 use crate::{Broker, context::Context, failure_code};
+use futures_util::future::join_all;
 use groups::{Error, FetchTopic, FetchedTopic, OffsetFetch, Reply, Request};
 use model::{GroupId, TopicName};
 use std::sync::Arc;
@@ -21,8 +22,11 @@ pub(crate) async fn handle(
 ) -> OffsetFetchResponse {
     if context.version >= 8 {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
-            groups.push(of_group(broker, context, group, request.require_stable).await);
+        let mut asked = request.groups.into_iter().peekable();
+        while asked.peek().is_some() {
+            let some = asked.by_ref().take(super::ASKED_AT_ONCE);
+            let answering = some.map(|group| of_group(broker, context, group, request.require_stable));
+            groups.extend(join_all(answering).await);
         }
         return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
     }
@@ -80,14 +84,13 @@ async fn of_group(
             .filter_map(|topic| known_topic(broker, by_id, topic, &mut answer))
             .collect::<Vec<_>>()
     });
-    if known.as_ref().is_some_and(Vec::is_empty) && !answer.topics.is_empty() {
-        return answer;
-    }
     let shape = known.clone().unwrap_or_default();
     let fetch = OffsetFetch { group: group.clone(), topics: known, require_stable };
     let error = match broker.groups.ask(&group, Request::OffsetFetch(fetch)).await {
         Ok(Reply::OffsetFetch(topics)) => {
-            answer.topics.extend(topics.into_iter().filter_map(|topic| fetched(broker, by_id, topic)));
+            let unknown = std::mem::take(&mut answer.topics);
+            answer.topics = topics.into_iter().filter_map(|topic| fetched(broker, by_id, topic)).collect();
+            answer.topics.extend(unknown);
             return answer;
         }
         Ok(_) => Error::UnknownServerError,
@@ -96,7 +99,9 @@ async fn of_group(
     // The one API that has never learnt of COORDINATOR_NOT_AVAILABLE.
     let error = if error == Error::CoordinatorNotAvailable { Error::NotCoordinator } else { error };
     answer.error_code = failure_code::of_groups(&error).to_i16();
-    if context.version < 2 {
+    if context.version >= 2 {
+        answer.topics.clear();
+    } else {
         // There is no other place for the error.
         answer.topics.extend(shape.into_iter().map(|topic| {
             let nothing = topic.partitions.iter().map(|index| nothing(*index, answer.error_code));

@@ -5,13 +5,14 @@
 
 use crate::{
     Broker,
-    acks::Acks,
+    acks::{Acks, Undone},
     context::Context,
     dispatch::{Begun, Refused, Reply},
     failure_code,
     partition::Partition,
 };
-use model::Timestamp;
+use bytes::Bytes;
+use model::{Timestamp, limits};
 use records::{Decompressor, Invalid};
 use std::{cell::RefCell, sync::Arc};
 use wire::{
@@ -24,6 +25,9 @@ use wire::{
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
 /// Before this version zstd is not understood.
 const VERSION_WITH_ZSTD: i16 = 7;
+/// The least time that is waited for durability, whatever the request says: with one replica Kafka acknowledges out of
+/// the page cache, so that clients which send a timeout of 0 never meet it there.
+const TIMEOUT_MS_MIN: i32 = 1000;
 /// The client id under which Kafka's admin client may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -32,11 +36,11 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
 }
 
-/// Begins a produce request: appends, and gives the wait for the answer.
+/// Begins a produce request that came in a frame of `frame_bytes`: appends, and gives the wait for the answer.
 pub(crate) fn begin(
     broker: &Arc<Broker>,
     context: &Context,
-    request: ProduceRequest,
+    (request, frame_bytes): (ProduceRequest, usize),
     reply: Reply,
 ) -> Result<Begun, Refused> {
     let acks = Acks::new();
@@ -45,6 +49,7 @@ pub(crate) fn begin(
         context,
         acks: &acks,
         required: request.acks,
+        frame_bytes,
         now: broker.world.clock.wall(),
         slots: 0,
         failed: None,
@@ -58,11 +63,17 @@ pub(crate) fn begin(
         };
     }
     let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
-    let settled = acks.wait();
+    let mut settled = acks.wait();
+    let timeout_ms = i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN));
+    let clock = broker.world.clock.clone();
+    let deadline = clock.after_millis(timeout_ms);
     Ok(Begun::Overlapping(Box::pin(async move {
-        for slot in settled.await {
-            fail(&mut response, slot);
-        }
+        let undone = tokio::select! {
+            biased;
+            undone = &mut settled => undone,
+            () = clock.sleep_until(deadline) => settled.undone(),
+        };
+        fail(&mut response, undone);
         reply.frame(&response)
     })))
 }
@@ -72,6 +83,7 @@ struct Appending<'a> {
     context: &'a Context,
     acks: &'a Arc<Acks>,
     required: i16,
+    frame_bytes: usize,
     now: Timestamp,
     slots: usize,
     failed: Option<ErrorCode>,
@@ -120,6 +132,19 @@ impl Appending<'_> {
         TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
     }
 
+    /// The batch in memory of its own if it is a small part of the frame: the tail that will keep it counts the batch
+    /// and not the frame.
+    fn unpinned(&self, payload: Bytes) -> Bytes {
+        let is_small =
+            payload.len().saturating_mul(limits::FRAME_BYTES_PER_BATCH_BYTE_MAX) < self.frame_bytes;
+        // The tail copies the smallest ones anyway.
+        if is_small && payload.len() >= limits::TAIL_COPY_BYTES_MAX {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload
+        }
+    }
+
     fn partition(
         &self,
         partition: &Arc<Partition>,
@@ -135,7 +160,7 @@ impl Appending<'_> {
                 Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
             return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
         }
-        let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
+        let payload = self.unpinned(data.records.and_then(|records| records.to_bytes()).unwrap_or_default());
         let rules = partition.rules(self.now, self.context.version >= VERSION_WITH_ZSTD);
         let checked =
             DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
@@ -149,7 +174,7 @@ impl Appending<'_> {
         let bytes = checked.bytes();
         let is_wait_wanted = self.required != 0;
         if is_wait_wanted {
-            self.acks.open();
+            self.acks.open(slot);
         }
         let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
         match partition.produce(self.now, checked, settled) {
@@ -197,16 +222,22 @@ fn refusal(invalid: Invalid) -> Failed {
     }
 }
 
-/// The batch of a slot did not become durable: its offset means nothing.
-fn fail(response: &mut ProduceResponse, slot: usize) {
-    let mut partitions = response.responses.iter_mut().flat_map(|topic| topic.partition_responses.iter_mut());
-    if let Some(partition) = partitions.nth(slot) {
-        *partition = PartitionProduceResponse {
-            index: partition.index,
-            error_code: ErrorCode::KafkaStorageError.to_i16(),
-            base_offset: -1,
-            error_message: Some("the records could not be made durable; see the broker's log".into()),
-            ..PartitionProduceResponse::default()
+/// The batches of these slots are not durable. As Kafka does, the answer keeps what else is known of them.
+fn fail(response: &mut ProduceResponse, undone: Vec<(usize, Undone)>) {
+    let mut undone = undone.into_iter().peekable();
+    let partitions = response.responses.iter_mut().flat_map(|topic| topic.partition_responses.iter_mut());
+    for (slot, partition) in partitions.enumerate() {
+        let Some((_, why)) = undone.next_if(|(undone, _)| *undone == slot) else { continue };
+        let (error, message) = match why {
+            Undone::Waiting => (ErrorCode::RequestTimedOut, None),
+            Undone::Deleted => (ErrorCode::UnknownTopicOrPartition, None),
+            Undone::Failed => {
+                partition.base_offset = -1;
+                let why = "the records could not be made durable; see the broker's log";
+                (ErrorCode::KafkaStorageError, Some(why))
+            }
         };
+        partition.error_code = error.to_i16();
+        partition.error_message = message.map(str::to_owned);
     }
 }

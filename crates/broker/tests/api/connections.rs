@@ -151,21 +151,101 @@ async fn arrays_that_claim_more_than_there_is_are_refused_without_memory_for_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_frame_of_empty_elements_stays_within_its_budget() {
+async fn large_frames_of_empty_elements_stay_within_their_budget() {
+    let node = Node::start().await;
+    is_well(&node).await;
+    // Millions of elements of two bytes, and of at least twenty bytes each, were they all decoded.
+    let count = 7_000_000i32;
+    let mut empty = BytesMut::new();
+    empty.put_i32(count);
+    empty.put_bytes(0, 2 * count as usize);
+    let produce = [&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &empty].concat();
+    for (what, api, version, body) in
+        [("groups of DescribeGroups", 15, 0, &empty[..]), ("topics of Produce", 0, 3, &produce[..])]
+    {
+        let mut client = node.client();
+        client.call(12, &MetadataRequest { topics: Some(vec![]), ..Default::default() }).await;
+        let before = node.broker.metrics().requests_refused.get();
+        client.send_bytes(request(api, version, body)).await;
+        assert_eq!(client.frame().await, None, "{what}");
+        assert_eq!(node.broker.metrics().requests_refused.get(), before + 1, "{what}");
+        is_well(&node).await;
+    }
+}
+
+/// A client that has greeted, announced a frame for this API, and sent a million bytes of it.
+async fn beginning(node: &Node, len: i32, api: ApiKey) -> Client {
+    let mut client = node.client();
+    client.call(12, &MetadataRequest { topics: Some(vec![]), ..Default::default() }).await;
+    let head = [&len.to_be_bytes()[..], &api.to_i16().to_be_bytes()].concat();
+    client.send_bytes(head.into()).await;
+    for _ in 0..10 {
+        client.send_bytes(vec![0; 100_000].into()).await;
+    }
+    node.pass(1).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_frames_wait_until_there_is_memory_for_them_and_nobody_keeps_it_by_being_slow() {
+    let node = Node::start().await;
+    let large = 100 << 20;
+    let mut first = beginning(&node, large, ApiKey::Produce).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(beginning(&node, large, ApiKey::Produce).await);
+    }
+    assert_eq!(first.unread(), 0, "the first frame is read");
+    assert!(others.iter().all(|client| client.unread() >= 8), "there is no room for another one");
+    // Small requests go on, on other connections and on those that have to wait their answers come.
+    is_well(&node).await;
+    let small = beginning(&node, 1_500_000, ApiKey::Produce).await;
+    assert_eq!(small.unread(), 0);
+    node.pass(60_000).await;
+    first.assert_closed().await;
+    assert_eq!(others.iter().map(Client::unread).filter(|unread| *unread == 0).count(), 1);
+    // Whoever goes gives its room, or its place among those that wait, to the next one.
+    others.remove(0).finish();
+    others.remove(0).finish();
+    node.pass(1).await;
+    assert_eq!(others[0].unread(), 0);
+    is_well(&node).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_records_may_come_in_the_largest_frames() {
+    let node = Node::start().await;
+    for api in [ApiKey::Metadata, ApiKey::Fetch, ApiKey::OffsetCommit] {
+        let refused = node.broker.metrics().requests_refused.get();
+        let start = node.now_ms();
+        beginning(&node, (16 << 20) + 1, api).await.assert_closed().await;
+        assert!(node.now_ms() - start < 1000, "closed for being slow");
+        assert_eq!(node.broker.metrics().requests_refused.get(), refused + 1, "{api:?}");
+    }
+    let mut client = beginning(&node, 16 << 20, ApiKey::Metadata).await;
+    assert!(!client.has_answer().await, "not closed");
+    assert_eq!(client.unread(), 0);
+    is_well(&node).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_of_batches_is_taken_whole() {
     let node = Node::start().await;
     let mut client = node.client();
-    is_well(&node).await;
-    client.call(12, &MetadataRequest { topics: Some(vec![]), ..Default::default() }).await;
-    // 20 MiB of two-byte names: ten million elements of at least forty bytes each, were they all decoded.
-    let count = 10_000_000i32;
-    let mut body = BytesMut::new();
-    body.put_i32(count);
-    body.put_bytes(0, 2 * count as usize);
-    let before = node.broker.metrics().requests_refused.get();
-    client.send_bytes(request(15, 0, &body)).await;
-    client.assert_closed().await;
-    assert_eq!(node.broker.metrics().requests_refused.get(), before + 1);
-    is_well(&node).await;
+    let topic = client.create("t", 5, &[("max.message.bytes", "10000000")]).await;
+    let value = "x".repeat(900_000);
+    let mut request = produce(&topic, 0, -1, batch(&[&value]));
+    for index in 1..5 {
+        let more = produce(&topic, index, -1, batch(&[&value])).topic_data.remove(0).partition_data;
+        request.topic_data[0].partition_data.extend(more);
+    }
+    client.send(9, &request).await;
+    client.send(9, &produce(&topic, 0, -1, batch(&["after"]))).await;
+    let answer = client.receive::<wire::ProduceRequest>(9).await;
+    let codes = answer.responses[0].partition_responses.iter().map(|one| one.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [0; 5]);
+    let after = client.receive::<wire::ProduceRequest>(9).await;
+    assert_eq!(after.responses[0].partition_responses[0].base_offset, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! A disk that fails: nothing is acknowledged that was not written, and readers hear of it.
 
-use crate::harness::{Node, batch, code};
+use crate::harness::{BatchSpec, Node, batch, batch_of, code, produce};
 use std::sync::atomic::Ordering;
-use wire::ErrorCode;
+use wire::{DeleteTopicsRequest, ErrorCode, ProduceRequest};
 
 #[tokio::test(start_paused = true)]
 async fn a_produce_that_cannot_be_written_is_not_acknowledged() {
@@ -43,4 +43,62 @@ async fn topics_cannot_be_created_on_a_failed_disk_and_nobody_waits_forever() {
     }
     let node = node.cut_power().await;
     node.client().create("t", 1, &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_produce_that_takes_longer_than_its_timeout_is_answered_and_comes_through_all_the_same() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let topic = client.create("t", 2, &[]).await;
+    let producer = BatchSpec { values: &["a"], producer: Some((9, 0, 0)), ..BatchSpec::default() };
+    let mut request = ProduceRequest { timeout_ms: 5000, ..produce(&topic, 0, -1, batch_of(&producer)) };
+    let other = produce(&topic, 1, -1, batch(&["x"])).topic_data.remove(0).partition_data;
+    request.topic_data[0].partition_data.extend(other);
+    node.tasks.hold_next_job();
+    let start = node.now_ms();
+    let response = client.call(9, &request).await;
+    assert_eq!(node.now_ms() - start, 5000);
+    let told = response.responses[0].partition_responses.iter().map(|one| (one.error_code, one.base_offset));
+    let timed_out = code(ErrorCode::RequestTimedOut);
+    assert_eq!(told.collect::<Vec<_>>(), [(timed_out, 0), (0, 0)], "the other partition's disk is quick");
+    assert_eq!(client.read_all(&topic).await.len(), 0, "not visible before it is durable");
+    node.tasks.release();
+    assert_eq!(client.read_all(&topic).await, ["a"]);
+    // The client sends it again, as it must: it is there once, and the log goes on.
+    let again = client.produce_at(9, &topic, 0, batch_of(&producer)).await;
+    assert_eq!((again.error_code, again.base_offset), (0, 0));
+    assert_eq!(client.produce(&topic, batch(&["b"])).await.base_offset, 1);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_produce_without_a_timeout_is_given_the_time_that_a_disk_needs() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[]).await;
+    for timeout_ms in [0, -1, i32::MIN] {
+        node.tasks.hold_next_job();
+        client.send(9, &ProduceRequest { timeout_ms, ..produce(&topic, 0, 1, batch(&["a"])) }).await;
+        node.pass(900).await;
+        node.tasks.release();
+        let answer = client.receive::<ProduceRequest>(9).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
+    let node = Node::start().await;
+    let (mut client, mut admin) = (node.client(), node.client());
+    let topic = client.create("t", 1, &[]).await;
+    node.tasks.hold_next_job();
+    client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
+    node.pass(1).await;
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    assert_eq!(admin.call(5, &request).await.responses[0].error_code, 0);
+    let answer = client.receive::<ProduceRequest>(13).await;
+    let answer = &answer.responses[0].partition_responses[0];
+    assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicOrPartition));
+    node.tasks.release();
+    node.assert_sound();
 }

@@ -175,3 +175,25 @@ async fn a_cold_read_in_the_middle_of_a_batch_begins_with_that_batch() {
     }
     assert!(bytes_of(&client.fetch(&topic, 6).await).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_batches_of_all_partitions_make_room_in_memory_for_new_ones() {
+    let node = Node::with_config(&[], |config| config.tail_bytes_max = 100_000).await;
+    let mut client = node.client();
+    let (first, second) = (client.create("first", 1, &[]).await, client.create("second", 1, &[]).await);
+    let value = "x".repeat(40_000);
+    for topic in [&first, &second] {
+        client.produce(topic, batch(&[&value])).await;
+    }
+    let read = || node.disk.switches().bytes_read.load(std::sync::atomic::Ordering::Relaxed);
+    let before = read();
+    for topic in [&first, &second] {
+        assert_eq!(client.read_all(topic).await.len(), 1);
+    }
+    assert_eq!(read(), before, "both are in memory");
+    client.produce(&second, batch(&[&value])).await;
+    assert_eq!(client.read_all(&second).await.len(), 2);
+    assert_eq!(read(), before, "what came last is still there");
+    assert_eq!(client.read_all(&first).await.len(), 1);
+    assert!(read() > before, "what came first is read from the disk, though another topic pushed it out");
+}

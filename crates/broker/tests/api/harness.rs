@@ -5,12 +5,14 @@ mod client;
 mod member;
 mod node;
 mod pipe;
+mod reach;
 mod world;
 
 pub(crate) use batches::{BatchSpec, batch, batch_of, values};
 pub(crate) use client::{Client, Topic, bytes_of, fetch, fetch_topic, produce};
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
+pub(crate) use reach::{Cut, Reach};
 
 /// What the error codes of answers are compared with.
 pub(crate) fn code(error: wire::ErrorCode) -> i16 {

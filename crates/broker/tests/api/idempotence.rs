@@ -111,3 +111,19 @@ async fn five_requests_in_flight_with_the_first_one_repeated_stay_in_order() {
     }
     assert_eq!(client.read_all(&topic).await, ["0", "1", "2", "3", "4", "5"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_producer_id_is_given_twice_beyond_a_block_and_over_a_restart() {
+    let (node, mut client, _, first) = start().await;
+    let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
+    let mut last = first;
+    // A block has a thousand ids.
+    for _ in 0..2100 {
+        let id = client.call(5, &request).await.producer_id;
+        assert_eq!(id, last + 1, "one broker takes block after block");
+        last = id;
+    }
+    let node = node.cut_power().await;
+    let id = node.client().call(5, &request).await.producer_id;
+    assert!(id > last, "{id} was given before the power was cut");
+}

@@ -90,13 +90,13 @@ async fn a_read_committed_reader_is_woken_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_in_one_partition_ends_the_wait_for_all() {
+async fn an_error_in_reading_one_partition_ends_the_wait_for_all() {
     let (node, mut client, topic) = node_and_topic().await;
     let start = node.now_ms();
-    let topics = vec![fetch_topic(&topic, &[(0, 0), (9, 0)])];
+    let topics = vec![fetch_topic(&topic, &[(0, 0), (1, 9)])];
     let response = client.call(18, &FetchRequest { topics, ..patient(&topic, 0, 1) }).await;
     let codes: Vec<_> = response.responses[0].partitions.iter().map(|data| data.error_code).collect();
-    assert_eq!(codes, [0, code(ErrorCode::UnknownTopicOrPartition)]);
+    assert_eq!(codes, [0, code(ErrorCode::OffsetOutOfRange)]);
     assert_eq!(node.now_ms(), start);
 }
 

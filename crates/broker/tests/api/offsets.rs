@@ -128,10 +128,13 @@ async fn records_of_compacted_and_internal_topics_are_not_deleted() {
     client.find_coordinator().await;
     client.create("t", 1, &[("cleanup.policy", "compact")]).await;
     client.create("both", 1, &[("cleanup.policy", "compact,delete")]).await;
+    client.create("__transaction_state", 1, &[]).await;
     for (name, error) in [
         ("t", ErrorCode::PolicyViolation),
         ("both", ErrorCode::None),
         ("__consumer_offsets", ErrorCode::InvalidTopicException),
+        ("__transaction_state", ErrorCode::InvalidTopicException),
+        ("__share_group_state", ErrorCode::UnknownTopicOrPartition),
     ] {
         let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 0 }];
         let topics = vec![DeleteRecordsTopic { name: name.into(), partitions }];

@@ -84,6 +84,11 @@ impl<'a> Configs<'a> {
 }
 
 impl<'a> Resolved<'a> {
+    /// The configuration of the broker that sees this one.
+    pub fn broker(&self) -> Resolved<'a> {
+        self.configs.broker()
+    }
+
     /// The text of a key's value; `None` if it has no value, or the key is unknown and was not set.
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         if self.kind == ResourceKind::Broker {

@@ -4,6 +4,7 @@
 
 use crate::{
     connection::{ClusterArgs, block_on},
+    deletions::Deletions,
     output::{OutputArgs, table},
     place::Place,
 };
@@ -196,12 +197,15 @@ fn description(group: &GroupDescription, rows: &[Row]) -> Value {
 }
 
 async fn delete(client: &Client, groups: &[String], output: OutputArgs) -> anyhow::Result<()> {
+    let mut deletions = Deletions::new("group");
     for group in groups {
-        client.delete_group(group).await?;
+        if deletions.go_on() {
+            deletions.note(group, client.delete_group(group).await);
+        } else {
+            deletions.skip(group);
+        }
     }
-    output.show(&json!({ "deleted": groups }), || {
-        groups.iter().map(|group| format!("group '{group}' deleted\n")).collect()
-    })
+    deletions.report(output)
 }
 
 async fn reset_offsets(client: &Client, reset: &Reset, output: OutputArgs) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 
 use crate::{
     connection::{ClusterArgs, block_on},
+    deletions::Deletions,
     output::{OutputArgs, list, table},
 };
 use anyhow::Context;
@@ -243,17 +244,18 @@ async fn delete(
     if_exists: bool,
     output: OutputArgs,
 ) -> anyhow::Result<()> {
-    let mut deleted = Vec::new();
+    let mut deletions = Deletions::new("topic");
     for name in topics {
+        if !deletions.go_on() {
+            deletions.skip(name);
+            continue;
+        }
         match client.delete_topic(name).await {
-            Ok(()) => deleted.push(name.as_str()),
             Err(error) if if_exists && is_code(&error, "UNKNOWN_TOPIC_OR_PARTITION") => {}
-            Err(error) => return Err(error.into()),
+            result => deletions.note(name, result),
         }
     }
-    output.show(&json!({ "deleted": deleted }), || {
-        deleted.iter().map(|name| format!("topic '{name}' deleted\n")).collect()
-    })
+    deletions.report(output)
 }
 
 fn is_code(error: &client::Error, name: &str) -> bool {

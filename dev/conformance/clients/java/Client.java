@@ -117,6 +117,7 @@ public final class Client {
         config.put("reconnect.backoff.max.ms", "500");
         if (args.length > 2) {
             config.put("group.instance.id", args[2]);
+            config.put("session.timeout.ms", "30000"); // a new JVM comes back within it on a busy machine too
         }
         var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
         Thread main = Thread.currentThread();

@@ -1,9 +1,10 @@
 //! Frames that lie: garbage, impossible lengths, unknown requests, counts as large as the frame, damaged batches.
 //! One connection each; that many at once do no harm is the subject of `connections`. Called by `bad_input`.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::{ensure_memory, memory_kib, serves};
 use crate::main_job::fresh;
@@ -20,8 +21,19 @@ const UNKNOWN_TOPIC_ID: i16 = 100;
 /// Kafka's `socket.request.max.bytes`.
 const FRAME_MAX: i32 = 104_857_600;
 
-/// What such a frame may cost, in MiB: itself, its growth in a buffer, and once more what was read of it.
-const HUGE_MIB_MAX: u64 = 320;
+/// What one such frame may cost, in MiB: itself and the memory of its elements.
+const HUGE_MIB_MAX: u64 = 128;
+
+/// How many such frames come at once, and what all of them may cost: the broker's budget for large frames (128 MiB), the
+/// elements of one of them (16 MiB), and as much again for answers and buffers.
+const AT_ONCE: usize = 10;
+const AT_ONCE_MIB_MAX: u64 = 160;
+
+/// What may remain of it, in MiB, once they are gone.
+const LEFT_MIB_MAX: u64 = 32;
+
+/// Time for that many frames to be read one after the other.
+const AT_ONCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time for the broker to close a connection that it cannot go on with.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +89,11 @@ fn huge_counts(report: &mut Report, server: &mut Server) {
         report.skip("100 MiB frames of empty elements", "Kafka's heap is not made for it");
         return;
     }
+    let Ok((_, before)) = memory_kib(server) else {
+        report
+            .skip("100 MiB frames of empty elements", "there is no process whose memory could be looked at");
+        return;
+    };
     let produce = Bytes::default().i16(-1).i16(-1).i32(1000);
     let fetch = Bytes::default().i32(-1).i32(0).i32(0).i32(i32::MAX).i8(0);
     for greeted in [false, true] {
@@ -88,7 +105,6 @@ fn huge_counts(report: &mut Report, server: &mut Server) {
         for (key, version, head) in heads {
             let when = if greeted { "after" } else { "before" };
             report.check(format!("100 MiB of empty elements, request {key}, {when} ApiVersions"), || {
-                let before = memory_kib(server)?.1;
                 let rest = FRAME_MAX - 64;
                 let body = head.i32(rest).raw(&vec![0; usize::try_from(rest)?]).0;
                 let address = server.bootstrap();
@@ -104,6 +120,47 @@ fn huge_counts(report: &mut Report, server: &mut Server) {
                     .map(|memory| format!("{memory}, taken in: {sent}"))
             });
         }
+    }
+    report
+        .check(format!("{AT_ONCE} frames of 100 MiB at once, each with as many elements as may be"), || {
+            huge_at_once(server, before)
+        });
+}
+
+fn huge_at_once(server: &mut Server, before_kib: u64) -> Result<String> {
+    const ELEMENTS: i32 = 150_000;
+    let body = Bytes::default().i16(-1).i16(-1).i32(1000).i32(ELEMENTS);
+    let rest = usize::try_from(FRAME_MAX)? - 64;
+    let bytes = frame(api::PRODUCE, 3, false, &body.raw(&vec![0; rest]).0);
+    let address = server.bootstrap().to_owned();
+    let mut slowest = Duration::ZERO;
+    let ends = thread::scope(|scope| {
+        let send = || {
+            let mut raw = Raw::greeted(&address)?;
+            raw.send(&bytes);
+            raw.end(AT_ONCE_LIMIT)
+        };
+        let senders: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(send)).collect();
+        while senders.iter().any(|sender| !sender.is_finished()) {
+            slowest = slowest.max(serves(server)?);
+            thread::sleep(Duration::from_millis(50));
+        }
+        let ended = senders.into_iter().map(|sender| sender.join());
+        ended.map(|end| end.unwrap_or_else(|_| bail!("a sender panicked"))).collect::<Result<Vec<_>>>()
+    })?;
+    ensure!(!ends.contains(&End::Silent), "neither closed nor answered: {ends:?}");
+    let memory = ensure_memory(server, before_kib, AT_ONCE_MIB_MAX)?;
+    let asked = Instant::now();
+    loop {
+        serves(server)?;
+        let left = memory_kib(server)?.0.saturating_sub(before_kib) / 1024;
+        if left <= LEFT_MIB_MAX {
+            return Ok(format!(
+                "{memory}, {left} MiB more than before, a new client waited at most {slowest:?}"
+            ));
+        }
+        ensure!(asked.elapsed() < CLOSE_LIMIT, "{left} MiB are not given back to the system");
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

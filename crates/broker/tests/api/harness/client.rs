@@ -59,6 +59,11 @@ impl Client {
         }
     }
 
+    /// Pieces that were sent and that the broker has not begun to read.
+    pub(crate) fn unread(&self) -> usize {
+        self.wire.to_broker.as_ref().map_or(0, |to_broker| to_broker.max_capacity() - to_broker.capacity())
+    }
+
     /// Takes note of a request that has no answer.
     pub(crate) fn expect_no_answer(&mut self) {
         self.received += 1;

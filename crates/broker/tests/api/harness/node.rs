@@ -17,7 +17,7 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<MemoryDisk>,
     clock: Arc<PausedClock>,
     random: Arc<SeededRandom>,
-    tasks: Arc<LocalTasks>,
+    pub(crate) tasks: Arc<LocalTasks>,
     config: Config,
 }
 
@@ -99,6 +99,16 @@ impl Node {
         let incoming = Incoming { listener: "PLAINTEXT".into(), connection: Box::new(pipe) };
         self.tasks.spawn(Box::pin(self.broker.clone().serve(incoming)));
         Client::new(wire)
+    }
+
+    /// The world of a client beside the broker: the same time, tasks of its own.
+    pub(crate) fn world_beside(&self) -> World {
+        World {
+            clock: self.clock.clone(),
+            disk: Arc::new(MemoryDisk::new()),
+            random: self.random.clone(),
+            tasks: Arc::new(LocalTasks::default()),
+        }
     }
 
     /// Whatever a client sends, nothing may panic.

@@ -58,7 +58,16 @@ impl Random for SeededRandom {
 
 /// All tasks of one start; lane jobs are tasks too, since the disk is memory. They run later, never at once.
 #[derive(Default)]
-pub(crate) struct LocalTasks(Mutex<JoinSet<()>>);
+pub(crate) struct LocalTasks(Mutex<JoinSet<()>>, Mutex<Lane>);
+
+/// A lane that can be slow with one job.
+#[derive(Default)]
+enum Lane {
+    #[default]
+    Quick,
+    Waiting,
+    Held(Job),
+}
 
 impl LocalTasks {
     /// Ends all tasks where they are, as a killed process does.
@@ -69,6 +78,19 @@ impl LocalTasks {
 }
 
 impl LocalTasks {
+    /// The next job of a lane does not run before [`Self::release`]; those behind it do.
+    pub(crate) fn hold_next_job(&self) {
+        *self.1.lock().unwrap() = Lane::Waiting;
+    }
+
+    /// Runs the job that was held.
+    pub(crate) fn release(&self) {
+        match std::mem::take(&mut *self.1.lock().unwrap()) {
+            Lane::Held(job) => job(),
+            Lane::Quick | Lane::Waiting => panic!("no job has come"),
+        }
+    }
+
     /// Whatever a client sends, no task may panic: not a connection's, not a lane's.
     pub(crate) fn assert_none_panicked(&self) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,6 +106,10 @@ impl Tasks for LocalTasks {
     }
 
     fn run_on_lane(&self, job: Job) {
-        self.spawn(Box::pin(async move { job() }));
+        let mut lane = self.1.lock().unwrap();
+        match *lane {
+            Lane::Waiting => *lane = Lane::Held(job),
+            Lane::Quick | Lane::Held(_) => self.spawn(Box::pin(async move { job() })),
+        }
     }
 }
