@@ -32,12 +32,20 @@ pub(super) fn follow(
                 leadership(&metrics, *committed.borrow_and_update(), Some(*sender.borrow()))
             };
             sender.send_if_modified(|current| std::mem::replace(current, next) != next);
-            tokio::select! {
+            let changed = tokio::select! {
                 biased;
-                changed = metrics.changed() => if changed.is_err() { return },
-                changed = committed.changed() => if changed.is_err() { return },
+                changed = metrics.changed() => changed,
+                changed = committed.changed() => changed,
+            };
+            if changed.is_err() {
+                break;
             }
         }
+        // The library has stopped, in order or because a disk failed: whoever decides here must not any more.
+        sender.send_if_modified(|current| {
+            (current.leader, current.is_active) = (None, false);
+            true
+        });
     };
     world.tasks.spawn(Box::pin(crate::runtime::in_world(world.clone(), task)));
     receiver

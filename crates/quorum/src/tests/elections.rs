@@ -138,3 +138,30 @@ fn an_orderly_stop_and_a_start_keep_everything() {
         cluster.judge.finish();
     });
 }
+
+#[test]
+fn a_leader_whose_disk_fails_stops_and_the_others_go_on() {
+    run(async {
+        let cluster = Cluster::started(8, 3).await;
+        cluster.propose().await;
+        let broken = cluster.leader().await;
+        let epoch = broken.leadership().borrow().epoch;
+        cluster
+            .disk(broken.replica())
+            .switches()
+            .fail_writes
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let outcome = cluster.propose_to(&broken, epoch, 5000).await;
+        assert!(outcome.is_err(), "{outcome:?}");
+        cluster.clock.sleep_ms(100).await;
+        assert!(!broken.leadership().borrow().is_active);
+        assert!(broken.propose(epoch, batch_of(1)).await.is_err());
+        let new = cluster.leader().await;
+        assert_ne!(new.replica(), broken.replica());
+        let placed = cluster.propose().await;
+        cluster.cut_power(broken.replica()).await;
+        cluster.start(broken.replica()).await.unwrap();
+        cluster.settle(placed.last_offset + 1).await;
+        cluster.judge.finish();
+    });
+}

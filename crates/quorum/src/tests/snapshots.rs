@@ -147,7 +147,7 @@ fn a_lost_vote_or_a_damaged_log_keeps_a_replica_from_voting() {
         for (spoilt, why) in [
             (spoil("raft-state", &|bytes| bytes[30] ^= 1), "checksum"),
             (spoil("raft-state", &|bytes| bytes.clear()), "damaged"),
-            (spoil(log, &|bytes| bytes[200] ^= 1), "damaged"),
+            (spoil(log, &|bytes| bytes[100] ^= 1), "batch at offset 0 is damaged"),
         ] {
             cluster.set_disk(replica(1), spoilt);
             let error = cluster.start(replica(1)).await.unwrap_err().to_string();
