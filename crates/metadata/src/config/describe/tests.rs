@@ -5,7 +5,7 @@ use crate::{Image, Record, config::Statics};
 
 const KAFKA: &str = include_str!("../golden/describe.tsv");
 
-/// Defaults that differ from Kafka's on purpose (docs/decisions/0009-short-sessions.md): the key, Kafka's, ours.
+/// Defaults that differ from Kafka's on purpose (docs/decisions/0010-short-sessions.md): the key, Kafka's, ours.
 const OURS: [(&str, &str, &str); 2] =
     [("broker.heartbeat.interval.ms", "2000", "200"), ("broker.session.timeout.ms", "9000", "1500")];
 

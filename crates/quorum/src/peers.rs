@@ -1,0 +1,179 @@
+//! The Raft library's network: its requests to the other controllers, over a [`Transport`].
+//!
+//! It opens no connection. Who is asked and cannot answer in time counts as unreachable, and the library comes again.
+
+use crate::{
+    checkpoint::Checkpoint,
+    member::{Member, Replica},
+    peer_message::{Answer, Chunk, Envelope, Request},
+    runtime::{EnvRuntime, on_lane},
+    state_machine::Snapshot,
+    store::MESSAGE_BYTES_MAX,
+    type_config::{TypeConfig, Vote},
+};
+use bytes::Bytes;
+use env::{BoxFuture, World};
+use openraft::{
+    AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, future::Future, io, sync::Arc};
+
+/// Carries a message to another controller and brings back its answer: what it gave to
+/// [`crate::Quorum::serve`]. The caller sets the time limit and drops the future when it is over.
+pub trait Transport: Send + Sync {
+    /// Sends `request` to a replica, which listens as `member` says.
+    fn call(&self, to: Replica, member: &Member, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>>;
+}
+
+/// The way to all other controllers.
+#[derive(Clone)]
+pub(crate) struct Peers(pub(crate) Arc<Way>);
+
+pub(crate) struct Way {
+    pub(crate) world: World,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) cluster_id: String,
+    pub(crate) replica: Replica,
+    /// Where they listen, as the newest membership says.
+    pub(crate) members: Mutex<BTreeMap<Replica, Member>>,
+}
+
+/// The way to one of them.
+pub(crate) struct Peer {
+    way: Arc<Way>,
+    to: Replica,
+    /// As it was known first.
+    member: Member,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, to: Replica, member: &Member) -> Peer {
+        Peer { way: self.0.clone(), to, member: member.clone() }
+    }
+}
+
+impl Peer {
+    async fn ask(&self, request: Request, option: &RPCOption) -> Result<Answer, RPCError<TypeConfig>> {
+        let (cluster_id, from) = (self.way.cluster_id.clone(), self.way.replica);
+        let bytes = request.encode(&Envelope { cluster_id, from, to: self.to });
+        let member = self.way.members.lock().get(&self.to).cloned();
+        let call = self.way.transport.call(self.to, member.as_ref().unwrap_or(&self.member), bytes);
+        let answer = EnvRuntime::timeout(option.soft_ttl(), call).await;
+        let unreachable = |why: String| RPCError::Unreachable(Unreachable::from_string(why));
+        let answer = answer
+            .map_err(|_| unreachable(format!("{} does not answer in time", self.to)))?
+            .map_err(|error| unreachable(format!("{} cannot be reached: {error}", self.to)))?;
+        match Answer::decode(&answer) {
+            Ok(Answer::Refused(why)) => Err(unreachable(format!("{} refuses: {why}", self.to))),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(unreachable(format!("{} answers nonsense: {error}", self.to))),
+        }
+    }
+
+    /// An answer to another question.
+    fn nonsense(&self) -> RPCError<TypeConfig> {
+        RPCError::Network(NetworkError::from_string(format!("{} answers another question", self.to)))
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        checkpoint: Arc<Checkpoint>,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let (id, size) = (checkpoint.id(), checkpoint.size_bytes());
+        let unreachable = |why: String| StreamingError::Unreachable(Unreachable::from_string(why));
+        let mut position = 0;
+        loop {
+            let source = checkpoint.clone();
+            let read = on_lane(&self.way.world, move || source.read(position, MESSAGE_BYTES_MAX)).await;
+            let bytes = read.and_then(|read| read).map_err(|error| unreachable(error.to_string()))?;
+            let end = position + bytes.len() as u64;
+            let chunk = Chunk { vote, id, size, position, bytes };
+            let answer = self.ask(Request::Snapshot(chunk), &option).await;
+            match answer.map_err(|error| unreachable(error.to_string()))? {
+                Answer::Snapshot { vote: theirs, .. }
+                    if end >= size || theirs.leader_id != vote.leader_id =>
+                {
+                    return Ok(SnapshotResponse::new(theirs));
+                }
+                Answer::Snapshot { next_position, .. } if next_position == end => position = end,
+                Answer::Snapshot { .. } => {
+                    return Err(unreachable(format!("{} has lost a part of the snapshot", self.to)));
+                }
+                _ => return Err(unreachable(self.nonsense().to_string())),
+            }
+        }
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Peer {
+    type SnapshotData = Arc<Checkpoint>;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Request::Append(request), &option).await? {
+            Answer::Append(response) => Ok(response),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Request::Vote(request), &option).await? {
+            Answer::Vote(response) => Ok(response),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Request::PreVote(request), &option).await? {
+            Answer::Vote(response) => Ok(response),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let sent = self.send_snapshot(vote, snapshot.snapshot, option);
+        match EnvRuntime::select2(cancel, sent).await {
+            openraft::async_runtime::Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            openraft::async_runtime::Select2::Second(sent) => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(Request::Transfer(request), &option).await? {
+            Answer::Transfer(response) => Ok(response),
+            _ => Err(self.nonsense()),
+        }
+    }
+}

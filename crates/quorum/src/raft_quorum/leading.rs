@@ -1,0 +1,68 @@
+//! Who leads and how far the log is committed, put together from what the Raft library and the state machine tell.
+//!
+//! It also keeps the addresses of the others up to date. It runs as a task until the library stops.
+
+use crate::{
+    peers::Way,
+    quorum::Leadership,
+    state_machine::{self, StateMachine},
+    type_config::{TypeConfig, epoch_of},
+    watch::{Watching, watch},
+};
+use env::World;
+use openraft::{Raft, ServerState, async_runtime::WatchReceiver, metrics::RaftServerMetrics};
+use std::sync::Arc;
+
+pub(super) fn follow(
+    world: &World,
+    raft: &Raft<TypeConfig, StateMachine>,
+    way: &Arc<Way>,
+    mut committed: Watching<state_machine::Committed>,
+) -> Watching<Leadership> {
+    let mut metrics = raft.server_metrics();
+    let first = leadership(&metrics.borrow_watched(), *committed.borrow(), None);
+    let (sender, receiver) = watch(first);
+    let way = way.clone();
+    let task = async move {
+        loop {
+            let next = {
+                let metrics = metrics.borrow_and_update();
+                let nodes = metrics.membership_config.nodes();
+                *way.members.lock() = nodes.map(|(replica, member)| (*replica, member.clone())).collect();
+                leadership(&metrics, *committed.borrow_and_update(), Some(*sender.borrow()))
+            };
+            sender.send_if_modified(|current| std::mem::replace(current, next) != next);
+            let changed = tokio::select! {
+                biased;
+                changed = metrics.changed() => changed,
+                changed = committed.changed() => changed,
+            };
+            if changed.is_err() {
+                break;
+            }
+        }
+        // The library has stopped, in order or because a disk failed: whoever decides here must not any more.
+        sender.send_if_modified(|current| {
+            (current.leader, current.is_active) = (None, false);
+            true
+        });
+    };
+    world.tasks.spawn(Box::pin(crate::runtime::in_world(world.clone(), task)));
+    receiver
+}
+
+fn leadership(
+    metrics: &RaftServerMetrics<TypeConfig>,
+    committed: state_machine::Committed,
+    before: Option<Leadership>,
+) -> Leadership {
+    let epoch = epoch_of(metrics.vote.leader_id.term).unwrap_or(i32::MAX);
+    let leads = metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id);
+    let high_watermark = before.map_or(0, |before| before.high_watermark).max(committed.offset);
+    Leadership {
+        leader: metrics.current_leader,
+        epoch: epoch.max(before.map_or(0, |before| before.epoch)),
+        high_watermark,
+        is_active: leads && committed.epoch == epoch,
+    }
+}

@@ -1,0 +1,149 @@
+//! Voters that come, go, move, and lose their disks.
+
+use crate::{
+    ChangeError, Endpoint, Member, Quorum, Replica,
+    tests::{
+        cluster::{Cluster, member, replica},
+        world::run,
+    },
+};
+use stdx::Uuid;
+
+fn voters(quorum: &impl Quorum) -> Vec<Replica> {
+    quorum.describe().voters.iter().map(|state| state.replica).collect()
+}
+
+#[test]
+fn a_quorum_grows_from_one_to_three_and_shrinks_again() {
+    run(async {
+        let cluster = Cluster::started(21, 1).await;
+        for node in 2..=3 {
+            cluster.start(replica(node)).await.unwrap();
+            let leader = cluster.leader().await;
+            leader.add_voter(replica(node), member(node)).await.unwrap();
+            cluster.propose().await;
+        }
+        let leader = cluster.leader().await;
+        assert_eq!(voters(&leader), [replica(1), replica(2), replica(3)]);
+        cluster.cut_power(replica(1)).await;
+        let placed = cluster.propose().await;
+        cluster.start(replica(1)).await.unwrap();
+        cluster.settle(placed.last_offset + 1).await;
+        let leader = cluster.leader().await;
+        let gone = leader.replica();
+        leader.remove_voter(gone).await.unwrap();
+        cluster.clock.sleep_ms(3000).await;
+        cluster.stop(gone).await;
+        let leader = cluster.leader().await;
+        assert_ne!(leader.replica(), gone);
+        assert_eq!(voters(&leader).len(), 2);
+        cluster.propose().await;
+        cluster.judge.finish();
+    });
+}
+
+#[test]
+fn changes_that_make_no_sense_are_refused() {
+    run(async {
+        let cluster = Cluster::started(22, 1).await;
+        let leader = cluster.leader().await;
+        let other_disk = Replica { directory: Uuid([99; 16]), ..replica(1) };
+        assert_eq!(
+            leader.add_voter(other_disk, member(1)).await,
+            Err(ChangeError::DuplicateVoter(other_disk))
+        );
+        assert_eq!(leader.remove_voter(other_disk).await, Err(ChangeError::NoVoter(other_disk)));
+        assert_eq!(leader.update_voter(replica(4), member(4)).await, Err(ChangeError::NoVoter(replica(4))));
+        assert!(matches!(leader.remove_voter(replica(1)).await, Err(ChangeError::Refused(_))));
+        cluster.propose().await;
+    });
+}
+
+#[test]
+fn a_follower_refuses_changes_and_says_who_leads() {
+    run(async {
+        let cluster = Cluster::started(23, 3).await;
+        let leader = cluster.leader().await.replica();
+        let follower = cluster.all_running().into_iter().find(|quorum| quorum.replica() != leader).unwrap();
+        let refused = follower.add_voter(replica(9), member(9)).await;
+        assert_eq!(refused, Err(ChangeError::NotLeader { leader: Some(leader) }));
+    });
+}
+
+#[test]
+fn a_voter_that_moved_is_told_to_all_and_survives_a_restart() {
+    run(async {
+        let cluster = Cluster::started(24, 3).await;
+        let moved = Member::new(vec![Endpoint { name: "X".into(), host: "elsewhere".into(), port: 1 }]);
+        cluster.leader().await.update_voter(replica(2), moved.clone()).await.unwrap();
+        for node in 1..=3 {
+            cluster.cut_power(replica(node)).await;
+        }
+        for node in 1..=3 {
+            cluster.start(replica(node)).await.unwrap();
+        }
+        let placed = cluster.propose().await;
+        cluster.settle(placed.last_offset + 1).await;
+        for quorum in cluster.all_running() {
+            let described = quorum.describe();
+            let state = described.voters.iter().find(|state| state.replica == replica(2)).unwrap();
+            assert_eq!(state.member, moved);
+        }
+    });
+}
+
+#[test]
+fn a_node_that_lost_its_disk_is_another_replica_and_has_no_vote() {
+    run(async {
+        let cluster = Cluster::started(25, 3).await;
+        cluster.propose().await;
+        let leader = cluster.leader().await.replica();
+        let lost = cluster.replicas().into_iter().find(|other| *other != leader).unwrap();
+        cluster.cut_power(lost).await;
+        let anew = Replica { directory: Uuid([77; 16]), ..lost };
+        cluster.start(anew).await.unwrap();
+        let rest =
+            cluster.replicas().into_iter().find(|other| *other != leader && *other != lost && *other != anew);
+        cluster.cut_power(rest.unwrap()).await;
+        // One of three voters is left; the new disk does not count.
+        cluster.clock.sleep_ms(5000).await;
+        let alone = cluster.running(leader).unwrap();
+        let epoch = alone.leadership().borrow().epoch;
+        assert!(cluster.propose_to(&alone, epoch, 3000).await.is_err());
+        cluster.start(rest.unwrap()).await.unwrap();
+        // Until the leader hears of a quorum again, it takes nothing on.
+        cluster.clock.sleep_ms(2000).await;
+        let quorum = cluster.leader().await;
+        quorum.remove_voter(lost).await.unwrap();
+        quorum.add_voter(anew, member(anew.node)).await.unwrap();
+        let placed = cluster.propose().await;
+        cluster.settle(placed.last_offset + 1).await;
+        assert!(voters(&cluster.leader().await).contains(&anew));
+        cluster.judge.finish();
+    });
+}
+
+#[test]
+fn a_description_tells_who_is_behind() {
+    run(async {
+        let cluster = Cluster::started(26, 3).await;
+        let leader = cluster.leader().await;
+        let behind = cluster.replicas().into_iter().find(|other| *other != leader.replica()).unwrap();
+        cluster.propose().await;
+        cluster.clock.sleep_ms(500).await;
+        leader.describe();
+        cluster.cut_power(behind).await;
+        cluster.clock.sleep_ms(5000).await;
+        let end = cluster.propose().await.last_offset + 1;
+        cluster.clock.sleep_ms(500).await;
+        let described = leader.describe();
+        let now = env::Clock::wall(&*cluster.clock);
+        for state in described.voters {
+            let late = state.replica == behind;
+            assert_eq!(state.log_end_offset < end, late, "{state:?}");
+            assert_eq!(now - state.last_fetch_ms > 4000, late, "{state:?}");
+            assert_eq!(now - state.last_caught_up_ms > 4000, late, "{state:?}");
+        }
+        assert!(described.observers.is_empty());
+    });
+}
