@@ -51,9 +51,7 @@ impl Contestant {
 
     /// CPU seconds that it has used so far, user and system, all threads.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.pid()?))?;
-        let ticks = ticks(&stat).context("no times in /proc")?;
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        cpu_seconds(&self.server.pid()?.to_string())
     }
 
     /// Resident memory in MiB.
@@ -71,6 +69,13 @@ impl Contestant {
         std::thread::sleep(during);
         Ok((self.cpu_seconds()? - before) / started.elapsed().as_secs_f64() * 100.0)
     }
+}
+
+/// CPU seconds of a process so far, by its id or "self".
+pub fn cpu_seconds(process: &str) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let ticks = ticks(&stat).context("no times in /proc")?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Fields 14 and 15 of `/proc/PID/stat`; the name in field 2 may contain blanks and brackets.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use bench::contestant::Contestant;
 use bench::load::Load;
-use bench::surroundings::Ballast;
+use bench::surroundings::{Ballast, write_cost};
 use bench::workloads::{NAMES, Race};
 
 struct Options {
@@ -55,7 +55,8 @@ fn run(options: &Options) -> Result<()> {
         ballast,
         dir: dir.path().to_owned(),
     };
-    let (mut tables, mut failed) = (vec![machine()], Vec::new());
+    let mut tables = vec![machine(write_cost(dir.path())?)];
+    let mut failed = Vec::new();
     for name in
         NAMES.iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
     {
@@ -76,14 +77,15 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// Head of the tables: what they were made on, and how to read them.
-fn machine() -> String {
+fn machine(write_cost: f64) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(" unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!(
         "## Odradek beside Apache Kafka\n\n{} cores,{}; load and brokers share them. Cells: median (least..most) of the \
          rounds, after some that only warm. CPU: user and system time of the broker process, from /proc. GiB: payload. Memory \
-         is full of cached file pages, as on a machine in service.\n",
+         is full of cached file pages, as on a machine in service. For scale: a plain write of 1 GiB into the page \
+         cache cost this machine {write_cost:.2} s of CPU.\n",
         cores,
         model
             .trim_start_matches([' ', '\t', ':'])

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::contestant::cpu_seconds;
+
 /// Free memory above this is filled; below it the kernel's own reserve begins.
 const FREE_BYTES_MAX: u64 = 768 << 20;
 
@@ -60,6 +62,20 @@ fn memory(name: &str) -> Result<u64> {
     let kib =
         info.lines().find_map(|line| line.strip_prefix(name)).and_then(|l| l.trim().strip_suffix(" kB"));
     Ok(kib.with_context(|| format!("no {name} in /proc/meminfo"))?.parse::<u64>()? << 10)
+}
+
+/// CPU seconds that a plain program needs to write 1 GiB into the page cache here: below it no broker can go that keeps
+/// its log in files.
+pub fn write_cost(dir: &Path) -> Result<f64> {
+    let (path, step) = (dir.join("plain"), vec![0x5A; STEP_BYTES]);
+    let mut file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
+    let before = cpu_seconds("self")?;
+    for _ in 0..1024 {
+        file.write_all(&step)?;
+    }
+    let cost = cpu_seconds("self")? - before;
+    fs::remove_file(&path)?;
+    Ok(cost)
 }
 
 /// Another program on the same disk: 64 MiB written and synced, again and again, 32 MiB a second on average.
