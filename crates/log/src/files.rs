@@ -257,6 +257,8 @@ impl Files {
                 if sync {
                     sealing.sync()?;
                 }
+                // Where room was missing behind it, it is sealed again: that is still one segment.
+                self.unsynced.retain(|known| known.next_offset != *next_offset);
                 self.unsynced.push(sealing);
             }
             Effect::Epochs(entries) => {
