@@ -59,6 +59,10 @@ fn sealed_segments_are_synced_later_where_acknowledgements_do_not_wait_for_it() 
     let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
     fixture.log.flushed(NOW, &performed);
     assert_eq!((fixture.log.flushed_offset(), fixture.log.recovery_point()), (40, 0));
+    let more = many(&mut fixture, 1);
+    let meanwhile = fixture.files.perform(&fixture.disk, &more, false).unwrap();
+    assert!(meanwhile.sealed.is_none(), "one job for it is enough");
+    fixture.log.flushed(NOW, &meanwhile);
     let before = syncs(&fixture);
     let upto = performed.sealed.unwrap().sync(&fixture.disk).unwrap();
     assert!(syncs(&fixture) > before);
