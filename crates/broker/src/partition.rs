@@ -63,8 +63,8 @@ struct Online {
     idle: Vec<oneshot::Sender<()>>,
     /// Room or descriptors are missing: what is pending is tried again now and then, and nothing more is taken.
     stuck: Option<Arc<str>>,
-    /// Ends when the job that creates the directory has ended.
-    beginning: Option<oneshot::Receiver<()>>,
+    /// Ends when the last job that was handed to a lane has ended.
+    job: Option<oneshot::Receiver<()>>,
 }
 
 struct Ack {
@@ -204,7 +204,7 @@ impl Partition {
                 sync_wanted: false,
                 idle: Vec::new(),
                 stuck: None,
-                beginning: None,
+                job: None,
             })),
             Err(why) => State::Offline(why.into()),
         };
@@ -299,8 +299,8 @@ impl Partition {
         online.sync_wanted = false;
         online.written_at = now;
         let this = self.clone();
-        let (ended, beginning) = oneshot::channel();
-        online.beginning = files.is_blank().then_some(beginning);
+        let (ended, job) = oneshot::channel();
+        online.job = Some(job);
         self.dir.world.tasks.run_on_lane(Box::new(move || {
             let _ended: oneshot::Sender<()> = ended;
             this.flush(files, effects, bytes, must_sync);
@@ -604,8 +604,8 @@ impl Partition {
         self.idle().await;
     }
 
-    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. If a lane may be creating
-    /// the directory, what it gives ends when that is over.
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no
+    /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
     pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
         self.end(State::Deleted)
     }
@@ -625,7 +625,7 @@ impl Partition {
                 ack.settled.settle(ack.slot, false);
             }
         }
-        online.beginning
+        online.job
     }
 
     /// Whether something was taken that could not be written yet.

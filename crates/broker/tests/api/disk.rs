@@ -91,17 +91,21 @@ async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
     let node = Node::start().await;
     let (mut client, mut admin) = (node.client(), node.client());
     let topic = client.create("t", 1, &[]).await;
-    // A deletion waits for a lane that creates the directory; here it is there already.
     assert_eq!(client.produce(&topic, batch(&["there"])).await.error_code, 0);
     node.tasks.hold_next_job();
     client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
     node.pass(1).await;
     let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
-    assert_eq!(admin.call(5, &request).await.responses[0].error_code, 0);
+    admin.send(5, &request).await;
     let answer = client.receive::<ProduceRequest>(13).await;
     let answer = &answer.responses[0].partition_responses[0];
     assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicOrPartition));
+    node.pass(1000).await;
+    assert!(!admin.has_answer().await, "the lane still writes by path, where a new topic may soon be");
     node.tasks.release();
+    assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
+    let dir = std::path::Path::new(LOG_DIR).join("t-0");
+    assert!(!node.disk.paths().iter().any(|path| path.starts_with(&dir)));
     node.assert_sound();
 }
 
