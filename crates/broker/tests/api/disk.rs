@@ -110,6 +110,30 @@ async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_sync_of_a_deleted_topics_segment_takes_nothing_offline() {
+    let node = Node::start().await;
+    let (mut client, mut admin) = (node.client(), node.client());
+    let configs = [("segment.bytes", "1048576"), ("odradek.ack.durability", "page-cache")];
+    let topic = client.create("t", 1, &configs).await;
+    let large = "x".repeat(600_000);
+    assert_eq!(client.produce(&topic, batch(&[&large])).await.error_code, 0);
+    node.tasks.hold_next_job();
+    client.send(13, &produce(&topic, 0, 1, batch(&[&large]))).await;
+    node.pass(1).await;
+    // The flush has rolled; the full segment is to be synced by a job of its own.
+    node.tasks.release_and_hold_next_job();
+    assert_eq!(client.receive::<ProduceRequest>(13).await.responses[0].partition_responses[0].error_code, 0);
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    admin.send(5, &request).await;
+    assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
+    node.tasks.release();
+    assert!(node.broker.is_healthy());
+    let answer = client.produce(&topic, batch(&["late"])).await;
+    assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicId));
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_records_until_there_is_room_and_keeps_readers() {
     let node = Node::start().await;
     let mut client = node.client();
