@@ -63,8 +63,8 @@ struct Online {
     idle: Vec<oneshot::Sender<()>>,
     /// Room or descriptors are missing: what is pending is tried again now and then, and nothing more is taken.
     stuck: Option<Arc<str>>,
-    /// Ends when the job that creates the directory has ended.
-    beginning: Option<oneshot::Receiver<()>>,
+    /// Ends when the last job that was handed to a lane has ended.
+    job: Option<oneshot::Receiver<()>>,
 }
 
 struct Ack {
@@ -204,7 +204,7 @@ impl Partition {
                 sync_wanted: false,
                 idle: Vec::new(),
                 stuck: None,
-                beginning: None,
+                job: None,
             })),
             Err(why) => State::Offline(why.into()),
         };
@@ -299,8 +299,8 @@ impl Partition {
         online.sync_wanted = false;
         online.written_at = now;
         let this = self.clone();
-        let (ended, beginning) = oneshot::channel();
-        online.beginning = files.is_blank().then_some(beginning);
+        let (ended, job) = oneshot::channel();
+        online.job = Some(job);
         self.dir.world.tasks.run_on_lane(Box::new(move || {
             let _ended: oneshot::Sender<()> = ended;
             this.flush(files, effects, bytes, must_sync);
@@ -380,12 +380,19 @@ impl Partition {
         }
     }
 
-    /// The disk has failed under the log: what is not durable never will be.
+    /// The disk has failed under the log: what is not durable never will be. A deleted topic's files are nobody's any
+    /// more: whatever fails there says nothing about the disk.
     fn fail(&self, error: &io::Error) {
+        let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+        let mut state = self.state.lock();
+        if !matches!(&*state, State::Online(_)) {
+            return;
+        }
         tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
         self.dir.is_offline.store(true, Ordering::Release);
-        let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
-        self.end(State::Offline(why.into()));
+        let before = std::mem::replace(&mut *state, State::Offline(why.into()));
+        drop(state);
+        self.end(before, |ack| ack.settled.settle(ack.slot, false));
     }
 
     /// What can be read from `wanted.offset` on.
@@ -604,28 +611,22 @@ impl Partition {
         self.idle().await;
     }
 
-    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. If a lane may be creating
-    /// the directory, what it gives ends when that is over.
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no
+    /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
     pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
-        self.end(State::Deleted)
+        let before = std::mem::replace(&mut *self.state.lock(), State::Deleted);
+        self.end(before, |ack| ack.settled.settle_deleted(ack.slot))
     }
 
-    fn end(&self, state: State) -> Option<oneshot::Receiver<()>> {
-        let is_deleted = matches!(state, State::Deleted);
-        let before = std::mem::replace(&mut *self.state.lock(), state);
+    /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
+    fn end(&self, before: State, settle: impl Fn(&Ack)) -> Option<oneshot::Receiver<()>> {
         let State::Online(online) = before else { return None };
         self.dir.backlog.remove(online.pending_bytes);
         for (_, (wait, _)) in &online.watchers {
             wait.break_off();
         }
-        for ack in online.acks {
-            if is_deleted {
-                ack.settled.settle_deleted(ack.slot);
-            } else {
-                ack.settled.settle(ack.slot, false);
-            }
-        }
-        online.beginning
+        online.acks.iter().for_each(settle);
+        online.job
     }
 
     /// Whether something was taken that could not be written yet.

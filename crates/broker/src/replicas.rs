@@ -154,16 +154,17 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
 
 async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     let mut dirs = Vec::new();
-    let mut beginning = Vec::new();
+    let mut jobs = Vec::new();
     for topic in topics {
         for partition in broker.partitions.remove(topic.id) {
             let name = TopicPartition::new(partition.topic().clone(), partition.index());
             dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
-            beginning.extend(partition.remove());
+            jobs.extend(partition.remove());
         }
     }
-    // Whoever creates a directory at this moment must not do so after it was looked for.
-    join_all(beginning).await;
+    // Whoever creates a directory at this moment must not do so after it was looked for, and whoever rolls must not
+    // create the segment in the directory of a new topic.
+    join_all(jobs).await;
     if topics.iter().any(|topic| &*topic.name == group_hosts::TOPIC) {
         broker.groups.resign();
     }

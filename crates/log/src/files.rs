@@ -147,6 +147,7 @@ impl Files {
     fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         let mut performed = Performed::default();
         let mut pending = Pending::default();
+        let mut is_sealed = false;
         if !effects.is_empty() {
             self.begin(disk)?;
         }
@@ -157,12 +158,14 @@ impl Files {
             self.write(disk, &mut pending, sync, &mut performed)?;
             if !pending.add(effect) {
                 self.act(disk, effect, sync)?;
+                is_sealed |= matches!(effect, Effect::Seal { .. });
             }
         }
         self.write(disk, &mut pending, sync, &mut performed)?;
         if sync {
             self.sync(disk, &mut performed)?;
-        } else if self.unsynced.iter().any(|sealing| !sealing.done.load(Ordering::Acquire)) {
+        } else if is_sealed {
+            // Only now: while an earlier one is being synced, another job for it would only wait beside.
             self.unsynced.retain(|sealing| !sealing.done.load(Ordering::Acquire));
             let (sealings, poisoned) = (self.unsynced.clone(), self.poisoned.clone());
             performed.sealed = Some(Sealed { sealings, dir: self.handles.dir(), poisoned });
@@ -257,6 +260,8 @@ impl Files {
                 if sync {
                     sealing.sync()?;
                 }
+                // Where room was missing behind it, it is sealed again: that is still one segment.
+                self.unsynced.retain(|known| known.next_offset != *next_offset);
                 self.unsynced.push(sealing);
             }
             Effect::Epochs(entries) => {

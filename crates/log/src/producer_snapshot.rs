@@ -5,6 +5,9 @@
 //! entry: id i64 | epoch i16 | last sequence i32 | last offset i64 | offset delta i32 | timestamp i64
 //!        | coordinator epoch i32 | first offset of the open transaction i64
 //! ```
+//!
+//! Without an open transaction the last field is -1, or -2 for a producer that began its epoch with sequence number 0.
+//! Kafka writes -1 only and takes every negative number for it.
 
 use crate::producers::{Producer, ProducerBatch, Producers};
 use stdx::{Cursor, Short};
@@ -12,6 +15,8 @@ use stdx::{Cursor, Short};
 const VERSION: i16 = 1;
 const CRC_COVERS_FROM: usize = 6;
 const ENTRY_BYTES: usize = 46;
+const NO_TXN: i64 = -1;
+const NO_TXN_AND_BEGAN_AT_ZERO: i64 = -2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +50,7 @@ pub(crate) fn encode(producers: &Producers) -> Vec<u8> {
         content.extend_from_slice(&last.map_or(0, |batch| batch.offset_delta).to_be_bytes());
         content.extend_from_slice(&producer.last_timestamp.to_be_bytes());
         content.extend_from_slice(&producer.coordinator_epoch.to_be_bytes());
-        content.extend_from_slice(&producer.txn_first_offset.unwrap_or(-1).to_be_bytes());
+        content.extend_from_slice(&txn_field(producer).to_be_bytes());
     }
     let mut bytes = Vec::with_capacity(CRC_COVERS_FROM + content.len());
     bytes.extend_from_slice(&VERSION.to_be_bytes());
@@ -73,14 +78,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Producers, SnapshotError> {
         let offset_delta = cursor.i32()?;
         let timestamp = cursor.i64()?;
         let coordinator_epoch = cursor.i32()?;
-        let txn_first_offset = Some(cursor.i64()?).filter(|offset| *offset >= 0);
+        let txn_field = cursor.i64()?;
+        let txn_first_offset = Some(txn_field).filter(|offset| *offset >= 0);
+        let began_at_zero = txn_field == NO_TXN_AND_BEGAN_AT_ZERO;
         let batch = ProducerBatch { last_sequence, last_offset, offset_delta, timestamp };
         let batches = if last_offset >= 0 { vec![batch] } else { Vec::new() };
+        let last_timestamp = timestamp;
         let producer =
-            Producer { epoch, coordinator_epoch, last_timestamp: timestamp, txn_first_offset, batches };
+            Producer { epoch, coordinator_epoch, last_timestamp, txn_first_offset, began_at_zero, batches };
         producers.restore(id, producer);
     }
     Ok(producers)
+}
+
+/// How an open transaction's producer began is not written: it is then taken as unknown, which is Kafka's behaviour.
+fn txn_field(producer: &Producer) -> i64 {
+    let none = if producer.began_at_zero { NO_TXN_AND_BEGAN_AT_ZERO } else { NO_TXN };
+    producer.txn_first_offset.unwrap_or(none)
 }
 
 #[cfg(test)]
@@ -95,9 +109,12 @@ mod tests {
             coordinator_epoch: 5,
             last_timestamp: 77,
             txn_first_offset: Some(16),
+            began_at_zero: false,
             batches: vec![batch],
         };
         let idle = Producer { txn_first_offset: None, batches: Vec::new(), ..writer.clone() };
+        let idempotent = Producer { txn_first_offset: None, began_at_zero: true, ..writer.clone() };
+        producers.restore(1001, idempotent);
         producers.restore(1000, writer);
         producers.restore(7, idle);
         producers
@@ -111,8 +128,8 @@ mod tests {
             let middle = [&offset.to_be_bytes()[..], &delta.to_be_bytes(), &77i64.to_be_bytes()].concat();
             [head, middle, 5i32.to_be_bytes().to_vec(), txn.to_be_bytes().to_vec()].concat()
         };
-        let content =
-            [2i32.to_be_bytes().to_vec(), fields(7, -1, -1, 0, -1), fields(1000, 9, 20, 4, 16)].concat();
+        let (idle, writer) = (fields(7, -1, -1, 0, -1), fields(1000, 9, 20, 4, 16));
+        let content = [3i32.to_be_bytes().to_vec(), idle, writer, fields(1001, 9, 20, 4, -2)].concat();
         assert_eq!(bytes, [&[0, 1][..], &stdx::crc32c(&content).to_be_bytes(), &content].concat());
         assert_eq!(decode(&bytes), Ok(producers()));
     }

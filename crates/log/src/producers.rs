@@ -34,6 +34,8 @@ pub struct Producer {
     pub last_timestamp: Timestamp,
     /// Where its open transaction began.
     pub txn_first_offset: Option<Offset>,
+    /// Whether it began this epoch with sequence number 0: what lies before its batches was then appended.
+    pub began_at_zero: bool,
     /// Its last batches under this epoch, oldest first; at most five.
     pub batches: Vec<ProducerBatch>,
 }
@@ -138,6 +140,7 @@ impl Producer {
             coordinator_epoch: -1,
             last_timestamp: -1,
             txn_first_offset: None,
+            began_at_zero: false,
             batches: Vec::new(),
         }
     }
@@ -147,13 +150,16 @@ impl Producer {
         self.batches.last().map_or(-1, |batch| batch.last_sequence)
     }
 
-    /// Whether a batch of this epoch lies wholly before the batches that are remembered. Sequence numbers have no gaps,
-    /// so it was appended once. A snapshot remembers one batch of a producer, and up to five may have been under way
-    /// when the broker stopped: told that they are out of order, a client would send them under a new epoch, twice.
-    fn is_before_remembered(&self, header: &BatchHeader) -> bool {
+    /// Whether a batch of this epoch lies wholly before the batches that are remembered and was appended once: sequence
+    /// numbers have no gaps from 0 on. A snapshot remembers one batch of a producer, and up to five may have been under
+    /// way when the broker stopped: told that they are out of order, a client would send them under a new epoch, twice.
+    ///
+    /// An unknown producer may begin with any number, and nobody knows what became of the numbers before: a batch that was
+    /// refused comes again, in halves, behind the one that was taken.
+    fn was_appended_before(&self, header: &BatchHeader) -> bool {
         /// Numbers wrap after 31 bits: what is behind by more than half of them is ahead.
         const HALF: i32 = 1 << 30;
-        let Some(first) = self.batches.first() else { return false };
+        let Some(first) = self.batches.first().filter(|_| self.began_at_zero) else { return false };
         let behind = first.first_sequence().wrapping_sub(header.last_sequence()) & i32::MAX;
         (1..HALF).contains(&behind)
     }
@@ -199,7 +205,7 @@ impl Producers {
                 true => sequence == last.wrapping_add(1) || (sequence == 0 && last == i32::MAX),
                 false => sequence == 0,
             };
-            if epoch == current && producer.is_before_remembered(header) {
+            if epoch == current && producer.was_appended_before(header) {
                 return Err(ProducerError::RepeatedSequence { producer_id, sequence, last });
             }
             // Without an epoch (only a fenced marker was ever seen) any number is a beginning.
@@ -247,6 +253,9 @@ impl Producers {
     pub(crate) fn on_data(&mut self, header: &BatchHeader) {
         let producer = self.producers.entry(header.producer_id).or_insert_with(Producer::new);
         producer.enter_epoch(header.producer_epoch);
+        if producer.batches.is_empty() {
+            producer.began_at_zero = header.base_sequence == 0;
+        }
         if producer.batches.len() >= limits::PRODUCER_BATCHES_REMEMBERED {
             producer.batches.remove(0);
         }

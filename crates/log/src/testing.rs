@@ -155,6 +155,8 @@ impl Disk for MemoryDisk {
                 let switches = self.switches.clone();
                 let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
                 let file = MemoryFile { name, bytes, synced, switches };
+                // Tests of single files do not create directories.
+                lock(&self.dirs).extend(path.parent().map(Path::to_owned));
                 files.entry(path.to_owned()).insert_entry(Arc::new(file)).get().clone()
             }
         };
@@ -179,7 +181,7 @@ impl Disk for MemoryDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        lock(&self.dirs).insert(dir.to_owned());
+        lock(&self.dirs).extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
@@ -214,6 +216,9 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if !lock(&self.dirs).contains(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
         lock(&self.switches.journal).push(format!("sync dir {}", name_of(dir)));
         self.switches.check()
     }

@@ -6,7 +6,7 @@
 
 use crate::{
     Attributes, Batch, BatchBuilder, BatchHeader, Codec, Compression, Decompressor, Entry, HEADER_BYTES,
-    MAGIC_V2, RecordHead, TimestampType, WalkError, builder, walk,
+    MAGIC_V2, Record, RecordHead, TimestampType, WalkError, builder, walk,
 };
 use bytes::Bytes;
 use model::{LeaderEpoch, Offset, Timestamp};
@@ -73,8 +73,8 @@ pub enum Invalid {
     #[error("the batch is invalid: {0}")]
     Records(WalkError),
     /// Some records break a rule. Kafka: INVALID_TIMESTAMP if one of them does by its timestamp, else INVALID_RECORD;
-    /// with one record error each.
-    #[error("{} records of the batch are invalid; the first: {}", .0.len(), .0.first().map_or(String::new(), |f| f.why.to_string()))]
+    /// with one record error each. Where there are very many, the first are here and at least one for each error code.
+    #[error("records of the batch are invalid, {} at least; the first: {}", .0.len(), .0.first().map_or(String::new(), |f| f.why.to_string()))]
     EachRecord(Vec<Fault>),
     /// The batch is too large. Kafka: MESSAGE_TOO_LARGE.
     #[error("the batch has {bytes} bytes, more than the {bytes_max} that the topic allows")]
@@ -88,6 +88,15 @@ pub enum Invalid {
     #[error("a produce request of this version cannot carry the compression codec {0}")]
     UnsupportedCodec(u8),
 }
+
+/// The most faults that are told of one batch.
+const FAULTS_MAX: usize = 1000;
+/// So many bytes of a batch buy one fault: a few compressed bytes stand for a million records.
+const BYTES_PER_FAULT: usize = 16;
+/// How much larger than the largest batch the plain records may be where a batch is written anew; those are in memory.
+const REWRITTEN_RATIO_MAX: usize = 8;
+/// Topics of tiny batches have this much for it.
+const REWRITTEN_BYTES_MIN: usize = 1 << 20;
 
 /// A record that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +126,14 @@ pub enum FaultKind {
     /// Only brokers may set this timestamp type.
     #[error("A producer must not set the timestamp type LogAppendTime")]
     LogAppendTimeSet,
+}
+
+impl Rules {
+    /// The most plain bytes of a batch that is written anew.
+    fn rewritten_bytes_max(&self) -> usize {
+        let wanted = self.batch_bytes_max.saturating_mul(REWRITTEN_RATIO_MAX).max(REWRITTEN_BYTES_MIN);
+        wanted.min(self.plain_bytes_max)
+    }
 }
 
 impl Invalid {
@@ -227,6 +244,8 @@ fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) 
     };
     let keys_required = rules.keys_required && !header.attributes.is_control();
     let mut seen = Seen { max_timestamp: -1, deltas_right: true, faults: Vec::new() };
+    let faults_max = (batch.bytes.len() / BYTES_PER_FAULT).min(FAULTS_MAX);
+    let mut is_timestamp_told = false;
     let mut index = 0;
     let visit = |head: RecordHead| {
         let timestamp = base.wrapping_add(head.timestamp_delta & deltas);
@@ -243,7 +262,12 @@ fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) 
             } else {
                 FaultKind::LogAppendTimeSet
             };
-            seen.faults.push(Fault { batch_index: index, why });
+            // A fault of a timestamp decides the error code, wherever it is.
+            let is_timestamp = why != FaultKind::KeyMissing;
+            if seen.faults.len() < faults_max || (is_timestamp && !is_timestamp_told) {
+                seen.faults.push(Fault { batch_index: index, why });
+                is_timestamp_told |= is_timestamp;
+            }
         }
         index += 1;
     };
@@ -254,7 +278,8 @@ fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) 
     }
 }
 
-/// The same records in another codec, or with the offset deltas that they should have had.
+/// The same records in another codec, or with the offset deltas that they should have had. Both hold the plain records
+/// in memory, so there is a limit to them.
 fn rewrite(
     batch: &Batch,
     deltas_right: bool,
@@ -265,15 +290,13 @@ fn rewrite(
     let unreadable = |why: String| Invalid::Records(WalkError::Decompression(why));
     let header = batch.header;
     let codec = header.attributes.codec().unwrap_or(Codec::None);
+    let plain_bytes_max = rules.rewritten_bytes_max();
+    // The walk has read it all already: it can only be too much.
+    let too_large = |_| Invalid::TooLarge { bytes: plain_bytes_max + 1, bytes_max: plain_bytes_max };
+    let plain = decompressor.decompress(codec, batch.body(), plain_bytes_max).map_err(too_large)?;
     let rewritten = if deltas_right {
-        let plain = decompressor
-            .decompress(codec, batch.body(), rules.plain_bytes_max)
-            .map_err(|error| unreadable(error.to_string()))?;
         builder::assemble(header, compression, &plain)
     } else {
-        let records = batch
-            .records(rules.plain_bytes_max, decompressor)
-            .map_err(|error| unreadable(error.to_string()))?;
         let mut builder = BatchBuilder::new().compression(compression).producer(
             header.producer_id,
             header.producer_epoch,
@@ -282,7 +305,8 @@ fn rewrite(
         if header.attributes.is_transactional() {
             builder = builder.transactional();
         }
-        records.iter().for_each(|record| builder.push_record(record));
+        Record::each_of(&header, plain.into(), |record| builder.push_record(&record))
+            .map_err(|error| unreadable(error.to_string()))?;
         builder.build()
     }
     .map_err(|error| unreadable(error.to_string()))?;

@@ -3,7 +3,7 @@
 //! Keys and values are slices of one shared buffer. Consumers of our own, compaction and the dump commands read
 //! records; the broker's way of a produce does not.
 
-use crate::{Batch, Codec, Decompressor, TimestampType};
+use crate::{Batch, BatchHeader, Codec, Decompressor, TimestampType};
 use bytes::Bytes;
 use model::{Offset, Timestamp};
 use stdx::{Cursor, Short};
@@ -65,8 +65,18 @@ impl Record {
             Some(Codec::None) => batch.bytes.slice_ref(batch.body()),
             Some(codec) => decompressor.decompress(codec, batch.body(), bytes_max)?.into(),
         };
-        let mut cursor = Cursor::new(&plain);
         let mut records = Vec::new();
+        Self::each_of(header, plain, |record| records.push(record))?;
+        Ok(records)
+    }
+
+    /// Calls `visit` with each record of a batch with this header, whose plain contents are `plain`.
+    pub(crate) fn each_of(
+        header: &BatchHeader,
+        plain: Bytes,
+        mut visit: impl FnMut(Self),
+    ) -> Result<(), RecordError> {
+        let mut cursor = Cursor::new(&plain);
         for _ in 0..header.record_count {
             let (timestamp_delta, offset_delta, mut record) = read(&plain, &mut cursor)?;
             record.offset = header.base_offset.wrapping_add(i64::from(offset_delta));
@@ -74,12 +84,12 @@ impl Record {
                 TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
                 TimestampType::LogAppendTime => header.max_timestamp,
             };
-            records.push(record);
+            visit(record);
         }
-        if cursor.remaining() > 0 {
-            return Err(RecordError::Malformed("bytes follow the last record"));
+        match cursor.remaining() {
+            0 => Ok(()),
+            _ => Err(RecordError::Malformed("bytes follow the last record")),
         }
-        Ok(records)
     }
 }
 

@@ -91,17 +91,45 @@ async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
     let node = Node::start().await;
     let (mut client, mut admin) = (node.client(), node.client());
     let topic = client.create("t", 1, &[]).await;
-    // A deletion waits for a lane that creates the directory; here it is there already.
     assert_eq!(client.produce(&topic, batch(&["there"])).await.error_code, 0);
     node.tasks.hold_next_job();
     client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
     node.pass(1).await;
     let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
-    assert_eq!(admin.call(5, &request).await.responses[0].error_code, 0);
+    admin.send(5, &request).await;
     let answer = client.receive::<ProduceRequest>(13).await;
     let answer = &answer.responses[0].partition_responses[0];
     assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicOrPartition));
+    node.pass(1000).await;
+    assert!(!admin.has_answer().await, "the lane still writes by path, where a new topic may soon be");
     node.tasks.release();
+    assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
+    let dir = std::path::Path::new(LOG_DIR).join("t-0");
+    assert!(!node.disk.paths().iter().any(|path| path.starts_with(&dir)));
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sync_of_a_deleted_topics_segment_takes_nothing_offline() {
+    let node = Node::start().await;
+    let (mut client, mut admin) = (node.client(), node.client());
+    let configs = [("segment.bytes", "1048576"), ("odradek.ack.durability", "page-cache")];
+    let topic = client.create("t", 1, &configs).await;
+    let large = "x".repeat(600_000);
+    assert_eq!(client.produce(&topic, batch(&[&large])).await.error_code, 0);
+    node.tasks.hold_next_job();
+    client.send(13, &produce(&topic, 0, 1, batch(&[&large]))).await;
+    node.pass(1).await;
+    // The flush has rolled; the full segment is to be synced by a job of its own.
+    node.tasks.release_and_hold_next_job();
+    assert_eq!(client.receive::<ProduceRequest>(13).await.responses[0].partition_responses[0].error_code, 0);
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    admin.send(5, &request).await;
+    assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
+    node.tasks.release();
+    assert!(node.broker.is_healthy());
+    let answer = client.produce(&topic, batch(&["late"])).await;
+    assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicId));
     node.assert_sound();
 }
 

@@ -59,6 +59,10 @@ fn sealed_segments_are_synced_later_where_acknowledgements_do_not_wait_for_it() 
     let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
     fixture.log.flushed(NOW, &performed);
     assert_eq!((fixture.log.flushed_offset(), fixture.log.recovery_point()), (40, 0));
+    let more = many(&mut fixture, 1);
+    let meanwhile = fixture.files.perform(&fixture.disk, &more, false).unwrap();
+    assert!(meanwhile.sealed.is_none(), "one job for it is enough");
+    fixture.log.flushed(NOW, &meanwhile);
     let before = syncs(&fixture);
     let upto = performed.sealed.unwrap().sync(&fixture.disk).unwrap();
     assert!(syncs(&fixture) > before);
@@ -148,6 +152,31 @@ fn wherever_room_ends_what_is_performed_again_is_as_if_it_had_not() {
             let again = reopen(fixture.disk.after_kill(), config(durability), false, 0).unwrap();
             assert_eq!((again.log.end_offset(), again.recovery.bytes_truncated), (60, 0));
         }
+    }
+}
+
+#[test]
+fn a_segment_that_is_sealed_again_and_again_keeps_its_files_open_once() {
+    for durability in [Durability::Fsync, Durability::PageCache] {
+        let mut fixture = Fixture::new(config(durability));
+        let effects = many(&mut fixture, 30);
+        let create = effects.iter().position(|effect| matches!(effect, Effect::Create { .. })).unwrap();
+        let mut up_to_the_roll = effects;
+        up_to_the_roll.truncate(create + 1);
+        let is_durable = durability == Durability::Fsync;
+        let full_after = &fixture.disk.switches().full_after;
+        // Room for the batches and not for the segment behind them.
+        let failing = (1..100).find(|after| {
+            full_after.store(*after, Ordering::Relaxed);
+            let result = fixture.files.perform(&fixture.disk, &up_to_the_roll, is_durable);
+            assert!(result.is_ok() || result.is_err_and(|error| is_scarcity(&error)));
+            !fixture.files.unsynced.is_empty()
+        });
+        for _ in 0..20 {
+            full_after.store(failing.unwrap(), Ordering::Relaxed);
+            let _ = fixture.files.perform(&fixture.disk, &up_to_the_roll, is_durable);
+        }
+        assert_eq!(fixture.files.unsynced.len(), 1);
     }
 }
 

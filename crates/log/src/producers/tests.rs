@@ -55,6 +55,39 @@ fn a_batch_from_before_all_that_a_snapshot_remembers_is_a_repetition() {
 }
 
 #[test]
+fn a_batch_that_was_never_written_is_not_taken_for_a_repetition() {
+    let mut fixture = fixture();
+    // The batch with the numbers 0 to 9 was refused; the one behind it was under way and is an unknown producer's.
+    fixture.append(data(1, 0, 10, 3));
+    let is_refused = |fixture: &mut Fixture, last| {
+        for (sequence, count) in [(0, 5), (5, 5), (0, 10)] {
+            let refused = error(fixture.try_append(data(1, 0, sequence, count)));
+            assert_eq!(refused, ProducerError::OutOfOrderSequence { producer_id: 1, sequence, last });
+        }
+    };
+    is_refused(&mut fixture, 12);
+    for n in 0..6 {
+        fixture.append(data(1, 0, 13 + n, 1));
+    }
+    is_refused(&mut fixture, 18);
+    let bytes = crate::producer_snapshot::encode(&fixture.log.producers);
+    fixture.log.producers = crate::producer_snapshot::decode(&bytes).unwrap();
+    is_refused(&mut fixture, 18);
+}
+
+#[test]
+fn a_producer_that_was_forgotten_and_goes_on_has_no_known_beginning() {
+    let mut fixture = fixture();
+    fixture.append(data(1, 0, 0, 3));
+    fixture.log.expire_producers(NOW + 86_400_003);
+    fixture.append(data(1, 0, 5, 1));
+    let never_written = error(fixture.try_append(data(1, 0, 3, 2)));
+    assert_eq!(never_written, ProducerError::OutOfOrderSequence { producer_id: 1, sequence: 3, last: 5 });
+    fixture.append(data(1, 1, 0, 3));
+    assert!(fixture.log.producers().get(1).unwrap().began_at_zero);
+}
+
+#[test]
 fn a_gap_is_refused_and_an_unknown_producer_may_begin_anywhere() {
     let mut fixture = fixture();
     fixture.append(data(1, 0, 77, 2));

@@ -124,6 +124,51 @@ fn records_that_break_a_rule_are_named() {
 }
 
 #[test]
+fn of_very_many_faults_few_are_told_and_the_timestamps_are_not_forgotten() {
+    let mut many = BatchBuilder::new().compression(Codec::Zstd);
+    (0..100_000).for_each(|_| many.push(NOW, None, Some(b""), &[]));
+    many.push(NOW + 7_200_000, Some(b"k"), None, &[]);
+    let batch = many.build().unwrap().bytes;
+    let keys = Rules { keys_required: true, ..rules() };
+    let Err(Invalid::EachRecord(faults)) = judge(batch.clone(), &keys) else { panic!("accepted") };
+    assert!(faults.len() <= batch.len() / 16 + 1, "{} of {} bytes", faults.len(), batch.len());
+    assert_eq!(faults.last().map(|fault| fault.batch_index), Some(100_000));
+    assert!(Invalid::EachRecord(faults).is_timestamp());
+    let mut plain = BatchBuilder::new();
+    (0..5000).for_each(|_| plain.push(NOW, None, Some(b"0123456789"), &[]));
+    let Err(Invalid::EachRecord(faults)) = judge(plain.build().unwrap().bytes, &keys) else {
+        panic!("accepted")
+    };
+    assert_eq!(faults.len(), 1000);
+}
+
+#[test]
+fn a_batch_that_must_be_written_anew_may_not_stand_for_much_more_than_a_large_batch() {
+    let limit = 8 << 20;
+    let batch = |values: usize, deltas_right| {
+        let mut builder = BatchBuilder::new().compression(Codec::Gzip);
+        (0..values).for_each(|_| builder.push(NOW, Some(b"k"), Some(&[7; 10_000]), &[]));
+        let batch = builder.build().unwrap();
+        if deltas_right {
+            return batch.bytes;
+        }
+        let mut plain = Decompressor::new().decompress(Codec::Gzip, batch.body(), limit * 2).unwrap();
+        // Behind the length of three bytes, the attributes and the timestamp delta.
+        assert_eq!(std::mem::replace(&mut plain[5], 8), 0);
+        crate::builder::assemble(batch.header, Codec::Gzip.into(), &plain).unwrap().bytes
+    };
+    let too_large = Err(Invalid::TooLarge { bytes: limit + 1, bytes_max: limit });
+    let recoded = Rules { compression: Some(Codec::Zstd.into()), ..rules() };
+    assert_eq!(judge(batch(900, true), &recoded), too_large);
+    assert_eq!(judge(batch(900, false), &rules()), too_large);
+    judge(batch(800, true), &recoded).unwrap();
+    judge(batch(800, false), &rules()).unwrap();
+    judge(batch(900, true), &rules()).unwrap();
+    let tiny = Rules { batch_bytes_max: 2000, ..recoded };
+    judge(batch(100, true), &tiny).unwrap();
+}
+
+#[test]
 fn limits_of_size_and_codec_hold() {
     let batch = builder(Codec::Zstd).build().unwrap().bytes;
     let bytes = batch.len();

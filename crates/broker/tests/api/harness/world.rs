@@ -85,7 +85,17 @@ impl LocalTasks {
 
     /// Runs the job that was held.
     pub(crate) fn release(&self) {
-        match std::mem::take(&mut *self.1.lock().unwrap()) {
+        self.run_held(Lane::Quick);
+    }
+
+    /// The same, and the job that comes next, maybe from this one, is held in its place.
+    pub(crate) fn release_and_hold_next_job(&self) {
+        self.run_held(Lane::Waiting);
+    }
+
+    fn run_held(&self, then: Lane) {
+        let held = std::mem::replace(&mut *self.1.lock().unwrap(), then);
+        match held {
             Lane::Held(job) => job(),
             Lane::Quick | Lane::Waiting => panic!("no job has come"),
         }
