@@ -11,16 +11,19 @@ use crate::{
 use coordinator::Now;
 use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
-use model::GroupId;
+use model::{GroupId, Offset};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Weak},
 };
 use tokio::sync::{Notify, oneshot, watch};
 
 /// The topic that holds groups and their offsets.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
+/// How long after a failure groups are read again.
+const RELOAD_MS: i64 = 1000;
 
 /// All hosts of this broker.
 pub(crate) struct GroupHosts {
@@ -36,9 +39,18 @@ pub(crate) struct GroupHost {
     world: World,
     partition: Arc<Partition>,
     state: Mutex<State>,
-    loaded: watch::Receiver<bool>,
+    loading: watch::Sender<Loading>,
     wake: Notify,
     this: Weak<GroupHost>,
+}
+
+/// How far the reading of a host's partition has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loading {
+    UnderWay,
+    Done,
+    /// The rest could not be read. What was replayed is old: nobody may be served from it.
+    Failed,
 }
 
 struct State {
@@ -60,7 +72,6 @@ impl GroupHosts {
         if self.hosts.read().contains_key(&index) {
             return;
         }
-        let (loaded, is_loaded) = watch::channel(false);
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -72,15 +83,12 @@ impl GroupHosts {
             world: self.world.clone(),
             partition,
             state: Mutex::new(state),
-            loaded: is_loaded,
+            loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
             this: this.clone(),
         });
         self.hosts.write().insert(index, host.clone());
-        self.world.tasks.spawn(Box::pin(async move {
-            host.load().await;
-            loaded.send_replace(true);
-        }));
+        self.world.tasks.spawn(Box::pin(load(host)));
     }
 
     /// Asks the coordinator of `group`; waits while it loads and until it answers.
@@ -145,6 +153,24 @@ impl GroupHosts {
     }
 }
 
+/// Reads a host's partition to its end. What cannot be read is tried again as long as the host leads.
+async fn load(host: Arc<GroupHost>) {
+    let (clock, this, mut offset) = (host.world.clock.clone(), host.this.clone(), 0);
+    drop(host);
+    while let Some(host) = this.upgrade() {
+        let Err(error) = host.replay_from(&mut offset).await else {
+            host.step(Event::Loaded);
+            host.loading.send_replace(Loading::Done);
+            return;
+        };
+        if host.loading.send_replace(Loading::Failed) != Loading::Failed {
+            tracing::error!(partition = %host.partition, %error, "groups could not be read and are not served");
+        }
+        drop(host);
+        clock.sleep_until(clock.after_millis(RELOAD_MS)).await;
+    }
+}
+
 /// Which partition of the offsets topic keeps a group: Java's string hash, its sign dropped as Kafka drops it.
 pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
     let hash =
@@ -155,9 +181,11 @@ pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
 
 impl GroupHost {
     async fn ask(&self, request: Request) -> Answer {
-        let mut loaded = self.loaded.clone();
-        if loaded.wait_for(|loaded| *loaded).await.is_err() {
-            return Err(Error::CoordinatorNotAvailable);
+        let mut loading = self.loading.subscribe();
+        match loading.wait_for(|loading| *loading != Loading::UnderWay).await.map(|loading| *loading) {
+            Ok(Loading::Done) => {}
+            Ok(_) => return Err(Error::NotCoordinator),
+            Err(_) => return Err(Error::CoordinatorNotAvailable),
         }
         let (sender, receiver) = oneshot::channel();
         let token = {
@@ -171,30 +199,16 @@ impl GroupHost {
         receiver.await.unwrap_or(Err(Error::CoordinatorNotAvailable))
     }
 
-    async fn load(&self) {
-        let mut offset = self.partition.start_offset();
-        let mut count = 0usize;
-        loop {
-            match self.partition.read_own(offset).await {
-                Ok(None) => break,
-                Ok(Some((next, records))) => {
-                    let mut state = self.state.lock();
-                    for record in records {
-                        if let Some(record) = group_records::decode(&record) {
-                            state.coordinator.replay(record);
-                            count += 1;
-                        }
-                    }
-                    offset = next;
-                }
-                Err(error) => {
-                    tracing::error!(partition = %self.partition, %error, "groups could not be read; they start empty of what follows");
-                    break;
-                }
-            }
+    /// Replays what is in the log from `offset` on, and moves it along.
+    async fn replay_from(&self, offset: &mut Offset) -> io::Result<()> {
+        *offset = self.partition.start_offset().max(*offset);
+        while let Some((next, records)) = self.partition.read_own(*offset).await? {
+            let coordinator = &mut self.state.lock().coordinator;
+            records.iter().filter_map(group_records::decode).for_each(|record| coordinator.replay(record));
+            *offset = next;
         }
-        tracing::debug!(partition = %self.partition, records = count, "groups are loaded");
-        self.step(Event::Loaded);
+        tracing::debug!(partition = %self.partition, upto = *offset, "groups are loaded");
+        Ok(())
     }
 
     /// Hands an event to the coordinator and carries out what it orders.

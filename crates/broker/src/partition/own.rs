@@ -84,7 +84,9 @@ impl Partition {
                 let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
                 loaded.ok_or_else(|| io::Error::other("the broker stops"))??
             }
-            ReadPlan::OutOfRange { .. } => return Ok(None),
+            ReadPlan::OutOfRange { start_offset, .. } => {
+                return Err(io::Error::other(format!("the log now starts at offset {start_offset}")));
+            }
         };
         let mut bytes = slice.parts.to_bytes().unwrap_or_default();
         let mut decompressor = Decompressor::default();

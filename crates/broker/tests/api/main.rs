@@ -17,6 +17,7 @@ mod damage;
 mod disk;
 mod edge_cases;
 mod fetch;
+mod group_loading;
 mod groups;
 mod harness;
 mod idempotence;
