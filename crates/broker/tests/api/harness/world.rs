@@ -85,7 +85,9 @@ impl LocalTasks {
 
     /// Runs the job that was held.
     pub(crate) fn release(&self) {
-        match std::mem::take(&mut *self.1.lock().unwrap()) {
+        // Unlocked before it runs: the job may hand on the next one.
+        let held = std::mem::take(&mut *self.1.lock().unwrap());
+        match held {
             Lane::Held(job) => job(),
             Lane::Quick | Lane::Waiting => panic!("no job has come"),
         }
