@@ -11,8 +11,9 @@ pub(crate) const PROFILE: &str = "ci-release";
 
 /// The top of the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(here.parent().context("xtask lies in the workspace")?.to_owned())
+    // What cargo says now; what it said when it built this may be another checkout with the same build directory.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Ok(Path::new(&here).parent().context("xtask lies in the workspace")?.to_owned())
 }
 
 /// `cargo ARGS...` at the top of the workspace.

@@ -40,7 +40,7 @@ const HEAD: &str =
 
 /// Generates everything; `Mode::Check` fails on the first difference and writes nothing under `crates`.
 pub(crate) fn run(mode: Mode) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let root = &crate::chores::root()?;
     let work = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let work = root.join(work).join("codegen");
     let messages = messages(&work)?;

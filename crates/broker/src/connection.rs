@@ -103,16 +103,16 @@ impl Serving {
                 // Decoded or appended: other budgets count what is left of it.
                 self.large = None;
                 match begun {
-                    Begun::Silent => {}
-                    Begun::Overlapping(answer) => self.waiting.push_back(answer),
+                    Begun::Silent => self.room().await?,
+                    Begun::Overlapping(answer) => {
+                        self.waiting.push_back(answer);
+                        self.room().await?;
+                    }
                     Begun::Barrier(answer) => {
                         self.answer_all().await?;
                         let answer = self.watch(answer).await?;
                         self.link.write(answer).await?;
                     }
-                }
-                if self.waiting.len() >= limits::REQUESTS_IN_FLIGHT_MAX || self.broker.backlog.is_full() {
-                    self.answer_all().await?;
                 }
             }
             match self.large_frame_deadline() {
@@ -164,6 +164,19 @@ impl Serving {
             out.append(answer);
         }
         if out.is_empty() { Ok(()) } else { self.link.write(out).await }
+    }
+
+    /// After a produce request: reads on only once there is room for what comes next. Answers may be there before it,
+    /// since a request that waits too long for the disk is answered, and one without acks has none.
+    async fn room(&mut self) -> Result<(), Closed> {
+        if self.waiting.len() >= limits::REQUESTS_IN_FLIGHT_MAX || self.broker.backlog.is_full() {
+            self.answer_all().await?;
+        }
+        tokio::select! {
+            biased;
+            () = self.broker.backlog.room() => Ok(()),
+            reason = self.guard.ended() => Err(reason.into()),
+        }
     }
 
     async fn answer_all(&mut self) -> io::Result<()> {

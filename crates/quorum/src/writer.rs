@@ -14,6 +14,7 @@ use env::{Disk, Open, World};
 use log::{Files, Log, LogConfig, OpenOptions, names};
 use model::Offset;
 use std::{io, path::Path, sync::Arc};
+use stdx::Uuid;
 use tokio::sync::{mpsc, oneshot};
 
 type Reply = oneshot::Sender<io::Result<()>>;
@@ -93,7 +94,7 @@ impl Writer {
         let mut files = self.files.take().ok_or_else(|| io::Error::other("the files are closed"))?;
         let disk = self.shared.world.disk.clone();
         let performed = on_lane(&self.shared.world, move || {
-            let performed = files.perform(&*disk, effects, true);
+            let performed = files.perform(&*disk, &effects, true);
             performed.map(|performed| (files, performed))
         });
         let (files, performed) = performed.await??;
@@ -177,7 +178,9 @@ pub(crate) fn options(
     recovery_point: Offset,
 ) -> OpenOptions {
     OpenOptions {
-        config: config.clone(),
+        topic_id: Uuid::METADATA_TOPIC,
+        is_new: false,
+        config: Arc::new(config.clone()),
         clean: false,
         recovery_point,
         start_offset: start,

@@ -122,3 +122,28 @@ async fn a_client_that_reads_no_answers_holds_nobody_else_up() {
     assert_eq!(client.produce(&topic, batch(&["a"])).await.base_offset, 0);
     node.broker.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_backlog_holds_up_producers_also_those_without_acks_and_nobody_else() {
+    for acks in [0, 1] {
+        let node = Node::with_config(&[], |config| config.backlog_bytes_max = 5000).await;
+        let mut client = node.client();
+        let topic = client.create("t", 1, &[]).await;
+        client.produce(&topic, batch(&["first"])).await;
+        node.tasks.hold_next_job();
+        let value = "x".repeat(1000);
+        for _ in 0..50 {
+            client.send(9, &produce(&topic, 0, acks, batch(&[&value]))).await;
+        }
+        // Longer than the request waits for the disk: its answer makes no room.
+        node.pass(5000).await;
+        assert!(client.unread() >= 30, "acks={acks}: only {} are unread", client.unread());
+        let mut other = node.client();
+        assert_eq!(other.read_all(&topic).await, ["first"], "readers are not held up");
+        node.tasks.release();
+        node.pass(1).await;
+        assert_eq!(client.unread(), 0, "acks={acks}");
+        assert_eq!(other.read_all(&topic).await.len(), 51);
+        node.assert_sound();
+    }
+}

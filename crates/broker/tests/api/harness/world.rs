@@ -94,6 +94,7 @@ impl LocalTasks {
     }
 
     fn run_held(&self, then: Lane) {
+        // Unlocked before it runs: the job may hand on the next one.
         let held = std::mem::replace(&mut *self.1.lock().unwrap(), then);
         match held {
             Lane::Held(job) => job(),
