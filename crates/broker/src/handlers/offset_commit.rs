@@ -4,7 +4,7 @@ use crate::{Broker, context::Context, failure_code};
 use groups::{CommitPartition, CommitTopic, Error, OffsetCommit, Reply, Request};
 use model::{GroupId, TopicName};
 use std::sync::Arc;
-use stdx::Uuid;
+use stdx::{Map, Uuid};
 use wire::{
     ErrorCode, OffsetCommitRequest, OffsetCommitResponse,
     offset_commit_request::OffsetCommitRequestTopic,
@@ -18,7 +18,7 @@ pub(crate) async fn handle(
 ) -> OffsetCommitResponse {
     let group = GroupId::new(&request.group_id);
     let (known, mut answers) = sort_out(broker, context, request.topics);
-    if !known.is_empty() || answers.is_empty() {
+    if !known.is_empty() || answers.topics.is_empty() {
         let asked: Vec<_> = known.iter().map(shape).collect();
         let commit = OffsetCommit {
             group: group.clone(),
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
                 for topic in topics {
                     let name = topic.topic.to_string();
                     let partitions = topic.partitions.into_iter().map(|(index, error)| (index, code(error)));
-                    merge(&mut answers, name, topic.topic_id, partitions);
+                    answers.merge(name, topic.topic_id, partitions);
                 }
                 None
             }
@@ -43,16 +43,12 @@ pub(crate) async fn handle(
         };
         if let Some(error) = error {
             for (name, id, partitions) in asked {
-                merge(
-                    &mut answers,
-                    name,
-                    id,
-                    partitions.into_iter().map(|index| (index, code(Some(error.clone())))),
-                );
+                let refused = partitions.into_iter().map(|index| (index, code(Some(error.clone()))));
+                answers.merge(name, id, refused);
             }
         }
     }
-    OffsetCommitResponse { topics: answers, ..OffsetCommitResponse::default() }
+    OffsetCommitResponse { topics: answers.topics, ..OffsetCommitResponse::default() }
 }
 
 fn code(error: Option<Error>) -> i16 {
@@ -68,23 +64,24 @@ fn sort_out(
     broker: &Broker,
     context: &Context,
     asked: Vec<OffsetCommitRequestTopic>,
-) -> (Vec<CommitTopic>, Vec<OffsetCommitResponseTopic>) {
+) -> (Vec<CommitTopic>, Answers) {
     let image = broker.image();
-    let (mut known, mut answers) = (Vec::new(), Vec::new());
+    let by_id = context.version >= 10;
+    let mut known = Vec::new();
+    let mut answers = Answers { by_id, topics: Vec::new(), places: Map::default() };
     for topic in asked {
-        let by_id = context.version >= 10;
         let found = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
         let error = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
         let Some(found) = found else {
             let unknown = topic.partitions.iter().map(|one| (one.partition_index, error.to_i16()));
-            merge(&mut answers, topic.name.clone(), topic.topic_id, unknown);
+            answers.merge(topic.name.clone(), topic.topic_id, unknown);
             continue;
         };
         let (there, gone): (Vec<_>, Vec<_>) =
             topic.partitions.into_iter().partition(|one| found.partition(one.partition_index).is_some());
         let gone = gone.iter().map(|one| (one.partition_index, ErrorCode::UnknownTopicOrPartition.to_i16()));
         let id = if by_id { found.id } else { Uuid::ZERO };
-        merge(&mut answers, found.name.to_string(), id, gone);
+        answers.merge(found.name.to_string(), id, gone);
         if !there.is_empty() {
             let partitions = there.into_iter().map(|one| CommitPartition {
                 partition: one.partition_index,
@@ -99,23 +96,34 @@ fn sort_out(
     (known, answers)
 }
 
-fn merge(
-    answers: &mut Vec<OffsetCommitResponseTopic>,
-    name: String,
-    topic_id: Uuid,
-    partitions: impl Iterator<Item = (i32, i16)>,
-) {
-    let partitions = partitions
-        .map(|(partition_index, error_code)| OffsetCommitResponsePartition { partition_index, error_code })
-        .collect::<Vec<_>>();
-    if partitions.is_empty() {
-        return;
-    }
-    match answers.iter_mut().find(|topic| topic.name == name) {
-        Some(topic) => {
-            topic.topic_id = topic_id;
-            topic.partitions.extend(partitions);
+/// The answer as it grows: one row for each topic, in the order in which they first came.
+struct Answers {
+    by_id: bool,
+    topics: Vec<OffsetCommitResponseTopic>,
+    places: Map<(String, Uuid), usize>,
+}
+
+impl Answers {
+    fn merge(&mut self, name: String, topic_id: Uuid, partitions: impl Iterator<Item = (i32, i16)>) {
+        let mut partitions = partitions
+            .map(|(partition_index, error_code)| OffsetCommitResponsePartition {
+                partition_index,
+                error_code,
+            })
+            .peekable();
+        if partitions.peek().is_none() {
+            return;
         }
-        None => answers.push(OffsetCommitResponseTopic { name, topic_id, partitions }),
+        // Unknown ids have no name to tell them apart, and old versions no ids.
+        let key = if self.by_id { (String::new(), topic_id) } else { (name.clone(), Uuid::ZERO) };
+        let place = *self.places.entry(key).or_insert(self.topics.len());
+        match self.topics.get_mut(place) {
+            Some(topic) => topic.partitions.extend(partitions),
+            None => self.topics.push(OffsetCommitResponseTopic {
+                name,
+                topic_id,
+                partitions: partitions.collect(),
+            }),
+        }
     }
 }

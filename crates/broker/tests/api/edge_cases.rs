@@ -4,10 +4,11 @@ use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic, produ
 use wire::{
     DeleteGroupsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest,
     DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetFetchRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
     describe_topic_partitions_request::{Cursor, TopicRequest},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     metadata_request::MetadataRequestTopic,
+    offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
 };
 
@@ -81,6 +82,24 @@ async fn the_debugging_consumer_sees_the_end_of_the_log_and_others_what_is_durab
         assert_eq!(response.topics[0].partitions[0].offset, end, "replica {replica_id}");
     }
     node.tasks.release();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_answers_each_unknown_id_for_itself() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let [first, second] = [[8; 16], [9; 16]].map(stdx::Uuid);
+    let topics = [(first, 0), (second, 1), (first, 2)].map(|(topic_id, partition_index)| {
+        let partition = OffsetCommitRequestPartition { partition_index, ..Default::default() };
+        OffsetCommitRequestTopic { topic_id, partitions: vec![partition], ..Default::default() }
+    });
+    let request = OffsetCommitRequest { group_id: "g".into(), topics: topics.to_vec(), ..Default::default() };
+    let response = client.call(10, &request).await;
+    let indexes = |one: &wire::offset_commit_response::OffsetCommitResponseTopic| {
+        one.partitions.iter().map(|one| one.partition_index).collect::<Vec<_>>()
+    };
+    let told: Vec<_> = response.topics.iter().map(|one| (one.topic_id, indexes(one))).collect();
+    assert_eq!(told, [(first, vec![0, 2]), (second, vec![1])]);
 }
 
 #[tokio::test(start_paused = true)]
