@@ -1,7 +1,10 @@
 //! DescribeLogDirs (key 35): the log directory, its space, and the size of each partition in it (KIP-113, KIP-827).
 
 use crate::{Broker, context::Context, failure_code};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use wire::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, ErrorCode,
     describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic},
@@ -13,7 +16,8 @@ pub(crate) async fn handle(
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
     let wanted = request.topics.map(|topics| {
-        topics.into_iter().map(|topic| (topic.topic, topic.partitions)).collect::<BTreeMap<_, _>>()
+        let named = topics.into_iter().map(|topic| (topic.topic, topic.partitions.into_iter().collect()));
+        named.collect::<BTreeMap<_, BTreeSet<i32>>>()
     });
     let is_wanted = |topic: &str, index: i32| {
         wanted.as_ref().is_none_or(|wanted| wanted.get(topic).is_some_and(|indexes| indexes.contains(&index)))

@@ -6,7 +6,10 @@
 use super::topics_of;
 use crate::{Broker, context::Context, failure_code};
 use metadata::Topic;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use wire::{
     ErrorCode, MetadataRequest, MetadataResponse,
     metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
@@ -109,15 +112,12 @@ async fn named(
     let missing: Vec<&str> = names.iter().copied().filter(|name| image.topic(name).is_none()).collect();
     let create = request.allow_auto_topic_creation && broker.config.topics_created_automatically();
     let failed = if create && !missing.is_empty() { topics_of(broker, &missing).await } else { Vec::new() };
+    let failed: BTreeMap<&str, ErrorCode> = failed.into_iter().collect();
     let image = broker.image();
     for name in names {
         answers.push(match image.topic(name) {
             Some(topic) => describe(topic, request),
-            None => unknown(
-                name,
-                request,
-                failed.iter().find(|(failed, _)| *failed == name).map(|(_, error)| *error),
-            ),
+            None => unknown(name, request, failed.get(name).copied()),
         });
     }
     answers

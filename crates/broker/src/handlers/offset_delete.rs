@@ -4,6 +4,7 @@ use crate::{Broker, context::Context, failure_code};
 use groups::{Error, FetchTopic, OffsetDelete, Reply, Request};
 use model::GroupId;
 use std::sync::Arc;
+use stdx::Map;
 use wire::{
     ErrorCode, OffsetDeleteRequest, OffsetDeleteResponse,
     offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
@@ -16,14 +17,14 @@ pub(crate) async fn handle(
 ) -> OffsetDeleteResponse {
     let group = GroupId::new(&request.group_id);
     let image = broker.image();
-    let (mut known, mut topics) = (Vec::new(), Vec::new());
+    let (mut known, mut topics) = (Vec::new(), Answers::default());
     for topic in request.topics {
         let found = image.topic(&topic.name);
         let exists = |index: i32| found.is_some_and(|found| found.partition(index).is_some());
         let (there, gone): (Vec<_>, Vec<_>) =
             topic.partitions.iter().map(|one| one.partition_index).partition(|index| exists(*index));
         let gone = gone.into_iter().map(|index| (index, ErrorCode::UnknownTopicOrPartition.to_i16()));
-        push(&mut topics, &topic.name, gone);
+        topics.push(&topic.name, gone);
         if let (Some(found), false) = (found, there.is_empty()) {
             known.push(FetchTopic { topic: found.name.clone(), topic_id: found.id, partitions: there });
         }
@@ -35,13 +36,10 @@ pub(crate) async fn handle(
                 let code = |error: Option<Error>| {
                     error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
                 };
-                push(
-                    &mut topics,
-                    &topic.topic,
-                    topic.partitions.into_iter().map(|(index, error)| (index, code(error))),
-                );
+                let partitions = topic.partitions.into_iter();
+                topics.push(&topic.topic, partitions.map(|(index, error)| (index, code(error))));
             }
-            return OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() };
+            return OffsetDeleteResponse { topics: topics.rows, ..OffsetDeleteResponse::default() };
         }
         Ok(_) => Error::UnknownServerError,
         Err(error) => error,
@@ -52,17 +50,30 @@ pub(crate) async fn handle(
     }
 }
 
-fn push(
-    topics: &mut Vec<OffsetDeleteResponseTopic>,
-    name: &str,
-    partitions: impl Iterator<Item = (i32, i16)>,
-) {
-    let partitions = partitions
-        .map(|(partition_index, error_code)| OffsetDeleteResponsePartition { partition_index, error_code })
-        .collect::<Vec<_>>();
-    match topics.iter_mut().find(|topic| topic.name == name) {
-        Some(topic) => topic.partitions.extend(partitions),
-        None if partitions.is_empty() => {}
-        None => topics.push(OffsetDeleteResponseTopic { name: name.to_owned(), partitions }),
+/// The answer as it grows: one row for each topic, in the order in which they first came.
+#[derive(Default)]
+struct Answers {
+    rows: Vec<OffsetDeleteResponseTopic>,
+    places: Map<String, usize>,
+}
+
+impl Answers {
+    fn push(&mut self, name: &str, partitions: impl Iterator<Item = (i32, i16)>) {
+        let mut partitions = partitions
+            .map(|(partition_index, error_code)| OffsetDeleteResponsePartition {
+                partition_index,
+                error_code,
+            })
+            .peekable();
+        if partitions.peek().is_none() {
+            return;
+        }
+        let place = *self.places.entry(name.to_owned()).or_insert(self.rows.len());
+        match self.rows.get_mut(place) {
+            Some(topic) => topic.partitions.extend(partitions),
+            None => self
+                .rows
+                .push(OffsetDeleteResponseTopic { name: name.to_owned(), partitions: partitions.collect() }),
+        }
     }
 }
