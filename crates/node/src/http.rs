@@ -13,7 +13,11 @@ use tokio::net::TcpListener;
 /// Serves until the task is dropped.
 pub(crate) async fn serve(listener: TcpListener, broker: Arc<Broker>, tasks: Arc<dyn env::Tasks>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Most likely there are no descriptors left: asking again at once would only keep a core busy.
+            crate::listeners::pause().await;
+            continue;
+        };
         let broker = broker.clone();
         tasks.spawn(Box::pin(async move {
             let service = service_fn(move |request| {

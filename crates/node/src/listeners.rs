@@ -96,7 +96,7 @@ impl Listener {
 }
 
 #[allow(clippy::disallowed_methods, reason = "node is where time is real")]
-async fn pause() {
+pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
