@@ -37,7 +37,7 @@ impl FetchWait {
         }
     }
 
-    /// The answer has changed whatever the bytes: the partition is gone, has failed, or moved its start.
+    /// The answer has changed whatever the bytes: the partition is gone or has failed.
     pub(crate) fn break_off(&self) {
         self.missing.store(0, Ordering::Release);
         self.waker.wake();

@@ -104,11 +104,6 @@ impl Files {
         self.handles.dir()
     }
 
-    /// Whether nothing was ever written: the first effect creates the directory.
-    pub fn is_blank(&self) -> bool {
-        self.blank.is_some()
-    }
-
     /// Whether an error made it useless.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
