@@ -1,0 +1,59 @@
+//! How a partition ends: closed for a stop, or removed with its topic; and how to wait until its lane rests.
+//!
+//! It deletes no files; `replicas` does. How a failed disk ends a partition stands in `flush`.
+
+use super::{Partition, State, append::Ack};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Partition {
+    /// Ends when no lane works on the partition and nothing is pending.
+    pub(super) async fn idle(self: &Arc<Self>) {
+        let receiver = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            if online.files.is_some() && online.pending.is_empty() {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            online.idle.push(sender);
+            receiver
+        };
+        let _ = receiver.await;
+    }
+
+    /// Writes everything down for a clean stop; the partition is offline afterwards.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            online.log.close(&mut online.pending);
+            online.sync_wanted = true;
+            self.flush_soon(online, self.dir.world.clock.wall());
+        }
+        self.idle().await;
+    }
+
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no
+    /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
+    pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Deleted);
+        self.end(before, |ack| ack.settled.settle_deleted(ack.slot))
+    }
+
+    /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
+    pub(super) fn end(&self, before: State, settle: impl Fn(&Ack)) -> Option<oneshot::Receiver<()>> {
+        let State::Online(online) = before else { return None };
+        self.dir.backlog.remove(online.pending_bytes);
+        for (_, (wait, _)) in &online.watchers {
+            wait.break_off();
+        }
+        online.acks.iter().for_each(settle);
+        online.job
+    }
+
+    /// Whether something was taken that could not be written yet.
+    pub(crate) fn is_stuck(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.stuck.is_some())
+    }
+}

@@ -1,0 +1,76 @@
+//! What a partition lets go of: segments by retention or DeleteRecords, idle files, the memory of its tail.
+//!
+//! [`log::Log`] decides what goes. `upkeep`, `tail_budget` and the handler of DeleteRecords call it.
+
+use super::{Partition, Refused, State};
+use model::{Offset, Timestamp};
+use std::sync::Arc;
+
+/// Descriptors are scarcer than reopening is dear.
+const IDLE_FILES_MS: i64 = 10_000;
+
+impl Partition {
+    /// Moves the start of the log up to `before` (-1: the high watermark); gives the new start.
+    pub(crate) async fn delete_records(self: &Arc<Self>, before: Offset) -> Result<Offset, Refused> {
+        let start = {
+            let mut state = self.state.lock();
+            let config = self.config.load();
+            if config.cleanup_compact && !config.cleanup_delete {
+                return Err(Refused::Policy);
+            }
+            let online = state.online()?;
+            let (start_offset, end_offset) = (online.log.start_offset(), online.high_watermark);
+            let before = if before == -1 { end_offset } else { before };
+            if before < 0 {
+                return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
+            }
+            let high_watermark = online.high_watermark;
+            let moved = online.log.delete_records_before(before, high_watermark, &mut online.pending);
+            let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
+            let now = self.dir.world.clock.wall();
+            online.log.retain(now, high_watermark, &mut online.pending);
+            self.flush_soon(online, now);
+            start
+        };
+        self.idle().await;
+        Ok(start)
+    }
+
+    /// Deletes what retention does not keep, forgets producers that are gone, syncs what `flush.ms` says.
+    pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        let high_watermark = online.high_watermark;
+        let deleted = online.log.retain(now, high_watermark, &mut online.pending);
+        if deleted > 0 {
+            tracing::info!(partition = %self, segments = deleted, start = online.log.start_offset(), "retention deleted segments");
+        }
+        online.log.purge(now, &mut online.pending);
+        online.log.expire_producers(now);
+        self.flush_soon(online, now);
+    }
+
+    /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
+    pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        if online.files.is_none() {
+            return;
+        }
+        self.flush_soon(online, now);
+        if now.saturating_sub(online.written_at) > IDLE_FILES_MS
+            && let Some(files) = &mut online.files
+        {
+            files.release();
+            // Not again before the next write.
+            online.written_at = Timestamp::MAX;
+        }
+    }
+
+    /// Gives tail bytes back to the budget.
+    pub(crate) fn trim_tail(&self, bytes: usize) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.log.trim_tail(bytes);
+        }
+    }
+}
