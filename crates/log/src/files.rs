@@ -99,11 +99,6 @@ impl Files {
         Ok(())
     }
 
-    /// The directory.
-    pub fn dir(&self) -> PathBuf {
-        self.handles.dir()
-    }
-
     /// Whether an error made it useless.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
@@ -130,15 +125,6 @@ impl Files {
         }
     }
 
-    /// Renames the directory, for deletion, within the same parent.
-    pub fn rename_dir(&mut self, disk: &dyn Disk, name: &str) -> io::Result<()> {
-        let from = self.handles.dir();
-        let to = from.with_file_name(name);
-        disk.rename(&from, &to)?;
-        self.handles.moved_to(to);
-        from.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))
-    }
-
     fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         let mut performed = Performed::default();
         let mut pending = Pending::default();
@@ -163,7 +149,7 @@ impl Files {
             // Only now: while an earlier one is being synced, another job for it would only wait beside.
             self.unsynced.retain(|sealing| !sealing.done.load(Ordering::Acquire));
             let (sealings, poisoned) = (self.unsynced.clone(), self.poisoned.clone());
-            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir(), poisoned });
+            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir().to_owned(), poisoned });
         }
         Ok(performed)
     }
@@ -173,11 +159,11 @@ impl Files {
     fn begin(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Some((topic_id, segment)) = self.blank else { return Ok(()) };
         let dir = self.handles.dir();
-        disk.create_dir_all(&dir)?;
+        disk.create_dir_all(dir)?;
         if let Some(parent) = dir.parent() {
             disk.sync_dir(parent).map_err(io::Error::other)?;
         }
-        partition_metadata::write_topic_id(disk, &dir, topic_id)?;
+        partition_metadata::write_topic_id(disk, dir, topic_id)?;
         self.active = Some(Active::create(disk, &self.handles, segment)?);
         self.dir_dirty = true;
         self.blank = None;
@@ -323,7 +309,7 @@ impl Files {
             performed.synced_upto = Some(next_offset);
         }
         if std::mem::take(&mut self.dir_dirty) {
-            disk.sync_dir(&self.handles.dir()).map_err(io::Error::other)?;
+            disk.sync_dir(self.handles.dir()).map_err(io::Error::other)?;
         }
         Ok(())
     }

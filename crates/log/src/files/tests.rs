@@ -84,16 +84,6 @@ fn files_that_nobody_uses_are_closed_and_opened_again() {
 }
 
 #[test]
-fn a_log_may_be_read_while_its_directory_is_renamed() {
-    let mut fixture = Fixture::new(config(Durability::Fsync));
-    fixture.append(batch(NOW, 1, 10));
-    fixture.forget_tail();
-    fixture.files.rename_dir(&fixture.disk, "topic-0.00-delete").unwrap();
-    assert_eq!(fixture.batches(1).len(), 1);
-    assert!(fixture.files.dir().ends_with("topic-0.00-delete"));
-}
-
-#[test]
 fn a_segment_is_synced_before_the_next_one_is_written_to() {
     let mut fixture = Fixture::new(config(Durability::Fsync));
     let effects = many(&mut fixture, 30);
