@@ -6,6 +6,7 @@
 
 use crate::{
     Broker,
+    connections::{Ended, Entry},
     dispatch::{self, Begun, Refused},
     frame_budget::Share,
     frames::{FrameLimits, Frames},
@@ -53,7 +54,7 @@ struct Serving {
     peer: Peer,
     waiting: VecDeque<BoxFuture<'static, Parts>>,
     large: Option<LargeFrame>,
-    guard: crate::connections::Entry,
+    guard: Entry,
 }
 
 /// A large frame that is being read.
@@ -111,7 +112,7 @@ impl Serving {
                     Begun::Barrier(answer) => {
                         self.answer_all().await?;
                         let answer = self.watch(answer).await?;
-                        self.link.write(answer).await?;
+                        self.write(answer).await?;
                     }
                 }
             }
@@ -157,13 +158,20 @@ impl Serving {
     }
 
     /// Writes the answers that are there, up to the first that is not.
-    async fn answer_ready(&mut self) -> io::Result<()> {
+    async fn answer_ready(&mut self) -> Result<(), Closed> {
         let mut out = Parts::new();
         while let Some(answer) = self.waiting.front_mut().and_then(|first| first.now_or_never()) {
             self.waiting.pop_front();
             out.append(answer);
         }
-        if out.is_empty() { Ok(()) } else { self.link.write(out).await }
+        if out.is_empty() { Ok(()) } else { self.write(out).await }
+    }
+
+    /// Writes an answer, unless the peer does not take it or the broker stops; then the connection must be closed, for
+    /// it may be cut inside a frame.
+    async fn write(&mut self, answer: Parts) -> Result<(), Closed> {
+        let Self { link, guard, broker, .. } = self;
+        write(&mut **link, guard, &*broker.world.clock, answer).await
     }
 
     /// After a produce request: reads on only once there is room for what comes next. Answers may be there before it,
@@ -175,15 +183,19 @@ impl Serving {
         tokio::select! {
             biased;
             () = self.broker.backlog.room() => Ok(()),
-            reason = self.guard.ended() => Err(reason.into()),
+            reason = self.guard.stopped() => Err(reason.into()),
         }
     }
 
-    async fn answer_all(&mut self) -> io::Result<()> {
+    async fn answer_all(&mut self) -> Result<(), Closed> {
         while let Some(first) = self.waiting.front_mut() {
-            let answer = first.await;
+            let answer = tokio::select! {
+                biased;
+                answer = first => answer,
+                reason = self.guard.stopped() => return Err(reason.into()),
+            };
             self.waiting.pop_front();
-            self.link.write(answer).await?;
+            self.write(answer).await?;
             self.answer_ready().await?;
         }
         Ok(())
@@ -199,17 +211,19 @@ impl Serving {
                 biased;
                 answer = next_answer(waiting) => {
                     waiting.pop_front();
-                    link.write(answer).await?;
+                    write(&mut **link, guard, &*broker.world.clock, answer).await?;
                 }
                 given = wanted => {
                     *share = Waiting::ForBytes(given);
                     *deadline = broker.world.clock.after_millis(limits::LARGE_FRAME_MS_MAX);
                     frames.give_share();
                 }
-                reason = guard.ended() => return Err(reason.into()),
+                // Waiting for the broker is not idle.
+                reason = guard.stopped() => return Err(reason.into()),
             }
             return Ok(());
         }
+        let is_awaited = !waiting.is_empty();
         let answer = tokio::select! {
             biased;
             answer = next_answer(waiting) => answer,
@@ -220,11 +234,11 @@ impl Serving {
                     return Ok(());
                 }
             },
-            reason = guard.ended() => return Err(reason.into()),
+            reason = guard.ended(), if !is_awaited => return Err(reason.into()),
+            reason = guard.stopped(), if is_awaited => return Err(reason.into()),
         };
         waiting.pop_front();
-        link.write(answer).await?;
-        Ok(())
+        write(&mut **link, guard, &*broker.world.clock, answer).await
     }
 
     /// Waits for the answer of a request that may park for long, and gives up when the peer has gone meanwhile.
@@ -245,6 +259,36 @@ impl Serving {
     }
 }
 
+/// Writes in runs. Each counts as a sign of life, so that a slow peer is served and one that has stopped reading is not.
+async fn write(
+    link: &mut dyn env::Connection,
+    guard: &Entry,
+    clock: &dyn env::Clock,
+    answer: Parts,
+) -> Result<(), Closed> {
+    if answer.len() <= limits::WRITE_BYTES_AT_ONCE {
+        return write_run(link, guard, clock, answer).await;
+    }
+    for run in answer.runs(limits::WRITE_BYTES_AT_ONCE) {
+        write_run(link, guard, clock, run).await?;
+    }
+    Ok(())
+}
+
+async fn write_run(
+    link: &mut dyn env::Connection,
+    guard: &Entry,
+    clock: &dyn env::Clock,
+    run: Parts,
+) -> Result<(), Closed> {
+    guard.touch(clock.now());
+    tokio::select! {
+        biased;
+        written = link.write(run) => Ok(written?),
+        reason = guard.ended() => Err(reason.into()),
+    }
+}
+
 async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Parts>>) -> Parts {
     match waiting.front_mut() {
         Some(first) => first.await,
@@ -252,11 +296,11 @@ async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Parts>>) -> Parts
     }
 }
 
-impl From<crate::connections::Ended> for Closed {
-    fn from(ended: crate::connections::Ended) -> Self {
+impl From<Ended> for Closed {
+    fn from(ended: Ended) -> Self {
         match ended {
-            crate::connections::Ended::Idle => Closed::Idle,
-            crate::connections::Ended::Stopping => Closed::Stopping,
+            Ended::Idle => Closed::Idle,
+            Ended::Stopping => Closed::Stopping,
         }
     }
 }

@@ -34,6 +34,10 @@ pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// slowly. Clients give a request up after 30 to 60 seconds.
 pub const LARGE_FRAME_MS_MAX: i64 = 60_000;
 
+/// An answer is written in runs of so many bytes. A connection whose peer does not take one of them within
+/// `connections.max.idle.ms` is closed; a run is large enough that cutting costs nothing.
+pub const WRITE_BYTES_AT_ONCE: usize = 1024 * 1024;
+
 /// A batch that is smaller than its frame by this factor or more is copied out of it when it is kept: what a tail holds
 /// pins at most this multiple of its bytes.
 pub const FRAME_BYTES_PER_BATCH_BYTE_MAX: usize = 8;
