@@ -7,7 +7,7 @@
 use crate::{
     Broker,
     connections::{Ended, Entry},
-    dispatch::{self, Begun, Refused},
+    dispatch::{self, Answer, Begun, Refused, Unwritable},
     frame_budget::Share,
     frames::{FrameLimits, Frames},
 };
@@ -36,6 +36,8 @@ enum Closed {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the connection was idle for longer than connections.max.idle.ms")]
     Idle,
@@ -52,7 +54,7 @@ struct Serving {
     link: Box<dyn env::Connection>,
     frames: Frames,
     peer: Peer,
-    waiting: VecDeque<BoxFuture<'static, Parts>>,
+    waiting: VecDeque<BoxFuture<'static, Answer>>,
     large: Option<LargeFrame>,
     guard: Entry,
 }
@@ -86,6 +88,10 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
             serving.broker.metrics.requests_refused.inc();
             tracing::warn!(peer = %address, reason = %closed, "closed a connection");
+        }
+        Closed::Unwritable(_) => {
+            serving.broker.metrics.requests_refused.inc();
+            tracing::error!(peer = %address, reason = %closed, "closed a connection");
         }
         Closed::Io(_) | Closed::Idle | Closed::Eof | Closed::Stopping => {
             tracing::debug!(peer = %address, reason = %closed, "a connection has ended");
@@ -162,7 +168,13 @@ impl Serving {
         let mut out = Parts::new();
         while let Some(answer) = self.waiting.front_mut().and_then(|first| first.now_or_never()) {
             self.waiting.pop_front();
-            out.append(answer);
+            match answer {
+                Ok(answer) => out.append(answer),
+                Err(unwritable) => {
+                    self.write(out).await?;
+                    return Err(unwritable.into());
+                }
+            }
         }
         if out.is_empty() { Ok(()) } else { self.write(out).await }
     }
@@ -195,7 +207,7 @@ impl Serving {
                 reason = self.guard.stopped() => return Err(reason.into()),
             };
             self.waiting.pop_front();
-            self.write(answer).await?;
+            self.write(answer?).await?;
             self.answer_ready().await?;
         }
         Ok(())
@@ -211,7 +223,7 @@ impl Serving {
                 biased;
                 answer = next_answer(waiting) => {
                     waiting.pop_front();
-                    write(&mut **link, guard, &*broker.world.clock, answer).await?;
+                    write(&mut **link, guard, &*broker.world.clock, answer?).await?;
                 }
                 given = wanted => {
                     *share = Waiting::ForBytes(given);
@@ -238,16 +250,16 @@ impl Serving {
             reason = guard.stopped(), if is_awaited => return Err(reason.into()),
         };
         waiting.pop_front();
-        write(&mut **link, guard, &*broker.world.clock, answer).await
+        write(&mut **link, guard, &*broker.world.clock, answer?).await
     }
 
     /// Waits for the answer of a request that may park for long, and gives up when the peer has gone meanwhile.
-    async fn watch(&mut self, mut answer: BoxFuture<'static, Parts>) -> Result<Parts, Closed> {
+    async fn watch(&mut self, mut answer: BoxFuture<'static, Answer>) -> Result<Parts, Closed> {
         const AHEAD_BYTES_MAX: usize = 128 * 1024;
         loop {
             let read = tokio::select! {
                 biased;
-                answer = &mut answer => return Ok(answer),
+                answer = &mut answer => return Ok(answer?),
                 read = self.link.read(self.frames.room()), if self.frames.len() < AHEAD_BYTES_MAX => read?,
                 reason = self.guard.stopped() => return Err(reason.into()),
             };
@@ -289,7 +301,7 @@ async fn write_run(
     }
 }
 
-async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Parts>>) -> Parts {
+async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Answer>>) -> Answer {
     match waiting.front_mut() {
         Some(first) => first.await,
         None => std::future::pending().await,

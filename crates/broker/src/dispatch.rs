@@ -9,7 +9,7 @@ use model::limits;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
-    ApiKey, Decoder, ErrorCode, Message, catalogue,
+    ApiKey, Decoder, EncodeError, ErrorCode, Message, catalogue,
     header::{self, HeaderError},
 };
 
@@ -50,9 +50,21 @@ pub(crate) enum Begun {
     /// There is no answer (a produce request with acks 0).
     Silent,
     /// The request has taken effect in its order; the answer may wait while others are begun.
-    Overlapping(BoxFuture<'static, Parts>),
+    Overlapping(BoxFuture<'static, Answer>),
     /// The request takes effect while its answer is awaited: nothing else may begin meanwhile.
-    Barrier(BoxFuture<'static, Parts>),
+    Barrier(BoxFuture<'static, Answer>),
+}
+
+/// A whole frame, or nothing that could be sent.
+pub(crate) type Answer = Result<Parts, Unwritable>;
+
+/// The answer cannot be said in the client's version. Nothing it would wait for comes: the connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer to {api:?} version {version} cannot be written: {error}")]
+pub(crate) struct Unwritable {
+    api: ApiKey,
+    version: i16,
+    error: EncodeError,
 }
 
 /// A frame that is no request which this broker answers: the connection is closed.
@@ -120,15 +132,13 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// The whole frame of a response.
-    pub(crate) fn frame<M: Message>(&self, response: &M) -> Parts {
-        match header::encode_response(self.correlation, self.api, self.version, response) {
-            Ok(frame) => frame,
-            Err(error) => {
-                debug_assert!(false, "{:?} version {}: {error}", self.api, self.version);
-                tracing::error!(api = ?self.api, version = self.version, %error, "a response could not be written");
-                Parts::new()
-            }
-        }
+    pub(crate) fn frame<M: Message>(&self, response: &M) -> Answer {
+        let (api, version) = (self.api, self.version);
+        header::encode_response(self.correlation, api, version, response).map_err(|error| Unwritable {
+            api,
+            version,
+            error,
+        })
     }
 }
 
@@ -141,7 +151,7 @@ fn barrier(
     context: Context,
     mut decoder: Decoder,
     reply: Reply,
-) -> Result<BoxFuture<'static, Parts>, Refused> {
+) -> Result<BoxFuture<'static, Answer>, Refused> {
     let broker = broker.clone();
     macro_rules! handle {
         ($($key:ident => $module:ident),* $(,)?) => {

@@ -1,7 +1,10 @@
 //! How answers reach a client that takes them slowly, not at all, or while it says no more.
 
 use crate::harness::{Client, Node, Topic, batch, fetch, produce};
-use wire::{FetchRequest, MetadataRequest};
+use wire::{
+    FetchRequest, IncrementalAlterConfigsRequest, MetadataRequest, ProduceRequest,
+    incremental_alter_configs_request::AlterConfigsResource,
+};
 
 const IDLE_MS: u64 = 5000;
 
@@ -85,4 +88,24 @@ async fn a_connection_that_was_idle_for_want_of_an_answer_goes_on_after_it() {
     client.call(18, &fetch(&topic, 0, 0)).await;
     node.pass(IDLE_MS + 2000).await;
     assert_eq!(node.broker.connection_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_written_closes_the_connection_behind_those_before_it() {
+    let (node, topic) = node_and_topic().await;
+    let mut client = node.client();
+    client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
+    // The error would repeat the name, and strings end at 32767 bytes.
+    let resource = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: "x".repeat(32_760),
+        ..AlterConfigsResource::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    client.send(1, &request).await;
+    let before = client.receive::<ProduceRequest>(13).await;
+    assert_eq!(before.responses[0].partition_responses[0].error_code, 0);
+    client.assert_closed().await;
+    assert_eq!(node.broker.metrics().requests_refused.get(), 1);
+    node.assert_sound();
 }
