@@ -11,6 +11,7 @@ use crate::{
     frame_budget::Share,
     frames::{FrameLimits, Frames},
 };
+use bytes::Bytes;
 use env::{BoxFuture, Incoming};
 use futures_util::FutureExt;
 use model::limits;
@@ -57,6 +58,8 @@ struct Serving {
     waiting: VecDeque<BoxFuture<'static, Answer>>,
     large: Option<LargeFrame>,
     guard: Entry,
+    /// Nothing is read any more.
+    is_finished: bool,
 }
 
 /// A large frame that is being read.
@@ -81,9 +84,10 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         return;
     };
     let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
-    let mut serving =
-        Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), large: None, guard };
+    let (frames, waiting) = (Frames::new(), VecDeque::new());
+    let mut serving = Serving { broker, link, frames, peer, waiting, large: None, guard, is_finished: false };
     let Err(closed) = serving.run().await;
+    let closed = serving.finish(closed).await;
     match closed {
         Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
             serving.broker.metrics.requests_refused.inc();
@@ -105,22 +109,7 @@ impl Serving {
     async fn run(&mut self) -> Result<Never, Closed> {
         loop {
             while let Some(frame) = self.next_frame()? {
-                self.guard.touch(self.broker.world.clock.now());
-                let begun = dispatch::begin(&self.broker, &mut self.peer, frame)?;
-                // Decoded or appended: other budgets count what is left of it.
-                self.large = None;
-                match begun {
-                    Begun::Silent => self.room().await?,
-                    Begun::Overlapping(answer) => {
-                        self.waiting.push_back(answer);
-                        self.room().await?;
-                    }
-                    Begun::Barrier(answer) => {
-                        self.answer_all().await?;
-                        let answer = self.watch(answer).await?;
-                        self.write(answer).await?;
-                    }
-                }
+                self.take(frame).await?;
             }
             match self.large_frame_deadline() {
                 None => self.idle().await?,
@@ -137,7 +126,53 @@ impl Serving {
         }
     }
 
-    fn next_frame(&mut self) -> Result<Option<bytes::Bytes>, FrameError> {
+    /// Begins what the frame asks for, and waits where nothing else may begin meanwhile.
+    async fn take(&mut self, frame: Bytes) -> Result<(), Closed> {
+        self.guard.touch(self.broker.world.clock.now());
+        let begun = dispatch::begin(&self.broker, &mut self.peer, frame)?;
+        // Decoded or appended: other budgets count what is left of it.
+        self.large = None;
+        match begun {
+            Begun::Silent => self.room().await,
+            Begun::Overlapping(answer) => {
+                self.waiting.push_back(answer);
+                self.room().await
+            }
+            Begun::Barrier(answer) => {
+                self.answer_all().await?;
+                let answer = self.watch(answer).await?;
+                self.write(answer).await
+            }
+        }
+    }
+
+    /// Nothing more is read. A peer that may only have closed its sending side gets the answers to all that it has
+    /// sent; one that has sent nonsense, the answers to what came before. Gives the reason of the end.
+    async fn finish(&mut self, closed: Closed) -> Closed {
+        let has_spoken = matches!(closed, Closed::Eof);
+        if !has_spoken && !matches!(closed, Closed::Frame(_) | Closed::Refused(_)) {
+            return closed;
+        }
+        (self.is_finished, self.large) = (true, None);
+        let clock = self.broker.world.clock.clone();
+        let last_words = async {
+            self.answer_all().await?;
+            while let Some(frame) = has_spoken.then(|| self.next_frame()).transpose()?.flatten() {
+                self.take(frame).await?;
+            }
+            self.answer_all().await
+        };
+        tokio::select! {
+            biased;
+            ended = last_words => match ended {
+                Err(reason) if has_spoken => reason,
+                _ => closed,
+            },
+            () = clock.sleep_until(clock.after_millis(limits::ANSWER_AFTER_END_MS_MAX)) => closed,
+        }
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         let with_records = if self.peer.greeted {
             self.broker.config.request_bytes_max
         } else {
@@ -253,20 +288,23 @@ impl Serving {
         write(&mut **link, guard, &*broker.world.clock, answer?).await
     }
 
-    /// Waits for the answer of a request that may park for long, and gives up when the peer has gone meanwhile.
+    /// Waits for the answer of a request that may park for long. If the peer ends its side meanwhile, the answer joins
+    /// those that are owed.
     async fn watch(&mut self, mut answer: BoxFuture<'static, Answer>) -> Result<Parts, Closed> {
         const AHEAD_BYTES_MAX: usize = 128 * 1024;
         loop {
+            let may_read = !self.is_finished && self.frames.len() < AHEAD_BYTES_MAX;
             let read = tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer?),
-                read = self.link.read(self.frames.room()), if self.frames.len() < AHEAD_BYTES_MAX => read?,
+                read = self.link.read(self.frames.room()), if may_read => read?,
                 reason = self.guard.stopped() => return Err(reason.into()),
             };
-            match read {
-                0 => return Err(Closed::Eof),
-                read => self.frames.on_read(read),
+            if read == 0 {
+                self.waiting.push_back(answer);
+                return Err(Closed::Eof);
             }
+            self.frames.on_read(read);
         }
     }
 }

@@ -34,6 +34,10 @@ pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// slowly. Clients give a request up after 30 to 60 seconds.
 pub const LARGE_FRAME_MS_MAX: i64 = 60_000;
 
+/// How long a peer that has ended its side of a connection, or has sent nonsense, may wait for the answers that it is
+/// owed. Most have gone and wait for nothing, which cannot be seen.
+pub const ANSWER_AFTER_END_MS_MAX: i64 = 10_000;
+
 /// An answer is written in runs of so many bytes. A connection whose peer does not take one of them within
 /// `connections.max.idle.ms` is closed; a run is large enough that cutting costs nothing.
 pub const WRITE_BYTES_AT_ONCE: usize = 1024 * 1024;

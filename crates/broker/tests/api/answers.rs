@@ -109,3 +109,48 @@ async fn an_answer_that_cannot_be_written_closes_the_connection_behind_those_bef
     assert_eq!(node.broker.metrics().requests_refused.get(), 1);
     node.assert_sound();
 }
+
+/// The base offset of the next answer, which must be to a produce request.
+async fn appended_at(client: &mut Client) -> i64 {
+    let answer = client.receive::<ProduceRequest>(13).await;
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    answer.responses[0].partition_responses[0].base_offset
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_only_stops_sending_gets_the_answers_to_all_that_it_has_sent() {
+    let (node, topic) = node_and_topic().await;
+    let mut client = node.client();
+    for _ in 0..3 {
+        client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
+    }
+    // It waits, while what follows and the end of the stream are read.
+    client.send(18, &FetchRequest { max_wait_ms: 500, ..fetch(&topic, 0, 3) }).await;
+    client.send(13, &produce(&topic, 0, 0, batch(&["b"]))).await;
+    client.send(13, &produce(&topic, 0, -1, batch(&["c"]))).await;
+    client.finish();
+    let start = node.now_ms();
+    for offset in 0..3 {
+        assert_eq!(appended_at(&mut client).await, offset);
+    }
+    assert_eq!(client.receive::<FetchRequest>(18).await.error_code, 0);
+    client.expect_no_answer();
+    assert_eq!(appended_at(&mut client).await, 4);
+    client.assert_closed().await;
+    assert_eq!(node.now_ms() - start, 500);
+    assert_eq!(node.client().read_all(&topic).await, ["a", "a", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_nonsense_is_answered() {
+    let (node, topic) = node_and_topic().await;
+    for nonsense in [&b"\0\0\0\x0a\x03\xe7\0\0\0\0\0\0\xff\xff"[..], b"\xff\xff\xff\xff"] {
+        let refused = node.broker.metrics().requests_refused.get();
+        let mut client = node.client();
+        client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
+        client.send_bytes(bytes::Bytes::copy_from_slice(nonsense)).await;
+        appended_at(&mut client).await;
+        client.assert_closed().await;
+        assert_eq!(node.broker.metrics().requests_refused.get(), refused + 1);
+    }
+}
