@@ -55,6 +55,10 @@ pub const TAIL_COPY_BYTES_MAX: usize = 8 * 1024;
 /// Sessions of incremental fetches (KIP-227) kept at once.
 pub const FETCH_SESSIONS_MAX: usize = 1000;
 
+/// ... and partitions in all of them together, where a name of more than 255 bytes counts for several. A partition takes
+/// about 250 bytes, so all take some 64 MiB. A reader whose session has no room is served without one.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 256 * 1024;
+
 /// Batches of one idempotent producer that are remembered per partition to recognise a repetition (KIP-98).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
