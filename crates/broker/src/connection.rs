@@ -15,6 +15,7 @@ use bytes::Bytes;
 use env::{BoxFuture, Incoming};
 use futures_util::FutureExt;
 use model::limits;
+use records::Budget;
 use std::{collections::VecDeque, io, sync::Arc};
 use stdx::Parts;
 use wire::frame::FrameError;
@@ -44,6 +45,8 @@ enum Closed {
     Idle,
     #[error("a frame of {bytes} bytes did not arrive within {} ms", limits::LARGE_FRAME_MS_MAX)]
     Slow { bytes: usize },
+    #[error("a request could not be checked within {} ms", limits::CHECK_MS_MAX)]
+    Unchecked,
     #[error("the peer has closed its side")]
     Eof,
     #[error("the broker is stopping")]
@@ -58,6 +61,8 @@ struct Serving {
     waiting: VecDeque<BoxFuture<'static, Answer>>,
     large: Option<LargeFrame>,
     guard: Entry,
+    /// What may be read of records before others get their turn on the reactor.
+    turn: Budget,
     /// Nothing is read any more.
     is_finished: bool,
 }
@@ -84,12 +89,21 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         return;
     };
     let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
-    let (frames, waiting) = (Frames::new(), VecDeque::new());
-    let mut serving = Serving { broker, link, frames, peer, waiting, large: None, guard, is_finished: false };
+    let mut serving = Serving {
+        broker,
+        link,
+        frames: Frames::new(),
+        peer,
+        waiting: VecDeque::new(),
+        large: None,
+        guard,
+        turn: Budget::new(limits::CHECKED_BYTES_PER_TURN),
+        is_finished: false,
+    };
     let Err(closed) = serving.run().await;
     let closed = serving.finish(closed).await;
     match closed {
-        Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
+        Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } | Closed::Unchecked => {
             serving.broker.metrics.requests_refused.inc();
             tracing::warn!(peer = %address, reason = %closed, "closed a connection");
         }
@@ -129,7 +143,14 @@ impl Serving {
     /// Begins what the frame asks for, and waits where nothing else may begin meanwhile.
     async fn take(&mut self, frame: Bytes) -> Result<(), Closed> {
         self.guard.touch(self.broker.world.clock.now());
-        let begun = dispatch::begin(&self.broker, &mut self.peer, frame)?;
+        if self.turn.left() < limits::CHECKED_BYTES_PER_TURN / 2 {
+            tokio::task::yield_now().await;
+            self.turn = Budget::new(limits::CHECKED_BYTES_PER_TURN);
+        }
+        let begun = match dispatch::begin(&self.broker, &mut self.peer, frame, &mut self.turn)? {
+            Begun::Checking(later) => self.check(later).await?,
+            begun => begun,
+        };
         // Decoded or appended: other budgets count what is left of it.
         self.large = None;
         match begun {
@@ -138,11 +159,40 @@ impl Serving {
                 self.waiting.push_back(answer);
                 self.room().await
             }
-            Begun::Barrier(answer) => {
-                self.answer_all().await?;
-                let answer = self.watch(answer).await?;
-                self.write(answer).await
-            }
+            Begun::Barrier(answer) => self.barrier(answer, true).await,
+            Begun::Member(answer) => self.barrier(answer, false).await,
+            // What was checked has become something else.
+            Begun::Checking(_) => Ok(()),
+        }
+    }
+
+    async fn barrier(
+        &mut self,
+        answer: BoxFuture<'static, Answer>,
+        is_owed_at_the_end: bool,
+    ) -> Result<(), Closed> {
+        self.answer_all().await?;
+        let answer = self.watch(answer, is_owed_at_the_end).await?;
+        self.write(answer).await
+    }
+
+    /// Waits until a request is checked. Nothing is read meanwhile; answers to those before it go out.
+    async fn check(
+        &mut self,
+        mut later: BoxFuture<'static, Result<Begun, Refused>>,
+    ) -> Result<Begun, Closed> {
+        let clock = self.broker.world.clock.clone();
+        let mut late = clock.sleep_until(clock.after_millis(limits::CHECK_MS_MAX));
+        loop {
+            let answer = tokio::select! {
+                biased;
+                begun = &mut later => return Ok(begun?),
+                answer = next_answer(&mut self.waiting) => answer,
+                reason = self.guard.stopped() => return Err(reason.into()),
+                () = &mut late => return Err(Closed::Unchecked),
+            };
+            self.waiting.pop_front();
+            self.write(answer?).await?;
         }
     }
 
@@ -289,8 +339,12 @@ impl Serving {
     }
 
     /// Waits for the answer of a request that may park for long. If the peer ends its side meanwhile, the answer joins
-    /// those that are owed.
-    async fn watch(&mut self, mut answer: BoxFuture<'static, Answer>) -> Result<Parts, Closed> {
+    /// those that are owed, or is given up.
+    async fn watch(
+        &mut self,
+        mut answer: BoxFuture<'static, Answer>,
+        is_owed_at_the_end: bool,
+    ) -> Result<Parts, Closed> {
         const AHEAD_BYTES_MAX: usize = 128 * 1024;
         loop {
             let may_read = !self.is_finished && self.frames.len() < AHEAD_BYTES_MAX;
@@ -301,7 +355,9 @@ impl Serving {
                 reason = self.guard.stopped() => return Err(reason.into()),
             };
             if read == 0 {
-                self.waiting.push_back(answer);
+                if is_owed_at_the_end {
+                    self.waiting.push_back(answer);
+                }
                 return Err(Closed::Eof);
             }
             self.frames.on_read(read);

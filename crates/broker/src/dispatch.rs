@@ -6,6 +6,7 @@ use crate::{Broker, connection::Peer, context::Context, handlers};
 use bytes::Bytes;
 use env::BoxFuture;
 use model::limits;
+use records::Budget;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
@@ -53,6 +54,12 @@ pub(crate) enum Begun {
     Overlapping(BoxFuture<'static, Answer>),
     /// The request takes effect while its answer is awaited: nothing else may begin meanwhile.
     Barrier(BoxFuture<'static, Answer>),
+    /// The same for a member of a group that waits for the others: if its client goes, so does the wait, and nobody is
+    /// held up by it.
+    Member(BoxFuture<'static, Answer>),
+    /// The request is checked beside the reactor before it takes effect; nothing else may begin until this says what
+    /// it has become.
+    Checking(BoxFuture<'static, Result<Begun, Refused>>),
 }
 
 /// A whole frame, or nothing that could be sent.
@@ -90,8 +97,13 @@ fn budget(frame: &Bytes) -> usize {
     wanted.clamp(limits::DECODE_BYTES_MIN, limits::DECODE_BYTES_MAX)
 }
 
-/// Begins to answer a frame.
-pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Result<Begun, Refused> {
+/// Begins to answer a frame. `turn` is what may be read of records before others get their turn on the reactor.
+pub(crate) fn begin(
+    broker: &Arc<Broker>,
+    peer: &mut Peer,
+    frame: Bytes,
+    turn: &mut Budget,
+) -> Result<Begun, Refused> {
     let (budget, frame_bytes) = (budget(&frame), frame.len());
     let mut decoder = Decoder::new(frame, budget);
     let (api, header) = header::decode_request(&mut decoder)?;
@@ -114,8 +126,9 @@ pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Resu
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            handlers::produce::begin(broker, &context, (request, frame_bytes), reply)?
+            handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
         }
+        ApiKey::JoinGroup | ApiKey::SyncGroup => Begun::Member(barrier(broker, context, decoder, reply)?),
         _ => Begun::Barrier(barrier(broker, context, decoder, reply)?),
     };
     peer.greeted = true;

@@ -34,6 +34,14 @@ pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// slowly. Clients give a request up after 30 to 60 seconds.
 pub const LARGE_FRAME_MS_MAX: i64 = 60_000;
 
+/// Bytes of records, compressed or plain, that a connection may have read in checking them before others get their turn
+/// on the same thread: a few milliseconds. A request that takes more is checked by workers.
+pub const CHECKED_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+
+/// How long the check of one request may take. A frame of batches that each stand for a thousand times their bytes would
+/// keep workers, and its share of the memory for large frames, for minutes.
+pub const CHECK_MS_MAX: i64 = 60_000;
+
 /// How long a peer that has ended its side of a connection, or has sent nonsense, may wait for the answers that it is
 /// owed. Most have gone and wait for nothing, which cannot be seen.
 pub const ANSWER_AFTER_END_MS_MAX: i64 = 10_000;

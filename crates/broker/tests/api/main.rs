@@ -12,6 +12,7 @@
 )]
 
 mod answers;
+mod checking;
 mod configs;
 mod connections;
 mod damage;

@@ -1,4 +1,4 @@
-//! Futures on tokio's reactor, blocking jobs on disk lanes.
+//! Futures on tokio's reactor, blocking jobs on disk lanes, computations on workers.
 
 #![allow(clippy::disallowed_methods, reason = "this is where env::Tasks meets tokio")]
 
@@ -7,11 +7,14 @@ use env::{BoxFuture, Job};
 
 pub(super) struct RealTasks {
     lanes: Lanes,
+    workers: Lanes,
 }
 
 impl RealTasks {
     pub(super) fn new() -> Self {
-        Self { lanes: Lanes::default() }
+        // The reactor has as many threads: it keeps its share of the cores whatever workers do.
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self { lanes: Lanes::of_disks(), workers: Lanes::new("worker", cores) }
     }
 }
 
@@ -22,5 +25,9 @@ impl env::Tasks for RealTasks {
 
     fn run_on_lane(&self, job: Job) {
         self.lanes.run(job);
+    }
+
+    fn run_on_worker(&self, job: Job) {
+        self.workers.run(job);
     }
 }
