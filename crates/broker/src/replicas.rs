@@ -96,12 +96,10 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
         open_one(broker.dir.clone(), wanted, name, options)
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
-    let leaders = broker.groups_config();
+    let of_groups = opened.iter().filter(|partition| &**partition.topic() == group_hosts::TOPIC);
+    broker.groups.lead(of_groups.cloned().collect(), &broker.groups_config());
     let mut topic = Vec::new();
     for partition in opened {
-        if &**partition.topic() == group_hosts::TOPIC {
-            broker.groups.lead(partition.clone(), leaders.clone());
-        }
         if topic.first().is_some_and(|first: &Arc<Partition>| first.topic_id() != partition.topic_id()) {
             broker.partitions.insert(std::mem::take(&mut topic));
         }
