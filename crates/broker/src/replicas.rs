@@ -168,12 +168,12 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
-    let (dir, checkpoints) = (broker.dir.clone(), upkeep::checkpoints(broker));
+    let (dir, on) = (broker.dir.clone(), broker.clone());
     // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
     // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
     let renamed = on_lane(&broker.world, move || {
         let disk = &*dir.world.disk;
-        if let Err(error) = dir.write_checkpoints(checkpoints) {
+        if let Err(error) = dir.write_checkpoints(|| upkeep::checkpoints(&on)) {
             tracing::error!(%error, "the checkpoints could not be written");
         }
         let renamed: Vec<_> = dirs.into_iter().filter(|(from, to)| rename(&dir, from, to)).collect();

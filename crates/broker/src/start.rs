@@ -112,11 +112,10 @@ impl Broker {
         let closing: Vec<_> = closing.collect();
         futures_util::future::join_all(closing.iter().map(|partition| partition.close())).await;
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
-        let checkpoints = upkeep::checkpoints(self);
-        let dir = self.dir.clone();
+        let (broker, dir) = (self.clone(), self.dir.clone());
         let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
-            dir.write_checkpoints(checkpoints)?;
+            dir.write_checkpoints(|| upkeep::checkpoints(&broker))?;
             if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
         });
         if let Some(Err(error)) = marked.await {
