@@ -168,7 +168,8 @@ async fn open_metadata(
     };
     let on = dir.clone();
     let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, options)).await;
-    let opened = opened.unwrap_or_else(|| Err("the node stops".into())).map_err(fail)?;
+    let opened =
+        opened.ok_or_else(|| fail("the node stops".into()))?.map_err(|unopened| fail(unopened.why))?;
     let epoch = opened.0.epochs().latest().map_or(1, |latest| latest.saturating_add(1));
     let id = (topic, Uuid::METADATA_TOPIC, 0);
     let partition = Partition::new(dir.clone(), id, epoch, log_config, Ok(opened));

@@ -58,7 +58,7 @@ pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
 
 fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
     // What was never written needs no mark: it has no files either.
-    let Some(offsets) = partition.offsets().filter(|offsets| offsets.end > 0) else { return };
+    let Some(offsets) = partition.marks().filter(|offsets| offsets.end > 0) else { return };
     let name = TopicPartition::new(partition.topic().clone(), partition.index());
     points.insert(name.clone(), offsets.recovery_point);
     if offsets.start > offsets.first_segment {

@@ -56,10 +56,19 @@ impl Partition {
         self.hand_over(job);
     }
 
-    /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
+    /// Syncs if `flush.ms` has passed, and tries again what could not be written or opened for want of room; closes the
+    /// files of a partition that nobody writes.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
+        let online = match &mut *state {
+            State::Online(online) => online,
+            State::Offline(offline) => {
+                let job = self.open_again(offline);
+                drop(state);
+                return self.hand_over(job);
+            }
+            State::Deleted => return,
+        };
         if online.files.is_none() {
             return;
         }

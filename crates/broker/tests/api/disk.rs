@@ -210,6 +210,36 @@ async fn metadata_wait_for_room_and_a_stop_without_room_is_no_clean_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_finds_no_descriptor_at_a_start_is_opened_once_there_are_some() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let (topic, other) = (client.create("t", 1, &[]).await, client.create("u", 1, &[]).await);
+    assert_eq!(client.produce(&topic, batch(&["a"])).await.error_code, 0);
+    let close = |disk: &log::testing::MemoryDisk, path: Option<&str>| {
+        *disk.switches().closed_below.lock().unwrap() =
+            path.map(|name| std::path::Path::new(LOG_DIR).join(name));
+    };
+    let node = node.start_on(|disk| close(disk, Some("t-0"))).await.unwrap();
+    let mut client = node.client();
+    let storage = code(ErrorCode::KafkaStorageError);
+    for _ in 0..3 {
+        assert_eq!(client.produce(&topic, batch(&["b"])).await.error_code, storage);
+        assert_eq!(client.produce(&other, batch(&["x"])).await.error_code, 0);
+        node.pass(1100).await;
+    }
+    close(&node.disk, None);
+    node.pass(1100).await;
+    assert_eq!(client.produce(&topic, batch(&["b"])).await.error_code, 0);
+    let node = node.cut_power().await;
+    assert_eq!(node.client().read_all(&topic).await, ["a", "b"]);
+    // What could not even be opened is not marked as closed.
+    let node = node.start_on(|disk| close(disk, Some("t-0"))).await.unwrap();
+    node.broker.stop().await;
+    let mark = std::path::Path::new(LOG_DIR).join(".kafka_cleanshutdown");
+    assert_eq!(node.disk.contents(&mark), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_time_that_is_looked_for_in_a_segment_that_goes_meanwhile_is_looked_for_again() {
     let node = Node::with_config(&[], |config| config.tail_bytes_max = 0).await;
     let (mut client, mut admin) = (node.client(), node.client());
