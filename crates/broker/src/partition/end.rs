@@ -62,6 +62,7 @@ impl Partition {
             State::Deleted => return None,
         };
         self.dir.backlog.remove(online.pending_bytes);
+        self.dir.tail.on_end(online.log.tail_bytes());
         for (_, (wait, _)) in &online.watchers {
             wait.break_off();
         }
