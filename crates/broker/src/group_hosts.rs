@@ -66,12 +66,25 @@ impl GroupHosts {
         Self { world, hosts: RwLock::default() }
     }
 
-    /// This broker leads a partition of the offsets topic: reads it, then serves its groups.
-    pub(crate) fn lead(&self, partition: Arc<Partition>, config: Config) {
-        let index = partition.index();
-        if self.hosts.read().contains_key(&index) {
-            return;
+    /// This broker leads these partitions of the offsets topic: reads them, then serves their groups. All that appear
+    /// together are to be given together: how many there are decides where a group lives.
+    pub(crate) fn lead(&self, partitions: Vec<Arc<Partition>>, config: &Config) {
+        let mut hosts = self.hosts.write();
+        let mut begun = Vec::new();
+        for partition in partitions {
+            hosts.entry(partition.index()).or_insert_with(|| {
+                let host = self.host(partition, config.clone());
+                begun.push(host.clone());
+                host
+            });
         }
+        drop(hosts);
+        for host in begun {
+            self.world.tasks.spawn(Box::pin(load(host)));
+        }
+    }
+
+    fn host(&self, partition: Arc<Partition>, config: Config) -> Arc<GroupHost> {
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -79,22 +92,23 @@ impl GroupHosts {
             wake_at: None,
             has_timer: false,
         };
-        let host = Arc::new_cyclic(|this| GroupHost {
+        Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
             partition,
             state: Mutex::new(state),
             loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
             this: this.clone(),
-        });
-        self.hosts.write().insert(index, host.clone());
-        self.world.tasks.spawn(Box::pin(load(host)));
+        })
     }
 
     /// Asks the coordinator of `group`; waits while it loads and until it answers.
     pub(crate) async fn ask(&self, group: &GroupId, request: Request) -> Answer {
-        let count = self.partitions();
-        let host = self.hosts.read().get(&partition_of(group, count)).cloned();
+        // Looked for and counted at once.
+        let (count, host) = {
+            let hosts = self.hosts.read();
+            (hosts.len(), hosts.get(&partition_of(group, hosts.len())).cloned())
+        };
         match host {
             Some(host) => host.ask(request).await,
             None => Err(if count == 0 { Error::CoordinatorNotAvailable } else { Error::NotCoordinator }),
@@ -145,11 +159,6 @@ impl GroupHosts {
 
     fn all(&self) -> Vec<Arc<GroupHost>> {
         self.hosts.read().values().cloned().collect()
-    }
-
-    /// Partitions of the offsets topic; this node leads them all.
-    fn partitions(&self) -> usize {
-        self.hosts.read().len()
     }
 }
 
