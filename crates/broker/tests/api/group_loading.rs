@@ -68,6 +68,9 @@ async fn groups_that_cannot_be_read_are_not_served_and_are_read_once_they_can_be
     let not_coordinator = code(ErrorCode::NotCoordinator);
     for _ in 0..3 {
         assert_eq!(committed(&mut client, &topic).await, (not_coordinator, None));
+        // As in Kafka: whoever lists groups hears of those that are coordinated here.
+        let listed = client.call(5, &wire::ListGroupsRequest::default()).await;
+        assert_eq!((listed.error_code, listed.groups.len()), (0, 0));
         node.pass(1500).await;
     }
     // Into the same file: whoever has it open must see it.
