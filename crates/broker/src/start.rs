@@ -65,7 +65,10 @@ impl Broker {
             partitions: Partitions::default(),
             groups: GroupHosts::new(world.clone()),
             producer_ids: ProducerIds::new(config.node_id),
-            sessions: Mutex::new(FetchSessions::new(limits::FETCH_SESSIONS_MAX)),
+            sessions: Mutex::new(FetchSessions::new(
+                limits::FETCH_SESSIONS_MAX,
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            )),
             metrics: Metrics::new(),
             config,
             dir,

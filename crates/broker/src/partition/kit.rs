@@ -124,6 +124,10 @@ impl Lane {
 impl Tasks for Lane {
     fn spawn(&self, _: BoxFuture<'static, ()>) {}
 
+    fn run_on_worker(&self, job: Job) {
+        job();
+    }
+
     fn run_on_lane(&self, job: Job) {
         if !self.is_gone.load(Ordering::Relaxed) {
             self.jobs.lock().push_back(job);
