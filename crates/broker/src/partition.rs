@@ -3,7 +3,8 @@
 //! It decides nothing about offsets, producers or retention: [`log::Log`] does. The lock is never held across an await
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
-//! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `own`.
+//! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `open_again`,
+//! `own`.
 
 mod append;
 mod end;
