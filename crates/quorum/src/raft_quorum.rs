@@ -63,14 +63,12 @@ impl RaftQuorum {
     }
 
     async fn open_inside(config: Config, world: World, transport: Arc<dyn Transport>) -> io::Result<Self> {
-        let Opened { store, fresh } = Store::open(
-            &world,
-            config.dir.clone(),
-            config.replica,
-            config.log.clone(),
-            config.tail_bytes_max,
-        )
-        .await?;
+        let Opened { store, fresh } = Store::open(&world, &config).await?;
+        let is_alone = {
+            let state = store.0.state.lock();
+            let last = state.log.last().map(|last| state.membership_at(last.index));
+            last.is_some_and(|last| last.membership().voter_ids().eq([config.replica]))
+        };
         let (machine, committed) = StateMachine::new(store.clone());
         let way = Arc::new(Way {
             world: world.clone(),
@@ -83,6 +81,10 @@ impl RaftQuorum {
         let raft = Raft::new(config.replica, raft_config, Peers(way.clone()), store.clone(), machine);
         let raft = raft.await.map_err(|error| io::Error::other(error.to_string()))?;
         let leadership = leading::follow(&world, &raft, &way, committed.clone());
+        if is_alone {
+            // Nobody else can lead, so that there is nobody to wait for.
+            raft.trigger().elect(false).await.map_err(|error| io::Error::other(error.to_string()))?;
+        }
         Ok(Self(Arc::new(Inner {
             world,
             config,

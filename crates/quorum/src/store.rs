@@ -6,6 +6,8 @@
 mod opening;
 
 pub(crate) use opening::Opened;
+#[cfg(test)]
+pub(crate) use opening::state_of_plain_log;
 
 use crate::{
     checkpoint::Checkpoint,

@@ -7,6 +7,7 @@ mod elections;
 mod judge;
 mod membership;
 mod net;
+mod plain;
 mod seeds;
 mod snapshots;
 mod storage_suite;
