@@ -113,8 +113,18 @@ impl RaftQuorum {
         }
     }
 
+    /// Why nothing can be written for now: room is missing. It goes on by itself when there is some.
+    pub fn stuck(&self) -> Option<String> {
+        self.0.store.0.state.lock().stuck.clone()
+    }
+
+    /// Why this replica has stopped, if it has.
+    pub fn failed(&self) -> Option<String> {
+        self.0.store.0.state.lock().failed.clone()
+    }
+
     /// Whether the log holds anything.
-    pub async fn is_founded(&self) -> bool {
+    pub fn is_founded(&self) -> bool {
         self.0.store.0.state.lock().log.last().is_some()
     }
 
@@ -188,6 +198,8 @@ impl RaftQuorum {
         }
         let fatal = |fatal: Fatal<TypeConfig>| io::Error::other(fatal.to_string());
         self.0.raft.trigger().snapshot().await.map_err(fatal)?;
+        // Before the log lets go of anything: the snapshots before this one serve nobody any more.
+        shared.order(|reply| Order::Tidy { reply }).await?;
         Ok(id)
     }
 
@@ -286,6 +298,7 @@ impl Quorum for RaftQuorum {
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
+        self.0.store.0.state.lock().stopping = true;
         self.inside(async move {
             if let Err(error) = self.0.raft.shutdown().await {
                 tracing::error!(%error, "the consensus of the metadata log did not stop in order");

@@ -3,10 +3,10 @@
 //!
 //! What is damaged is an error with its place and its remedy; nothing is forgotten so that a start succeeds.
 
-mod plain;
+mod alone;
 
 #[cfg(test)]
-pub(crate) use plain::state_for as state_of_plain_log;
+pub(crate) use alone::state_for as state_of_lone_replica;
 
 use crate::{
     checkpoint::{Checkpoint, SnapshotId},
@@ -53,6 +53,8 @@ impl Store {
             pending: Vec::new(),
             waiting: Vec::new(),
             failed: None,
+            stuck: None,
+            stopping: false,
         };
         let shared = Arc::new(Shared {
             world: world.clone(),
@@ -72,13 +74,16 @@ fn find(world: &World, config: &Config) -> io::Result<Found> {
     let (disk, dir, replica) = (&*world.disk, config.dir.clone(), config.replica);
     disk.create_dir_all(&dir)?;
     let snapshots = Checkpoint::list(disk, &dir)?;
-    let (raft, fresh) = match RaftState::read(disk, &dir)? {
-        Some(raft) => (raft, false),
-        None if snapshots.is_empty()
-            && let Some(raft) = plain::state_for(world, config)? =>
-        {
-            (raft, false)
+    let state = match RaftState::read(disk, &dir) {
+        Ok(Some(raft)) => Some(raft),
+        Ok(None) => alone::state_for(world, config, &snapshots)?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Some(alone::state_for(world, config, &snapshots)?.ok_or(error)?)
         }
+        Err(error) => return Err(error),
+    };
+    let (raft, fresh) = match state {
+        Some(raft) => (raft, false),
         None if holds_a_log(disk, &dir)? || !snapshots.is_empty() => {
             return Err(refused(format!(
                 "{} holds metadata but no {RAFT_STATE}: whom this replica has voted for is lost, and it may not vote \
@@ -125,7 +130,7 @@ fn find(world: &World, config: &Config) -> io::Result<Found> {
         raft.recovery_point = raft.start_offset;
         raft.write(disk, &dir)?;
     }
-    plain::add_voter(world, config, &mut log, &mut files)?;
+    alone::add_voter(world, config, &mut log, &mut files)?;
     Ok(Found { log, files, raft, checkpoint, fresh })
 }
 

@@ -135,7 +135,7 @@ impl Cluster {
                 return Err(error);
             }
         };
-        if self.founders.contains_key(&replica) && !quorum.is_founded().await {
+        if self.founders.contains_key(&replica) && !quorum.is_founded() {
             quorum.found(self.founders.clone()).await.unwrap();
         }
         tasks.spawn(Box::pin(self.judge.clone().follow(quorum.clone())));

@@ -1,9 +1,10 @@
-//! A log that was written before there were quorums: LeaderChangeMessages and records, nobody who votes.
+//! A replica that is the only voter: also one whose log was written before there were quorums (LeaderChangeMessages and
+//! records, nobody who votes), and one that has lost its state.
 
 use crate::{
     Config, Quorum, RaftQuorum,
     tests::{
-        cluster::{Cluster, batch_of, dir, log_config, replica},
+        cluster::{Cluster, batch_of, dir, log_config, replica, snapshot_batches},
         net::{Net, Side},
         world::{Dice, TestClock, TestTasks, run, world},
     },
@@ -86,22 +87,57 @@ fn a_crash_between_the_state_and_the_voter_is_made_good() {
         let (on, _) = ground.world();
         write_plain_log(&on);
         let config = Cluster::config(replica(1));
-        crate::store::state_of_plain_log(&on, &config).unwrap();
+        crate::store::state_of_lone_replica(&on, &config, &[]).unwrap();
         let (world, _tasks) = ground.world();
         let quorum = open(world, &ground.net, config).await.unwrap();
         quorum.leadership().wait_for(|known| known.is_active).await.unwrap();
     });
 }
 
-#[test]
-fn what_a_quorum_has_written_is_not_taken_over() {
-    run(async {
-        let cluster = Cluster::started(7, 1).await;
+/// Damages or removes the state of a replica of a quorum of so many, and starts it.
+async fn start_without_state(count: i32, with_snapshot: bool, damaged: bool) -> io::Result<Cluster> {
+    let cluster = Cluster::started(7, count).await;
+    for _ in 0..20 {
         cluster.propose().await;
-        cluster.cut_power(replica(1)).await;
-        let disk = cluster.disk(replica(1));
-        env::Disk::remove_file(&*disk, &dir().join("raft-state")).unwrap();
-        let refused = cluster.start(replica(1)).await.unwrap_err().to_string();
-        assert!(refused.contains("may not vote"), "{refused}");
+    }
+    let last = cluster.propose().await;
+    cluster.settle(last.last_offset + 1).await;
+    if with_snapshot {
+        let end = last.last_offset + 1;
+        cluster.running(replica(1)).unwrap().write_snapshot(end, snapshot_batches(end)).await.unwrap();
+        cluster.propose().await;
+    }
+    cluster.cut_power(replica(1)).await;
+    let (disk, state) = (cluster.disk(replica(1)), dir().join("raft-state"));
+    match damaged {
+        true => {
+            let mut bytes = disk.contents(&state).unwrap();
+            bytes[30] ^= 1;
+            disk.put(&state, bytes);
+        }
+        false => env::Disk::remove_file(&*disk, &state).unwrap(),
+    }
+    cluster.start(replica(1)).await?;
+    Ok(cluster)
+}
+
+#[test]
+fn the_only_voter_goes_on_without_its_state() {
+    run(async {
+        for (with_snapshot, damaged) in [(false, false), (false, true), (true, false), (true, true)] {
+            let cluster = start_without_state(1, with_snapshot, damaged).await.unwrap();
+            assert!(cluster.propose().await.epoch > 1);
+            cluster.judge.finish();
+        }
+    });
+}
+
+#[test]
+fn one_of_several_voters_may_not_vote_without_its_state() {
+    run(async {
+        for damaged in [false, true] {
+            let refused = start_without_state(3, false, damaged).await.err().unwrap().to_string();
+            assert!(refused.contains("may not vote"), "{refused}");
+        }
     });
 }

@@ -1,11 +1,13 @@
-//! A metadata log that was written before there were quorums: one controller, one LeaderChangeMessage per start, and
-//! nowhere who votes.
+//! A replica that nobody votes with, and whose file `raft-state` is missing or damaged: it may be made anew, because
+//! nobody can have been elected without its log saying so.
 //!
-//! It is taken over by the replica that has its directory, which becomes the only voter. What a quorum has written is
-//! none of these: it says who votes, and without its `raft-state` it is not opened. `opening` calls this.
+//! Such a log says that this replica is the only voter, or it was written before there were quorums (one controller,
+//! one LeaderChangeMessage per start) and says nothing of voters; then its replica becomes the only one. Every other
+//! replica without its state is not opened. `opening` calls this.
 
-use super::{holds_a_log, open_log};
+use super::{holds_a_log, newest, open_log};
 use crate::{
+    checkpoint::SnapshotId,
     config::Config,
     entry::Payload,
     metadata_log::MetadataLog,
@@ -21,21 +23,34 @@ use std::{
     sync::Arc,
 };
 
-/// The state to begin with, on stable storage already; `None` if the log there is not of that kind.
-pub(crate) fn state_for(world: &World, config: &Config) -> io::Result<Option<RaftState>> {
+/// The state to begin with, on stable storage already; `None` if others may have votes of this replica.
+pub(crate) fn state_for(
+    world: &World,
+    config: &Config,
+    snapshots: &[SnapshotId],
+) -> io::Result<Option<RaftState>> {
     let (disk, dir) = (&*world.disk, &config.dir);
     if !holds_a_log(disk, dir)? {
         return Ok(None);
     }
     let mut raft = RaftState::new(config.replica);
+    let checkpoint = newest(disk, dir, snapshots, &raft)?;
     raft.recovery_point = config.plain_recovery_point;
+    if let Some(checkpoint) = &checkpoint {
+        (raft.purged, raft.start_offset) = (Some(checkpoint.head().last), checkpoint.id().end_offset);
+        raft.recovery_point = raft.recovery_point.max(raft.start_offset);
+    }
     let (log, _) = open_log(world, dir, &config.log, &raft)?;
-    let Some(last) = log.last().filter(|last| log.membership_at(last.index).is_none()) else {
+    let Some(last) = log.last() else { return Ok(None) };
+    let in_snapshot = checkpoint.as_ref().map(|checkpoint| checkpoint.head().membership.clone());
+    let known = log.membership_at(last.index).or(in_snapshot);
+    if known.is_some_and(|known| !known.membership().voter_ids().eq([config.replica])) {
         return Ok(None);
-    };
-    // Its leader has led in the newest epoch, so that it may not vote for another in it.
+    }
+    // It has led in the newest epoch itself, so that it may not vote for another in it.
     raft.vote = Some(Vote::new(*last.leader_id, config.replica));
     raft.write(disk, dir)?;
+    tracing::warn!(dir = %dir.display(), "the quorum's state was made anew: this replica is the only voter");
     Ok(Some(raft))
 }
 
