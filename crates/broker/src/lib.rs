@@ -18,11 +18,13 @@ pub mod dispatch;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
+mod follower;
 mod frame_budget;
 mod frames;
 mod group_hosts;
 mod group_records;
 mod handlers;
+mod images;
 mod log_config;
 mod log_dir;
 mod metadata_records;
@@ -48,6 +50,7 @@ use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
 use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
+use images::Images;
 use log_dir::LogDir;
 use metadata::{
     Image,
@@ -56,6 +59,7 @@ use metadata::{
 use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
+use quorum::RaftQuorum;
 use std::sync::Arc;
 
 /// The directory of the metadata log inside the log directory.
@@ -70,7 +74,10 @@ pub struct Broker {
     pub(crate) connections: Arc<Connections>,
     pub(crate) frame_budget: FrameBudget,
     pub(crate) controller: ControllerHost,
-    pub(crate) metadata_log: Arc<partition::Partition>,
+    pub(crate) quorum: Arc<RaftQuorum>,
+    pub(crate) images: Arc<Images>,
+    /// The image that the partitions are in line with, once they are open; held while they are brought in line.
+    pub(crate) following: tokio::sync::Mutex<Option<Arc<Image>>>,
     pub(crate) partitions: Partitions,
     pub(crate) groups: GroupHosts,
     pub(crate) producer_ids: ProducerIds,
@@ -86,7 +93,7 @@ impl Broker {
 
     /// The newest committed image of the cluster.
     pub fn image(&self) -> Arc<Image> {
-        self.controller.image()
+        self.images.newest()
     }
 
     /// What is counted.

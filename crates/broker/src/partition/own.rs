@@ -32,32 +32,12 @@ impl Partition {
         settled: Arc<dyn Settled>,
         slot: usize,
     ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, slot), true)
-    }
-
-    /// The same at a start, which ends if the disk is full.
-    pub(crate) fn append_at_start(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: Arc<dyn Settled>,
-    ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, 0), false)
-    }
-
-    fn append_trusted(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: (Arc<dyn Settled>, usize),
-        is_patient: bool,
-    ) -> Result<Appended, AppendRefused> {
         let batch = Checked::trusted(batch);
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
         let origin = Origin::Coordinator { transaction_version: 2 };
-        self.append(now, batch, origin, Some(settled), is_patient).map_err(|refused| {
+        self.append(now, batch, origin, Some((settled, slot)), true).map_err(|refused| {
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable
         })
