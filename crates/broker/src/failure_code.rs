@@ -45,6 +45,8 @@ pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
 pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
     match refused {
         Refused::Offline(_) | Refused::Stuck(_) => ErrorCode::KafkaStorageError,
+        // Clients look for the leader again, and find it once the broker is back.
+        Refused::Closed => ErrorCode::NotLeaderOrFollower,
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,

@@ -9,6 +9,8 @@ mod append;
 mod end;
 mod find;
 mod flush;
+#[cfg(test)]
+pub(crate) mod kit;
 mod own;
 mod read;
 mod retain;
@@ -60,10 +62,14 @@ struct Online {
     high_watermark: Offset,
     /// When the last job had something to write.
     written_at: Timestamp,
-    /// The next job must sync, whatever the configuration says: the log is being closed.
+    /// The next job must sync, whatever the configuration says.
     sync_wanted: bool,
-    /// Told when the files come back from a lane.
-    idle: Vec<oneshot::Sender<()>>,
+    /// The log is being closed, or is: what was taken is written down, and nothing more is taken.
+    is_closed: bool,
+    /// How many jobs were handed to lanes.
+    jobs: u64,
+    /// Who waits for the end of the how many-th job.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
     /// Room or descriptors are missing: what is pending is tried again now and then, and nothing more is taken.
     stuck: Option<Arc<str>>,
     /// Ends when the last job that was handed to a lane has ended.
@@ -77,6 +83,8 @@ pub(crate) enum Refused {
     Offline(Arc<str>),
     #[error("the partition cannot be written for now: {0}")]
     Stuck(Arc<str>),
+    #[error("the broker stops and has closed the partition")]
+    Closed,
     #[error("the topic was deleted")]
     Deleted,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
@@ -124,7 +132,9 @@ impl Partition {
                 watchers: Slab::new(),
                 written_at: dir.world.clock.wall(),
                 sync_wanted: false,
-                idle: Vec::new(),
+                is_closed: false,
+                jobs: 0,
+                waiting: Vec::new(),
                 stuck: None,
                 job: None,
             })),
@@ -207,6 +217,13 @@ impl State {
     }
 }
 
+impl Online {
+    /// Nothing may change a log that is closed: a clean start believes what it finds.
+    fn check_not_closed(&self) -> Result<(), Refused> {
+        if self.is_closed { Err(Refused::Closed) } else { Ok(()) }
+    }
+}
+
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.index)
@@ -224,3 +241,6 @@ pub(crate) async fn on_lane<T: Send + 'static>(
     }));
     receiver.await.ok()
 }
+
+#[cfg(test)]
+mod tests;

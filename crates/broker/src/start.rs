@@ -108,7 +108,7 @@ impl Broker {
     /// Stops: ends connections, writes everything down, marks the directory clean.
     pub async fn stop(self: &Arc<Self>) {
         self.connections.stop();
-        let closing = self.partitions.all().into_iter().chain([self.metadata_log.clone()]);
+        let closing = self.partitions.close().into_iter().chain([self.metadata_log.clone()]);
         let closing: Vec<_> = closing.collect();
         futures_util::future::join_all(closing.iter().map(|partition| partition.close())).await;
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);

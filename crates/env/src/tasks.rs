@@ -13,6 +13,7 @@ pub trait Tasks: Send + Sync {
     fn spawn(&self, future: BoxFuture<'static, ()>);
     /// Runs a blocking job on a thread of its own kind. Jobs may run at the same time and in any order; whoever needs
     /// an order submits the next job when the one before has ended (as a partition's writer does). The number of
-    /// threads is bounded; jobs beyond it wait.
+    /// threads is bounded; jobs beyond it wait. A job that panics or, since the node stops, is dropped before it ran has
+    /// to tell so itself, when it is dropped.
     fn run_on_lane(&self, job: Job);
 }

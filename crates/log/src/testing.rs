@@ -33,6 +33,8 @@ pub struct Switches {
     /// The how many-th change of anything from now on, a sync among them, fails, and so do all after it: the process
     /// is dead. 0: it lives.
     pub dead_after: AtomicUsize,
+    /// No file or directory at or below this path can be opened: descriptors are missing (EMFILE).
+    pub closed_below: Mutex<Option<PathBuf>>,
     /// Calls of `write_at`.
     pub writes: AtomicUsize,
     /// Calls of `sync_data`.
@@ -147,6 +149,7 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.switches.check_descriptor(path)?;
         let mut files = lock(&self.files);
         let there = files.get(path).cloned();
         let file = match (there, how) {
@@ -226,6 +229,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.switches.check_descriptor(dir)?;
         if !lock(&self.dirs).contains(dir) {
             return Err(ErrorKind::NotFound.into());
         }
@@ -257,6 +261,14 @@ impl Switches {
             self.dead_after.store(left - 1, Ordering::Relaxed);
         }
         left == 1
+    }
+
+    fn check_descriptor(&self, path: &Path) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        match &*lock(&self.closed_below) {
+            Some(below) if path.starts_with(below) => Err(io::Error::from_raw_os_error(EMFILE)),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self) -> io::Result<()> {

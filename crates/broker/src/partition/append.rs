@@ -39,6 +39,7 @@ impl Partition {
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         let online = state.online()?;
+        online.check_not_closed()?;
         if let Some(why) = &online.stuck {
             return Err(Refused::Stuck(why.clone()));
         }
@@ -55,8 +56,9 @@ impl Partition {
             online.invisible.push_back((upto, bytes));
             self.dir.backlog.add(bytes);
         }
-        self.flush_soon(online, now);
+        let job = self.flush_soon(online, now);
         drop(state);
+        self.hand_over(job);
         if let (Some((settled, slot)), true) = (settled, is_durable) {
             settled.settle(slot, true);
         }

@@ -7,31 +7,37 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 impl Partition {
-    /// Ends when no lane works on the partition and nothing is pending.
-    pub(super) async fn idle(self: &Arc<Self>) {
+    /// Ends when everything that is pending now was written, whatever is appended meanwhile; where room is missing, when
+    /// that has been tried.
+    pub(super) async fn written(&self) {
         let receiver = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
-            if online.files.is_some() && online.pending.is_empty() {
+            let is_next_needed = !online.pending.is_empty() || online.sync_wanted;
+            if online.files.is_some() && (online.stuck.is_some() || !is_next_needed) {
                 return;
             }
             let (sender, receiver) = oneshot::channel();
-            online.idle.push(sender);
+            online.waiting.push((online.jobs + u64::from(is_next_needed), sender));
             receiver
         };
+        // It is told by being dropped, too.
         let _ = receiver.await;
     }
 
-    /// Writes everything down for a clean stop; the partition is offline afterwards.
+    /// Writes everything down for a clean stop. From now on nothing more is taken, so that what is marked clean stays so.
     pub(crate) async fn close(self: &Arc<Self>) {
-        {
+        let job = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
-            online.log.close(&mut online.pending);
-            online.sync_wanted = true;
-            self.flush_soon(online, self.dir.world.clock.wall());
-        }
-        self.idle().await;
+            if !std::mem::replace(&mut online.is_closed, true) {
+                online.log.close(&mut online.pending);
+                online.sync_wanted = true;
+            }
+            self.flush_soon(online, self.dir.world.clock.wall())
+        };
+        self.hand_over(job);
+        self.written().await;
     }
 
     /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no

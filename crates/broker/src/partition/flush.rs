@@ -4,6 +4,7 @@
 //! watermark, acks and wakened readers here, or the partition is stuck or offline.
 
 use super::{Online, Partition, State, append::Ack, read::Isolation};
+use env::Job;
 use log::{Effect, Files};
 use model::Timestamp;
 use std::{
@@ -12,17 +13,49 @@ use std::{
 };
 use tokio::sync::oneshot;
 
+/// A job that has not come to its end. If it unwinds, or is dropped before it ran, nobody knows what has reached the
+/// disk: the partition fails, and whoever waits for it is told.
+struct Unended {
+    partition: Arc<Partition>,
+    /// What it counts for in the backlog.
+    bytes: usize,
+    has_ended: bool,
+    /// Told when all of this is over.
+    _ended: oneshot::Sender<()>,
+}
+
+impl Unended {
+    /// Runs on a lane.
+    fn run(mut self, files: Files, effects: Vec<Effect>, must_sync: bool) {
+        let partition = self.partition.clone();
+        partition.flush(&mut self, files, effects, must_sync);
+        self.has_ended = true;
+    }
+
+    fn give_room_back(&mut self) {
+        self.partition.dir.backlog.remove(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.give_room_back();
+            self.partition.fail(&io::Error::other("the job that writes it did not come to its end"));
+        }
+    }
+}
+
 impl Partition {
-    /// Hands what is pending to a lane, unless one is at work: then it goes with the next job.
-    pub(super) fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) {
+    /// A job that writes what is pending, unless one is at work: then it goes with the next one. It is to be given to
+    /// [`Partition::hand_over`] once the lock is released.
+    #[must_use]
+    pub(super) fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) -> Option<Job> {
         let must_sync = online.sync_wanted || online.log.must_sync(now);
         if online.pending.is_empty() && !must_sync {
-            if online.files.is_some() {
-                online.idle.clear();
-            }
-            return;
+            return None;
         }
-        let Some(files) = online.files.take() else { return };
+        let files = online.files.take()?;
         let mut effects = std::mem::take(&mut online.pending);
         if online.stuck.is_some() {
             log::removals_first(&mut effects);
@@ -30,19 +63,30 @@ impl Partition {
         let bytes = std::mem::take(&mut online.pending_bytes);
         online.sync_wanted = false;
         online.written_at = now;
-        let this = self.clone();
+        online.jobs += 1;
         let (ended, job) = oneshot::channel();
         online.job = Some(job);
-        self.dir.world.tasks.run_on_lane(Box::new(move || {
-            let _ended: oneshot::Sender<()> = ended;
-            this.flush(files, effects, bytes, must_sync);
-        }));
+        let unended = Unended { partition: self.clone(), bytes, has_ended: false, _ended: ended };
+        Some(Box::new(move || unended.run(files, effects, must_sync)))
+    }
+
+    /// Gives a job to a lane. Not under the lock: a node that stops may drop the job at once, and that takes the lock.
+    pub(super) fn hand_over(&self, job: Option<Job>) {
+        if let Some(job) = job {
+            self.dir.world.tasks.run_on_lane(job);
+        }
     }
 
     /// Runs on a lane.
-    fn flush(self: Arc<Self>, mut files: Files, effects: Vec<Effect>, bytes: usize, must_sync: bool) {
+    fn flush(
+        self: &Arc<Self>,
+        unended: &mut Unended,
+        mut files: Files,
+        effects: Vec<Effect>,
+        must_sync: bool,
+    ) {
         let mut result = files.perform(&*self.dir.world.disk, &effects, must_sync);
-        self.dir.backlog.remove(bytes);
+        unended.give_room_back();
         let now = self.dir.world.clock.wall();
         let mut done = Vec::new();
         {
@@ -57,7 +101,7 @@ impl Partition {
             }
         }
         match &result {
-            Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects),
+            Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects, must_sync),
             Err(error) => return self.fail(error),
             Ok(_) => {}
         }
@@ -69,10 +113,14 @@ impl Partition {
             let this = self.clone();
             self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed)));
         }
-        if let State::Online(online) = &mut *self.state.lock() {
+        let job = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
             online.files = Some(files);
-            self.flush_soon(online, now);
-        }
+            online.tell_waiting();
+            self.flush_soon(online, now)
+        };
+        self.hand_over(job);
     }
 
     /// Runs on a lane: a full segment goes to stable storage without holding up the next one.
@@ -85,13 +133,20 @@ impl Partition {
                     online.log.synced(now, upto);
                 }
             }
+            // Nothing is lost: the next sync does what is left of it, and is asked for at the latest by a sweep.
+            Err(error) if log::is_scarcity(&error) => {
+                tracing::warn!(partition = %self, %error, "a full segment could not be synced for now");
+                if let State::Online(online) = &mut *self.state.lock() {
+                    online.sync_wanted = true;
+                }
+            }
             Err(error) => self.fail(&error),
         }
     }
 
     /// Room or descriptors are missing. Whoever can ask again is told so; what was taken stays pending, and
     /// [`Partition::sweep`] has it tried again. Readers notice nothing.
-    fn stick(&self, error: &io::Error, files: Files, mut effects: Vec<Effect>) {
+    fn stick(&self, error: &io::Error, files: Files, mut effects: Vec<Effect>, must_sync: bool) {
         let mut told = Vec::new();
         if let State::Online(online) = &mut *self.state.lock() {
             if online.stuck.is_none() {
@@ -102,8 +157,10 @@ impl Partition {
             effects.append(&mut online.pending);
             online.pending = effects;
             online.files = Some(files);
-            // Whoever waits for the end of all work would wait long.
-            online.idle.clear();
+            // Without anything to write there would be no next try.
+            online.sync_wanted |= must_sync;
+            // Whoever waits for what was pending would wait long.
+            online.waiting.clear();
             let (patient, hasty) = online.acks.drain(..).partition::<Vec<_>, _>(|ack| ack.is_patient);
             (online.acks, told) = (patient.into(), hasty);
         }
@@ -129,6 +186,12 @@ impl Partition {
 }
 
 impl Online {
+    /// A job has ended: whoever waited for it, or one before it, need not wait any more.
+    fn tell_waiting(&mut self) {
+        let ended = self.jobs;
+        self.waiting.retain(|(job, _)| *job > ended);
+    }
+
     /// What was flushed is visible: moves the high watermark, wakes readers, gives the acks that are due.
     fn advance(&mut self, done: &mut Vec<Ack>) {
         let stable_before = self.log.last_stable_offset(self.high_watermark);

@@ -12,13 +12,14 @@ const IDLE_FILES_MS: i64 = 10_000;
 impl Partition {
     /// Moves the start of the log up to `before` (-1: the high watermark); gives the new start.
     pub(crate) async fn delete_records(self: &Arc<Self>, before: Offset) -> Result<Offset, Refused> {
-        let start = {
+        let (start, job) = {
             let mut state = self.state.lock();
             let config = self.config.load();
             if config.cleanup_compact && !config.cleanup_delete {
                 return Err(Refused::Policy);
             }
             let online = state.online()?;
+            online.check_not_closed()?;
             let (start_offset, end_offset) = (online.log.start_offset(), online.high_watermark);
             let before = if before == -1 { end_offset } else { before };
             if before < 0 {
@@ -29,10 +30,10 @@ impl Partition {
             let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
             let now = self.dir.world.clock.wall();
             online.log.retain(now, high_watermark, &mut online.pending);
-            self.flush_soon(online, now);
-            start
+            (start, self.flush_soon(online, now))
         };
-        self.idle().await;
+        self.hand_over(job);
+        self.written().await;
         Ok(start)
     }
 
@@ -40,6 +41,9 @@ impl Partition {
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return };
+        if online.is_closed {
+            return;
+        }
         let high_watermark = online.high_watermark;
         let deleted = online.log.retain(now, high_watermark, &mut online.pending);
         if deleted > 0 {
@@ -47,7 +51,9 @@ impl Partition {
         }
         online.log.purge(now, &mut online.pending);
         online.log.expire_producers(now);
-        self.flush_soon(online, now);
+        let job = self.flush_soon(online, now);
+        drop(state);
+        self.hand_over(job);
     }
 
     /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
@@ -57,7 +63,7 @@ impl Partition {
         if online.files.is_none() {
             return;
         }
-        self.flush_soon(online, now);
+        let job = self.flush_soon(online, now);
         if now.saturating_sub(online.written_at) > IDLE_FILES_MS
             && let Some(files) = &mut online.files
         {
@@ -65,6 +71,8 @@ impl Partition {
             // Not again before the next write.
             online.written_at = Timestamp::MAX;
         }
+        drop(state);
+        self.hand_over(job);
     }
 
     /// Gives tail bytes back to the budget.

@@ -71,7 +71,8 @@ impl Shared {
             while let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                    tracing::error!("a job on a disk lane panicked; its partition stays as it was");
+                    // The job has told so itself, on its way out: a partition is offline then.
+                    tracing::error!("a job on a disk lane panicked");
                 }
                 state = self.state.lock();
             }

@@ -4,23 +4,45 @@
 
 use super::lanes::Lanes;
 use env::{BoxFuture, Job};
+use tokio::runtime::Handle;
 
 pub(super) struct RealTasks {
     lanes: Lanes,
+    /// Lanes are no threads of the reactor's, and may have something to run on it all the same.
+    reactor: Option<Handle>,
 }
 
 impl RealTasks {
     pub(super) fn new() -> Self {
-        Self { lanes: Lanes::default() }
+        Self { lanes: Lanes::default(), reactor: Handle::try_current().ok() }
     }
 }
 
 impl env::Tasks for RealTasks {
     fn spawn(&self, future: BoxFuture<'static, ()>) {
-        tokio::spawn(future);
+        match &self.reactor {
+            Some(reactor) => reactor.spawn(future),
+            None => tokio::spawn(future),
+        };
     }
 
     fn run_on_lane(&self, job: Job) {
         self.lanes.run(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use env::Tasks;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_job_on_a_lane_may_spawn() {
+        let tasks = Arc::new(RealTasks::new());
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let spawning = tasks.clone();
+        tasks.run_on_lane(Box::new(move || spawning.spawn(Box::pin(async { sender.send(()).unwrap() }))));
+        receiver.await.unwrap();
     }
 }
