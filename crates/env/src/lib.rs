@@ -11,7 +11,7 @@ mod tasks;
 
 pub use clock::{Clock, Deadline, Millis, Nanos};
 pub use disk::{Disk, Entry, File, Lock, Open, replace_whole, write_whole};
-pub use network::{Connection, Incoming};
+pub use network::{Connection, Incoming, Network, NoNetwork};
 pub use random::Random;
 pub use tasks::{Job, Tasks};
 

@@ -1,7 +1,6 @@
-//! A byte stream between this node and one peer.
+//! Byte streams between this node and one peer, and the way to other nodes.
 //!
-//! It knows no frames: `broker` cuts them. Listening and connecting belong to `node` and `sim`, which hand over
-//! accepted connections.
+//! It knows no frames: `broker` cuts them. Listening belongs to `node` and `sim`, which hand over accepted connections.
 
 use crate::BoxFuture;
 use bytes::BytesMut;
@@ -25,4 +24,20 @@ pub struct Incoming {
     pub listener: String,
     /// The stream.
     pub connection: Box<dyn Connection>,
+}
+
+/// The way to other nodes.
+pub trait Network: Send + Sync {
+    /// Opens a connection. It is up to the caller to give up when it takes too long.
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>>;
+}
+
+/// A network without anybody in it: for a node that is alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNetwork;
+
+impl Network for NoNetwork {
+    fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        Box::pin(std::future::ready(Err(io::ErrorKind::NetworkUnreachable.into())))
+    }
 }
