@@ -20,9 +20,16 @@ pub(crate) struct ControllerHost {
     orders: mpsc::Sender<Order>,
 }
 
-struct Order {
-    request: Request,
-    reply: oneshot::Sender<Result<Reply, Error>>,
+pub(crate) struct Order {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
+}
+
+/// What a controller elsewhere has of a host: its image, and what it is asked.
+#[cfg(test)]
+pub(crate) struct Elsewhere {
+    pub(crate) image: Arc<ArcSwap<Image>>,
+    pub(crate) orders: mpsc::Receiver<Order>,
 }
 
 /// The side that works: taken by the task that runs it.
@@ -48,6 +55,14 @@ impl ControllerHost {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
         let host = Self { image: image.clone(), orders: sender };
         (host, ControllerLoop { world, controller, partition, image, orders })
+    }
+
+    /// A host without a controller.
+    #[cfg(test)]
+    pub(crate) fn elsewhere(image: Image) -> (Self, Elsewhere) {
+        let image = Arc::new(ArcSwap::from_pointee(image));
+        let (sender, orders) = mpsc::channel(REQUESTS_MAX);
+        (Self { image: image.clone(), orders: sender }, Elsewhere { image, orders })
     }
 
     /// The newest committed image.

@@ -4,19 +4,22 @@
 //! durable, sends its replies and wakes it in time. It decides nothing about groups.
 
 use crate::{
-    acks::Settled,
+    acks::{Settled, Undone},
     group_records,
     partition::{AppendRefused, Partition},
 };
 use coordinator::Now;
 use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
-use model::{GroupId, Offset};
+use model::{GroupId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -29,6 +32,8 @@ const RELOAD_MS: i64 = 1000;
 pub(crate) struct GroupHosts {
     world: World,
     hosts: RwLock<BTreeMap<i32, Arc<GroupHost>>>,
+    /// Partitions of the offsets topic, led here or elsewhere.
+    partitions: AtomicUsize,
 }
 
 /// What became of a request.
@@ -38,6 +43,8 @@ pub(crate) type Answer = Result<Reply, Error>;
 pub(crate) struct GroupHost {
     world: World,
     partition: Arc<Partition>,
+    /// In which this broker leads the partition; what comes later is another host's.
+    epoch: LeaderEpoch,
     state: Mutex<State>,
     loading: watch::Sender<Loading>,
     wake: Notify,
@@ -63,15 +70,16 @@ struct State {
 
 impl GroupHosts {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, hosts: RwLock::default() }
+        Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0) }
     }
 
     /// This broker leads a partition of the offsets topic: reads it, then serves its groups.
-    pub(crate) fn lead(&self, partition: Arc<Partition>, config: Config) {
+    pub(crate) fn lead(&self, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) {
         let index = partition.index();
-        if self.hosts.read().contains_key(&index) {
+        if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
             return;
         }
+        self.resign(index);
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -82,6 +90,7 @@ impl GroupHosts {
         let host = Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
             partition,
+            epoch,
             state: Mutex::new(state),
             loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
@@ -110,16 +119,23 @@ impl GroupHosts {
         answers
     }
 
-    /// The offsets topic was deleted: its coordinators end, and whoever waits for one is sent to look for the next.
-    pub(crate) fn resign(&self) {
+    /// The offsets topic was deleted: its coordinators end.
+    pub(crate) fn resign_all(&self) {
         let hosts = std::mem::take(&mut *self.hosts.write());
-        for host in hosts.into_values() {
-            for (_, waiting) in host.state.lock().waiting.drain() {
-                // Whoever asked may have gone.
-                let _ = waiting.send(Err(Error::NotCoordinator));
-            }
-            host.wake.notify_one();
+        hosts.into_values().for_each(|host| host.end());
+    }
+
+    /// This broker leads a partition of the offsets topic no more: its coordinator ends.
+    pub(crate) fn resign(&self, index: i32) {
+        let host = self.hosts.write().remove(&index);
+        if let Some(host) = host {
+            host.end();
         }
+    }
+
+    /// How many partitions the offsets topic has in the cluster.
+    pub(crate) fn set_partitions(&self, count: usize) {
+        self.partitions.store(count, Ordering::Relaxed);
     }
 
     /// Tells all coordinators that topics are gone.
@@ -147,9 +163,8 @@ impl GroupHosts {
         self.hosts.read().values().cloned().collect()
     }
 
-    /// Partitions of the offsets topic; this node leads them all.
     fn partitions(&self) -> usize {
-        self.hosts.read().len()
+        self.partitions.load(Ordering::Relaxed)
     }
 }
 
@@ -180,6 +195,16 @@ pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
 }
 
 impl GroupHost {
+    /// Whoever waits is sent to look for the next coordinator.
+    fn end(&self) {
+        self.loading.send_replace(Loading::Failed);
+        for (_, waiting) in self.state.lock().waiting.drain() {
+            // Whoever asked may have gone.
+            let _ = waiting.send(Err(Error::NotCoordinator));
+        }
+        self.wake.notify_one();
+    }
+
     async fn ask(&self, request: Request) -> Answer {
         let mut loading = self.loading.subscribe();
         match loading.wait_for(|loading| *loading != Loading::UnderWay).await.map(|loading| *loading) {
@@ -201,6 +226,8 @@ impl GroupHost {
 
     /// Replays what is in the log from `offset` on, and moves it along.
     async fn replay_from(&self, offset: &mut Offset) -> io::Result<()> {
+        // What is not known to be safe yet may have been told to clients by the last leader.
+        self.partition.caught_up(self.epoch).await.map_err(io::Error::other)?;
         *offset = self.partition.start_offset().max(*offset);
         while let Some((next, records)) = self.partition.read_own(*offset).await? {
             let coordinator = &mut self.state.lock().coordinator;
@@ -246,7 +273,8 @@ impl GroupHost {
         }
         let batch = builder.build().map_err(|_| AppendFailure::Unavailable)?;
         let settled = self.this.upgrade().ok_or(AppendFailure::Unavailable)?;
-        let appended = self.partition.append_own(now.wall, batch, settled, ticket.0 as usize);
+        let settled = (settled as Arc<dyn Settled>, ticket.0 as usize);
+        let appended = self.partition.append_led(now.wall, self.epoch, batch, settled);
         appended.map(drop).map_err(|refused| match refused {
             AppendRefused::TooLarge => AppendFailure::TooLarge,
             AppendRefused::Unavailable => AppendFailure::Unavailable,
@@ -285,12 +313,11 @@ impl GroupHost {
 }
 
 impl Settled for GroupHost {
-    fn settle(&self, slot: usize, durable: bool) {
+    fn settle(&self, slot: usize, result: Result<(), Undone>) {
         let ticket = Ticket(slot as u64);
-        self.step(if durable {
-            Event::Committed { ticket }
-        } else {
-            Event::AppendFailed { ticket, failure: AppendFailure::Unavailable }
+        self.step(match result {
+            Ok(()) => Event::Committed { ticket },
+            Err(_) => Event::AppendFailed { ticket, failure: AppendFailure::Unavailable },
         });
     }
 }

@@ -18,11 +18,13 @@ pub mod dispatch;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
+mod fetchers;
 mod frame_budget;
 mod frames;
 mod group_hosts;
 mod group_records;
 mod handlers;
+mod isr_changes;
 mod log_config;
 mod log_dir;
 mod metadata_records;
@@ -46,6 +48,7 @@ use connections::Connections;
 use controller::ControllerHost;
 use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
+use fetchers::Fetchers;
 use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
 use log_dir::LogDir;
@@ -53,10 +56,12 @@ use metadata::{
     Image,
     config::{Entry, Resource},
 };
+use model::{PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
 use std::sync::Arc;
+use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
 pub(crate) const METADATA_DIR: &str = "__cluster_metadata-0";
@@ -72,6 +77,7 @@ pub struct Broker {
     pub(crate) controller: ControllerHost,
     pub(crate) metadata_log: Arc<partition::Partition>,
     pub(crate) partitions: Partitions,
+    pub(crate) fetchers: Fetchers,
     pub(crate) groups: GroupHosts,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
@@ -110,6 +116,17 @@ impl Broker {
         self.config.configs(&self.image()).describe(resource, keys)
     }
 
+    /// Why a partition is not here: its replicas are elsewhere, or there is none.
+    pub(crate) fn absent(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
+        absent(self.image().topic(topic).map(Arc::as_ref), index)
+            .unwrap_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// The same for a topic that is named by its id.
+    pub(crate) fn absent_by_id(&self, topic: TopicId, index: PartitionIndex) -> ErrorCode {
+        absent(self.image().topic_by_id(topic).map(Arc::as_ref), index).unwrap_or(ErrorCode::UnknownTopicId)
+    }
+
     pub(crate) fn is_log_dir_offline(&self) -> bool {
         self.dir.is_offline()
     }
@@ -127,4 +144,12 @@ impl Broker {
     ) -> Option<T> {
         partition::on_lane(&self.world, work).await
     }
+}
+
+/// `None` if there is no such topic.
+fn absent(topic: Option<&metadata::Topic>, index: PartitionIndex) -> Option<ErrorCode> {
+    topic.map(|topic| match topic.partition(index) {
+        Some(_) => ErrorCode::NotLeaderOrFollower,
+        None => ErrorCode::UnknownTopicOrPartition,
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! It holds no partition's files; [`log`] does. Everything here blocks and belongs on a disk lane or into start-up.
 
-use crate::{backlog::Backlog, tail_budget::TailBudget};
+use crate::{backlog::Backlog, isr_changes::IsrChanges, tail_budget::TailBudget};
 use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
@@ -25,6 +25,10 @@ pub(crate) struct LogDir {
     pub(crate) meta: MetaProperties,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
+    /// Held while checkpoints are gathered and written, so that no older ones overwrite them.
+    pub(crate) checkpointing: tokio::sync::Mutex<()>,
+    /// What its leaders want of the ISR.
+    pub(crate) isr_changes: IsrChanges,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     _lock: Box<dyn Lock>,
@@ -35,6 +39,7 @@ pub(crate) struct Found {
     pub(crate) clean: bool,
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
+    pub(crate) high_watermarks: Offsets,
 }
 
 /// Why a log directory cannot be used.
@@ -93,9 +98,24 @@ impl LogDir {
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
+        let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
-        let dir = Self { path: path.to_owned(), meta, tail, backlog, is_offline, _lock: lock, world };
-        Ok((dir, Found { clean, recovery_points: points, start_offsets: starts }))
+        let (checkpointing, isr_changes) = (tokio::sync::Mutex::default(), IsrChanges::default());
+        let dir = Self {
+            path: path.to_owned(),
+            meta,
+            tail,
+            backlog,
+            checkpointing,
+            isr_changes,
+            is_offline,
+            _lock: lock,
+            world,
+        };
+        Ok((
+            dir,
+            Found { clean, recovery_points: points, start_offsets: starts, high_watermarks: watermarks },
+        ))
     }
 
     /// Writes how far each log is synced, where it starts, and its high watermark.
@@ -105,6 +125,11 @@ impl LogDir {
             checkpoint::write_offsets(&*self.world.disk, &self.path.join(name), &offsets)?;
         }
         Ok(())
+    }
+
+    /// Writes how far each log is known to be safe.
+    pub(crate) fn write_high_watermarks(&self, offsets: &Offsets) -> io::Result<()> {
+        checkpoint::write_offsets(&*self.world.disk, &self.path.join(checkpoint::HIGH_WATERMARKS), offsets)
     }
 
     /// Marks that everything is synced and nothing needs recovery.

@@ -9,6 +9,7 @@ use crate::{
     connections::Connections,
     controller::{ControllerHost, ControllerLoop},
     fetch_sessions::FetchSessions,
+    fetchers::{Fetchers, Peers},
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
     log_config,
@@ -21,7 +22,7 @@ use crate::{
     tail_budget::TailBudget,
     upkeep,
 };
-use env::World;
+use env::{Network, World};
 use log::OpenOptions;
 use metadata::{Controller, RegisterBroker, Request, Settings};
 use model::{LeaderEpoch, TopicName, TopicPartition, limits};
@@ -52,25 +53,15 @@ pub enum StartError {
 
 impl Broker {
     /// Starts a broker: when this returns, it serves.
-    pub async fn start(config: Config, world: World) -> Result<Arc<Self>, StartError> {
+    pub async fn start(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+    ) -> Result<Arc<Self>, StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
         let (metadata_log, controller) = open_metadata(&config, &dir, &found).await?;
         let (host, work) = ControllerHost::new(world.clone(), controller, metadata_log.clone());
-        let broker = Arc::new(Self {
-            backlog: dir.backlog.clone(),
-            connections: Connections::new(config.connections_max, config.connections_per_address_max),
-            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
-            controller: host,
-            metadata_log,
-            partitions: Partitions::default(),
-            groups: GroupHosts::new(world.clone()),
-            producer_ids: ProducerIds::new(config.node_id),
-            sessions: Mutex::new(FetchSessions::new(limits::FETCH_SESSIONS_MAX)),
-            metrics: Metrics::new(),
-            config,
-            dir,
-            world,
-        });
+        let broker = Self::assemble(config, world, network, dir, (host, metadata_log));
         let following = Arc::downgrade(&broker);
         broker.world.tasks.spawn(Box::pin(work.run(Box::new(move |before, after| {
             let following = following.clone();
@@ -85,6 +76,48 @@ impl Broker {
         replicas::open_all(&broker, &broker.image(), &found).await?;
         upkeep::start(&broker);
         Ok(broker)
+    }
+
+    fn assemble(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+        dir: Arc<LogDir>,
+        (controller, metadata_log): (ControllerHost, Arc<Partition>),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            backlog: dir.backlog.clone(),
+            connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
+            controller,
+            metadata_log,
+            partitions: Partitions::default(),
+            fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
+            groups: GroupHosts::new(world.clone()),
+            producer_ids: ProducerIds::new(config.node_id),
+            sessions: Mutex::new(FetchSessions::new(limits::FETCH_SESSIONS_MAX)),
+            metrics: Metrics::new(),
+            config,
+            dir,
+            world,
+        })
+    }
+
+    /// A broker whose metadata come from a controller elsewhere, and what leads there.
+    #[cfg(test)]
+    pub(crate) async fn start_led(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+        image: metadata::Image,
+    ) -> Result<(Arc<Self>, crate::controller::Elsewhere), StartError> {
+        let (dir, found) = open_dir(&config, &world).await?;
+        let (metadata_log, _) = open_metadata(&config, &dir, &found).await?;
+        let (host, elsewhere) = ControllerHost::elsewhere(image);
+        let broker = Self::assemble(config, world, network, dir, (host, metadata_log));
+        replicas::open_all(&broker, &broker.image(), &found).await?;
+        upkeep::start(&broker);
+        Ok((broker, elsewhere))
     }
 
     async fn register(self: &Arc<Self>) -> Result<(), StartError> {

@@ -48,7 +48,7 @@ async fn serve(
     // Some stay for segments: a crowd of clients must not keep logs from being written.
     let for_segments = (open_files_max / 4).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
-    let broker = Broker::start(config, world.clone()).await?;
+    let broker = Broker::start(config, world.clone(), Arc::new(system::RealNetwork)).await?;
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
     let greeting = Greeting {
         listeners: listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect(),

@@ -10,7 +10,7 @@ mod tasks;
 mod write_back;
 
 pub use disk::RealFile;
-pub use socket::{Socket, accept, bind, connect};
+pub use socket::{RealNetwork, Socket, accept, bind, connect};
 
 use std::sync::Arc;
 

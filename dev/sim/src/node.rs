@@ -89,7 +89,7 @@ impl Node {
             random: Arc::new(SimRandom::new(random)),
             tasks: tasks.clone(),
         };
-        match Broker::start(self.config.clone(), world).await {
+        match Broker::start(self.config.clone(), world, Arc::new(env::NoNetwork)).await {
             Ok(broker) => {
                 note!(self.trace, "node serves");
                 *self.running.lock() = Some(Running { broker, tasks });

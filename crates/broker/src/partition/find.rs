@@ -2,7 +2,7 @@
 //!
 //! [`log::Log`] answers from memory, or gives a plan that runs on a lane here.
 
-use super::{Isolation, Partition, Refused, on_lane};
+use super::{Isolation, Partition, Reader, Refused, on_lane, role::Role};
 use log::{OffsetAnswer, OffsetQuery};
 use model::{LeaderEpoch, Offset, Timestamp};
 
@@ -32,17 +32,24 @@ impl Partition {
     pub(crate) async fn find(
         &self,
         sought: Sought,
-        isolation: Isolation,
+        reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Found, Refused> {
+        let is_behind;
         let plan = {
             let mut state = self.state.lock();
-            self.check_epoch(current_leader_epoch)?;
             let online = state.online()?;
+            online.check_epoch(current_leader_epoch)?;
+            let Role::Leader(leader) = &online.role else { return Err(Refused::NotLeader) };
+            let isolation = reader.isolation();
             let upto = online.visible(isolation);
+            // Its predecessor may have told consumers more than it knows of yet (KIP-207).
+            is_behind = isolation != Isolation::LogEnd && online.high_watermark < leader.epoch_start();
             let query = match sought {
+                Sought::Latest if is_behind => return Err(Refused::OffsetNotAvailable),
                 Sought::Latest => {
-                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch: self.leader_epoch });
+                    let leader_epoch = leader.leader_epoch();
+                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch });
                 }
                 Sought::Nothing => return Ok(NOTHING),
                 Sought::Earliest => OffsetQuery::Earliest,
@@ -50,14 +57,14 @@ impl Partition {
                 Sought::Timestamp(timestamp) => OffsetQuery::At(timestamp),
             };
             match online.log.offset_for(query, upto) {
-                OffsetAnswer::Known(found) => return Ok(found.map_or(NOTHING, to_found)),
+                OffsetAnswer::Known(found) => return known(sought, is_behind, found.map(to_found)),
                 OffsetAnswer::Plan(plan) => plan,
             }
         };
         let world = self.dir.world.clone();
         let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
         match found {
-            Some(Ok(found)) => Ok(found.map_or(NOTHING, to_found)),
+            Some(Ok(found)) => known(sought, is_behind, found.map(to_found)),
             Some(Err(error)) => Err(Refused::Offline(format!("{self} could not be read: {error}").into())),
             None => Err(Refused::Offline("the broker stops".into())),
         }
@@ -70,14 +77,26 @@ impl Partition {
         epoch: LeaderEpoch,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
         let mut state = self.state.lock();
-        self.check_epoch(current_leader_epoch)?;
         let online = state.online()?;
+        online.check_epoch(current_leader_epoch)?;
+        if !online.role.leads() {
+            return Err(Refused::NotLeader);
+        }
         let end_offset = online.log.end_offset();
-        if epoch == self.leader_epoch {
+        if epoch == online.role.epoch() {
             return Ok(Some((epoch, end_offset)));
         }
         let found = online.log.epochs().end_offset_for(epoch, end_offset);
         Ok((found.1 >= 0).then_some(found))
+    }
+}
+
+/// What is not there may only be what this leader does not know of yet.
+fn known(sought: Sought, is_behind: bool, found: Option<Found>) -> Result<Found, Refused> {
+    match found {
+        Some(found) => Ok(found),
+        None if is_behind && sought != Sought::Earliest => Err(Refused::OffsetNotAvailable),
+        None => Ok(NOTHING),
     }
 }
 

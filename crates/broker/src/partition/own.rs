@@ -2,10 +2,14 @@
 //!
 //! It knows none of these records. `group_hosts`, `controller` and `start` call it.
 
-use super::{Partition, on_lane};
+use super::{
+    Partition,
+    append::{Appending, Copies},
+    on_lane,
+};
 use crate::acks::Settled;
 use log::{Appended, Origin, ReadPlan};
-use model::{Offset, Timestamp};
+use model::{LeaderEpoch, Offset, Timestamp};
 use records::{Checked, Decompressor};
 use std::{io, sync::Arc};
 
@@ -32,7 +36,18 @@ impl Partition {
         settled: Arc<dyn Settled>,
         slot: usize,
     ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, slot), true)
+        self.append_trusted(now, batch, (settled, slot), true, None)
+    }
+
+    /// The same, only as the leader of `epoch`, and acknowledged by all replicas in sync.
+    pub(crate) fn append_led(
+        self: &Arc<Self>,
+        now: Timestamp,
+        epoch: LeaderEpoch,
+        batch: records::Batch,
+        settled: (Arc<dyn Settled>, usize),
+    ) -> Result<Appended, AppendRefused> {
+        self.append_trusted(now, batch, settled, true, Some(epoch))
     }
 
     /// The same at a start, which ends if the disk is full.
@@ -42,7 +57,7 @@ impl Partition {
         batch: records::Batch,
         settled: Arc<dyn Settled>,
     ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, 0), false)
+        self.append_trusted(now, batch, (settled, 0), false, None)
     }
 
     fn append_trusted(
@@ -51,13 +66,15 @@ impl Partition {
         batch: records::Batch,
         settled: (Arc<dyn Settled>, usize),
         is_patient: bool,
+        epoch: Option<LeaderEpoch>,
     ) -> Result<Appended, AppendRefused> {
         let batch = Checked::trusted(batch);
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
         let origin = Origin::Coordinator { transaction_version: 2 };
-        self.append(now, batch, origin, Some(settled), is_patient).map_err(|refused| {
+        let appending = Appending { origin, copies: Copies::InSync, is_patient, epoch };
+        self.append(now, batch, appending, Some(settled)).map_err(|refused| {
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable
         })

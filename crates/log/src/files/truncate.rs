@@ -41,15 +41,15 @@ impl Files {
     }
 
     fn opened_anew(self, disk: &dyn Disk, options: OpenOptions) -> Result<Opened, OpenError> {
-        let dir = self.dir();
+        let dir = self.handles.dir().to_owned();
         drop(self);
         let options = OpenOptions { is_new: false, clean: true, recovery_point: 0, ..options };
         open::open_again(disk, &dir, options)
     }
 
     fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<()> {
-        let dir = self.dir();
-        let found = Directory::read(disk, &dir)?;
+        let dir = self.handles.dir();
+        let found = Directory::read(disk, dir)?;
         self.drop_snapshots(disk, &found, offset.saturating_add(1))?;
         for segment in found.segments.range(offset..).rev().map(|(base, _)| *base) {
             self.drop_segment(disk, segment)?;
@@ -61,8 +61,8 @@ impl Files {
     }
 
     fn drop_all(&self, disk: &dyn Disk) -> io::Result<()> {
-        let dir = self.dir();
-        let found = Directory::read(disk, &dir)?;
+        let dir = self.handles.dir();
+        let found = Directory::read(disk, dir)?;
         self.drop_snapshots(disk, &found, 0)?;
         for segment in found.segments.keys().rev() {
             self.drop_segment(disk, *segment)?;
@@ -71,7 +71,7 @@ impl Files {
             return Ok(());
         }
         self.write_epochs(disk, &[])?;
-        disk.sync_dir(&dir)
+        disk.sync_dir(dir)
     }
 
     /// A snapshot of producers that have written nothing any more would be believed once the log is as long again.
@@ -81,7 +81,7 @@ impl Files {
             accept_missing(disk.remove_file(&self.handles.path(*offset, names::SNAPSHOT)))?;
             any = true;
         }
-        if any { disk.sync_dir(&self.dir()) } else { Ok(()) }
+        if any { disk.sync_dir(self.handles.dir()) } else { Ok(()) }
     }
 
     fn drop_segment(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
@@ -89,7 +89,7 @@ impl Files {
         for kind in names::SEGMENT_KINDS {
             accept_missing(disk.remove_file(&self.handles.path(segment, kind)))?;
         }
-        disk.sync_dir(&self.dir())
+        disk.sync_dir(self.handles.dir())
     }
 
     fn cut_segment(&self, disk: &dyn Disk, segment: Offset, len: u64, offset: Offset) -> io::Result<()> {

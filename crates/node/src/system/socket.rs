@@ -49,6 +49,17 @@ pub async fn connect(addr: &str) -> io::Result<Socket> {
     Ok(Socket { stream, peer })
 }
 
+/// TCP to other nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct RealNetwork;
+
+impl env::Network for RealNetwork {
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn env::Connection>>> {
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Box::pin(async move { Ok(Box::new(connect(&address).await?) as Box<dyn env::Connection>) })
+    }
+}
+
 impl env::Connection for Socket {
     fn peer(&self) -> SocketAddr {
         self.peer
