@@ -6,10 +6,11 @@ use crate::{Broker, connection::Peer, context::Context, handlers};
 use bytes::Bytes;
 use env::BoxFuture;
 use model::limits;
+use records::Budget;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
-    ApiKey, Decoder, ErrorCode, Message, catalogue,
+    ApiKey, Decoder, EncodeError, ErrorCode, Message, catalogue,
     header::{self, HeaderError},
 };
 
@@ -50,9 +51,27 @@ pub(crate) enum Begun {
     /// There is no answer (a produce request with acks 0).
     Silent,
     /// The request has taken effect in its order; the answer may wait while others are begun.
-    Overlapping(BoxFuture<'static, Parts>),
+    Overlapping(BoxFuture<'static, Answer>),
     /// The request takes effect while its answer is awaited: nothing else may begin meanwhile.
-    Barrier(BoxFuture<'static, Parts>),
+    Barrier(BoxFuture<'static, Answer>),
+    /// The same for a member of a group that waits for the others: if its client goes, so does the wait, and nobody is
+    /// held up by it.
+    Member(BoxFuture<'static, Answer>),
+    /// The request is checked beside the reactor before it takes effect; nothing else may begin until this says what
+    /// it has become.
+    Checking(BoxFuture<'static, Result<Begun, Refused>>),
+}
+
+/// A whole frame, or nothing that could be sent.
+pub(crate) type Answer = Result<Parts, Unwritable>;
+
+/// The answer cannot be said in the client's version. Nothing it would wait for comes: the connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer to {api:?} version {version} cannot be written: {error}")]
+pub(crate) struct Unwritable {
+    api: ApiKey,
+    version: i16,
+    error: EncodeError,
 }
 
 /// A frame that is no request which this broker answers: the connection is closed.
@@ -78,8 +97,13 @@ fn budget(frame: &Bytes) -> usize {
     wanted.clamp(limits::DECODE_BYTES_MIN, limits::DECODE_BYTES_MAX)
 }
 
-/// Begins to answer a frame.
-pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Result<Begun, Refused> {
+/// Begins to answer a frame. `turn` is what may be read of records before others get their turn on the reactor.
+pub(crate) fn begin(
+    broker: &Arc<Broker>,
+    peer: &mut Peer,
+    frame: Bytes,
+    turn: &mut Budget,
+) -> Result<Begun, Refused> {
     let (budget, frame_bytes) = (budget(&frame), frame.len());
     let mut decoder = Decoder::new(frame, budget);
     let (api, header) = header::decode_request(&mut decoder)?;
@@ -102,8 +126,9 @@ pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Resu
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            handlers::produce::begin(broker, &context, (request, frame_bytes), reply)?
+            handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
         }
+        ApiKey::JoinGroup | ApiKey::SyncGroup => Begun::Member(barrier(broker, context, decoder, reply)?),
         _ => Begun::Barrier(barrier(broker, context, decoder, reply)?),
     };
     peer.greeted = true;
@@ -120,15 +145,13 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// The whole frame of a response.
-    pub(crate) fn frame<M: Message>(&self, response: &M) -> Parts {
-        match header::encode_response(self.correlation, self.api, self.version, response) {
-            Ok(frame) => frame,
-            Err(error) => {
-                debug_assert!(false, "{:?} version {}: {error}", self.api, self.version);
-                tracing::error!(api = ?self.api, version = self.version, %error, "a response could not be written");
-                Parts::new()
-            }
-        }
+    pub(crate) fn frame<M: Message>(&self, response: &M) -> Answer {
+        let (api, version) = (self.api, self.version);
+        header::encode_response(self.correlation, api, version, response).map_err(|error| Unwritable {
+            api,
+            version,
+            error,
+        })
     }
 }
 
@@ -141,7 +164,7 @@ fn barrier(
     context: Context,
     mut decoder: Decoder,
     reply: Reply,
-) -> Result<BoxFuture<'static, Parts>, Refused> {
+) -> Result<BoxFuture<'static, Answer>, Refused> {
     let broker = broker.clone();
     macro_rules! handle {
         ($($key:ident => $module:ident),* $(,)?) => {

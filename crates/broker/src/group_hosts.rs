@@ -73,13 +73,21 @@ impl GroupHosts {
         Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0) }
     }
 
-    /// This broker leads a partition of the offsets topic: reads it, then serves its groups.
-    pub(crate) fn lead(&self, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) {
-        let index = partition.index();
-        if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
-            return;
+    /// This broker leads these partitions of the offsets topic, each in its epoch: reads them, then serves their groups.
+    pub(crate) fn lead(&self, partitions: Vec<(Arc<Partition>, LeaderEpoch)>, config: &Config) {
+        for (partition, epoch) in partitions {
+            let index = partition.index();
+            if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
+                continue;
+            }
+            self.resign(index);
+            let host = self.host(partition, epoch, config.clone());
+            self.hosts.write().insert(index, host.clone());
+            self.world.tasks.spawn(Box::pin(load(host)));
         }
-        self.resign(index);
+    }
+
+    fn host(&self, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) -> Arc<GroupHost> {
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -87,7 +95,7 @@ impl GroupHosts {
             wake_at: None,
             has_timer: false,
         };
-        let host = Arc::new_cyclic(|this| GroupHost {
+        Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
             partition,
             epoch,
@@ -95,17 +103,17 @@ impl GroupHosts {
             loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
             this: this.clone(),
-        });
-        self.hosts.write().insert(index, host.clone());
-        self.world.tasks.spawn(Box::pin(load(host)));
+        })
     }
 
     /// Asks the coordinator of `group`; waits while it loads and until it answers.
     pub(crate) async fn ask(&self, group: &GroupId, request: Request) -> Answer {
-        let count = self.partitions();
+        let count = self.partitions.load(Ordering::Relaxed);
         let host = self.hosts.read().get(&partition_of(group, count)).cloned();
         match host {
             Some(host) => host.ask(request).await,
+            // Before it is known how many there are, nobody knows where a group lives.
+            _ if count == 0 => Err(Error::CoordinatorNotAvailable),
             None => Err(if count == 0 { Error::CoordinatorNotAvailable } else { Error::NotCoordinator }),
         }
     }
@@ -161,10 +169,6 @@ impl GroupHosts {
 
     fn all(&self) -> Vec<Arc<GroupHost>> {
         self.hosts.read().values().cloned().collect()
-    }
-
-    fn partitions(&self) -> usize {
-        self.partitions.load(Ordering::Relaxed)
     }
 }
 

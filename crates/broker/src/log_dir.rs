@@ -9,12 +9,13 @@ use log::{
     checkpoint::{self, Offsets},
 };
 use model::NodeId;
+use parking_lot::Mutex;
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -25,13 +26,22 @@ pub(crate) struct LogDir {
     pub(crate) meta: MetaProperties,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
-    /// Held while checkpoints are gathered and written, so that no older ones overwrite them.
-    pub(crate) checkpointing: tokio::sync::Mutex<()>,
     /// What its leaders want of the ISR.
     pub(crate) isr_changes: IsrChanges,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
+    checkpoints: Checkpoints,
     _lock: Box<dyn Lock>,
+}
+
+/// Who writes checkpoints, one after the other.
+#[derive(Default)]
+struct Checkpoints {
+    /// How many times they were asked for.
+    asked: AtomicU64,
+    /// Which of these was the last that is answered by what is written. Held over the writing, on lanes only: all of them
+    /// go through files of the same temporary names.
+    answered: Mutex<u64>,
 }
 
 /// What was found in a log directory when it was opened.
@@ -100,35 +110,37 @@ impl LogDir {
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
-        let (checkpointing, isr_changes) = (tokio::sync::Mutex::default(), IsrChanges::default());
-        let dir = Self {
-            path: path.to_owned(),
-            meta,
-            tail,
-            backlog,
-            checkpointing,
-            isr_changes,
-            is_offline,
-            _lock: lock,
-            world,
-        };
-        Ok((
-            dir,
-            Found { clean, recovery_points: points, start_offsets: starts, high_watermarks: watermarks },
-        ))
+        let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
+        let path = path.to_owned();
+        let dir =
+            Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
+        let found =
+            Found { clean, recovery_points: points, start_offsets: starts, high_watermarks: watermarks };
+        Ok((dir, found))
     }
 
-    /// Writes how far each log is synced, where it starts, and its high watermark.
-    pub(crate) fn write_checkpoints(&self, offsets: [Offsets; 3]) -> io::Result<()> {
+    /// Writes how far each log is synced, where it starts, and its high watermark, as `offsets` says once it is its turn:
+    /// an older set never replaces a newer one. Who waited while others wrote may find it done. Blocks.
+    pub(crate) fn write_checkpoints(&self, offsets: impl FnOnce() -> [Offsets; 3]) -> io::Result<()> {
+        let asked = self.checkpoints.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut answered = self.checkpoints.answered.lock();
+        if *answered >= asked {
+            return Ok(());
+        }
+        // Whoever has asked by now has changed before what `offsets` will see.
+        let upto = self.checkpoints.asked.load(Ordering::Acquire);
         let names = [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS];
-        for (name, offsets) in names.iter().zip(offsets) {
+        for (name, offsets) in names.iter().zip(offsets()) {
             checkpoint::write_offsets(&*self.world.disk, &self.path.join(name), &offsets)?;
         }
+        *answered = upto;
         Ok(())
     }
 
-    /// Writes how far each log is known to be safe.
-    pub(crate) fn write_high_watermarks(&self, offsets: &Offsets) -> io::Result<()> {
+    /// Writes how far each log is known to be safe, in the same order. Blocks.
+    pub(crate) fn write_high_watermarks(&self, offsets: impl FnOnce() -> Offsets) -> io::Result<()> {
+        let _turn = self.checkpoints.answered.lock();
+        let offsets = &offsets();
         checkpoint::write_offsets(&*self.world.disk, &self.path.join(checkpoint::HIGH_WATERMARKS), offsets)
     }
 
@@ -210,5 +222,88 @@ fn check_owner(
             foreign("cluster.id", format!("cluster {}", meta.cluster_id), format!("cluster {id}"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "lanes are threads, and these tests are about two of them")]
+mod tests {
+    use super::*;
+    use crate::partition::kit::Kit;
+    use model::{TopicName, TopicPartition};
+    use std::{sync::mpsc, thread, time::Duration};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn set(offset: i64) -> [Offsets; 3] {
+        let name = TopicPartition::new(TopicName::new("t").unwrap(), 0);
+        [(); 3].map(|()| Offsets::from([(name.clone(), offset)]))
+    }
+
+    /// Begins to write the set 1, and ends with whatever is sent.
+    fn slow(dir: &Arc<LogDir>) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+        let (dir, (begun, has_begun), (end, may_end)) = (dir.clone(), mpsc::channel(), mpsc::channel());
+        let writing = thread::spawn(move || {
+            let computed = dir.write_checkpoints(|| {
+                begun.send(()).unwrap();
+                may_end.recv_timeout(LONG).unwrap();
+                set(1)
+            });
+            computed.unwrap();
+        });
+        has_begun.recv_timeout(LONG).unwrap();
+        (end, writing)
+    }
+
+    fn until_asked(dir: &LogDir, times: u64) {
+        while dir.checkpoints.asked.load(Ordering::Acquire) < times {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_older_set_of_checkpoints_never_replaces_a_newer_one() {
+        let kit = Kit::new(0);
+        let (end, first) = slow(&kit.dir);
+        let (dir, (done, is_done)) = (kit.dir.clone(), mpsc::channel());
+        let second = thread::spawn(move || {
+            dir.write_checkpoints(|| set(2)).unwrap();
+            done.send(()).unwrap();
+        });
+        until_asked(&kit.dir, 2);
+        assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "the first is still at it");
+        end.send(()).unwrap();
+        first.join().unwrap();
+        second.join().unwrap();
+        for name in [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS]
+        {
+            let written = checkpoint::read_offsets(&*kit.disk, &kit.dir.path.join(name)).unwrap();
+            assert_eq!(written, set(2)[0]);
+        }
+    }
+
+    #[test]
+    fn many_who_wait_for_their_checkpoints_are_served_at_once() {
+        let kit = Kit::new(0);
+        let (end, first) = slow(&kit.dir);
+        let count = Arc::new(AtomicU64::new(0));
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let (dir, count) = (kit.dir.clone(), count.clone());
+                thread::spawn(move || {
+                    let computed = dir.write_checkpoints(|| {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        set(2)
+                    });
+                    computed.unwrap();
+                })
+            })
+            .collect();
+        until_asked(&kit.dir, 11);
+        end.send(()).unwrap();
+        for thread in waiting.into_iter().chain([first]) {
+            thread.join().unwrap();
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1);
     }
 }

@@ -3,7 +3,8 @@
 //! It decides nothing about offsets, producers or retention: [`log::Log`] does. The lock is never held across an await
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
-//! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `own`.
+//! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `open_again`,
+//! `own`.
 
 mod append;
 mod cut;
@@ -13,6 +14,7 @@ mod flush;
 mod follow;
 #[cfg(test)]
 pub(crate) mod kit;
+mod open_again;
 mod own;
 mod read;
 mod retain;
@@ -28,9 +30,9 @@ pub(crate) use role::{Assigned, Assignment};
 
 use crate::{fetch_wait::FetchWait, log_dir::LogDir};
 use append::Ack;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use env::World;
-use log::{AppendError, Effect, Files, FollowError, Log, LogConfig};
+use log::{AppendError, Effect, Files, FollowError, Log, LogConfig, OpenOptions};
 use model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
 use records::Rules;
@@ -46,12 +48,14 @@ pub(crate) struct Partition {
     topic_id: TopicId,
     index: PartitionIndex,
     config: ArcSwap<LogConfig>,
+    /// What the metadata last said, for a log that opens later.
+    assignment: ArcSwapOption<Assignment>,
     state: Mutex<State>,
 }
 
 enum State {
     Online(Box<Online>),
-    Offline(Arc<str>),
+    Offline(Box<Offline>),
     /// The topic is gone; who still holds the partition is told so.
     Deleted,
 }
@@ -95,6 +99,31 @@ struct Online {
     stuck: Option<Arc<str>>,
     /// Ends when the last job that was handed to a lane has ended.
     job: Option<oneshot::Receiver<()>>,
+}
+
+/// A log that could not be opened, or has failed.
+struct Offline {
+    why: Arc<str>,
+    /// Of the last time it was known to be well. They stay in the checkpoints: without them the next start would cut off
+    /// what is damaged as if it had never been on stable storage.
+    marks: Offsets,
+    /// How to open it, if that may still succeed.
+    again: Option<Box<OpenOptions>>,
+    /// Ends with the last try.
+    job: Option<oneshot::Receiver<()>>,
+    /// The broker stops: it is not to be opened any more.
+    is_closed: bool,
+}
+
+/// A log that was opened, or could not be.
+pub(crate) type OpenedLog = Result<(Log, Files), Unopened>;
+
+/// Why a log could not be opened, and how that was tried.
+pub(crate) struct Unopened {
+    pub(crate) why: String,
+    /// Only room or descriptors were missing.
+    pub(crate) is_scarcity: bool,
+    pub(crate) options: OpenOptions,
 }
 
 /// Why a partition did not do what was asked.
@@ -151,37 +180,12 @@ impl Partition {
         (topic, topic_id, index): (TopicName, TopicId, PartitionIndex),
         leader_epoch: LeaderEpoch,
         config: Arc<LogConfig>,
-        opened: Result<(Log, Files), String>,
+        opened: OpenedLog,
     ) -> Arc<Self> {
-        let state = match opened {
-            Ok((log, files)) => State::Online(Box::new(Online {
-                role: Role::alone(dir.meta.node_id, leader_epoch, &log, dir.world.clock.now()),
-                high_watermark: log.flushed_offset(),
-                log,
-                files: Some(files),
-                pending: Vec::new(),
-                pending_bytes: 0,
-                acks: VecDeque::new(),
-                own_acks: VecDeque::new(),
-                invisible: VecDeque::new(),
-                watchers: Slab::new(),
-                following: Slab::new(),
-                wanted: Vec::new(),
-                recovery_point_max: None,
-                is_cutting: false,
-                cuts: 0,
-                written_at: dir.world.clock.wall(),
-                sync_wanted: false,
-                is_closed: false,
-                jobs: 0,
-                waiting: Vec::new(),
-                stuck: None,
-                job: None,
-            })),
-            Err(why) => State::Offline(why.into()),
-        };
+        let state = State::new(opened, &dir, leader_epoch);
         let config = ArcSwap::new(config);
-        Arc::new(Self { dir, topic, topic_id, index, config, state: Mutex::new(state) })
+        let assignment = ArcSwapOption::empty();
+        Arc::new(Self { dir, topic, topic_id, index, config, assignment, state: Mutex::new(state) })
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -220,17 +224,17 @@ impl Partition {
     /// Where the log starts, is durable, was synced and ends; `None` if the partition is offline.
     pub(crate) fn offsets(&self) -> Option<Offsets> {
         match &*self.state.lock() {
-            State::Online(online) => Some(Offsets {
-                start: online.log.start_offset(),
-                high_watermark: online.high_watermark,
-                recovery_point: online
-                    .log
-                    .recovery_point()
-                    .min(online.recovery_point_max.unwrap_or(Offset::MAX)),
-                end: online.log.end_offset(),
-                first_segment: online.log.first_segment(),
-            }),
+            State::Online(online) => Some(online.offsets()),
             State::Offline(_) | State::Deleted => None,
+        }
+    }
+
+    /// The same for checkpoints: of an offline partition what was last known.
+    pub(crate) fn marks(&self) -> Option<Offsets> {
+        match &*self.state.lock() {
+            State::Online(online) => Some(online.offsets()),
+            State::Offline(offline) => Some(offline.marks),
+            State::Deleted => None,
         }
     }
 
@@ -243,16 +247,70 @@ impl Partition {
 }
 
 impl State {
+    /// A log that was opened is led alone, in this epoch.
+    fn new(opened: OpenedLog, dir: &LogDir, leader_epoch: LeaderEpoch) -> Self {
+        match opened {
+            Ok((log, files)) => Self::Online(Box::new(Online {
+                role: Role::alone(dir.meta.node_id, leader_epoch, &log, dir.world.clock.now()),
+                high_watermark: log.flushed_offset(),
+                log,
+                files: Some(files),
+                pending: Vec::new(),
+                pending_bytes: 0,
+                acks: VecDeque::new(),
+                own_acks: VecDeque::new(),
+                invisible: VecDeque::new(),
+                watchers: Slab::new(),
+                following: Slab::new(),
+                wanted: Vec::new(),
+                recovery_point_max: None,
+                is_cutting: false,
+                cuts: 0,
+                written_at: dir.world.clock.wall(),
+                sync_wanted: false,
+                is_closed: false,
+                jobs: 0,
+                waiting: Vec::new(),
+                stuck: None,
+                job: None,
+            })),
+            Err(Unopened { why, is_scarcity, options }) => Self::Offline(Box::new(Offline {
+                why: why.into(),
+                marks: Offsets {
+                    start: options.start_offset,
+                    high_watermark: options.recovery_point,
+                    recovery_point: options.recovery_point,
+                    end: options.recovery_point.max(options.start_offset),
+                    first_segment: 0,
+                },
+                again: is_scarcity.then(|| Box::new(options)),
+                job: None,
+                is_closed: false,
+            })),
+        }
+    }
+
     fn online(&mut self) -> Result<&mut Online, Refused> {
         match self {
             State::Online(online) => Ok(online),
-            State::Offline(why) => Err(Refused::Offline(why.clone())),
+            State::Offline(offline) => Err(Refused::Offline(offline.why.clone())),
             State::Deleted => Err(Refused::Deleted),
         }
     }
 }
 
 impl Online {
+    fn offsets(&self) -> Offsets {
+        let recovery_point = self.log.recovery_point();
+        Offsets {
+            start: self.log.start_offset(),
+            high_watermark: self.high_watermark,
+            recovery_point: self.recovery_point_max.map_or(recovery_point, |max| recovery_point.min(max)),
+            end: self.log.end_offset(),
+            first_segment: self.log.first_segment(),
+        }
+    }
+
     /// Whether the reader knows the leader epoch; -1 says nothing.
     fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
         match current {

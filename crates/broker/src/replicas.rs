@@ -8,11 +8,11 @@ use crate::{
     fetchers::Order,
     group_hosts, log_config,
     log_dir::{Found, LogDir},
-    partition::{Assigned, Assignment, Partition, on_lane},
+    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
     upkeep,
 };
 use futures_util::future::join_all;
-use log::{LogConfig, OpenOptions, names};
+use log::{LogConfig, OpenError, OpenOptions, names};
 use metadata::{
     Image, Topic,
     config::{Configs, ResourceKind},
@@ -134,9 +134,11 @@ async fn assign(broker: &Arc<Broker>, image: &Image, wanted: Vec<Wanted>) {
 
 async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted, Arc<Partition>)>) {
     let configs = broker.config.configs(image);
-    let groups_config = broker.groups_config();
     let mut isr_min: Option<(TopicId, i64)> = None;
     let mut orders = Vec::with_capacity(partitions.len());
+    let mut of_groups = Vec::new();
+    let groups_topic = image.topic(group_hosts::TOPIC);
+    broker.groups.set_partitions(groups_topic.map_or(0, |topic| topic.partitions.len()));
     for (Wanted { topic, index }, partition) in partitions {
         let Some(known) = topic.partition(index) else { continue };
         let configured = match isr_min.filter(|(id, _)| *id == topic.id) {
@@ -155,13 +157,14 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
             _ => None,
         };
         if let (Assigned::Leads(epoch, _), true) = (assigned, has_groups) {
-            broker.groups.lead(partition.clone(), epoch, groups_config.clone());
+            of_groups.push((partition.clone(), epoch));
         }
         orders.push(Order { partition, leader });
     }
     broker.fetchers.assign(broker, orders);
-    let groups_topic = image.topic(group_hosts::TOPIC);
-    broker.groups.set_partitions(groups_topic.map_or(0, |topic| topic.partitions.len()));
+    if !of_groups.is_empty() {
+        broker.groups.lead(of_groups, &broker.groups_config());
+    }
 }
 
 fn assignment(configs: &Configs<'_>, partition: &metadata::Partition, isr_min: i64) -> Assignment {
@@ -238,7 +241,7 @@ async fn open_one(
     high_watermark: Offset,
 ) -> Option<(Wanted, Arc<Partition>)> {
     let config = options.config.clone();
-    let (topic, index) = (wanted.topic.clone(), wanted.index);
+    let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
     let opened = if options.is_new && options.start_offset == 0 {
         // Nothing is read and nothing is written before the first append: no lane is needed.
         open_log(&dir, &name, options)
@@ -246,21 +249,21 @@ async fn open_one(
         let on = dir.clone();
         on_lane(&dir.world, move || open_log(&on, &name, options)).await?
     };
+    if let Err(unopened) = &opened {
+        tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
+    }
     let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
     partition.await_role(high_watermark);
     Some((wanted, partition))
 }
 
-type OpenedLog = Result<(log::Log, log::Files), String>;
-
 /// Runs on a lane if there is anything to read.
 pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions) -> OpenedLog {
     let path = dir.path.join(names::dir_name(name));
-    let offline = |why: String| {
-        tracing::error!(partition = %name, %why, "the partition is offline");
-        why
-    };
-    let opened = log::open(&*dir.world.disk, &path, options).map_err(|error| offline(error.to_string()))?;
+    let opened = log::open(&*dir.world.disk, &path, options.clone()).map_err(|error| {
+        let is_scarcity = matches!(&error, OpenError::Io(error) if log::is_scarcity(error));
+        Unopened { why: error.to_string(), is_scarcity, options }
+    })?;
     let recovery = &opened.recovery;
     if recovery.bytes_truncated > 0 || recovery.indexes_rebuilt > 0 {
         tracing::warn!(
@@ -302,13 +305,12 @@ async fn remove_logs(broker: &Arc<Broker>, partitions: Vec<Arc<Partition>>) {
     // Whoever creates a directory at this moment must not do so after it was looked for, and whoever rolls must not
     // create the segment in the directory of a new topic.
     join_all(jobs).await;
-    let _turn = broker.dir.checkpointing.lock().await;
-    let (dir, checkpoints) = (broker.dir.clone(), upkeep::checkpoints(broker));
+    let (dir, on) = (broker.dir.clone(), broker.clone());
     // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
     // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
     let renamed = on_lane(&broker.world, move || {
         let disk = &*dir.world.disk;
-        if let Err(error) = dir.write_checkpoints(checkpoints) {
+        if let Err(error) = dir.write_checkpoints(|| upkeep::checkpoints(&on)) {
             tracing::error!(%error, "the checkpoints could not be written");
         }
         let renamed: Vec<_> = dirs.into_iter().filter(|(from, to)| rename(&dir, from, to)).collect();

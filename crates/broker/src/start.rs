@@ -95,7 +95,10 @@ impl Broker {
             fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
             producer_ids: ProducerIds::new(config.node_id),
-            sessions: Mutex::new(FetchSessions::new(limits::FETCH_SESSIONS_MAX)),
+            sessions: Mutex::new(FetchSessions::new(
+                limits::FETCH_SESSIONS_MAX,
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            )),
             metrics: Metrics::new(),
             config,
             dir,
@@ -145,11 +148,10 @@ impl Broker {
         let closing: Vec<_> = closing.collect();
         futures_util::future::join_all(closing.iter().map(|partition| partition.close())).await;
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
-        let checkpoints = upkeep::checkpoints(self);
-        let dir = self.dir.clone();
+        let (broker, dir) = (self.clone(), self.dir.clone());
         let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
-            dir.write_checkpoints(checkpoints)?;
+            dir.write_checkpoints(|| upkeep::checkpoints(&broker))?;
             if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
         });
         if let Some(Err(error)) = marked.await {
@@ -202,7 +204,8 @@ async fn open_metadata(
     };
     let on = dir.clone();
     let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, options)).await;
-    let opened = opened.unwrap_or_else(|| Err("the node stops".into())).map_err(fail)?;
+    let opened =
+        opened.ok_or_else(|| fail("the node stops".into()))?.map_err(|unopened| fail(unopened.why))?;
     let epoch = opened.0.epochs().latest().map_or(1, |latest| latest.saturating_add(1));
     let id = (topic, Uuid::METADATA_TOPIC, 0);
     let partition = Partition::new(dir.clone(), id, epoch, log_config, Ok(opened));

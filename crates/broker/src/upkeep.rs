@@ -60,33 +60,36 @@ pub(crate) fn start(broker: &Arc<Broker>) {
 }
 
 /// Writes the checkpoints of all logs, if that can be done.
-pub(crate) async fn checkpoint(broker: &Broker) {
+pub(crate) async fn checkpoint(broker: &Arc<Broker>) {
     if let Err(error) = write_checkpoints(broker).await {
         tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
     }
 }
 
 /// Writes the checkpoints of all logs.
-pub(crate) async fn write_checkpoints(broker: &Broker) -> io::Result<()> {
-    let _turn = broker.dir.checkpointing.lock().await;
-    let (offsets, dir) = (checkpoints(broker), broker.dir.clone());
-    let written = broker.on_lane(move || dir.write_checkpoints(offsets)).await;
+pub(crate) async fn write_checkpoints(broker: &Arc<Broker>) -> io::Result<()> {
+    let on = broker.clone();
+    let written = broker.on_lane(move || on.dir.write_checkpoints(|| checkpoints(&on))).await;
     written.unwrap_or_else(|| Err(io::Error::other("the broker stops")))
 }
 
 /// Writes the high watermarks, if any is more than the end of a log: what a follower knows of it stands nowhere else.
-async fn write_high_watermarks(broker: &Broker) {
+async fn write_high_watermarks(broker: &Arc<Broker>) {
     if !broker.partitions.all().iter().any(|partition| partition.is_replicated()) {
         return;
     }
-    let _turn = broker.dir.checkpointing.lock().await;
-    let ([_, _, watermarks], dir) = (checkpoints(broker), broker.dir.clone());
-    if let Some(Err(error)) = broker.on_lane(move || dir.write_high_watermarks(&watermarks)).await {
+    let on = broker.clone();
+    let watermarks = move || {
+        let [_, _, watermarks] = checkpoints(&on);
+        watermarks
+    };
+    let dir = broker.dir.clone();
+    if let Some(Err(error)) = broker.on_lane(move || dir.write_high_watermarks(watermarks)).await {
         tracing::error!(%error, "the high watermarks could not be written; after a crash they are known later");
     }
 }
 
-/// Recovery points, start offsets and high watermarks of all logs.
+/// Recovery points, start offsets and high watermarks of all logs; to be computed when they are written.
 pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
     let mut all = [Offsets::new(), Offsets::new(), Offsets::new()];
     let partitions = broker.partitions.all().into_iter().chain([broker.metadata_log.clone()]);
@@ -98,7 +101,7 @@ pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
 
 fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
     // What was never written needs no mark: it has no files either.
-    let Some(offsets) = partition.offsets().filter(|offsets| offsets.end > 0) else { return };
+    let Some(offsets) = partition.marks().filter(|offsets| offsets.end > 0) else { return };
     let name = TopicPartition::new(partition.topic().clone(), partition.index());
     points.insert(name.clone(), offsets.recovery_point);
     if offsets.start > offsets.first_segment {

@@ -101,6 +101,11 @@ impl Files {
         Ok(())
     }
 
+    /// An opening that was broken off, or a crash, may have left names that no sync has covered: the next one does.
+    pub(crate) fn doubt_names(&mut self) {
+        self.dir_dirty = true;
+    }
+
     /// Whether an error made it useless.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)

@@ -162,6 +162,9 @@ fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> 
     if log.end_offset > 0 && (is_blank || Some(&log.epochs) != epochs.as_ref()) {
         files.perform(disk, &[Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
+    if !options.clean && !is_blank {
+        files.doubt_names();
+    }
     if log.synced_offset < log.end_offset
         && let Some(active) = log.segments.last()
     {

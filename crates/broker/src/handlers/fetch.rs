@@ -10,6 +10,7 @@ use crate::{
     fetch_wait::FetchWait,
     partition::{Isolation, Partition, Read, Reader, Records, Refused, Watch},
 };
+use model::NodeId;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
@@ -48,7 +49,7 @@ struct Limits {
     bytes_min: usize,
     deadline: env::Deadline,
     waits: bool,
-    reader: Reader,
+    reader: Asking,
 }
 
 /// What is read of one partition, or why nothing is.
@@ -63,28 +64,46 @@ impl Limits {
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
             deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
             waits: request.max_wait_ms > 0,
-            reader: reader(broker, context, request),
+            reader: Asking::new(context, request),
         }
     }
 }
 
-fn reader(broker: &Broker, context: &Context, request: &FetchRequest) -> Reader {
-    let (node, broker_epoch) = match context.version {
-        VERSION_WITH_REPLICA_STATE.. => {
-            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+/// Who asks, as the request says.
+enum Asking {
+    Consumer { isolation: Isolation, leader_only: bool },
+    Follower { node: NodeId, broker_epoch: i64 },
+}
+
+impl Asking {
+    fn new(context: &Context, request: &FetchRequest) -> Self {
+        let (node, broker_epoch) = match context.version {
+            VERSION_WITH_REPLICA_STATE.. => {
+                (request.replica_state.replica_id, request.replica_state.replica_epoch)
+            }
+            _ => (request.replica_id, -1),
+        };
+        if node >= 0 {
+            return Self::Follower { node, broker_epoch };
         }
-        _ => (request.replica_id, -1),
-    };
-    if node < 0 {
         let isolation = Isolation::from_id(request.isolation_level);
-        return Reader::Consumer { isolation, leader_only: context.version < VERSION_WITH_FOLLOWERS };
+        Self::Consumer { isolation, leader_only: context.version < VERSION_WITH_FOLLOWERS }
     }
-    let image = broker.image();
-    let known = image.broker(node);
-    let epoch = known.map_or(-1, |known| known.epoch);
-    let is_eligible =
-        known.is_some_and(|known| known.is_active()) && (broker_epoch == -1 || broker_epoch == epoch);
-    Reader::Follower { node, broker_epoch, is_eligible, is_stale: broker_epoch != -1 && broker_epoch < epoch }
+
+    /// What it may do by the newest metadata: they may change while it waits.
+    fn reader(&self, broker: &Broker) -> Reader {
+        let (node, broker_epoch) = match *self {
+            Self::Consumer { isolation, leader_only } => return Reader::Consumer { isolation, leader_only },
+            Self::Follower { node, broker_epoch } => (node, broker_epoch),
+        };
+        let image = broker.image();
+        let known = image.broker(node);
+        let epoch = known.map_or(-1, |known| known.epoch);
+        let is_eligible =
+            known.is_some_and(|known| known.is_active()) && (broker_epoch == -1 || broker_epoch == epoch);
+        let is_stale = broker_epoch != -1 && broker_epoch < epoch;
+        Reader::Follower { node, broker_epoch, is_eligible, is_stale }
+    }
 }
 
 fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
@@ -133,14 +152,15 @@ async fn read_enough(
     limits: &Limits,
 ) -> Vec<Answer> {
     loop {
-        let answers = read(broker, opened, found, limits).await;
+        let reader = limits.reader.reader(broker);
+        let answers = read(broker, opened, found, limits, &reader).await;
         let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
         let is_enough = bytes >= limits.bytes_min || is_final(found, &answers);
         if is_enough || !limits.waits || broker.world.clock.now() >= limits.deadline {
             return answers;
         }
         let wait = FetchWait::new(limits.bytes_min.saturating_sub(bytes).max(1));
-        let watched = Watched::new(&wait, found, &answers, &limits.reader);
+        let watched = Watched::new(&wait, found, &answers, &reader);
         tokio::select! {
             biased;
             () = wait.enough() => {}
@@ -183,7 +203,13 @@ impl Drop for Watched<'_> {
 }
 
 /// Reads all partitions once, the first ones first, within the limit of the whole answer.
-async fn read(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits: &Limits) -> Vec<Answer> {
+async fn read(
+    broker: &Arc<Broker>,
+    opened: &Opened,
+    found: &[Resolved],
+    limits: &Limits,
+    reader: &Reader,
+) -> Vec<Answer> {
     let mut left = limits.bytes_max;
     let mut at_least_one = true;
     let mut answers = Vec::with_capacity(found.len());
@@ -193,7 +219,7 @@ async fn read(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits:
         let answer = match partition {
             Err(error) => Err(*error),
             Ok(partition) => partition
-                .read(wanted, &limits.reader, bytes_max, at_least_one)
+                .read(wanted, reader, bytes_max, at_least_one)
                 .map_err(|refused: Refused| failure_code::of_partition(&refused)),
         };
         if let Ok(read) = &answer {

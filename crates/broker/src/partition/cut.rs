@@ -131,11 +131,13 @@ impl Partition {
 
     fn put_back(&self, opened: Opened, cut: Cut) -> Result<(), Refused> {
         let mut due = Vec::new();
+        let tail_bytes;
         {
             let mut state = self.state.lock();
             let online = state.online()?;
             let (from, upto) = (online.log.end_offset(), opened.log.end_offset());
             tracing::info!(partition = %self, from, upto, ?cut, "the log was cut off, as its leader has it");
+            tail_bytes = online.log.tail_bytes();
             online.log = opened.log;
             online.log.configure(self.config.load_full());
             online.files = Some(opened.files);
@@ -150,6 +152,7 @@ impl Partition {
             online.tell_waiting();
             online.break_off_reads();
         }
+        self.dir.tail.on_end(tail_bytes);
         settle(due);
         Ok(())
     }

@@ -31,7 +31,14 @@ impl Partition {
         self.uncut().await;
         let job = {
             let mut state = self.state.lock();
-            let State::Online(online) = &mut *state else { return };
+            let online = match &mut *state {
+                State::Online(online) => online,
+                State::Offline(offline) => {
+                    (offline.again, offline.is_closed) = (None, true);
+                    return;
+                }
+                State::Deleted => return,
+            };
             if !std::mem::replace(&mut online.is_closed, true) {
                 online.log.close(&mut online.pending);
                 online.sync_wanted = true;
@@ -51,8 +58,13 @@ impl Partition {
 
     /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
     pub(super) fn end(&self, before: State, why: Undone) -> Option<oneshot::Receiver<()>> {
-        let State::Online(online) = before else { return None };
+        let online = match before {
+            State::Online(online) => online,
+            State::Offline(offline) => return offline.job,
+            State::Deleted => return None,
+        };
         self.dir.backlog.remove(online.pending_bytes);
+        self.dir.tail.on_end(online.log.tail_bytes());
         online.break_off_reads();
         for ack in online.own_acks.iter().chain(&online.acks) {
             ack.settled.settle(ack.slot, Err(why));
@@ -60,8 +72,13 @@ impl Partition {
         online.job
     }
 
-    /// Whether something was taken that could not be written yet.
+    /// Whether something was taken that could not be written, or the log was not even opened: the next start must not
+    /// take it for a log that was closed.
     pub(crate) fn is_stuck(&self) -> bool {
-        matches!(&*self.state.lock(), State::Online(online) if online.stuck.is_some())
+        match &*self.state.lock() {
+            State::Online(online) => online.stuck.is_some(),
+            State::Offline(_) => true,
+            State::Deleted => false,
+        }
     }
 }

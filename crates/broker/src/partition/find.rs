@@ -3,8 +3,9 @@
 //! [`log::Log`] answers from memory, or gives a plan that runs on a lane here.
 
 use super::{Isolation, Partition, Reader, Refused, on_lane, role::Role};
-use log::{OffsetAnswer, OffsetQuery};
+use log::{OffsetAnswer, OffsetPlan, OffsetQuery};
 use model::{LeaderEpoch, Offset, Timestamp};
+use std::io::ErrorKind;
 
 /// What ListOffsets looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub(crate) struct Found {
     pub(crate) leader_epoch: LeaderEpoch,
 }
 
+/// What was found, or how to find it on a lane, where the log began when that was planned, and whether a new leader knows
+/// less of what is safe than its predecessor may have told (KIP-207).
+enum Planned {
+    Known(Found),
+    OnLane(OffsetPlan, Offset, bool),
+}
+
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 
 impl Partition {
@@ -35,39 +43,56 @@ impl Partition {
         reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Found, Refused> {
-        let is_behind;
-        let plan = {
-            let mut state = self.state.lock();
-            let online = state.online()?;
-            online.check_epoch(current_leader_epoch)?;
-            let Role::Leader(leader) = &online.role else { return Err(Refused::NotLeader) };
-            let isolation = reader.isolation();
-            let upto = online.visible(isolation);
-            // Its predecessor may have told consumers more than it knows of yet (KIP-207).
-            is_behind = isolation != Isolation::LogEnd && online.high_watermark < leader.epoch_start();
-            let query = match sought {
-                Sought::Latest if is_behind => return Err(Refused::OffsetNotAvailable),
-                Sought::Latest => {
-                    let leader_epoch = leader.leader_epoch();
-                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch });
-                }
-                Sought::Nothing => return Ok(NOTHING),
-                Sought::Earliest => OffsetQuery::Earliest,
-                Sought::MaxTimestamp => OffsetQuery::MaxTimestamp,
-                Sought::Timestamp(timestamp) => OffsetQuery::At(timestamp),
+        loop {
+            let (plan, first_segment, is_behind) = match self.plan(sought, reader, current_leader_epoch)? {
+                Planned::Known(found) => return Ok(found),
+                Planned::OnLane(plan, first_segment, is_behind) => (plan, first_segment, is_behind),
             };
-            match online.log.offset_for(query, upto) {
-                OffsetAnswer::Known(found) => return known(sought, is_behind, found.map(to_found)),
-                OffsetAnswer::Plan(plan) => plan,
+            let world = self.dir.world.clone();
+            let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
+            match found.ok_or_else(|| Refused::Offline("the broker stops".into()))? {
+                Ok(found) => return known(sought, is_behind, found.map(to_found)),
+                // The segment was deleted meanwhile: what is asked for now lies in a later one.
+                Err(error) if error.kind() == ErrorKind::NotFound && self.begins_behind(first_segment) => {}
+                Err(error) => {
+                    return Err(Refused::Offline(format!("{self} could not be read: {error}").into()));
+                }
             }
-        };
-        let world = self.dir.world.clone();
-        let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
-        match found {
-            Some(Ok(found)) => known(sought, is_behind, found.map(to_found)),
-            Some(Err(error)) => Err(Refused::Offline(format!("{self} could not be read: {error}").into())),
-            None => Err(Refused::Offline("the broker stops".into())),
         }
+    }
+
+    fn plan(
+        &self,
+        sought: Sought,
+        reader: &Reader,
+        current_leader_epoch: LeaderEpoch,
+    ) -> Result<Planned, Refused> {
+        let mut state = self.state.lock();
+        let online = state.online()?;
+        online.check_epoch(current_leader_epoch)?;
+        let Role::Leader(leader) = &online.role else { return Err(Refused::NotLeader) };
+        let isolation = reader.isolation();
+        let upto = online.visible(isolation);
+        let is_behind = isolation != Isolation::LogEnd && online.high_watermark < leader.epoch_start();
+        let query = match sought {
+            Sought::Latest if is_behind => return Err(Refused::OffsetNotAvailable),
+            Sought::Latest => {
+                let found = Found { offset: upto, timestamp: -1, leader_epoch: leader.leader_epoch() };
+                return Ok(Planned::Known(found));
+            }
+            Sought::Nothing => return Ok(Planned::Known(NOTHING)),
+            Sought::Earliest => OffsetQuery::Earliest,
+            Sought::MaxTimestamp => OffsetQuery::MaxTimestamp,
+            Sought::Timestamp(timestamp) => OffsetQuery::At(timestamp),
+        };
+        Ok(match online.log.offset_for(query, upto) {
+            OffsetAnswer::Known(found) => Planned::Known(known(sought, is_behind, found.map(to_found))?),
+            OffsetAnswer::Plan(plan) => Planned::OnLane(plan, online.log.first_segment(), is_behind),
+        })
+    }
+
+    fn begins_behind(&self, segment: Offset) -> bool {
+        self.offsets().is_some_and(|offsets| offsets.first_segment > segment)
     }
 
     /// Where a leader epoch ends: the largest epoch not above it, and the offset behind its last record.

@@ -3,7 +3,7 @@
 //! It decides neither what is written nor when to sync; [`log::Log`] does. What the disk answers becomes the high
 //! watermark, acks and wakened readers here, or the partition is stuck or offline.
 
-use super::{Online, Partition, State, append::settle, role::Outcome};
+use super::{Offline, Online, Partition, State, append::settle, role::Outcome};
 use crate::acks::Undone;
 use env::Job;
 use log::{Effect, Files};
@@ -176,12 +176,12 @@ impl Partition {
     pub(super) fn fail(&self, error: &io::Error) {
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
         let mut state = self.state.lock();
-        if !matches!(&*state, State::Online(_)) {
-            return;
-        }
+        let State::Online(online) = &*state else { return };
+        let offline =
+            Offline { why: why.into(), marks: online.offsets(), again: None, job: None, is_closed: false };
         tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
         self.dir.is_offline.store(true, Ordering::Release);
-        let before = std::mem::replace(&mut *state, State::Offline(why.into()));
+        let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));
         drop(state);
         self.end(before, Undone::Failed);
     }

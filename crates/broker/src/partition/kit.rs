@@ -83,6 +83,15 @@ fn config() -> Arc<LogConfig> {
     Arc::new(log_config::of_topic(&controller.configs().topic("t")))
 }
 
+impl Partition {
+    pub(crate) fn tail_bytes(&self) -> usize {
+        match &*self.state.lock() {
+            super::State::Online(online) => online.log.tail_bytes(),
+            _ => 0,
+        }
+    }
+}
+
 /// Appends one record of `bytes` bytes.
 pub(crate) fn append(
     partition: &Arc<Partition>,
@@ -114,6 +123,10 @@ impl Lane {
 
 impl Tasks for Lane {
     fn spawn(&self, _: BoxFuture<'static, ()>) {}
+
+    fn run_on_worker(&self, job: Job) {
+        job();
+    }
 
     fn run_on_lane(&self, job: Job) {
         if !self.is_gone.load(Ordering::Relaxed) {

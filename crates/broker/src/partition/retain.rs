@@ -3,6 +3,7 @@
 //! [`log::Log`] decides what goes. `upkeep`, `tail_budget` and the handler of DeleteRecords call it.
 
 use super::{Partition, Refused, State};
+use crate::tail_budget::Trimmed;
 use model::{Offset, Timestamp};
 use std::sync::Arc;
 
@@ -59,10 +60,19 @@ impl Partition {
         self.hand_over(job);
     }
 
-    /// Syncs if `flush.ms` has passed; closes the files of a partition that nobody writes.
+    /// Syncs if `flush.ms` has passed, and tries again what could not be written or opened for want of room; closes the
+    /// files of a partition that nobody writes.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
+        let online = match &mut *state {
+            State::Online(online) => online,
+            State::Offline(offline) => {
+                let job = self.open_again(offline);
+                drop(state);
+                return self.hand_over(job);
+            }
+            State::Deleted => return,
+        };
         if online.files.is_none() {
             return;
         }
@@ -78,10 +88,13 @@ impl Partition {
         self.hand_over(job);
     }
 
-    /// Gives tail bytes back to the budget.
-    pub(crate) fn trim_tail(&self, bytes: usize) {
-        if let State::Online(online) = &mut *self.state.lock() {
-            online.log.trim_tail(bytes);
+    /// Lets go of `bytes` of the tail, or more, as far as they are written.
+    pub(crate) fn trim_tail(&self, bytes: usize) -> Trimmed {
+        match &mut *self.state.lock() {
+            State::Online(online) => {
+                Trimmed { freed: online.log.trim_tail(bytes), left: online.log.tail_bytes() }
+            }
+            State::Offline(_) | State::Deleted => Trimmed { freed: 0, left: 0 },
         }
     }
 }

@@ -82,21 +82,23 @@ impl Role {
 impl Partition {
     /// Takes note of what the metadata say. Who waits for what only a leader can give is told if it leads no more.
     pub(crate) async fn assign(self: &Arc<Self>, assignment: &Assignment) -> Assigned {
+        self.assignment.store(Some(Arc::new(assignment.clone())));
         loop {
             // A log that is being cut cannot be led.
             self.uncut().await;
             let mut outcome = Outcome::default();
             let assigned = {
                 let mut state = self.state.lock();
-                let State::Online(online) = &mut *state else { return Assigned::Unusable };
+                let online = match &mut *state {
+                    State::Online(online) => online,
+                    // It is told when its log opens.
+                    State::Offline(_) => return assignment.for_offline(self.dir.meta.node_id),
+                    State::Deleted => return Assigned::Unusable,
+                };
                 if online.is_cutting {
                     continue;
                 }
-                if assignment.leader == self.dir.meta.node_id {
-                    online.lead(self.dir.meta.node_id, assignment, self.monotonic(), &mut outcome)
-                } else {
-                    online.follow(assignment, &mut outcome)
-                }
+                online.assign(self.dir.meta.node_id, assignment, self.monotonic(), &mut outcome)
             };
             self.carry_out(outcome);
             return assigned;
@@ -106,11 +108,7 @@ impl Partition {
     /// Leads nothing and follows nobody until it is assigned. Before the last start this much was known to be safe, which
     /// the log has or not.
     pub(crate) fn await_role(&self, high_watermark: Offset) {
-        if let State::Online(online) = &mut *self.state.lock() {
-            online.role = Role::Follower(-1);
-            online.high_watermark =
-                high_watermark.min(online.log.end_offset()).max(online.log.start_offset());
-        }
+        self.state.lock().await_role(high_watermark);
     }
 
     /// Waits until all is known to be safe that was there when this broker took office in this epoch.
@@ -183,7 +181,42 @@ impl Partition {
     }
 }
 
+impl Assignment {
+    fn for_offline(&self, node: NodeId) -> Assigned {
+        let epoch = self.term.leader_epoch;
+        if self.leader == node { Assigned::Leads(epoch, true) } else { Assigned::Follows(self.leader, epoch) }
+    }
+}
+
+impl State {
+    pub(super) fn await_role(&mut self, high_watermark: Offset) {
+        match self {
+            Self::Online(online) => {
+                online.role = Role::Follower(-1);
+                online.high_watermark =
+                    high_watermark.min(online.log.end_offset()).max(online.log.start_offset());
+            }
+            Self::Offline(offline) => offline.marks.high_watermark = high_watermark,
+            Self::Deleted => {}
+        }
+    }
+}
+
 impl Online {
+    pub(super) fn assign(
+        &mut self,
+        node: NodeId,
+        assignment: &Assignment,
+        now: Duration,
+        outcome: &mut Outcome,
+    ) -> Assigned {
+        if assignment.leader == node {
+            self.lead(node, assignment, now, outcome)
+        } else {
+            self.follow(assignment, outcome)
+        }
+    }
+
     fn lead(
         &mut self,
         node: NodeId,

@@ -1,4 +1,4 @@
-//! Futures on tokio's reactor, blocking jobs on disk lanes.
+//! Futures on tokio's reactor, blocking jobs on disk lanes, computations on workers.
 
 #![allow(clippy::disallowed_methods, reason = "this is where env::Tasks meets tokio")]
 
@@ -8,13 +8,17 @@ use tokio::runtime::Handle;
 
 pub(super) struct RealTasks {
     lanes: Lanes,
+    workers: Lanes,
     /// Lanes are no threads of the reactor's, and may have something to run on it all the same.
     reactor: Option<Handle>,
 }
 
 impl RealTasks {
     pub(super) fn new() -> Self {
-        Self { lanes: Lanes::default(), reactor: Handle::try_current().ok() }
+        // The reactor has as many threads: it keeps its share of the cores whatever workers do.
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let workers = Lanes::new("worker", cores);
+        Self { lanes: Lanes::of_disks(), workers, reactor: Handle::try_current().ok() }
     }
 }
 
@@ -28,6 +32,10 @@ impl env::Tasks for RealTasks {
 
     fn run_on_lane(&self, job: Job) {
         self.lanes.run(job);
+    }
+
+    fn run_on_worker(&self, job: Job) {
+        self.workers.run(job);
     }
 }
 
