@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/batches.rs"]
 mod batches;
+mod chaos;
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/client.rs"]
 mod client;

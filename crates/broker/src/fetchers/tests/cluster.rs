@@ -189,6 +189,24 @@ impl Cluster {
         }
     }
 
+    /// Moves partition 0 of a topic to these nodes.
+    pub(super) fn reassign(&self, topic: &str, replicas: &[NodeId]) {
+        let reassignment =
+            metadata::Reassignment { topic: topic.into(), index: 0, replicas: Some(replicas.to_vec()) };
+        let request = Request::AlterPartitionReassignments {
+            reassignments: vec![reassignment],
+            allow_replication_factor_change: true,
+        };
+        let Ok(Reply::AlterPartitionReassignments(results)) = self.brain.ask(request) else { panic!() };
+        results.into_iter().for_each(|(_, _, result)| result.unwrap());
+    }
+
+    /// Whether a node has a directory of this name.
+    pub(super) fn has_files(&self, id: NodeId, dir: &str) -> bool {
+        let dir = std::path::Path::new("/data").join(dir);
+        self.nodes[&id].disk.paths().iter().any(|path| path.starts_with(&dir))
+    }
+
     /// A client of one node.
     pub(super) fn client(&self, id: NodeId) -> Client {
         let running = self.nodes[&id].running.as_ref().unwrap();
@@ -196,6 +214,10 @@ impl Cluster {
         let incoming = Incoming { listener: "PLAINTEXT".into(), connection: Box::new(pipe) };
         running.tasks.spawn(Box::pin(running.broker.clone().serve(incoming)));
         Client::new(wire)
+    }
+
+    pub(super) fn is_running(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.running.is_some())
     }
 
     pub(super) fn tasks(&self, id: NodeId) -> Arc<LocalTasks> {

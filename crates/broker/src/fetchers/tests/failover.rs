@@ -2,7 +2,10 @@
 
 use super::{Cluster, batch, client::produce, cluster::code};
 use std::time::Duration;
-use wire::ErrorCode;
+use wire::{
+    ErrorCode, OffsetForLeaderEpochRequest,
+    offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
+};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_acknowledged_by_all_is_on_every_replica() {
@@ -105,6 +108,8 @@ async fn a_follower_that_lies_behind_its_leaders_first_record_starts_over() {
     let topic = cluster.create("t", &[1, 2, 3], &[]).await;
     cluster.produce_all(1, &topic, -1, &["a", "b"]).await;
     cluster.kill(3, false);
+    // Nothing of it waits at the leader any more when the controller notices.
+    cluster.pass(1000).await;
     cluster.fence(3);
     cluster.pass(200).await;
     cluster.produce_all(1, &topic, -1, &["c", "d", "e"]).await;
@@ -143,4 +148,60 @@ async fn whoever_waits_at_a_leader_that_steps_down_is_told() {
     assert!(begun.elapsed() < Duration::from_millis(100));
     let refused = cluster.produce(1, &topic, -1, "c").await;
     assert_eq!(refused.error_code, code(ErrorCode::NotLeaderOrFollower));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_has_appended_nothing_knows_where_the_epochs_before_it_end() {
+    let mut cluster = Cluster::start(3, &[]).await;
+    let topic = cluster.create("t", &[1, 2, 3], &[]).await;
+    cluster.produce_all(1, &topic, -1, &["a", "b"]).await;
+    cluster.kill(1, false);
+    cluster.fence(1);
+    cluster.pass(300).await;
+    let (second, _) = cluster.partition("t");
+    cluster.kill(second, false);
+    cluster.fence(second);
+    cluster.pass(300).await;
+    let (third, _) = cluster.partition("t");
+    let epoch = cluster.image().partition("t", 0).unwrap().leader_epoch;
+    let asked = |leader_epoch| {
+        let partition =
+            OffsetForLeaderPartition { leader_epoch, current_leader_epoch: epoch, ..Default::default() };
+        let topics = vec![OffsetForLeaderTopic { topic: topic.name.clone(), partitions: vec![partition] }];
+        let request = OffsetForLeaderEpochRequest { replica_id: 1, topics };
+        let mut client = cluster.client(third);
+        async move {
+            let answer = &client.call(4, &request).await.topics[0].partitions[0];
+            (answer.error_code, answer.leader_epoch, answer.end_offset)
+        }
+    };
+    assert_eq!(asked(epoch - 1).await, (0, epoch - 2, 2), "nothing was appended in it");
+    assert_eq!(asked(epoch).await, (0, epoch, 2));
+    let refused = cluster.produce(third, &topic, -1, "c").await;
+    assert_eq!(refused.error_code, 0, "the only one that is left leads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_taken_away_goes_with_its_files_and_a_new_one_copies_all() {
+    let cluster = Cluster::start(4, &[]).await;
+    let topic = cluster.create("t", &[1, 2, 3], &[]).await;
+    cluster.produce_all(1, &topic, -1, &["a", "b", "c"]).await;
+    cluster.reassign("t", &[4, 2, 1]);
+    cluster.pass(3000).await;
+    assert_eq!(cluster.partition("t").1, [1, 2, 4]);
+    assert_eq!(cluster.image().partition("t", 0).unwrap().replicas, [4, 2, 1]);
+    assert!(!cluster.has_files(3, "t-0"));
+    cluster.produce_all(cluster.partition("t").0, &topic, -1, &["d"]).await;
+    cluster.pass(1000).await;
+    cluster.assert_equal(&topic).await;
+    // The leader may be taken away as well.
+    cluster.reassign("t", &[3, 4]);
+    cluster.pass(3000).await;
+    let (leader, isr) = cluster.partition("t");
+    assert!(leader != 1 && isr == [3, 4], "{leader} leads, in sync are {isr:?}");
+    cluster.produce_all(leader, &topic, -1, &["e"]).await;
+    cluster.pass(1000).await;
+    assert_eq!(cluster.read(3, &topic).await, ["a", "b", "c", "d", "e"]);
+    cluster.assert_equal(&topic).await;
+    assert!(!cluster.has_files(1, "t-0"));
 }
