@@ -3,7 +3,7 @@
 //! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
 //! the broker runs is asked of the image instead.
 
-use crate::fetchers;
+use crate::{fetchers, follower::SnapshotPolicy};
 use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
@@ -50,12 +50,31 @@ pub struct Config {
     pub watermarks_checkpoint_ms: i64,
     /// `replica.lag.time.max.ms`.
     pub lag_ms_max: i64,
+    /// Where other controllers reach this one; empty for a node that is alone.
+    pub controller_endpoints: Vec<quorum::Endpoint>,
+    /// How often the leader of the quorum shows that it is there.
+    pub quorum_heartbeat_ms: u64,
+    /// A controller that has not heard of a leader for so long asks for votes.
+    pub quorum_election_ms: u64,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub snapshot_bytes: u64,
+    /// Batches that stay in the metadata log although a snapshot has them, for controllers that are a little behind.
+    pub snapshot_batches_kept: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; 0 means never.
+    pub snapshot_interval_ms: i64,
 }
 
 /// Memory for the recent ends of logs that serves a consumer that keeps up, and leaves the broker small.
 pub const TAIL_BYTES_MAX_DEFAULT: usize = 24 * 1024 * 1024;
 /// Enough to keep disks busy while a sync is under way.
 pub const BACKLOG_BYTES_MAX_DEFAULT: usize = 32 * 1024 * 1024;
+
+/// See [`Config::quorum_heartbeat_ms`].
+const QUORUM_HEARTBEAT_MS: u64 = 60;
+/// See [`Config::snapshot_batches_kept`].
+const SNAPSHOT_BATCHES_KEPT: u64 = 1000;
+/// See [`Config::quorum_election_ms`]; with the pre-vote, a lost leader is replaced within a second.
+const QUORUM_ELECTION_MS: u64 = 200;
 
 impl Config {
     /// A configuration with the values that `statics` and the defaults give.
@@ -85,6 +104,12 @@ impl Config {
             checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
             watermarks_checkpoint_ms: broker.integer("replica.high.watermark.checkpoint.interval.ms"),
             lag_ms_max: broker.integer("replica.lag.time.max.ms"),
+            controller_endpoints: Vec::new(),
+            quorum_heartbeat_ms: QUORUM_HEARTBEAT_MS,
+            quorum_election_ms: QUORUM_ELECTION_MS,
+            snapshot_bytes: broker.integer("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
+            snapshot_batches_kept: SNAPSHOT_BATCHES_KEPT,
+            snapshot_interval_ms: broker.integer("metadata.log.max.snapshot.interval.ms"),
             statics,
         }
     }
@@ -96,6 +121,10 @@ impl Config {
 
     pub(crate) fn fetchers(&self) -> fetchers::Settings {
         fetchers::Settings::new(self.node_id, &self.configs(&Image::new("")).broker())
+    }
+
+    pub(crate) fn snapshot_policy(&self) -> SnapshotPolicy {
+        SnapshotPolicy { bytes_max: self.snapshot_bytes, interval_ms: self.snapshot_interval_ms }
     }
 
     /// `auto.create.topics.enable`, which cannot change while the broker runs.

@@ -324,6 +324,9 @@ impl Serving {
         let answer = tokio::select! {
             biased;
             answer = next_answer(waiting) => answer,
+            // Before reading: a client that never stops sending is told of the end all the same.
+            reason = guard.ended(), if !is_awaited => return Err(reason.into()),
+            reason = guard.stopped(), if is_awaited => return Err(reason.into()),
             read = link.read(frames.room()) => match read? {
                 0 => return Err(Closed::Eof),
                 read => {
@@ -331,8 +334,6 @@ impl Serving {
                     return Ok(());
                 }
             },
-            reason = guard.ended(), if !is_awaited => return Err(reason.into()),
-            reason = guard.stopped(), if is_awaited => return Err(reason.into()),
         };
         waiting.pop_front();
         write(&mut **link, guard, &*broker.world.clock, answer?).await
@@ -351,8 +352,8 @@ impl Serving {
             let read = tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer?),
-                read = self.link.read(self.frames.room()), if may_read => read?,
                 reason = self.guard.stopped() => return Err(reason.into()),
+                read = self.link.read(self.frames.room()), if may_read => read?,
             };
             if read == 0 {
                 if is_owed_at_the_end {

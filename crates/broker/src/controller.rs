@@ -1,23 +1,25 @@
-//! The host of the controller: keeps its log `__cluster_metadata`, asks it one request after the other, publishes the
-//! image, and lets the broker follow it before the answer leaves.
+//! The host of the controller: while this node leads the quorum, it asks the controller one request after the other,
+//! proposes the records, and answers once they are committed and this node's own broker is in line with them.
 //!
-//! It decides nothing about metadata. One node is a quorum of one: what is durable here is committed.
+//! It decides nothing about metadata and keeps none: the controller is made of the committed image for each request, so
+//! that there is nothing to take back when a proposal fails.
 
-use crate::{acks::Acks, metadata_records, partition::Partition};
-use arc_swap::ArcSwap;
+use crate::{images::Images, metadata_records};
 use coordinator::{Now, Shard};
-use env::{BoxFuture, World};
-use metadata::{Controller, Error, Image, Position, Record, Reply, Request};
-use std::{io, sync::Arc};
+use env::World;
+use metadata::{Controller, Error, Record, Reply, Request, Settings};
+use model::{LeaderEpoch, Offset};
+use quorum::{Leadership, ProposeError, Quorum, Watched, Watching, watch};
+use std::{io, ops::ControlFlow, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the controller at once; more wait at their connections.
 const REQUESTS_MAX: usize = 1024;
 
-/// How to ask the controller and see what it has decided.
+/// How to ask the controller.
 pub(crate) struct ControllerHost {
-    image: Arc<ArcSwap<Image>>,
     orders: mpsc::Sender<Order>,
+    active: Watching<Option<LeaderEpoch>>,
 }
 
 pub(crate) struct Order {
@@ -25,115 +27,154 @@ pub(crate) struct Order {
     pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
 }
 
-/// What a controller elsewhere has of a host: its image, and what it is asked.
-#[cfg(test)]
-pub(crate) struct Elsewhere {
-    pub(crate) image: Arc<ArcSwap<Image>>,
-    pub(crate) orders: mpsc::Receiver<Order>,
-}
-
 /// The side that works: taken by the task that runs it.
 pub(crate) struct ControllerLoop {
     world: World,
-    controller: Controller,
-    partition: Arc<Partition>,
-    image: Arc<ArcSwap<Image>>,
+    settings: Settings,
+    quorum: Arc<dyn Quorum>,
+    images: Arc<Images>,
     orders: mpsc::Receiver<Order>,
+    active: Watched<Option<LeaderEpoch>>,
 }
 
-/// Follows the image: opens, removes and configures what has changed from the first to the second.
-pub(crate) type Follow = Box<dyn Fn(Arc<Image>, Arc<Image>) -> BoxFuture<'static, ()> + Send + Sync>;
+/// Why a decision was not carried out.
+enum Failed {
+    Refused(Error),
+    /// Nobody decides here any more, at least not in this epoch.
+    Deposed(String),
+}
 
 impl ControllerHost {
-    /// A host of `controller`, which has replayed what `partition` holds.
+    /// A host of the controller that decides with these settings.
     pub(crate) fn new(
         world: World,
-        controller: Controller,
-        partition: Arc<Partition>,
+        settings: Settings,
+        quorum: Arc<dyn Quorum>,
+        images: Arc<Images>,
     ) -> (Self, ControllerLoop) {
-        let image = Arc::new(ArcSwap::from_pointee(controller.image().clone()));
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
-        let host = Self { image: image.clone(), orders: sender };
-        (host, ControllerLoop { world, controller, partition, image, orders })
+        let (active, watching) = watch(None);
+        let host = Self { orders: sender, active: watching };
+        (host, ControllerLoop { world, settings, quorum, images, orders, active })
     }
 
-    /// A host without a controller.
+    /// A host without a controller: what it is asked goes elsewhere.
     #[cfg(test)]
-    pub(crate) fn elsewhere(image: Image) -> (Self, Elsewhere) {
-        let image = Arc::new(ArcSwap::from_pointee(image));
+    pub(crate) fn elsewhere() -> (Self, mpsc::Receiver<Order>) {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
-        (Self { image: image.clone(), orders: sender }, Elsewhere { image, orders })
+        (Self { orders: sender, active: watch(None).1 }, orders)
     }
 
-    /// The newest committed image.
-    pub(crate) fn image(&self) -> Arc<Image> {
-        self.image.load_full()
-    }
-
-    /// Asks, and waits until the decision is durable and followed.
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Error> {
         let gone = || Error::NotController("the controller has stopped; see the broker's log".into());
         let (reply, answer) = oneshot::channel();
         self.orders.send(Order { request, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
+
+    /// Waits until this node's controller decides; an error if it has stopped.
+    pub(crate) async fn until_active(&self) -> Result<(), quorum::Closed> {
+        self.active.clone().wait_for(Option::is_some).await.map(drop)
+    }
 }
 
 impl ControllerLoop {
-    /// Replays the metadata log into a controller.
-    pub(crate) async fn load(controller: &mut Controller, partition: &Partition) -> io::Result<()> {
-        let mut offset = partition.start_offset();
-        while let Some((next, records)) = partition.read_own(offset).await? {
-            for record in records {
-                let value = record.value.unwrap_or_default();
-                controller.replay(metadata_records::decode(&value).map_err(io::Error::other)?);
-                controller.image_mut().place(Position { offset: record.offset, epoch: 0 });
+    /// Works until the host is dropped or the quorum has stopped.
+    pub(crate) async fn run(mut self) {
+        let mut leadership = self.quorum.leadership();
+        loop {
+            let known = *leadership.borrow_and_update();
+            if known.is_active {
+                if self.lead(known, &mut leadership).await.is_break() {
+                    return;
+                }
+                continue;
             }
-            offset = next;
-        }
-        Ok(())
-    }
-
-    /// Works until the host is dropped or the log fails.
-    pub(crate) async fn run(mut self, follow: Follow) {
-        while let Some(order) = self.orders.recv().await {
-            let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
-            let answer = match self.controller.handle(now, order.request) {
-                Err(error) => Err(error),
-                Ok(outcome) if outcome.records.is_empty() => Ok(outcome.reply),
-                Ok(outcome) => match self.commit(now, outcome.records, &follow).await {
-                    Ok(()) => Ok(outcome.reply),
-                    Err(error) => {
-                        tracing::error!(%error, "the metadata log failed; no metadata can change until a restart");
-                        return;
-                    }
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => if changed.is_err() { return },
+                order = self.orders.recv() => match order {
+                    // Whoever asked may have gone.
+                    Some(order) => drop(order.reply.send(Err(not_here("another node decides")))),
+                    None => return,
                 },
-            };
-            // Whoever asked may have gone.
-            let _ = order.reply.send(answer);
+            }
         }
     }
 
-    async fn commit(&mut self, now: Now, records: Vec<Record>, follow: &Follow) -> io::Result<()> {
+    /// Decides as long as this node leads in this epoch; breaks when nobody can ask any more.
+    async fn lead(&mut self, known: Leadership, leadership: &mut Watching<Leadership>) -> ControlFlow<()> {
+        self.images.until_replayed(known.high_watermark - 1).await;
+        // The first in a cluster says what it starts with.
+        if let Err(Failed::Deposed(why)) = self.decide(known.epoch, Request::Bootstrap).await {
+            tracing::warn!(%why, epoch = known.epoch, "this node's controller could not begin");
+            // Not again before something has changed.
+            return match leadership.changed().await {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+        }
+        tracing::info!(epoch = known.epoch, "this node's controller is active");
+        self.active.send(Some(known.epoch));
+        let ended = loop {
+            let order = tokio::select! {
+                biased;
+                changed = leadership.changed() => {
+                    let now = *leadership.borrow_and_update();
+                    if changed.is_err() || !now.is_active || now.epoch != known.epoch {
+                        break ControlFlow::Continue(());
+                    }
+                    continue;
+                }
+                order = self.orders.recv() => order,
+            };
+            let Some(order) = order else { break ControlFlow::Break(()) };
+            let answer = match self.decide(known.epoch, order.request).await {
+                Ok(reply) => Ok(reply),
+                Err(Failed::Refused(error)) => Err(error),
+                Err(Failed::Deposed(why)) => {
+                    tracing::warn!(%why, epoch = known.epoch, "a decision was not committed");
+                    Err(not_here(&why))
+                }
+            };
+            let _ = order.reply.send(answer);
+        };
+        self.active.send(None);
+        ended
+    }
+
+    async fn decide(&self, epoch: LeaderEpoch, request: Request) -> Result<Reply, Failed> {
+        let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
+        let image = metadata::Image::clone(&self.images.newest());
+        let outcome = Controller::at(self.settings.clone(), image).handle(now, request);
+        let outcome = outcome.map_err(Failed::Refused)?;
+        if !outcome.records.is_empty() {
+            let last = self.commit(now, epoch, &outcome.records).await?;
+            self.images.until_followed(last).await;
+        }
+        Ok(outcome.reply)
+    }
+
+    /// Gives the offset of the last record.
+    async fn commit(&self, now: Now, epoch: LeaderEpoch, records: &[Record]) -> Result<Offset, Failed> {
         let mut builder = records::BatchBuilder::new();
-        for record in &records {
+        for record in records {
             builder.push(now.wall, None, Some(&metadata_records::encode(record)), &[]);
         }
-        let acks = Acks::new();
-        acks.open(0);
-        let appended = self.partition.append_own(now.wall, builder.build()?, acks.clone(), 0);
-        let appended = appended.map_err(io::Error::other)?;
-        if !acks.wait().await.is_empty() {
-            return Err(io::Error::other("the records could not be made durable"));
-        }
-        let before = self.image.load_full();
-        for record in records {
-            self.controller.replay(record);
-        }
-        self.controller.image_mut().place(Position { offset: appended.last_offset, epoch: 0 });
-        let after = Arc::new(self.controller.image().clone());
-        self.image.store(after.clone());
-        follow(before, after).await;
-        Ok(())
+        let batch = builder.build().map_err(|error: io::Error| refused(&error.to_string()))?;
+        let failed = |error: ProposeError| match error {
+            ProposeError::Refused(why) => refused(&why),
+            error => Failed::Deposed(error.to_string()),
+        };
+        let pending = self.quorum.propose(epoch, batch.bytes).await.map_err(failed)?;
+        Ok(pending.await.map_err(failed)?.last_offset)
     }
+}
+
+fn refused(why: &str) -> Failed {
+    Failed::Refused(Error::UnknownServerError(why.to_owned()))
+}
+
+fn not_here(why: &str) -> Error {
+    Error::NotController(format!("this node's controller does not decide: {why}"))
 }

@@ -133,6 +133,16 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
 pub(crate) fn with_message(result: Result<(), metadata::Error>) -> (i16, Option<String>) {
     match result {
         Ok(()) => (NONE, None),
-        Err(error) => (of_controller(&error).to_i16(), Some(error.to_string())),
+        Err(error) => (of_controller(&error).to_i16(), message(&error)),
     }
+}
+
+/// Bytes of a message: an error may repeat what the client has sent, and strings of answers end at 32767.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// What a client is told of a failure beside its code.
+pub(crate) fn message(failure: &impl std::fmt::Display) -> Option<String> {
+    let mut text = failure.to_string();
+    text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+    Some(text)
 }

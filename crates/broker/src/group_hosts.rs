@@ -278,7 +278,7 @@ impl GroupHost {
         let batch = builder.build().map_err(|_| AppendFailure::Unavailable)?;
         let settled = self.this.upgrade().ok_or(AppendFailure::Unavailable)?;
         let settled = (settled as Arc<dyn Settled>, ticket.0 as usize);
-        let appended = self.partition.append_led(now.wall, self.epoch, batch, settled);
+        let appended = self.partition.append_own(now.wall, self.epoch, batch, settled);
         appended.map(drop).map_err(|refused| match refused {
             AppendRefused::TooLarge => AppendFailure::TooLarge,
             AppendRefused::Unavailable => AppendFailure::Unavailable,

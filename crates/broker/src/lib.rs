@@ -19,11 +19,13 @@ mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
 mod fetchers;
+mod follower;
 mod frame_budget;
 mod frames;
 mod group_hosts;
 mod group_records;
 mod handlers;
+mod images;
 mod isr_changes;
 mod log_config;
 mod log_dir;
@@ -51,6 +53,7 @@ use fetch_sessions::FetchSessions;
 use fetchers::Fetchers;
 use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
+use images::Images;
 use log_dir::LogDir;
 use metadata::{
     Image,
@@ -60,6 +63,7 @@ use model::{PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
+use quorum::RaftQuorum;
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -75,7 +79,10 @@ pub struct Broker {
     pub(crate) connections: Arc<Connections>,
     pub(crate) frame_budget: FrameBudget,
     pub(crate) controller: ControllerHost,
-    pub(crate) metadata_log: Arc<partition::Partition>,
+    pub(crate) quorum: Arc<RaftQuorum>,
+    pub(crate) images: Arc<Images>,
+    /// The image that the partitions are in line with, once they are open; held while they are brought in line.
+    pub(crate) following: tokio::sync::Mutex<Option<Arc<Image>>>,
     pub(crate) partitions: Partitions,
     pub(crate) fetchers: Fetchers,
     pub(crate) groups: GroupHosts,
@@ -92,7 +99,7 @@ impl Broker {
 
     /// The newest committed image of the cluster.
     pub fn image(&self) -> Arc<Image> {
-        self.controller.image()
+        self.images.newest()
     }
 
     /// What is counted.

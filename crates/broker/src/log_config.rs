@@ -52,7 +52,9 @@ pub(crate) fn of_topic(topic: &Resolved<'_>) -> LogConfig {
 /// The configuration of the metadata log: always synced, never deleted, batches as large as a request can make them.
 pub(crate) fn of_metadata(topic: &Resolved<'_>) -> LogConfig {
     LogConfig {
-        segment_bytes: 1 << 30,
+        // Snapshots let go of whole segments.
+        segment_bytes: 8 << 20,
+        segment_ms: i64::MAX,
         retention_ms: -1,
         retention_bytes: -1,
         cleanup_delete: false,

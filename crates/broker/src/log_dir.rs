@@ -101,7 +101,13 @@ impl LogDir {
             _ => fail(error),
         })?;
         let meta = match read_meta(disk, path)? {
-            Some(meta) => meta,
+            Some(meta) if meta.directory_id.is_some() => meta,
+            // Written by a version that gave directories no ids.
+            Some(meta) => {
+                let named = MetaProperties { directory_id: Some(world.random.uuid()), ..meta };
+                named.write(disk, path).map_err(fail)?;
+                named
+            }
             None => create_meta(&world, path, node_id, cluster_id)?,
         };
         check_owner(path, &meta, node_id, cluster_id)?;

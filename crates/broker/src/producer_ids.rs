@@ -1,6 +1,6 @@
 //! Ids for producers, taken from the controller block by block (KIP-730).
 
-use crate::controller::ControllerHost;
+use crate::Broker;
 use metadata::{Error, Reply, Request};
 use model::{NodeId, ProducerId};
 use tokio::sync::Mutex;
@@ -23,12 +23,12 @@ impl ProducerIds {
     }
 
     /// An id that no other producer has.
-    pub(crate) async fn next(&self, controller: &ControllerHost) -> Result<ProducerId, Error> {
+    pub(crate) async fn next(&self, broker: &Broker) -> Result<ProducerId, Error> {
         let mut block = self.block.lock().await;
         if block.left == 0 {
-            let broker_epoch = controller.image().broker(self.node).map_or(-1, |broker| broker.epoch);
+            let broker_epoch = broker.image().broker(self.node).map_or(-1, |broker| broker.epoch);
             let request = Request::AllocateProducerIds { broker: self.node, broker_epoch };
-            match controller.ask(request).await? {
+            match broker.controller.ask(request).await? {
                 Reply::AllocateProducerIds(ids) => *block = Block { next: ids.first, left: ids.count },
                 other => return Err(crate::handlers::controller_error(Ok(other))),
             }

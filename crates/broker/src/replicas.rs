@@ -34,16 +34,31 @@ impl Wanted {
     }
 }
 
-/// Opens everything that the image says this broker has, and looks at what else lies in the log directory.
-pub(crate) async fn open_all(broker: &Arc<Broker>, image: &Image, found: &Found) -> io::Result<()> {
-    let dirs = set_aside_strays(broker, image).await?;
+/// Opens everything that the newest image says this broker has, and looks at what else lies in the log directory.
+/// From then on the partitions follow.
+pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<()> {
+    let mut following = broker.following.lock().await;
+    let image = broker.image();
+    let dirs = set_aside_strays(broker, &image).await?;
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
     open(broker, wanted.collect(), Some(found), &dirs).await;
+    *following = Some(image);
     Ok(())
 }
 
+/// Brings the broker to the newest image, if its partitions are open.
+pub(crate) async fn follow_newest(broker: &Arc<Broker>) {
+    let mut following = broker.following.lock().await;
+    let after = broker.image();
+    if let Some(before) = following.as_mut().filter(|before| !Arc::ptr_eq(before, &after)) {
+        follow(broker, before, &after).await;
+        *before = after.clone();
+    }
+    broker.images.set_followed(after.position().offset);
+}
+
 /// Brings the broker from one image to the next.
-pub(crate) async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
+async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
     let mut changes = Changes::default();
     for topic in after.topics() {
         match before.topic_by_id(topic.id) {

@@ -4,33 +4,38 @@
 
 use crate::{
     Broker, Config, LogDirError, METADATA_DIR,
-    acks::{Acks, Settled},
     backlog::Backlog,
     connections::Connections,
-    controller::{ControllerHost, ControllerLoop},
+    controller::ControllerHost,
     fetch_sessions::FetchSessions,
     fetchers::{Fetchers, Peers},
+    follower::Follower,
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
+    images::Images,
     log_config,
     log_dir::{Found, LogDir},
     metrics::Metrics,
-    partition::{Partition, on_lane},
+    partition::on_lane,
     partitions::Partitions,
     producer_ids::ProducerIds,
     replicas,
     tail_budget::TailBudget,
     upkeep,
 };
-use env::{Network, World};
-use log::OpenOptions;
-use metadata::{Controller, RegisterBroker, Request, Settings};
-use model::{LeaderEpoch, TopicName, TopicPartition, limits};
+use env::{BoxFuture, Connection, Network, World};
+use metadata::{Image, RegisterBroker, Request, Settings};
+use model::{TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
-use records::{BatchBuilder, ControlType};
-use std::{io, sync::Arc};
-use stdx::Uuid;
-use wire::{Encoder, Message, record::LeaderChangeMessage};
+use quorum::{Dial, Member, Quorum, RaftQuorum, Replica, StreamTransport};
+use std::{collections::BTreeMap, io, sync::Arc};
+
+/// Memory for the recent end of the metadata log.
+const METADATA_TAIL_BYTES_MAX: usize = 1 << 20;
+/// How long one part of a snapshot may be under way between controllers.
+const SNAPSHOT_PART_MS_MAX: u64 = 5000;
+/// How often a start looks whether the disk is full.
+const ROOM_CHECK_MS: i64 = 100;
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,21 +64,29 @@ impl Broker {
         network: Arc<dyn Network>,
     ) -> Result<Arc<Self>, StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
-        let (metadata_log, controller) = open_metadata(&config, &dir, &found).await?;
-        let (host, work) = ControllerHost::new(world.clone(), controller, metadata_log.clone());
-        let broker = Self::assemble(config, world, network, dir, (host, metadata_log));
-        let following = Arc::downgrade(&broker);
-        broker.world.tasks.spawn(Box::pin(work.run(Box::new(move |before, after| {
-            let following = following.clone();
-            Box::pin(async move {
-                if let Some(broker) = following.upgrade() {
-                    replicas::follow(&broker, &before, &after).await;
-                }
-            })
-        }))));
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let images = Images::new(&dir.meta.cluster_id);
+        let settings = Settings {
+            cluster_id: dir.meta.cluster_id.clone(),
+            node: config.node_id,
+            statics: config.statics.clone(),
+        };
+        let (host, work) = ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone());
+        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
+        broker.found_alone().await?;
+        broker.world.tasks.spawn(Box::pin(work.run()));
+        let policy = broker.config.snapshot_policy();
+        let mut follower =
+            Follower::new(broker.world.clone(), broker.quorum.clone(), broker.images.clone(), policy);
+        // Before anything is decided: what cannot be read here, nobody may go on from.
+        let unreadable = |error: io::Error| StartError::Metadata(error.to_string());
+        broker.lead_alone().await?;
+        follower.catch_up().await.map_err(unreadable)?;
+        broker.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(&broker))));
+        broker.controller.until_active().await.map_err(|_| broker.stopped_quorum())?;
         // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
         broker.register().await?;
-        replicas::open_all(&broker, &broker.image(), &found).await?;
+        replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok(broker)
     }
@@ -83,14 +96,16 @@ impl Broker {
         world: World,
         network: Arc<dyn Network>,
         dir: Arc<LogDir>,
-        (controller, metadata_log): (ControllerHost, Arc<Partition>),
+        (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
     ) -> Arc<Self> {
         Arc::new(Self {
             backlog: dir.backlog.clone(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
             frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
             controller,
-            metadata_log,
+            quorum,
+            images,
+            following: tokio::sync::Mutex::default(),
             partitions: Partitions::default(),
             fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
@@ -106,25 +121,59 @@ impl Broker {
         })
     }
 
-    /// A broker whose metadata come from a controller elsewhere, and what leads there.
+    /// A broker whose metadata come from a controller elsewhere: it is given images, and what it asks goes there.
     #[cfg(test)]
     pub(crate) async fn start_led(
         config: Config,
         world: World,
         network: Arc<dyn Network>,
-        image: metadata::Image,
-    ) -> Result<(Arc<Self>, crate::controller::Elsewhere), StartError> {
+        image: Image,
+    ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
-        let (metadata_log, _) = open_metadata(&config, &dir, &found).await?;
-        let (host, elsewhere) = ControllerHost::elsewhere(image);
-        let broker = Self::assemble(config, world, network, dir, (host, metadata_log));
-        replicas::open_all(&broker, &broker.image(), &found).await?;
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let images = Images::new(&dir.meta.cluster_id);
+        images.publish(image);
+        let (host, orders) = ControllerHost::elsewhere();
+        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
+        replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
-        Ok((broker, elsewhere))
+        Ok((broker, orders))
+    }
+
+    /// A directory without metadata founds a quorum of one.
+    async fn found_alone(&self) -> Result<(), StartError> {
+        if self.quorum.is_founded() {
+            return Ok(());
+        }
+        let member = Member::new(self.config.controller_endpoints.clone());
+        let voters = BTreeMap::from([(self.quorum.replica(), member)]);
+        self.quorum.found(voters).await.map_err(|error| StartError::Metadata(error.to_string()))
+    }
+
+    /// Waits until this node leads the quorum; an error if the disk has no room for that.
+    async fn lead_alone(&self) -> Result<(), StartError> {
+        let (mut leadership, clock) = (self.quorum.leadership(), &self.world.clock);
+        loop {
+            tokio::select! {
+                biased;
+                led = leadership.wait_for(|known| known.is_active) => {
+                    return led.map(drop).map_err(|_| self.stopped_quorum());
+                }
+                () = clock.sleep_until(clock.after_millis(ROOM_CHECK_MS)) => {
+                    if let Some(why) = self.quorum.stuck() {
+                        return Err(StartError::Io(io::Error::other(why)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn stopped_quorum(&self) -> StartError {
+        let why = self.quorum.failed().unwrap_or_else(|| "the consensus has stopped".into());
+        StartError::Io(io::Error::other(why))
     }
 
     async fn register(self: &Arc<Self>) -> Result<(), StartError> {
-        self.controller.ask(Request::Bootstrap).await?;
         let registration = RegisterBroker {
             broker: self.config.node_id,
             cluster_id: self.dir.meta.cluster_id.clone(),
@@ -144,10 +193,10 @@ impl Broker {
     /// Stops: ends connections, writes everything down, marks the directory clean.
     pub async fn stop(self: &Arc<Self>) {
         self.connections.stop();
-        let closing = self.partitions.close().into_iter().chain([self.metadata_log.clone()]);
-        let closing: Vec<_> = closing.collect();
-        futures_util::future::join_all(closing.iter().map(|partition| partition.close())).await;
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
+        let closing = self.partitions.close();
+        let partitions = futures_util::future::join_all(closing.iter().map(|partition| partition.close()));
+        futures_util::future::join(partitions, self.quorum.stop()).await;
         let (broker, dir) = (self.clone(), self.dir.clone());
         let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
@@ -176,70 +225,47 @@ fn stopped(path: &std::path::Path) -> LogDirError {
     LogDirError::Io { path: path.to_owned(), error: io::Error::other("the node stops") }
 }
 
-/// Opens and replays the metadata log, and begins an epoch of this start.
-async fn open_metadata(
+/// Opens this node's replica of the metadata log.
+async fn open_quorum(
     config: &Config,
     dir: &Arc<LogDir>,
     found: &Found,
-) -> Result<(Arc<Partition>, Controller), StartError> {
-    let settings = Settings {
-        cluster_id: dir.meta.cluster_id.clone(),
-        node: config.node_id,
-        statics: config.statics.clone(),
-    };
-    let mut controller = Controller::new(settings);
-    let log_config = Arc::new(log_config::of_metadata(&controller.configs().topic("")));
-    let fail = |why: String| StartError::Metadata(why);
-    let topic = TopicName::new("__cluster_metadata").map_err(|error| fail(error.to_string()))?;
-    let name = TopicPartition::new(topic.clone(), 0);
+    network: Arc<dyn Network>,
+) -> Result<Arc<RaftQuorum>, StartError> {
+    let image = Image::new("");
+    let name = TopicPartition::new(
+        TopicName::new("__cluster_metadata").map_err(|error| StartError::Metadata(error.to_string()))?,
+        0,
+    );
     debug_assert_eq!(log::names::dir_name(&name), METADATA_DIR);
-    let options = OpenOptions {
-        topic_id: Uuid::METADATA_TOPIC,
-        is_new: false,
-        config: log_config.clone(),
-        clean: found.clean,
-        recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),
-        start_offset: found.start_offsets.get(&name).copied().unwrap_or(0),
-        now: dir.world.clock.wall(),
+    let quorum_config = quorum::Config {
+        cluster_id: dir.meta.cluster_id.clone(),
+        replica: Replica { node: config.node_id, directory: dir.meta.directory_id.unwrap_or_default() },
+        member: Member::new(config.controller_endpoints.clone()),
+        dir: dir.path.join(METADATA_DIR),
+        plain_recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),
+        log: log_config::of_metadata(&config.configs(&image).topic("")),
+        tail_bytes_max: METADATA_TAIL_BYTES_MAX,
+        heartbeat_interval_ms: config.quorum_heartbeat_ms,
+        election_timeout_ms: config.quorum_election_ms,
+        snapshot_timeout_ms: SNAPSHOT_PART_MS_MAX,
+        entries_kept: config.snapshot_batches_kept,
     };
-    let on = dir.clone();
-    let opened = on_lane(&dir.world, move || replicas::open_log(&on, &name, options)).await;
-    let opened =
-        opened.ok_or_else(|| fail("the node stops".into()))?.map_err(|unopened| fail(unopened.why))?;
-    let epoch = opened.0.epochs().latest().map_or(1, |latest| latest.saturating_add(1));
-    let id = (topic, Uuid::METADATA_TOPIC, 0);
-    let partition = Partition::new(dir.clone(), id, epoch, log_config, Ok(opened));
-    ControllerLoop::load(&mut controller, &partition).await.map_err(|error| fail(error.to_string()))?;
-    begin_epoch(config, &partition, epoch, dir.world.clock.wall()).await?;
-    Ok((partition, controller))
+    let transport = Arc::new(StreamTransport::new(Arc::new(PeerDial(network))));
+    let opened = RaftQuorum::open(quorum_config, dir.world.clone(), transport).await;
+    Ok(Arc::new(opened.map_err(|error| StartError::Metadata(error.to_string()))?))
 }
 
-/// Every leader of the metadata log begins its epoch with a LeaderChangeMessage (KIP-595).
-async fn begin_epoch(
-    config: &Config,
-    partition: &Arc<Partition>,
-    epoch: LeaderEpoch,
-    now: i64,
-) -> Result<(), StartError> {
-    let voter = wire::record::leader_change_message::Voter { voter_id: config.node_id, ..Default::default() };
-    let change = LeaderChangeMessage {
-        version: 0,
-        leader_id: config.node_id,
-        voters: vec![voter.clone()],
-        granting_voters: vec![voter],
-    };
-    let mut encoder = Encoder::new();
-    change.encode(&mut encoder, 0).map_err(|error| StartError::Metadata(error.to_string()))?;
-    let value = encoder.into_bytes().unwrap_or_default();
-    let mut builder = BatchBuilder::new().control().leader_epoch(epoch);
-    builder.push(now, Some(&ControlType::LeaderChange.to_key()), Some(&value), &[]);
-    let acks = Acks::new();
-    acks.open(0);
-    let appended = partition.append_at_start(now, builder.build()?, acks.clone() as Arc<dyn Settled>);
-    appended.map_err(io::Error::other)?;
-    if acks.wait().await.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Io(io::Error::other("the metadata log could not be written")))
+/// The way to other controllers.
+struct PeerDial(Arc<dyn Network>);
+
+impl Dial for PeerDial {
+    fn dial(&self, to: Replica, member: &Member) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        match member.endpoints.first() {
+            Some(endpoint) => self.0.connect(&endpoint.host, endpoint.port),
+            None => {
+                Box::pin(std::future::ready(Err(io::Error::other(format!("{to} has named no listener")))))
+            }
+        }
     }
 }

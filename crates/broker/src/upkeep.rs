@@ -53,7 +53,6 @@ pub(crate) fn start(broker: &Arc<Broker>) {
                 broker.connections.end_idle(broker.world.clock.now().saturating_sub(idle_ns));
             }
             let now = broker.now_ms();
-            broker.metadata_log.sweep(now);
             broker.partitions.all().iter().for_each(|partition| partition.sweep(now));
         })
     });
@@ -92,8 +91,7 @@ async fn write_high_watermarks(broker: &Arc<Broker>) {
 /// Recovery points, start offsets and high watermarks of all logs; to be computed when they are written.
 pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
     let mut all = [Offsets::new(), Offsets::new(), Offsets::new()];
-    let partitions = broker.partitions.all().into_iter().chain([broker.metadata_log.clone()]);
-    for partition in partitions {
+    for partition in broker.partitions.all() {
         note(&partition, &mut all);
     }
     all

@@ -82,9 +82,9 @@ impl Broker {
         self.sessions.lock().count()
     }
 
-    /// Whether the log directory can be written.
+    /// Whether the log directory can be written, the metadata log among it.
     pub fn is_healthy(&self) -> bool {
         let dir: &Arc<LogDir> = &self.dir;
-        !dir.is_offline()
+        !dir.is_offline() && self.quorum.failed().is_none()
     }
 }

@@ -58,6 +58,11 @@ impl Controller {
         Self { settings, image }
     }
 
+    /// The controller of a cluster whose committed metadata are these.
+    pub fn at(settings: Settings, image: Image) -> Self {
+        Self { settings, image }
+    }
+
     /// The metadata now; clone it to publish it.
     pub fn image(&self) -> &Image {
         &self.image

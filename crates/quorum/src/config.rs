@@ -3,6 +3,7 @@
 
 use crate::member::{Member, Replica};
 use log::LogConfig;
+use model::Offset;
 use std::path::PathBuf;
 
 /// The configuration of a replica. Times in milliseconds, sizes in bytes.
@@ -16,6 +17,9 @@ pub struct Config {
     pub member: Member,
     /// The directory `__cluster_metadata-0`.
     pub dir: PathBuf,
+    /// How far a log that was written before there were quorums is known to be on stable storage; see
+    /// docs/formats/metadata-log.md, "A start".
+    pub plain_recovery_point: Offset,
     /// Of the log; its acknowledgements must be durable.
     pub log: LogConfig,
     /// What of the log is kept in memory.

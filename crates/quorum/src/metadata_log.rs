@@ -199,7 +199,8 @@ impl MetadataLog {
                 (control_records::leader_change(now, replica, &voters)?, None)
             }
             Payload::Membership(membership) => {
-                let first = self.last().is_none();
+                let known = self.last().and_then(|last| self.membership_at(last.index));
+                let first = self.purged.is_none() && known.is_none();
                 (control_records::voters(now, &membership, first)?, Some(membership))
             }
             Payload::Records(proposal) => (single_batch(proposal.batch)?, None),

@@ -63,14 +63,12 @@ impl RaftQuorum {
     }
 
     async fn open_inside(config: Config, world: World, transport: Arc<dyn Transport>) -> io::Result<Self> {
-        let Opened { store, fresh } = Store::open(
-            &world,
-            config.dir.clone(),
-            config.replica,
-            config.log.clone(),
-            config.tail_bytes_max,
-        )
-        .await?;
+        let Opened { store, fresh } = Store::open(&world, &config).await?;
+        let is_alone = {
+            let state = store.0.state.lock();
+            let last = state.log.last().map(|last| state.membership_at(last.index));
+            last.is_some_and(|last| last.membership().voter_ids().eq([config.replica]))
+        };
         let (machine, committed) = StateMachine::new(store.clone());
         let way = Arc::new(Way {
             world: world.clone(),
@@ -83,6 +81,10 @@ impl RaftQuorum {
         let raft = Raft::new(config.replica, raft_config, Peers(way.clone()), store.clone(), machine);
         let raft = raft.await.map_err(|error| io::Error::other(error.to_string()))?;
         let leadership = leading::follow(&world, &raft, &way, committed.clone());
+        if is_alone {
+            // Nobody else can lead, so that there is nobody to wait for.
+            raft.trigger().elect(false).await.map_err(|error| io::Error::other(error.to_string()))?;
+        }
         Ok(Self(Arc::new(Inner {
             world,
             config,
@@ -111,8 +113,18 @@ impl RaftQuorum {
         }
     }
 
+    /// Why nothing can be written for now: room is missing. It goes on by itself when there is some.
+    pub fn stuck(&self) -> Option<String> {
+        self.0.store.0.state.lock().stuck.clone()
+    }
+
+    /// Why this replica has stopped, if it has.
+    pub fn failed(&self) -> Option<String> {
+        self.0.store.0.state.lock().failed.clone()
+    }
+
     /// Whether the log holds anything.
-    pub async fn is_founded(&self) -> bool {
+    pub fn is_founded(&self) -> bool {
         self.0.store.0.state.lock().log.last().is_some()
     }
 
@@ -186,6 +198,8 @@ impl RaftQuorum {
         }
         let fatal = |fatal: Fatal<TypeConfig>| io::Error::other(fatal.to_string());
         self.0.raft.trigger().snapshot().await.map_err(fatal)?;
+        // Before the log lets go of anything: the snapshots before this one serve nobody any more.
+        shared.order(|reply| Order::Tidy { reply }).await?;
         Ok(id)
     }
 
@@ -284,6 +298,7 @@ impl Quorum for RaftQuorum {
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
+        self.0.store.0.state.lock().stopping = true;
         self.inside(async move {
             if let Err(error) = self.0.raft.shutdown().await {
                 tracing::error!(%error, "the consensus of the metadata log did not stop in order");

@@ -6,6 +6,8 @@
 mod opening;
 
 pub(crate) use opening::Opened;
+#[cfg(test)]
+pub(crate) use opening::state_of_lone_replica;
 
 use crate::{
     checkpoint::Checkpoint,
@@ -69,6 +71,10 @@ pub(crate) struct State {
     pub(crate) waiting: Vec<IOFlushed<TypeConfig>>,
     /// Why nothing can be kept any more.
     pub(crate) failed: Option<String>,
+    /// Why what is to be done waits: room is missing.
+    pub(crate) stuck: Option<String>,
+    /// Nothing waits for room any more.
+    pub(crate) stopping: bool,
 }
 
 impl State {

@@ -2,11 +2,13 @@
 //!
 //! It is not the project's simulator, which runs whole brokers; it has only what the consensus touches.
 
+mod alone;
 mod cluster;
 mod elections;
 mod judge;
 mod membership;
 mod net;
+mod room;
 mod seeds;
 mod snapshots;
 mod storage_suite;

@@ -17,6 +17,9 @@ use std::{io, path::Path, sync::Arc};
 use stdx::Uuid;
 use tokio::sync::{mpsc, oneshot};
 
+/// How often a full disk is tried again.
+const RETRY_MS: i64 = 500;
+
 type Reply = oneshot::Sender<io::Result<()>>;
 
 /// What is to be done.
@@ -89,16 +92,25 @@ impl Writer {
         done
     }
 
-    async fn perform(&mut self, effects: Vec<log::Effect>) -> io::Result<()> {
+    async fn perform(&mut self, mut effects: Vec<log::Effect>) -> io::Result<()> {
         self.shared.state.lock().check()?;
-        let mut files = self.files.take().ok_or_else(|| io::Error::other("the files are closed"))?;
-        let disk = self.shared.world.disk.clone();
-        let performed = on_lane(&self.shared.world, move || {
-            let performed = files.perform(&*disk, &effects, true);
-            performed.map(|performed| (files, performed))
-        });
-        let (files, performed) = performed.await??;
-        self.files = Some(files);
+        let performed = loop {
+            let mut files = self.files.take().ok_or_else(|| io::Error::other("the files are closed"))?;
+            let disk = self.shared.world.disk.clone();
+            let performed = on_lane(&self.shared.world, move || {
+                let performed = files.perform(&*disk, &effects, true);
+                (files, effects, performed)
+            });
+            let (files, tried, performed) = performed.await?;
+            self.files = Some(files);
+            match performed {
+                Ok(performed) => break performed,
+                Err(error) => self.wait_for_room(error).await?,
+            }
+            effects = tried;
+            log::removals_first(&mut effects);
+        };
+        self.shared.state.lock().stuck = None;
         let now = self.shared.world.clock.wall();
         let mut state = self.shared.state.lock();
         let log = &mut state.log.log;
@@ -109,9 +121,34 @@ impl Writer {
     }
 
     async fn save(&mut self, next: RaftState) -> io::Result<()> {
-        let (disk, dir, written) = (self.shared.world.disk.clone(), self.shared.dir.clone(), next.clone());
-        on_lane(&self.shared.world, move || written.write(&*disk, &dir)).await??;
-        self.shared.state.lock().raft = next;
+        loop {
+            let (disk, dir, written) =
+                (self.shared.world.disk.clone(), self.shared.dir.clone(), next.clone());
+            match on_lane(&self.shared.world, move || written.write(&*disk, &dir)).await? {
+                Ok(()) => break,
+                Err(error) => self.wait_for_room(error).await?,
+            }
+        }
+        let mut state = self.shared.state.lock();
+        (state.raft, state.stuck) = (next, None);
+        Ok(())
+    }
+
+    /// Where only room or descriptors are missing, what is to be written waits for them: nobody was told that it is
+    /// there. Any other error, and a stop meanwhile, are given back.
+    async fn wait_for_room(&self, error: io::Error) -> io::Result<()> {
+        {
+            let mut state = self.shared.state.lock();
+            if !log::is_scarcity(&error) || state.stopping {
+                return Err(error);
+            }
+            if state.stuck.is_none() {
+                tracing::error!(%error, dir = %self.shared.dir.display(), "the metadata log cannot be written for now");
+            }
+            state.stuck = Some(error.to_string());
+        }
+        let clock = &self.shared.world.clock;
+        clock.sleep_until(clock.after_millis(RETRY_MS)).await;
         Ok(())
     }
 

@@ -113,6 +113,8 @@ const REWRITTEN_RATIO_MAX: usize = 8;
 const REWRITTEN_BYTES_MIN: usize = 1 << 20;
 /// Compressing takes at least so many times longer than reading.
 const READ_BYTES_PER_WRITTEN_BYTE: u64 = 8;
+/// What compressed bytes are expected to stand for: where that exceeds a budget, reading is not begun in vain.
+const PLAIN_BYTES_PER_COMPRESSED_BYTE: u64 = 8;
 
 /// A record that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,6 +265,11 @@ fn judge(
         return Err(Invalid::TooLarge { bytes: batch.bytes.len(), bytes_max: rules.batch_bytes_max }.into());
     }
     budget.take(batch.bytes.len() as u64)?;
+    let is_compressed = header.attributes.codec() != Some(Codec::None);
+    if is_compressed && batch.body().len() as u64 * PLAIN_BYTES_PER_COMPRESSED_BYTE > budget.left {
+        budget.left = 0;
+        return Err(Stop::TooMuch);
+    }
     let computed = batch.checksum();
     if header.crc != computed {
         return Err(Invalid::Checksum { stored: header.crc, computed }.into());

@@ -47,7 +47,9 @@ fn told(
 ) -> DescribeConfigsResult {
     let (entries, error_code, error_message) = match entries {
         Ok(entries) => (entries, failure_code::NONE, None),
-        Err(error) => (Vec::new(), failure_code::of_controller(&error).to_i16(), Some(error.to_string())),
+        Err(error) => {
+            (Vec::new(), failure_code::of_controller(&error).to_i16(), failure_code::message(&error))
+        }
     };
     DescribeConfigsResult {
         error_code,

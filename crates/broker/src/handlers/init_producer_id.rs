@@ -23,7 +23,7 @@ pub(crate) async fn handle(
         Some(_) => return refuse(ErrorCode::UnsupportedVersion),
         None => {}
     }
-    match broker.producer_ids.next(&broker.controller).await {
+    match broker.producer_ids.next(broker).await {
         Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
         Err(error) => {
             tracing::warn!(%error, "no producer id could be allocated");

@@ -28,52 +28,21 @@ const OWN_READ_BYTES: usize = 1024 * 1024;
 const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
 
 impl Partition {
-    /// Appends a batch of the broker's own: group and metadata records. While the disk is full, `settled` waits.
+    /// Appends a batch of the broker's own, as the leader of `epoch`, to be acknowledged by all replicas in sync. While the
+    /// disk is full, `settled` waits.
     pub(crate) fn append_own(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: Arc<dyn Settled>,
-        slot: usize,
-    ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, slot), true, None)
-    }
-
-    /// The same, only as the leader of `epoch`, and acknowledged by all replicas in sync.
-    pub(crate) fn append_led(
         self: &Arc<Self>,
         now: Timestamp,
         epoch: LeaderEpoch,
         batch: records::Batch,
         settled: (Arc<dyn Settled>, usize),
     ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, settled, true, Some(epoch))
-    }
-
-    /// The same at a start, which ends if the disk is full.
-    pub(crate) fn append_at_start(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: Arc<dyn Settled>,
-    ) -> Result<Appended, AppendRefused> {
-        self.append_trusted(now, batch, (settled, 0), false, None)
-    }
-
-    fn append_trusted(
-        self: &Arc<Self>,
-        now: Timestamp,
-        batch: records::Batch,
-        settled: (Arc<dyn Settled>, usize),
-        is_patient: bool,
-        epoch: Option<LeaderEpoch>,
-    ) -> Result<Appended, AppendRefused> {
         let batch = Checked::trusted(batch);
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
         let origin = Origin::Coordinator { transaction_version: 2 };
-        let appending = Appending { origin, copies: Copies::InSync, is_patient, epoch };
+        let appending = Appending { origin, copies: Copies::InSync, is_patient: true, epoch: Some(epoch) };
         self.append(now, batch, appending, Some(settled)).map_err(|refused| {
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable

@@ -1,8 +1,9 @@
 //! How answers reach a client that takes them slowly, not at all, or while it says no more.
 
-use crate::harness::{Client, Node, Topic, batch, fetch, produce};
+use crate::harness::{Client, Node, Topic, batch, code, fetch, join, produce};
 use wire::{
-    FetchRequest, IncrementalAlterConfigsRequest, MetadataRequest, ProduceRequest,
+    CreateTopicsRequest, ErrorCode, FetchRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+    ProduceRequest, create_topics_request::CreatableTopic,
     incremental_alter_configs_request::AlterConfigsResource,
 };
 
@@ -94,20 +95,39 @@ async fn a_connection_that_was_idle_for_want_of_an_answer_goes_on_after_it() {
 async fn an_answer_that_cannot_be_written_closes_the_connection_behind_those_before_it() {
     let (node, topic) = node_and_topic().await;
     let mut client = node.client();
+    client.find_coordinator().await;
     client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
-    // The error would repeat the name, and strings end at 32767 bytes.
-    let resource = AlterConfigsResource {
-        resource_type: 4,
-        resource_name: "x".repeat(32_760),
-        ..AlterConfigsResource::default()
-    };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-    client.send(1, &request).await;
+    // The member's id begins with the client's, and strings end at 32767 bytes.
+    client.client_id = Some("x".repeat(32_760).leak());
+    client.send(9, &join("g", "")).await;
     let before = client.receive::<ProduceRequest>(13).await;
     assert_eq!(before.responses[0].partition_responses[0].error_code, 0);
     client.assert_closed().await;
     assert_eq!(node.broker.metrics().requests_refused.get(), 1);
     node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_repeats_what_was_sent_does_not_outgrow_its_answer() {
+    let (node, _) = node_and_topic().await;
+    let mut client = node.client();
+    for letter in ["x", "\u{e9}"] {
+        let name = letter.repeat(32_760 / letter.len());
+        let topic = CreatableTopic { name, num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let response =
+            client.call(7, &CreateTopicsRequest { topics: vec![topic], ..Default::default() }).await;
+        let topic = &response.topics[0];
+        assert_eq!(topic.error_code, code(ErrorCode::InvalidTopicException));
+        assert!(topic.error_message.as_ref().unwrap().len() <= 4096);
+        let resource = AlterConfigsResource {
+            resource_type: 4,
+            resource_name: topic.name.clone(),
+            ..AlterConfigsResource::default()
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let response = client.call(1, &request).await;
+        assert_eq!(response.responses[0].error_code, code(ErrorCode::InvalidRequest));
+    }
 }
 
 /// The base offset of the next answer, which must be to a produce request.

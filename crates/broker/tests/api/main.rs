@@ -24,6 +24,7 @@ mod groups;
 mod harness;
 mod idempotence;
 mod long_poll;
+mod metadata_log;
 mod offsets;
 mod own_client;
 mod pipelines;

@@ -22,11 +22,13 @@ pub(super) fn follow(
     let mut metrics = raft.server_metrics();
     let first = leadership(&metrics.borrow_watched(), *committed.borrow(), None);
     let (sender, receiver) = watch(first);
-    let way = way.clone();
+    let (way, raft) = (way.clone(), raft.clone());
     let task = async move {
         loop {
             let next = {
                 let metrics = metrics.borrow_and_update();
+                // Who is alone has nobody to show itself to and nobody to miss: it need not wake.
+                raft.runtime_config().tick(metrics.membership_config.nodes().count() > 1);
                 let nodes = metrics.membership_config.nodes();
                 *way.members.lock() = nodes.map(|(replica, member)| (*replica, member.clone())).collect();
                 leadership(&metrics, *committed.borrow_and_update(), Some(*sender.borrow()))

@@ -3,9 +3,14 @@
 //!
 //! What is damaged is an error with its place and its remedy; nothing is forgotten so that a start succeeds.
 
+mod alone;
+
+#[cfg(test)]
+pub(crate) use alone::state_for as state_of_lone_replica;
+
 use crate::{
     checkpoint::{Checkpoint, SnapshotId},
-    member::Replica,
+    config::Config,
     metadata_log::MetadataLog,
     raft_state::{RAFT_STATE, RaftState},
     runtime::on_lane,
@@ -16,11 +21,7 @@ use env::{Disk, World};
 use log::{LogConfig, ReadPlan};
 use parking_lot::Mutex;
 use records::Batch;
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 use tokio::sync::mpsc;
 
 /// An open directory.
@@ -40,15 +41,9 @@ struct Found {
 
 impl Store {
     /// Opens `dir`, or creates what is missing there, and starts the writer.
-    pub(crate) async fn open(
-        world: &World,
-        dir: PathBuf,
-        replica: Replica,
-        log_config: LogConfig,
-        tail_bytes_max: usize,
-    ) -> io::Result<Opened> {
-        let (on, path, config) = (world.clone(), dir.clone(), log_config.clone());
-        let found = on_lane(world, move || find(&on, path, replica, &config)).await??;
+    pub(crate) async fn open(world: &World, config: &Config) -> io::Result<Opened> {
+        let (on, its) = (world.clone(), config.clone());
+        let found = on_lane(world, move || find(&on, &its)).await??;
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
         let state = State {
             log: found.log,
@@ -58,13 +53,15 @@ impl Store {
             pending: Vec::new(),
             waiting: Vec::new(),
             failed: None,
+            stuck: None,
+            stopping: false,
         };
         let shared = Arc::new(Shared {
             world: world.clone(),
-            dir,
-            replica,
-            log_config,
-            tail_bytes_max,
+            dir: config.dir.clone(),
+            replica: config.replica,
+            log_config: config.log.clone(),
+            tail_bytes_max: config.tail_bytes_max,
             orders,
             state: Mutex::new(state),
         });
@@ -73,11 +70,19 @@ impl Store {
     }
 }
 
-fn find(world: &World, dir: PathBuf, replica: Replica, config: &LogConfig) -> io::Result<Found> {
-    let disk = &*world.disk;
+fn find(world: &World, config: &Config) -> io::Result<Found> {
+    let (disk, dir, replica) = (&*world.disk, config.dir.clone(), config.replica);
     disk.create_dir_all(&dir)?;
     let snapshots = Checkpoint::list(disk, &dir)?;
-    let (raft, fresh) = match RaftState::read(disk, &dir)? {
+    let state = match RaftState::read(disk, &dir) {
+        Ok(Some(raft)) => Some(raft),
+        Ok(None) => alone::state_for(world, config, &snapshots)?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Some(alone::state_for(world, config, &snapshots)?.ok_or(error)?)
+        }
+        Err(error) => return Err(error),
+    };
+    let (raft, fresh) = match state {
         Some(raft) => (raft, false),
         None if holds_a_log(disk, &dir)? || !snapshots.is_empty() => {
             return Err(refused(format!(
@@ -109,7 +114,7 @@ fn find(world: &World, dir: PathBuf, replica: Replica, config: &LogConfig) -> io
         // A crash came between the decision to begin anew behind a snapshot and its end.
         writer::cut(disk, &dir, 0)?;
     }
-    let (mut log, mut files) = open_log(world, &dir, config, &raft)?;
+    let (mut log, mut files) = open_log(world, &dir, &config.log, &raft)?;
     if let Some(checkpoint) = checkpoint.as_ref()
         && log.log_id(checkpoint.head().last.index) != Some(checkpoint.head().last)
     {
@@ -119,12 +124,13 @@ fn find(world: &World, dir: PathBuf, replica: Replica, config: &LogConfig) -> io
         raft.write(disk, &dir)?;
         drop((log, files));
         writer::cut(disk, &dir, 0)?;
-        (log, files) = open_log(world, &dir, config, &raft)?;
+        (log, files) = open_log(world, &dir, &config.log, &raft)?;
     }
     if raft.recovery_point < raft.start_offset {
         raft.recovery_point = raft.start_offset;
         raft.write(disk, &dir)?;
     }
+    alone::add_voter(world, config, &mut log, &mut files)?;
     Ok(Found { log, files, raft, checkpoint, fresh })
 }
 

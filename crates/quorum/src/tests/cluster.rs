@@ -103,6 +103,7 @@ impl Cluster {
             replica,
             member: member(replica.node),
             dir: dir(),
+            plain_recovery_point: 0,
             log: log_config(4000),
             tail_bytes_max: 2000,
             heartbeat_interval_ms: 50,
@@ -134,7 +135,7 @@ impl Cluster {
                 return Err(error);
             }
         };
-        if self.founders.contains_key(&replica) && !quorum.is_founded().await {
+        if self.founders.contains_key(&replica) && !quorum.is_founded() {
             quorum.found(self.founders.clone()).await.unwrap();
         }
         tasks.spawn(Box::pin(self.judge.clone().follow(quorum.clone())));

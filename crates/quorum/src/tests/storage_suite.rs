@@ -4,13 +4,14 @@
 //! what our host does for that. The transfer of a snapshot between two storages is in `snapshots`.
 
 use crate::{
+    Config,
     checkpoint::{Checkpoint, SnapshotId},
     control_records::{self, SnapshotHead},
     entry::Payload,
     state_machine::{Snapshot, StateMachine},
     store::Store,
     tests::{
-        cluster::{batch_of, dir, log_config},
+        cluster::{Cluster, batch_of, log_config},
         world::{Dice, TestClock, TestTasks, run, world},
     },
     type_config::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, Vote, log_id},
@@ -163,7 +164,8 @@ impl StoreBuilder<TypeConfig, Log, Machine, Arc<TestTasks>> for Builder {
     async fn build(&self) -> Result<(Arc<TestTasks>, Log, Machine), StorageError<TypeConfig>> {
         let (world, tasks) = world(&TestClock::new(), &Arc::new(MemoryDisk::new()), &mut Dice::new(1));
         // Nothing stays in memory, so that entries are read from the files.
-        let opened = Store::open(&world, dir(), 0.into(), log_config(2000), 0).await;
+        let config = Config { log: log_config(2000), tail_bytes_max: 0, ..Cluster::config(0.into()) };
+        let opened = Store::open(&world, &config).await;
         let store = opened.unwrap().store;
         let (machine, _) = StateMachine::new(store.clone());
         Ok((tasks, Log(store.clone(), None), Machine(machine, store)))

@@ -284,3 +284,22 @@ fn a_batch_that_is_refused_has_cost_what_was_read_of_it() {
     assert!(matches!(refused, Ok(Err(Invalid::EachRecord(_)))));
     assert!(budget.left() < (1 << 20) - 100_000);
 }
+
+#[test]
+fn what_will_hardly_fit_into_the_budget_is_not_begun() {
+    let mut random = 7u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    };
+    let value: Vec<u8> = (0..10_000).map(|_| noise()).collect();
+    let batch = |codec| {
+        let mut builder = BatchBuilder::new().compression(codec);
+        builder.push(NOW, None, Some(&value), &[]);
+        builder.build().unwrap().bytes
+    };
+    // Both are about as long, and so are the records that they stand for.
+    assert!(left(&batch(Codec::None), &rules(), 40_000).is_some());
+    assert_eq!(left(&batch(Codec::Zstd), &rules(), 40_000), None);
+    assert!(left(&batch(Codec::Zstd), &rules(), 100_000).is_some());
+}

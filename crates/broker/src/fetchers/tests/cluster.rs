@@ -7,7 +7,7 @@ use super::{
     values,
     world::{LocalTasks, PausedClock, SeededRandom},
 };
-use crate::{Broker, Config, controller::Elsewhere, partition::Offsets, replicas};
+use crate::{Broker, Config, controller::Order, partition::Offsets, replicas};
 use bytes::{Bytes, BytesMut};
 use coordinator::{Now, Shard};
 use env::{BoxFuture, Connection, Incoming, Network, Tasks, World};
@@ -20,7 +20,7 @@ use model::NodeId;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 use stdx::{Parts, Uuid};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wire::{ErrorCode, FetchRequest, produce_response::PartitionProduceResponse};
 
 /// The brokers, running or not.
@@ -141,8 +141,8 @@ impl Cluster {
         let mut config = Config::new(id, "/data".into(), vec![endpoint(id)], self.statics.clone());
         config.cluster_id = Some("cluster".into());
         let image = Image::clone(&self.brain.images.borrow());
-        let (broker, elsewhere) = Broker::start_led(config, world, self.net.clone(), image).await.unwrap();
-        obey(&broker, &tasks, self.brain.clone(), elsewhere);
+        let (broker, orders) = Broker::start_led(config, world, self.net.clone(), image).await.unwrap();
+        obey(&broker, &tasks, self.brain.clone(), orders);
         self.net.nodes.lock().insert(format!("node{id}"), (broker.clone(), tasks.clone()));
         node.running = Some(Running { broker, tasks });
     }
@@ -310,16 +310,15 @@ fn endpoint(id: NodeId) -> Endpoint {
 }
 
 /// Lets a broker follow the image, and carries its questions to the controller.
-fn obey(broker: &Arc<Broker>, tasks: &Arc<LocalTasks>, brain: Arc<Brain>, elsewhere: Elsewhere) {
-    let Elsewhere { image, mut orders } = elsewhere;
+fn obey(broker: &Arc<Broker>, tasks: &Arc<LocalTasks>, brain: Arc<Brain>, mut orders: mpsc::Receiver<Order>) {
     let mut images = brain.images.subscribe();
     let following = broker.clone();
     tasks.spawn(Box::pin(async move {
         loop {
-            let after = images.borrow_and_update().clone();
-            let before = image.swap(after.clone());
-            if !Arc::ptr_eq(&before, &after) {
-                replicas::follow(&following, &before, &after).await;
+            let image = images.borrow_and_update().clone();
+            if image.position() > following.image().position() {
+                following.images.publish(Image::clone(&image));
+                replicas::follow_newest(&following).await;
             }
             if images.changed().await.is_err() {
                 return;

@@ -1,0 +1,183 @@
+//! Follows the committed metadata log: replays it into the image, publishes that, brings the broker's partitions in
+//! line, and writes snapshots so that the log need not be kept.
+//!
+//! It decides nothing and never looks at what is not committed. Every node has one, whether it leads the quorum or not,
+//! so that what a leader decides reaches its own broker in the same way as all others.
+
+use crate::{Broker, images::Images, metadata_records, partition::on_lane, replicas};
+use bytes::Bytes;
+use env::{Nanos, World};
+use metadata::{Image, Position};
+use model::Offset;
+use quorum::{Committed, Quorum};
+use records::{Batch, BatchBuilder, Decompressor};
+use std::{
+    io,
+    sync::{Arc, Weak},
+};
+
+/// What is read of the log at once.
+const READ_BYTES: usize = 1 << 20;
+/// How large the plain contents of a metadata batch can be.
+const BATCH_BYTES_MAX: usize = 256 << 20;
+/// Records in one batch of a snapshot, as in Kafka.
+const SNAPSHOT_BATCH_RECORDS: usize = 1024;
+/// How long after a failed read the log is read again.
+const RETRY_MS: i64 = 1000;
+
+/// When a snapshot is due.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SnapshotPolicy {
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub(crate) bytes_max: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; 0: their age does not count.
+    pub(crate) interval_ms: i64,
+}
+
+/// See the head of the file.
+pub(crate) struct Follower {
+    world: World,
+    quorum: Arc<dyn Quorum>,
+    images: Arc<Images>,
+    policy: SnapshotPolicy,
+    /// The offset behind what was replayed.
+    next: Offset,
+    /// Bytes replayed since the last snapshot.
+    bytes: u64,
+    /// When the first of them was replayed.
+    since: Option<Nanos>,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        world: World,
+        quorum: Arc<dyn Quorum>,
+        images: Arc<Images>,
+        policy: SnapshotPolicy,
+    ) -> Self {
+        Self { world, quorum, images, policy, next: 0, bytes: 0, since: None }
+    }
+
+    /// Replays what is committed and was not replayed.
+    pub(crate) async fn catch_up(&mut self) -> io::Result<()> {
+        while self.next < self.quorum.leadership().borrow().high_watermark {
+            let before = self.next;
+            match self.quorum.read(self.next, READ_BYTES).await? {
+                Committed::Batches(batches) => self.replay(&batches)?,
+                Committed::InSnapshot(_) => self.load_snapshot().await?,
+            }
+            if self.next == before {
+                return Err(io::Error::other(format!("no metadata could be read at offset {before}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows until the quorum has stopped.
+    pub(crate) async fn run(mut self, broker: Weak<Broker>) {
+        let mut leadership = self.quorum.leadership();
+        loop {
+            let _ = *leadership.borrow_and_update();
+            let caught_up = self.catch_up().await;
+            {
+                let Some(broker) = broker.upgrade() else { return };
+                replicas::follow_newest(&broker).await;
+            }
+            if let Err(error) = &caught_up {
+                tracing::error!(%error, "the metadata cannot be followed; trying again");
+            }
+            self.snapshot_if_due().await;
+            let wake = match (caught_up.is_err(), self.due_at()) {
+                (true, _) => self.world.clock.after_millis(RETRY_MS),
+                (false, due) => due.unwrap_or(Nanos::MAX),
+            };
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => if changed.is_err() { return },
+                () = self.world.clock.sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn replay(&mut self, batches: &[Batch]) -> io::Result<()> {
+        let mut image = Image::clone(&self.images.newest());
+        let mut decompressor = Decompressor::default();
+        for batch in batches {
+            apply(&mut image, batch, self.next, &mut decompressor)?;
+            self.next = batch.header.next_offset();
+            self.bytes += batch.bytes.len() as u64;
+            let epoch = batch.header.leader_epoch;
+            image.place(Position { offset: batch.header.last_offset(), epoch });
+        }
+        self.since.get_or_insert(self.world.clock.now());
+        self.images.publish(image);
+        Ok(())
+    }
+
+    /// Begins anew with the newest snapshot.
+    async fn load_snapshot(&mut self) -> io::Result<()> {
+        let snapshot = self.quorum.snapshot().ok_or_else(|| io::Error::other("there is no snapshot"))?;
+        let id = snapshot.id();
+        let batches = on_lane(&self.world, move || snapshot.batches()).await;
+        let batches = batches.ok_or_else(|| io::Error::other("the node stops"))??;
+        let mut image = Image::new(self.images.newest().cluster_id());
+        let mut decompressor = Decompressor::default();
+        batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut decompressor))?;
+        image.place(Position { offset: id.end_offset - 1, epoch: id.epoch });
+        (self.next, self.bytes, self.since) = (id.end_offset, 0, None);
+        self.images.publish(image);
+        Ok(())
+    }
+
+    fn due_at(&self) -> Option<Nanos> {
+        let since = self.since.filter(|_| self.policy.interval_ms > 0)?;
+        Some(since.saturating_add((self.policy.interval_ms as u64).saturating_mul(1_000_000)))
+    }
+
+    async fn snapshot_if_due(&mut self) {
+        let is_old = self.due_at().is_some_and(|due| due <= self.world.clock.now());
+        if self.bytes < self.policy.bytes_max && !is_old {
+            return;
+        }
+        // Whether it succeeds or not, the next is due later.
+        (self.bytes, self.since) = (0, None);
+        let (image, now) = (self.images.newest(), self.world.clock.wall());
+        let batches = on_lane(&self.world, move || to_batches(&image, now)).await;
+        let written = match batches {
+            Some(Ok(batches)) => self.quorum.write_snapshot(self.next, batches).await,
+            Some(Err(error)) => Err(error),
+            None => return,
+        };
+        match written {
+            Ok(id) => tracing::info!(end_offset = id.end_offset, "wrote a snapshot of the metadata"),
+            Err(error) => tracing::error!(%error, "no snapshot of the metadata could be written"),
+        }
+    }
+}
+
+/// Applies the records of a batch from `from` on.
+fn apply(image: &mut Image, batch: &Batch, from: Offset, decompressor: &mut Decompressor) -> io::Result<()> {
+    if batch.header.attributes.is_control() {
+        return Ok(());
+    }
+    let records = batch.records(BATCH_BYTES_MAX, decompressor).map_err(io::Error::other)?;
+    for record in records.into_iter().filter(|record| record.offset >= from) {
+        let value = record.value.unwrap_or_default();
+        image.apply(metadata_records::decode(&value).map_err(io::Error::other)?);
+    }
+    Ok(())
+}
+
+/// An image as the batches of a snapshot.
+fn to_batches(image: &Image, now: i64) -> io::Result<Vec<Bytes>> {
+    let mut records = image.to_records().peekable();
+    let mut batches = Vec::new();
+    while records.peek().is_some() {
+        let mut builder = BatchBuilder::new();
+        for record in records.by_ref().take(SNAPSHOT_BATCH_RECORDS) {
+            builder.push(now, None, Some(&metadata_records::encode(&record)), &[]);
+        }
+        batches.push(builder.build()?.bytes);
+    }
+    Ok(batches)
+}
