@@ -7,6 +7,7 @@ use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
     checkpoint::{self, Offsets},
+    names,
 };
 use model::NodeId;
 use parking_lot::Mutex;
@@ -83,6 +84,8 @@ pub enum LogDirError {
 }
 
 const LOCK: &str = ".lock";
+/// With less room than this leftovers of deletions do not wait for their time at a start.
+const ROOM_BYTES_TO_START: u64 = 16 << 20;
 
 impl LogDir {
     /// Takes the directory, initialises it if it is empty, and reads what the last run has left.
@@ -111,6 +114,9 @@ impl LogDir {
             None => create_meta(&world, path, node_id, cluster_id)?,
         };
         check_owner(path, &meta, node_id, cluster_id)?;
+        if disk.space(path).is_ok_and(|(_, usable)| usable < ROOM_BYTES_TO_START) {
+            remove_leftovers(disk, path).map_err(fail)?;
+        }
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
@@ -179,6 +185,23 @@ fn create_durably(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     for parent in missing.iter().filter_map(|dir| dir.parent()) {
         // The parent of a relative path of one name is the working directory.
         disk.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+/// Removes what is deleted already and only waits for its time: where no room is left for the first records of the
+/// metadata log, that makes some.
+fn remove_leftovers(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    for dir in disk.list(path)?.into_iter().filter(|entry| entry.is_dir) {
+        let at = path.join(&dir.name);
+        if names::is_deleted_dir(&dir.name) {
+            disk.remove_dir_all(&at)?;
+        } else if names::parse_dir_name(&dir.name).is_some() {
+            let is_deleted = |file: &env::Entry| !file.is_dir && names::is_deleted_file(&file.name);
+            for file in disk.list(&at)?.into_iter().filter(is_deleted) {
+                disk.remove_file(&at.join(file.name))?;
+            }
+        }
     }
     Ok(())
 }
@@ -285,6 +308,24 @@ mod tests {
         {
             let written = checkpoint::read_offsets(&*kit.disk, &kit.dir.path.join(name)).unwrap();
             assert_eq!(written, set(2)[0]);
+        }
+    }
+
+    #[test]
+    fn leftovers_make_room_and_nothing_else_does() {
+        let disk = log::testing::MemoryDisk::new();
+        let path = Path::new("/data");
+        let kept = ["t-0/00000000000000000000.log", "t-0/partition.metadata", "notes/a.deleted", "a.deleted"];
+        let gone = ["t-0/00000000000000000007.log.deleted", "t-1.0123-delete/00000000000000000000.log"];
+        for name in kept.iter().chain(&gone) {
+            disk.create_dir_all(path.join(name).parent().unwrap()).unwrap();
+            disk.put(&path.join(name), vec![1]);
+        }
+        remove_leftovers(&disk, path).unwrap();
+        for (names, stay) in [(&kept[..], true), (&gone[..], false)] {
+            for name in names {
+                assert_eq!(disk.contents(&path.join(name)).is_some(), stay, "{name}");
+            }
         }
     }
 

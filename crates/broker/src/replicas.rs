@@ -286,7 +286,7 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
             bytes_truncated = recovery.bytes_truncated,
             segments_dropped = recovery.segments_dropped,
             indexes_rebuilt = recovery.indexes_rebuilt,
-            "recovered after a crash; nothing that was acknowledged is concerned"
+            "recovered after a crash; nothing that was acknowledged is gone, unless something else changed the file"
         );
     }
     Ok((opened.log, opened.files))

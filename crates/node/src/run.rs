@@ -46,7 +46,7 @@ async fn serve(
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
     // Some stay for segments: a crowd of clients must not keep logs from being written.
-    let for_segments = (open_files_max / 4).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
+    let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
     let broker = Broker::start(config, world.clone(), Arc::new(system::RealNetwork)).await?;
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();

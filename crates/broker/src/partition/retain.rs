@@ -33,7 +33,7 @@ impl Partition {
             let moved = online.log.delete_records_before(before, high_watermark, &mut online.pending);
             let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
             let now = self.dir.world.clock.wall();
-            online.log.retain(now, high_watermark, &mut online.pending);
+            online.log.drop_deleted(now, high_watermark, &mut online.pending);
             (start, self.flush_soon(online, now))
         };
         self.hand_over(job);
@@ -53,15 +53,14 @@ impl Partition {
         if deleted > 0 {
             tracing::info!(partition = %self, segments = deleted, start = online.log.start_offset(), "retention deleted segments");
         }
-        online.log.purge(now, &mut online.pending);
         online.log.expire_producers(now);
         let job = self.flush_soon(online, now);
         drop(state);
         self.hand_over(job);
     }
 
-    /// Syncs if `flush.ms` has passed, and tries again what could not be written or opened for want of room; closes the
-    /// files of a partition that nobody writes.
+    /// Syncs if `flush.ms` has passed, and tries again what could not be written or opened for want of room; removes the
+    /// files of segments whose `file.delete.delay.ms` is over; closes those of a partition that nobody writes.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
         let online = match &mut *state {
@@ -75,6 +74,9 @@ impl Partition {
         };
         if online.files.is_none() {
             return;
+        }
+        if !online.is_closed {
+            online.log.purge(now, &mut online.pending);
         }
         let job = self.flush_soon(online, now);
         if now.saturating_sub(online.written_at) > IDLE_FILES_MS
