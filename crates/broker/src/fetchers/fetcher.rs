@@ -148,11 +148,10 @@ impl Fetcher {
         }
         let wait_ms = i64::from(self.settings.wait_ms_max);
         let sent = at.link.send(&request, wait_ms).await.map_err(|error| error.to_string())?;
-        let pause_ends = self.followed.lock().next_pause_ends();
         let response = tokio::select! {
             biased;
             response = sent.wait() => response.map_err(|error| error.to_string())?,
-            () = self.interrupted(broker, pause_ends) => return Ok(()),
+            () = self.interrupted(broker) => return Ok(()),
         };
         if let Some(error) =
             ErrorCode::from_i16(response.error_code).filter(|error| *error != ErrorCode::None)
@@ -166,16 +165,18 @@ impl Fetcher {
     }
 
     /// Ends when there is something to ask that cannot wait until the leader answers: another connection asks it then.
-    async fn interrupted(&self, broker: &Arc<Broker>, pause_ends: u64) {
+    async fn interrupted(&self, broker: &Arc<Broker>) {
         let clock = &broker.world.clock;
         loop {
+            let pause_ends = self.followed.lock().next_hasty_pause_ends();
             tokio::select! {
                 biased;
                 () = self.news.notified() => {}
                 () = clock.sleep_until(pause_ends) => {}
             }
             clock.sleep_until(clock.after_millis(GATHER_MS)).await;
-            if self.has_due(clock.now()) {
+            let followed = self.followed.lock();
+            if followed.is_due() || followed.next_hasty_pause_ends() <= clock.now() {
                 return;
             }
         }

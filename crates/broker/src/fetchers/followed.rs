@@ -14,6 +14,10 @@ use std::{
 /// The pause after a first failure; each further one doubles it.
 const PAUSE_MS_FIRST: i64 = 20;
 
+/// After so many failures in a row a partition holds up the others no more: until then its leader has most likely not heard
+/// yet that it leads.
+const HASTY_FAILURES_MAX: u32 = 4;
+
 /// A partition that is followed.
 #[derive(Clone)]
 pub(super) struct Following {
@@ -96,8 +100,62 @@ impl Followed {
         (due.collect(), std::mem::take(&mut self.left))
     }
 
+    /// When the next pause ends that is worth another connection: an answer that is awaited at the leader may take long.
+    pub(super) fn next_hasty_pause_ends(&self) -> Deadline {
+        let is_hasty = |key: &Key| {
+            self.partitions.get(key).is_some_and(|following| following.failures <= HASTY_FAILURES_MAX)
+        };
+        self.paused.iter().find(|(_, key)| is_hasty(key)).map_or(Deadline::MAX, |(until, _)| *until)
+    }
+
     /// When the next pause ends.
     pub(super) fn next_pause_ends(&self) -> Deadline {
         self.paused.first().map_or(Deadline::MAX, |(until, _)| *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::kit::Kit;
+    use stdx::Uuid;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn pauses_double_up_to_their_limit_and_only_the_first_ones_are_worth_a_connection() {
+        let (kit, key) = (Kit::new(1 << 20), (Uuid([9; 16]), 0));
+        let mut followed = Followed::default();
+        followed.add(key, kit.partition(0), 3);
+        let mut pauses = Vec::new();
+        for round in 0..9 {
+            assert_eq!(followed.take(u64::MAX).0.len(), 1);
+            assert_eq!(followed.failed(0, key, 3, 1000), round == 0, "only the first is told");
+            pauses.push((followed.next_pause_ends() / MS, followed.next_hasty_pause_ends() != Deadline::MAX));
+        }
+        let expected = [20, 40, 80, 160, 320, 640, 1000, 1000, 1000];
+        assert_eq!(pauses.iter().map(|(pause_ms, _)| *pause_ms).collect::<Vec<_>>(), expected);
+        assert_eq!(pauses.iter().filter(|(_, is_hasty)| *is_hasty).count(), 4);
+        followed.goes_on(key, 2);
+        assert!(!followed.is_due(), "of another epoch");
+        followed.goes_on(key, 3);
+        assert!(followed.is_due());
+    }
+
+    #[test]
+    fn who_pauses_is_not_asked_for_and_who_leaves_is_forgotten() {
+        let (kit, key) = (Kit::new(1 << 20), (Uuid([9; 16]), 0));
+        let mut followed = Followed::default();
+        followed.add(key, kit.partition(0), 3);
+        followed.take(0);
+        followed.failed(0, key, 3, 1000);
+        followed.begin_anew();
+        let (due, left) = followed.take(19 * MS);
+        assert!(due.is_empty() && left.is_empty(), "a leader that knows nothing has nothing to forget");
+        assert_eq!(followed.take(20 * MS).0.len(), 1);
+        followed.leave(key);
+        followed.goes_on(key, 3);
+        let (due, left) = followed.take(20 * MS);
+        assert!(due.is_empty() && left.contains(&key));
     }
 }
