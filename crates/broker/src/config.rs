@@ -3,7 +3,7 @@
 //! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
 //! the broker runs is asked of the image instead.
 
-use crate::follower::SnapshotPolicy;
+use crate::{fetchers, follower::SnapshotPolicy};
 use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
@@ -46,6 +46,10 @@ pub struct Config {
     pub retention_check_ms: i64,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub checkpoint_ms: i64,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub watermarks_checkpoint_ms: i64,
+    /// `replica.lag.time.max.ms`.
+    pub lag_ms_max: i64,
     /// Where other controllers reach this one; empty for a node that is alone.
     pub controller_endpoints: Vec<quorum::Endpoint>,
     /// How often the leader of the quorum shows that it is there.
@@ -98,6 +102,8 @@ impl Config {
             backlog_bytes_max: BACKLOG_BYTES_MAX_DEFAULT,
             retention_check_ms: broker.integer("log.retention.check.interval.ms"),
             checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
+            watermarks_checkpoint_ms: broker.integer("replica.high.watermark.checkpoint.interval.ms"),
+            lag_ms_max: broker.integer("replica.lag.time.max.ms"),
             controller_endpoints: Vec::new(),
             quorum_heartbeat_ms: QUORUM_HEARTBEAT_MS,
             quorum_election_ms: QUORUM_ELECTION_MS,
@@ -111,6 +117,10 @@ impl Config {
     /// The effective configurations as `image` has them.
     pub(crate) fn configs<'a>(&'a self, image: &'a Image) -> Configs<'a> {
         Configs { image, statics: &self.statics, node: self.node_id }
+    }
+
+    pub(crate) fn fetchers(&self) -> fetchers::Settings {
+        fetchers::Settings::new(self.node_id, &self.configs(&Image::new("")).broker())
     }
 
     pub(crate) fn snapshot_policy(&self) -> SnapshotPolicy {

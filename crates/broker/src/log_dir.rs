@@ -2,7 +2,7 @@
 //!
 //! It holds no partition's files; [`log`] does. Everything here blocks and belongs on a disk lane or into start-up.
 
-use crate::{backlog::Backlog, tail_budget::TailBudget};
+use crate::{backlog::Backlog, isr_changes::IsrChanges, tail_budget::TailBudget};
 use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
@@ -27,6 +27,8 @@ pub(crate) struct LogDir {
     pub(crate) meta: MetaProperties,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
+    /// What its leaders want of the ISR.
+    pub(crate) isr_changes: IsrChanges,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
@@ -48,6 +50,7 @@ pub(crate) struct Found {
     pub(crate) clean: bool,
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
+    pub(crate) high_watermarks: Offsets,
 }
 
 /// Why a log directory cannot be used.
@@ -117,11 +120,15 @@ impl LogDir {
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
+        let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
-        let checkpoints = Checkpoints::default();
+        let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
         let path = path.to_owned();
-        let dir = Self { path, meta, tail, backlog, is_offline, checkpoints, _lock: lock, world };
-        Ok((dir, Found { clean, recovery_points: points, start_offsets: starts }))
+        let dir =
+            Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
+        let found =
+            Found { clean, recovery_points: points, start_offsets: starts, high_watermarks: watermarks };
+        Ok((dir, found))
     }
 
     /// Writes how far each log is synced, where it starts, and its high watermark, as `offsets` says once it is its turn:
@@ -140,6 +147,13 @@ impl LogDir {
         }
         *answered = upto;
         Ok(())
+    }
+
+    /// Writes how far each log is known to be safe, in the same order. Blocks.
+    pub(crate) fn write_high_watermarks(&self, offsets: impl FnOnce() -> Offsets) -> io::Result<()> {
+        let _turn = self.checkpoints.answered.lock();
+        let offsets = &offsets();
+        checkpoint::write_offsets(&*self.world.disk, &self.path.join(checkpoint::HIGH_WATERMARKS), offsets)
     }
 
     /// Marks that everything is synced and nothing needs recovery.

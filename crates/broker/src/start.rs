@@ -8,6 +8,7 @@ use crate::{
     connections::Connections,
     controller::ControllerHost,
     fetch_sessions::FetchSessions,
+    fetchers::{Fetchers, Peers},
     follower::Follower,
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
@@ -63,7 +64,7 @@ impl Broker {
         network: Arc<dyn Network>,
     ) -> Result<Arc<Self>, StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
-        let quorum = open_quorum(&config, &dir, &found, network).await?;
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
         let images = Images::new(&dir.meta.cluster_id);
         let settings = Settings {
             cluster_id: dir.meta.cluster_id.clone(),
@@ -71,26 +72,7 @@ impl Broker {
             statics: config.statics.clone(),
         };
         let (host, work) = ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone());
-        let broker = Arc::new(Self {
-            backlog: dir.backlog.clone(),
-            connections: Connections::new(config.connections_max, config.connections_per_address_max),
-            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
-            controller: host,
-            quorum,
-            images,
-            following: tokio::sync::Mutex::default(),
-            partitions: Partitions::default(),
-            groups: GroupHosts::new(world.clone()),
-            producer_ids: ProducerIds::new(config.node_id),
-            sessions: Mutex::new(FetchSessions::new(
-                limits::FETCH_SESSIONS_MAX,
-                limits::FETCH_SESSION_PARTITIONS_MAX,
-            )),
-            metrics: Metrics::new(),
-            config,
-            dir,
-            world,
-        });
+        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
         broker.found_alone().await?;
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
@@ -107,6 +89,55 @@ impl Broker {
         replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok(broker)
+    }
+
+    fn assemble(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+        dir: Arc<LogDir>,
+        (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            backlog: dir.backlog.clone(),
+            connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
+            controller,
+            quorum,
+            images,
+            following: tokio::sync::Mutex::default(),
+            partitions: Partitions::default(),
+            fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
+            groups: GroupHosts::new(world.clone()),
+            producer_ids: ProducerIds::new(config.node_id),
+            sessions: Mutex::new(FetchSessions::new(
+                limits::FETCH_SESSIONS_MAX,
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            )),
+            metrics: Metrics::new(),
+            config,
+            dir,
+            world,
+        })
+    }
+
+    /// A broker whose metadata come from a controller elsewhere: it is given images, and what it asks goes there.
+    #[cfg(test)]
+    pub(crate) async fn start_led(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+        image: Image,
+    ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
+        let (dir, found) = open_dir(&config, &world).await?;
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let images = Images::new(&dir.meta.cluster_id);
+        images.publish(image);
+        let (host, orders) = ControllerHost::elsewhere();
+        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
+        replicas::open_all(&broker, &found).await?;
+        upkeep::start(&broker);
+        Ok((broker, orders))
     }
 
     /// A directory without metadata founds a quorum of one.

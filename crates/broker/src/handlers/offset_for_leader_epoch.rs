@@ -4,7 +4,7 @@
 use crate::{Broker, context::Context, failure_code};
 use std::sync::Arc;
 use wire::{
-    ErrorCode, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     offset_for_leader_epoch_request::OffsetForLeaderPartition,
     offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
 };
@@ -23,7 +23,7 @@ pub(crate) async fn handle(
 
 fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let found = match broker.partitions.get(topic, asked.partition) {
-        None => Err(ErrorCode::UnknownTopicOrPartition),
+        None => Err(broker.absent(topic, asked.partition)),
         Some(partition) => partition
             .epoch_end(asked.current_leader_epoch, asked.leader_epoch)
             .map_err(|refused| failure_code::of_partition(&refused)),

@@ -21,6 +21,9 @@ impl Partition {
             }
             let online = state.online()?;
             online.check_not_closed()?;
+            if !online.role.leads() {
+                return Err(Refused::NotLeader);
+            }
             let (start_offset, end_offset) = (online.log.start_offset(), online.high_watermark);
             let before = if before == -1 { end_offset } else { before };
             if before < 0 {
@@ -42,7 +45,7 @@ impl Partition {
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return };
-        if online.is_closed {
+        if online.is_closed || online.is_cutting {
             return;
         }
         let high_watermark = online.high_watermark;
