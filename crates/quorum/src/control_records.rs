@@ -33,16 +33,16 @@ pub(crate) struct SnapshotHead {
     pub(crate) membership: StoredMembership,
 }
 
-/// A leader begins its epoch.
+/// A leader begins its epoch. In version 0, without directories: Kafka reads no other, whatever the message says.
 pub(crate) fn leader_change(now: Timestamp, leader: Replica, voters: &[Replica]) -> io::Result<Batch> {
     let mut out = Out::default();
-    out.i16(1);
+    out.i16(0);
     out.i32(leader.node);
     // Who has granted the vote is not told by the Raft library; the leader itself has.
     for list in [voters, &[leader]] {
         out.count(list.len());
         for voter in list {
-            write_replica(&mut out, *voter);
+            out.i32(voter.node);
             out.varint(0);
         }
     }

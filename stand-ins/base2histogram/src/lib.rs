@@ -134,10 +134,10 @@ mod tests {
         assert_eq!(histogram.percentile_stats().samples, 0);
         assert_eq!(histogram.percentile_stats().p50, 0);
         histogram.record(0);
-        histogram.record_n(5, 97);
+        histogram.record_n(5, 197);
         histogram.record(u64::MAX);
         let stats = histogram.percentile_stats();
-        assert_eq!((stats.samples, stats.p0_1, stats.p50, stats.p99), (99, 0, 4, 4));
+        assert_eq!((stats.samples, stats.p0_1, stats.p50, stats.p99), (199, 0, 4, 4));
         assert_eq!(stats.p99_9, 1 << 63);
     }
 }

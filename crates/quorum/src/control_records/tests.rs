@@ -40,16 +40,8 @@ fn a_membership_reads_back_with_both_configurations_and_observers() {
 #[test]
 fn the_bytes_of_control_batches_are_kafkas() {
     let change = leader_change(5, replica(1), &[replica(1), replica(2)]).unwrap();
-    let expected = [
-        &[0, 1, 0, 0, 0, 1, 3, 0, 0, 0, 1][..],
-        &[1; 16],
-        &[0, 0, 0, 0, 2],
-        &[2; 16],
-        &[0, 2, 0, 0, 0, 1],
-        &[1; 16],
-        &[0, 0],
-    ]
-    .concat();
+    let (head, one, two) = ([0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 2, 0]);
+    let expected = [&head[..], &[3], &one, &two, &[2], &one, &[0]].concat();
     assert_eq!(values(&change), [(ControlType::LeaderChange, expected)]);
 
     let alone =
