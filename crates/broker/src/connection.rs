@@ -23,6 +23,10 @@ pub(crate) struct Peer {
     pub(crate) listener: std::sync::Arc<str>,
     /// Its address.
     pub(crate) address: std::net::SocketAddr,
+    /// Whether that is a listener of controllers.
+    pub(crate) is_controller: bool,
+    /// The broker that has sent heartbeats here.
+    pub(crate) broker: Option<model::NodeId>,
     /// Whether it has sent a request that made sense; until then its frames must be small.
     pub(crate) greeted: bool,
 }
@@ -77,10 +81,15 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         broker.metrics.connections_refused.inc();
         return;
     };
-    let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
+    let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
+    let listener = incoming.listener.as_str().into();
+    let peer = Peer { listener, address, is_controller, broker: None, greeted: false };
     let mut serving =
         Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), large: None, guard };
     let Err(closed) = serving.run().await;
+    if let Some(silent) = serving.peer.broker {
+        serving.broker.on_broker_disconnected(silent);
+    }
     match closed {
         Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
             serving.broker.metrics.requests_refused.inc();

@@ -10,6 +10,11 @@ use wire::ErrorCode;
 /// No failure.
 pub(crate) const NONE: i16 = ErrorCode::None.to_i16();
 
+/// The code of another node's answer.
+pub(crate) fn from_code(code: i16) -> ErrorCode {
+    ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError)
+}
+
 /// Why a producer's batch was not taken.
 pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
     match invalid {
@@ -46,6 +51,7 @@ pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
     match refused {
         Refused::Offline(_) | Refused::Stuck(_) => ErrorCode::KafkaStorageError,
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
+        Refused::NotLeader => ErrorCode::NotLeaderOrFollower,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
         Refused::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,

@@ -7,7 +7,7 @@
 use crate::{Broker, images::Images, metadata_records, partition::on_lane, replicas};
 use bytes::Bytes;
 use env::{Nanos, World};
-use metadata::{Image, Position};
+use metadata::{Image, Position, Record};
 use model::Offset;
 use quorum::{Committed, Quorum};
 use records::{Batch, BatchBuilder, Decompressor};
@@ -101,16 +101,16 @@ impl Follower {
 
     fn replay(&mut self, batches: &[Batch]) -> io::Result<()> {
         let mut image = Image::clone(&self.images.newest());
-        let mut decompressor = Decompressor::default();
+        let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
         for batch in batches {
-            apply(&mut image, batch, self.next, &mut decompressor)?;
+            apply(&mut image, batch, self.next, &mut news, &mut decompressor)?;
             self.next = batch.header.next_offset();
             self.bytes += batch.bytes.len() as u64;
             let epoch = batch.header.leader_epoch;
             image.place(Position { offset: batch.header.last_offset(), epoch });
         }
         self.since.get_or_insert(self.world.clock.now());
-        self.images.publish(image);
+        self.images.publish(image, &news);
         Ok(())
     }
 
@@ -121,11 +121,11 @@ impl Follower {
         let batches = on_lane(&self.world, move || snapshot.batches()).await;
         let batches = batches.ok_or_else(|| io::Error::other("the node stops"))??;
         let mut image = Image::new(self.images.newest().cluster_id());
-        let mut decompressor = Decompressor::default();
-        batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut decompressor))?;
+        let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
+        batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut news, &mut decompressor))?;
         image.place(Position { offset: id.end_offset - 1, epoch: id.epoch });
         (self.next, self.bytes, self.since) = (id.end_offset, 0, None);
-        self.images.publish(image);
+        self.images.publish(image, &news);
         Ok(())
     }
 
@@ -155,15 +155,28 @@ impl Follower {
     }
 }
 
-/// Applies the records of a batch from `from` on.
-fn apply(image: &mut Image, batch: &Batch, from: Offset, decompressor: &mut Decompressor) -> io::Result<()> {
+/// Applies the records of a batch from `from` on; those about brokers are told.
+fn apply(
+    image: &mut Image,
+    batch: &Batch,
+    from: Offset,
+    news: &mut Vec<(Record, Offset)>,
+    decompressor: &mut Decompressor,
+) -> io::Result<()> {
     if batch.header.attributes.is_control() {
         return Ok(());
     }
     let records = batch.records(BATCH_BYTES_MAX, decompressor).map_err(io::Error::other)?;
     for record in records.into_iter().filter(|record| record.offset >= from) {
         let value = record.value.unwrap_or_default();
-        image.apply(metadata_records::decode(&value).map_err(io::Error::other)?);
+        let change = metadata_records::decode(&value).map_err(io::Error::other)?;
+        if matches!(
+            change,
+            Record::RegisterBroker(_) | Record::UnregisterBroker { .. } | Record::BrokerChange { .. }
+        ) {
+            news.push((change.clone(), record.offset));
+        }
+        image.apply(change);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 use crate::{
     acks::Settled,
     group_records,
+    images::Images,
     partition::{AppendRefused, Partition},
 };
 use coordinator::Now;
@@ -28,6 +29,7 @@ const RELOAD_MS: i64 = 1000;
 /// All hosts of this broker.
 pub(crate) struct GroupHosts {
     world: World,
+    images: Arc<Images>,
     hosts: RwLock<BTreeMap<i32, Arc<GroupHost>>>,
 }
 
@@ -62,8 +64,8 @@ struct State {
 }
 
 impl GroupHosts {
-    pub(crate) fn new(world: World) -> Self {
-        Self { world, hosts: RwLock::default() }
+    pub(crate) fn new(world: World, images: Arc<Images>) -> Self {
+        Self { world, images, hosts: RwLock::default() }
     }
 
     /// This broker leads a partition of the offsets topic: reads it, then serves its groups.
@@ -113,13 +115,13 @@ impl GroupHosts {
     /// The offsets topic was deleted: its coordinators end, and whoever waits for one is sent to look for the next.
     pub(crate) fn resign(&self) {
         let hosts = std::mem::take(&mut *self.hosts.write());
-        for host in hosts.into_values() {
-            for (_, waiting) in host.state.lock().waiting.drain() {
-                // Whoever asked may have gone.
-                let _ = waiting.send(Err(Error::NotCoordinator));
-            }
-            host.wake.notify_one();
-        }
+        hosts.into_values().for_each(|host| host.end());
+    }
+
+    /// Another broker leads a partition of the offsets topic: the same for its coordinator.
+    pub(crate) fn resign_from(&self, index: i32) {
+        let host = self.hosts.write().remove(&index);
+        host.into_iter().for_each(|host| host.end());
     }
 
     /// Tells all coordinators that topics are gone.
@@ -147,9 +149,9 @@ impl GroupHosts {
         self.hosts.read().values().cloned().collect()
     }
 
-    /// Partitions of the offsets topic; this node leads them all.
+    /// Partitions of the offsets topic, wherever they are led.
     fn partitions(&self) -> usize {
-        self.hosts.read().len()
+        self.images.newest().topic(TOPIC).map_or(0, |topic| topic.partitions.len())
     }
 }
 
@@ -180,6 +182,15 @@ pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
 }
 
 impl GroupHost {
+    /// Sends whoever waits to look for the next coordinator.
+    fn end(&self) {
+        for (_, waiting) in self.state.lock().waiting.drain() {
+            // Whoever asked may have gone.
+            let _ = waiting.send(Err(Error::NotCoordinator));
+        }
+        self.wake.notify_one();
+    }
+
     async fn ask(&self, request: Request) -> Answer {
         let mut loading = self.loading.subscribe();
         match loading.wait_for(|loading| *loading != Loading::UnderWay).await.map(|loading| *loading) {

@@ -9,6 +9,7 @@ use log::{
     checkpoint::{self, Offsets},
 };
 use model::NodeId;
+use parking_lot::Mutex;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use std::{
 pub(crate) struct LogDir {
     pub(crate) world: World,
     pub(crate) path: PathBuf,
-    pub(crate) meta: MetaProperties,
+    meta: Mutex<MetaProperties>,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
@@ -33,6 +34,8 @@ pub(crate) struct LogDir {
 /// What was found in a log directory when it was opened.
 pub(crate) struct Found {
     pub(crate) clean: bool,
+    /// The epoch of the broker that has stopped cleanly; -1 if it has not.
+    pub(crate) broker_epoch: i64,
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
 }
@@ -96,12 +99,37 @@ impl LogDir {
             None => create_meta(&world, path, node_id, cluster_id)?,
         };
         check_owner(path, &meta, node_id, cluster_id)?;
-        let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
+        let clean = log::take_clean_shutdown(disk, path).map_err(fail)?;
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
+        let broker_epoch = clean.unwrap_or(-1);
         let is_offline = AtomicBool::new(false);
-        let dir = Self { path: path.to_owned(), meta, tail, backlog, is_offline, _lock: lock, world };
-        Ok((dir, Found { clean, recovery_points: points, start_offsets: starts }))
+        let dir = Self {
+            path: path.to_owned(),
+            meta: Mutex::new(meta),
+            tail,
+            backlog,
+            is_offline,
+            _lock: lock,
+            world,
+        };
+        Ok((
+            dir,
+            Found { clean: clean.is_some(), broker_epoch, recovery_points: points, start_offsets: starts },
+        ))
+    }
+
+    /// Whose it is.
+    pub(crate) fn meta(&self) -> MetaProperties {
+        self.meta.lock().clone()
+    }
+
+    /// Makes it a directory of that cluster; only one without metadata may become that.
+    pub(crate) fn adopt(&self, cluster_id: &str) -> io::Result<()> {
+        let next = MetaProperties { cluster_id: cluster_id.to_owned(), ..self.meta() };
+        next.write(&*self.world.disk, &self.path)?;
+        *self.meta.lock() = next;
+        Ok(())
     }
 
     /// Writes how far each log is synced, where it starts, and its high watermark.

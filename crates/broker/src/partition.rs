@@ -21,18 +21,22 @@ use slab::Slab;
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use stdx::Parts;
 use tokio::sync::oneshot;
 
-/// One partition that this broker leads.
+/// One partition that this broker has a replica of.
 pub(crate) struct Partition {
     dir: Arc<LogDir>,
     topic: TopicName,
     topic_id: TopicId,
     index: PartitionIndex,
-    leader_epoch: LeaderEpoch,
+    /// In which epoch this broker leads it, and whether it does: another bit, so that both change at once.
+    leads: AtomicU64,
     config: ArcSwap<LogConfig>,
     state: Mutex<State>,
 }
@@ -140,6 +144,8 @@ pub(crate) enum Refused {
     Stuck(Arc<str>),
     #[error("the topic was deleted")]
     Deleted,
+    #[error("another broker leads the partition")]
+    NotLeader,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
     OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
     #[error("the leader epoch is older than the partition's")]
@@ -209,7 +215,8 @@ impl Partition {
             Err(why) => State::Offline(why.into()),
         };
         let config = ArcSwap::new(config);
-        Arc::new(Self { dir, topic, topic_id, index, leader_epoch, config, state: Mutex::new(state) })
+        let leads = AtomicU64::new(packed(leader_epoch, true));
+        Arc::new(Self { dir, topic, topic_id, index, leads, config, state: Mutex::new(state) })
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -258,7 +265,8 @@ impl Partition {
             return Err(Refused::Stuck(why.clone()));
         }
         let before = online.log.tail_bytes();
-        let appended = online.log.append(now, self.leader_epoch, origin, batch, &mut online.pending)?;
+        let leader_epoch = self.leader_epoch()?;
+        let appended = online.log.append(now, leader_epoch, origin, batch, &mut online.pending)?;
         let upto = appended.last_offset + 1;
         let is_durable = upto <= online.high_watermark;
         if let (Some((settled, slot)), false) = (&settled, is_durable) {
@@ -474,7 +482,7 @@ impl Partition {
             let upto = online.visible(isolation);
             let query = match sought {
                 Sought::Latest => {
-                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch: self.leader_epoch });
+                    return Ok(Found { offset: upto, timestamp: -1, leader_epoch: self.leader_epoch()? });
                 }
                 Sought::Nothing => return Ok(NOTHING),
                 Sought::Earliest => OffsetQuery::Earliest,
@@ -505,7 +513,7 @@ impl Partition {
         self.check_epoch(current_leader_epoch)?;
         let online = state.online()?;
         let end_offset = online.log.end_offset();
-        if epoch == self.leader_epoch {
+        if epoch == self.leader_epoch()? {
             return Ok(Some((epoch, end_offset)));
         }
         let found = online.log.epochs().end_offset_for(epoch, end_offset);
@@ -516,6 +524,7 @@ impl Partition {
     pub(crate) async fn delete_records(self: &Arc<Self>, before: Offset) -> Result<Offset, Refused> {
         let start = {
             let mut state = self.state.lock();
+            self.leader_epoch()?;
             let config = self.config.load();
             if config.cleanup_compact && !config.cleanup_delete {
                 return Err(Refused::Policy);
@@ -659,13 +668,41 @@ impl Partition {
         }
     }
 
+    /// Whether this broker leads the partition, and in which epoch, from now on. Whoever waits as a reader looks again.
+    pub(crate) fn set_leadership(&self, epoch: LeaderEpoch, leads: bool) {
+        let next = packed(epoch, leads);
+        if self.leads.swap(next, Ordering::AcqRel) == next {
+            return;
+        }
+        if let State::Online(online) = &mut *self.state.lock() {
+            for (_, (wait, _)) in &online.watchers {
+                wait.break_off();
+            }
+        }
+    }
+
+    /// Whether this broker leads the partition.
+    pub(crate) fn is_led_here(&self) -> bool {
+        self.leader_epoch().is_ok()
+    }
+
+    fn leader_epoch(&self) -> Result<LeaderEpoch, Refused> {
+        let packed = self.leads.load(Ordering::Acquire);
+        if packed & 1 == 1 { Ok((packed >> 1) as LeaderEpoch) } else { Err(Refused::NotLeader) }
+    }
+
     fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
+        let known = self.leader_epoch()?;
         match current {
-            epoch if epoch < 0 || epoch == self.leader_epoch => Ok(()),
-            epoch if epoch < self.leader_epoch => Err(Refused::FencedLeaderEpoch),
+            epoch if epoch < 0 || epoch == known => Ok(()),
+            epoch if epoch < known => Err(Refused::FencedLeaderEpoch),
             _ => Err(Refused::UnknownLeaderEpoch),
         }
     }
+}
+
+fn packed(epoch: LeaderEpoch, leads: bool) -> u64 {
+    u64::from(epoch.max(0).unsigned_abs()) << 1 | u64::from(leads)
 }
 
 /// The marks of a log.

@@ -56,7 +56,10 @@ async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
     for topic in after.topics() {
         match before.topic_by_id(topic.id) {
             Some(known) if Arc::ptr_eq(known, topic) => {}
-            Some(known) => wanted.extend(ours(broker, topic, known.partitions.len())),
+            Some(known) => {
+                wanted.extend(ours(broker, topic, known.partitions.len()));
+                wanted.extend(changed(broker, known, topic));
+            }
             None => wanted.extend(ours(broker, topic, 0)),
         }
     }
@@ -76,6 +79,32 @@ fn ours(broker: &Broker, topic: &Arc<Topic>, from: usize) -> Vec<Wanted> {
     let is_ours = |partition: &metadata::Partition| partition.replicas.contains(&broker.config.node_id);
     let partitions = topic.indexed().skip(from).filter(|(_, partition)| is_ours(partition));
     partitions.map(|(index, _)| Wanted { topic: topic.clone(), index }).collect()
+}
+
+/// Takes over who leads the partitions that are here; gives those that this broker has become a replica of.
+fn changed(broker: &Broker, before: &Topic, after: &Arc<Topic>) -> Vec<Wanted> {
+    let node = broker.config.node_id;
+    let mut wanted = Vec::new();
+    for ((index, partition), known) in after.indexed().zip(&before.partitions) {
+        if std::ptr::eq(partition, &raw const **known) || !partition.replicas.contains(&node) {
+            continue;
+        }
+        match broker.partitions.get(&after.name, index) {
+            Some(here) => lead_or_not(broker, &here, partition),
+            None => wanted.push(Wanted { topic: after.clone(), index }),
+        }
+    }
+    wanted
+}
+
+fn lead_or_not(broker: &Broker, here: &Arc<Partition>, partition: &metadata::Partition) {
+    let leads = partition.leader == broker.config.node_id;
+    here.set_leadership(partition.leader_epoch, leads);
+    match &**here.topic() == group_hosts::TOPIC {
+        true if leads => broker.groups.lead(here.clone(), broker.groups_config()),
+        true => broker.groups.resign_from(here.index()),
+        false => {}
+    }
 }
 
 /// The names of the directories that are there already.
@@ -108,13 +137,13 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
             now: broker.world.clock.wall(),
             config,
         };
-        open_one(broker.dir.clone(), wanted, name, options)
+        open_one(broker, wanted, name, options)
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
     let leaders = broker.groups_config();
     let mut topic = Vec::new();
     for partition in opened {
-        if &**partition.topic() == group_hosts::TOPIC {
+        if &**partition.topic() == group_hosts::TOPIC && partition.is_led_here() {
             broker.groups.lead(partition.clone(), leaders.clone());
         }
         if topic.first().is_some_and(|first: &Arc<Partition>| first.topic_id() != partition.topic_id()) {
@@ -126,11 +155,12 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
 }
 
 async fn open_one(
-    dir: Arc<LogDir>,
+    broker: &Broker,
     wanted: Wanted,
     name: TopicPartition,
     options: OpenOptions,
 ) -> Option<Arc<Partition>> {
+    let dir = broker.dir.clone();
     let config = options.config.clone();
     let (topic, index) = (wanted.topic, wanted.index);
     let opened = if options.is_new && options.start_offset == 0 {
@@ -140,8 +170,11 @@ async fn open_one(
         let on = dir.clone();
         on_lane(&dir.world, move || open_log(&on, &name, options)).await?
     };
-    let epoch = topic.partition(index).map_or(0, |partition| partition.leader_epoch);
-    Some(Partition::new(dir, (topic.name.clone(), topic.id, index), epoch, config, opened))
+    let (leader, epoch) =
+        topic.partition(index).map_or((-1, 0), |partition| (partition.leader, partition.leader_epoch));
+    let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), epoch, config, opened);
+    partition.set_leadership(epoch, leader == broker.config.node_id);
+    Some(partition)
 }
 
 type OpenedLog = Result<(log::Log, log::Files), String>;

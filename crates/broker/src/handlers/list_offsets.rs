@@ -111,8 +111,7 @@ async fn find(
         timestamp if timestamp >= 0 => Sought::Timestamp(timestamp),
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
-    let partition = broker.partitions.get(topic, asked.partition_index);
-    let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = super::partition_here(broker, topic, asked.partition_index)?;
     let found = partition.find(sought, isolation, asked.current_leader_epoch).await;
     found.map_err(|refused| failure_code::of_partition(&refused))
 }

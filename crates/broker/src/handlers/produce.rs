@@ -12,17 +12,21 @@ use crate::{
     partition::Partition,
 };
 use bytes::Bytes;
-use model::{Timestamp, limits};
+use model::{Timestamp, TopicId, limits};
 use records::{Decompressor, Invalid};
 use std::{cell::RefCell, sync::Arc};
 use wire::{
     ErrorCode, ProduceRequest, ProduceResponse,
     produce_request::{PartitionProduceData, TopicProduceData},
-    produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
+    produce_response::{
+        BatchIndexAndErrorMessage, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    },
 };
 
 /// From this version on topics are named by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// From this version on the answer says who leads a partition that another broker leads.
+const VERSION_WITH_LEADERS: i16 = 10;
 /// Before this version zstd is not understood.
 const VERSION_WITH_ZSTD: i16 = 7;
 /// The least time that is waited for durability, whatever the request says: with one replica Kafka acknowledges out of
@@ -53,16 +57,17 @@ pub(crate) fn begin(
         now: broker.world.clock.wall(),
         slots: 0,
         failed: None,
+        endpoints: Vec::new(),
     };
     let responses: Vec<_> = request.topic_data.into_iter().map(|topic| appending.topic(topic)).collect();
-    let failed = appending.failed;
+    let (failed, node_endpoints) = (appending.failed, appending.endpoints);
     if request.acks == 0 {
         return match failed {
             Some(error) => Err(Refused::Unacknowledged(error)),
             None => Ok(Begun::Silent),
         };
     }
-    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+    let mut response = ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() };
     let mut settled = acks.wait();
     let timeout_ms = i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN));
     let clock = broker.world.clock.clone();
@@ -87,6 +92,8 @@ struct Appending<'a> {
     now: Timestamp,
     slots: usize,
     failed: Option<ErrorCode>,
+    /// Of the leaders of partitions that are not led here.
+    endpoints: Vec<NodeEndpoint>,
 }
 
 /// Why a partition's batch was refused.
@@ -105,31 +112,52 @@ impl Appending<'_> {
             self.broker.partitions.topic(&topic.name)
         };
         let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        let named = (topic.topic_id, topic.name.as_str());
         let partition_responses = topic.partition_data.into_iter().map(|data| {
             let slot = self.slots;
             self.slots += 1;
             let index = data.index;
-            let result = match &found {
-                None => Err(unknown.into()),
-                Some(found) => match found.partition(index) {
-                    None => Err(ErrorCode::UnknownTopicOrPartition.into()),
-                    Some(partition) => self.partition(&partition, data, slot),
-                },
+            let result = match found.as_ref().and_then(|found| found.partition(index)) {
+                Some(partition) => self.partition(&partition, data, slot),
+                // Only here the image is asked: what is not at hand is with another broker, or nowhere.
+                None => Err(match super::leader_of(self.broker, self.context, named, index) {
+                    Some(_) => ErrorCode::NotLeaderOrFollower,
+                    None if found.is_some() => ErrorCode::UnknownTopicOrPartition,
+                    None => unknown,
+                }
+                .into()),
             };
             result.unwrap_or_else(|failed| {
                 self.failed = Some(failed.code);
-                PartitionProduceResponse {
+                let mut response = PartitionProduceResponse {
                     index,
                     error_code: failed.code.to_i16(),
                     base_offset: -1,
                     record_errors: failed.records,
                     error_message: failed.message,
                     ..PartitionProduceResponse::default()
+                };
+                if failed.code == ErrorCode::NotLeaderOrFollower {
+                    self.tell_leader(named, &mut response);
                 }
+                response
             })
         });
         let partition_responses = partition_responses.collect();
+        drop(found);
         TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
+    }
+
+    /// Who leads the partition, so that the client need not ask for metadata (KIP-951).
+    fn tell_leader(&mut self, topic: (TopicId, &str), response: &mut PartitionProduceResponse) {
+        let leader = super::leader_of(self.broker, self.context, topic, response.index);
+        let Some(leader) = leader.filter(|_| self.context.version >= VERSION_WITH_LEADERS) else { return };
+        response.current_leader.leader_id = leader.node;
+        response.current_leader.leader_epoch = leader.epoch;
+        let is_told = self.endpoints.iter().any(|endpoint| endpoint.node_id == leader.node);
+        if let Some((host, port, rack)) = leader.endpoint.filter(|_| !is_told) {
+            self.endpoints.push(NodeEndpoint { node_id: leader.node, host, port, rack });
+        }
     }
 
     /// The batch in memory of its own if it is a small part of the frame: the tail that will keep it counts the batch

@@ -11,6 +11,7 @@
     reason = "a test fails by a panic, and is the world of the broker that it tests"
 )]
 
+mod clusters;
 mod configs;
 mod connections;
 mod damage;
