@@ -44,6 +44,9 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
 
 /// What controllers answer on their own listeners.
@@ -59,6 +62,12 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::BrokerHeartbeat,
     ApiKey::AllocateProducerIds,
     ApiKey::ControllerRegistration,
+    ApiKey::Fetch,
+    ApiKey::FetchSnapshot,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UpdateRaftVoter,
 ];
 
 /// What only the active controller can answer: another broker has it answered there.
@@ -68,6 +77,9 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
 
 /// What is answered on such a listener.
@@ -244,6 +256,13 @@ fn barrier(
     reply: Reply,
 ) -> Result<BoxFuture<'static, Parts>, Refused> {
     let broker = broker.clone();
+    let is_controller = broker.config.controller_listeners.iter().any(|name| **name == *context.listener);
+    if reply.api == ApiKey::Fetch && is_controller {
+        let request = decode(&mut decoder, reply.api, reply.version)?;
+        return Ok(Box::pin(async move {
+            reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)
+        }));
+    }
     macro_rules! handle {
         ($($key:ident => $module:ident),* $(,)?) => {
             match reply.api {
@@ -290,5 +309,10 @@ fn barrier(
         BrokerHeartbeat => broker_heartbeat,
         AllocateProducerIds => allocate_producer_ids,
         ControllerRegistration => controller_registration,
+        FetchSnapshot => fetch_snapshot,
+        DescribeQuorum => describe_quorum,
+        AddRaftVoter => add_raft_voter,
+        RemoveRaftVoter => remove_raft_voter,
+        UpdateRaftVoter => update_raft_voter,
     })
 }

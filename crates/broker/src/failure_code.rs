@@ -4,6 +4,7 @@
 
 use crate::{fetch_sessions::SessionFailure, partition::Refused};
 use log::{AppendError, ProducerError};
+use quorum::ChangeError;
 use records::Invalid;
 use wire::ErrorCode;
 
@@ -125,6 +126,16 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
         Error::UnknownTopicId(_) => ErrorCode::UnknownTopicId,
         Error::UnknownTopicOrPartition(_) => ErrorCode::UnknownTopicOrPartition,
         Error::UnsupportedVersion(_) => ErrorCode::UnsupportedVersion,
+    }
+}
+
+/// Why the voters were not changed.
+pub(crate) fn of_change(error: &ChangeError) -> ErrorCode {
+    match error {
+        ChangeError::NotLeader { .. } | ChangeError::Stopped(_) => ErrorCode::NotLeaderOrFollower,
+        ChangeError::DuplicateVoter(_) => ErrorCode::DuplicateVoter,
+        ChangeError::NoVoter(_) => ErrorCode::VoterNotFound,
+        ChangeError::Refused(_) => ErrorCode::InvalidRequest,
     }
 }
 

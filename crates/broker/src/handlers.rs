@@ -1,6 +1,7 @@
 //! One file per API: a request of any version in, a response of that version out. Versions end here; below them are
 //! cores and hosts that know none.
 
+pub(crate) mod add_raft_voter;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 mod alterations;
@@ -17,9 +18,12 @@ pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod envelope;
 pub(crate) mod fetch;
+pub(crate) mod fetch_metadata;
+pub(crate) mod fetch_snapshot;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
 pub(crate) mod incremental_alter_configs;
@@ -34,15 +38,18 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod update_raft_voter;
 
 use crate::{Broker, context::Context, failure_code, partition::Partition};
 use ::metadata::{
     Error, NewTopic, Reply, Request,
     config::{Resource, ResourceKind},
 };
+use env::BoxFuture;
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName};
-use quorum::Quorum;
+use quorum::ChangeError;
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -157,10 +164,37 @@ pub(crate) fn leader_of(
     Some(Leader { node: partition.leader, epoch: partition.leader_epoch, endpoint })
 }
 
+/// Carries a change of the voters out, within a time; the code and the text of what came of it.
+pub(crate) async fn change_voters(
+    broker: &Arc<Broker>,
+    cluster_id: Option<&str>,
+    change: BoxFuture<'_, Result<(), ChangeError>>,
+    timeout_ms: i64,
+) -> (i16, Option<String>) {
+    let here = broker.dir.meta().cluster_id;
+    if let Some(id) = cluster_id.filter(|id| *id != here) {
+        let error = Error::InconsistentClusterId(format!("This is cluster {here}, not {id}."));
+        return failure_code::with_message(Err(error));
+    }
+    let clock = &broker.world.clock;
+    let changed = tokio::select! {
+        biased;
+        changed = change => changed,
+        () = clock.sleep_until(clock.after_millis(timeout_ms)) => {
+            let why = "the voters were not changed in time; the change may still happen";
+            return (ErrorCode::RequestTimedOut.to_i16(), Some(why.into()));
+        }
+    };
+    match changed {
+        Ok(()) => (failure_code::NONE, None),
+        Err(error) => (failure_code::of_change(&error).to_i16(), Some(error.to_string())),
+    }
+}
+
 /// The broker that clients take for the controller: the active one if it is a broker, else this one, which forwards.
 pub(crate) fn controller_id(broker: &Broker) -> NodeId {
     let image = broker.image();
-    let leader = broker.quorum.leadership().borrow().leader.map(|leader| leader.node);
+    let leader = broker.active_controller().map(|(node, _)| node);
     let leader = leader.filter(|node| image.broker(*node).is_some_and(|broker| broker.is_active()));
     leader.unwrap_or(broker.config.node_id)
 }

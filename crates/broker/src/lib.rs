@@ -38,6 +38,7 @@ mod partitions;
 mod peer_frames;
 mod producer_ids;
 mod quorum_member;
+mod remote_log;
 mod replicas;
 mod start;
 mod tail_budget;
@@ -69,6 +70,7 @@ use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
 use quorum::RaftQuorum;
+use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
 
@@ -86,6 +88,7 @@ pub struct Broker {
     pub(crate) controller: ControllerHost,
     pub(crate) quorum: Arc<RaftQuorum>,
     pub(crate) links: Arc<Links>,
+    pub(crate) remote: Arc<RemoteLog>,
     pub(crate) is_stopping: AtomicBool,
     /// Drawn at this start.
     pub(crate) incarnation: Uuid,

@@ -5,10 +5,12 @@
 
 use crate::{Broker, failure_code, start::StartError};
 use metadata::{ControllerRegistration, Endpoint};
+use quorum::Quorum;
 use std::sync::{Arc, Weak};
 use wire::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-    ControllerRegistrationRequest, ErrorCode, broker_registration_request, controller_registration_request,
+    AddRaftVoterRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    ControllerRegistrationRequest, ErrorCode, add_raft_voter_request, broker_registration_request,
+    controller_registration_request,
 };
 
 /// How long after a failed attempt to register the next one is made.
@@ -17,6 +19,8 @@ const RETRY_MS: i64 = 100;
 const SHUTDOWN_MS_MAX: i64 = 5000;
 /// How often a broker that stops asks whether it may.
 const SHUTDOWN_ASK_MS: i64 = 50;
+/// How long it may take until a new voter has everything.
+const JOIN_MS_MAX: i32 = 4000;
 
 impl Broker {
     /// Registers; when this returns, the image has the registration. Its epoch is given.
@@ -93,6 +97,7 @@ impl Broker {
             if !broker.is_stopping() {
                 broker.beat_once().await;
                 broker.introduce_controller().await;
+                broker.join_voters().await;
             }
             drop(broker);
             clock.sleep_until(next).await;
@@ -171,6 +176,34 @@ impl Broker {
         };
         if let Err(error) = self.ask_controller(&request).await {
             tracing::debug!(%error, "the controller could not be introduced");
+        }
+    }
+
+    /// Becomes a voter, if it shall do so by itself (KIP-853).
+    async fn join_voters(&self) {
+        if !self.config.is_controller || !self.config.joins_by_itself || self.quorum.is_founded() {
+            return;
+        }
+        let listeners =
+            self.config.controller_endpoints.iter().map(|endpoint| add_raft_voter_request::Listener {
+                name: endpoint.name.clone(),
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+            });
+        let me = self.quorum.replica();
+        let request = AddRaftVoterRequest {
+            cluster_id: Some(self.dir.meta().cluster_id),
+            timeout_ms: JOIN_MS_MAX,
+            voter_id: me.node,
+            voter_directory_id: me.directory,
+            listeners: listeners.collect(),
+            ..AddRaftVoterRequest::default()
+        };
+        let answer = self.ask_controller(&request).await;
+        match answer.map(|answer| (answer.error_code, answer.error_message)) {
+            Ok((failure_code::NONE, _)) => tracing::info!("this node votes in the quorum now"),
+            Ok((_, why)) => tracing::warn!(?why, "this node does not vote yet"),
+            Err(error) => tracing::debug!(%error, "this node does not vote yet"),
         }
     }
 

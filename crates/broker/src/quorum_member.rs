@@ -39,6 +39,9 @@ impl Broker {
 
     /// The active controller and where it listens, as far as this node knows.
     pub(crate) fn active_controller(&self) -> Option<(NodeId, Address)> {
+        if !self.quorum.is_founded() {
+            return self.remote.leader();
+        }
         let leader = self.quorum.leadership().borrow().leader?;
         let described = self.quorum.describe();
         let known = described.voters.into_iter().find(|voter| voter.replica == leader)?;

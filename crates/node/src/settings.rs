@@ -135,12 +135,12 @@ fn wrong_roles(
             "process.roles=controller alone is not served by this version; set broker,controller".into(),
         );
     }
-    if !is_controller {
+    if !is_controller && !is_clustered {
         return Some(
-            "process.roles=broker alone is not served by this version; set broker,controller".into(),
+            "process.roles=broker needs controllers: name them in controller.quorum.bootstrap.servers".into(),
         );
     }
-    (is_clustered && own.is_empty()).then(|| {
+    (is_controller && is_clustered && own.is_empty()).then(|| {
         "a controller of a cluster needs a listener: name one in controller.listener.names and give it an address in \
          listeners, such as listeners=PLAINTEXT://:9092,CONTROLLER://:9093"
             .into()
@@ -210,6 +210,11 @@ mod tests {
              controller.listener.names=CONTROLLER",
         );
         assert!(told.unwrap_err().contains("CONTROLLER://:9093"));
+        let broker = "node.id=4\nlog.dirs=/d\nlisteners=PLAINTEXT://:9092\nprocess.roles=broker\n\
+                      controller.listener.names=CONTROLLER\n";
+        let one = read(&format!("{broker}controller.quorum.bootstrap.servers=a:1")).unwrap();
+        assert!(!one.controllers.is_one && one.controllers.listeners.is_empty());
+        assert!(read(broker).unwrap_err().contains("controller.quorum.bootstrap.servers"));
     }
 
     #[test]

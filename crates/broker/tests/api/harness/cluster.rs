@@ -29,13 +29,13 @@ pub(crate) struct Cluster {
     net: Arc<TestNet>,
     disks: Mutex<BTreeMap<i32, Arc<MemoryDisk>>>,
     running: Mutex<BTreeMap<i32, Running>>,
+    started: Arc<Mutex<BTreeMap<i32, Arc<Broker>>>>,
     starts: Mutex<u64>,
     statics: Vec<(String, String)>,
 }
 
 #[derive(Clone)]
 struct Running {
-    broker: Option<Arc<Broker>>,
     tasks: Arc<LocalTasks>,
     door: Arc<Door>,
 }
@@ -55,6 +55,8 @@ struct Side(Arc<TestNet>, i32);
 
 /// The client's end of a connection.
 struct End {
+    net: Arc<TestNet>,
+    between: [i32; 2],
     wire: Wire,
     rest: Bytes,
 }
@@ -68,22 +70,31 @@ pub(crate) fn controllers(nodes: &[i32]) -> Vec<Address> {
     nodes.iter().map(|node| Address { host: host(*node), port: CONTROLLER_PORT }).collect()
 }
 
+impl TestNet {
+    /// For ever while one of the two is cut off: nothing that is sent arrives.
+    async fn way(&self, between: [i32; 2]) {
+        let is_cut =
+            |cut: &BTreeSet<i32>| between[0] != between[1] && between.iter().any(|one| cut.contains(one));
+        if is_cut(&self.cut.lock().unwrap()) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Network for Side {
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
         let (net, from) = (self.0.clone(), self.1);
         let to: i32 = host.trim_start_matches("node").parse().unwrap();
         Box::pin(async move {
-            let is_cut = net.cut.lock().unwrap().iter().any(|cut| [from, to].contains(cut) && from != to);
-            if is_cut {
-                std::future::pending::<()>().await;
-            }
+            net.way([from, to]).await;
             let door = net.doors.lock().unwrap().get(&to).cloned();
             let (door, tasks) = door.ok_or(io::ErrorKind::ConnectionRefused)?;
             let (wire, pipe) = pipe::connect();
             let listener = if port == CONTROLLER_PORT { "CONTROLLER" } else { "PLAINTEXT" };
             let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
             tasks.spawn(Box::pin(door.serve(incoming)));
-            Ok(Box::new(End { wire, rest: Bytes::new() }) as Box<dyn Connection>)
+            let between = [from, to];
+            Ok(Box::new(End { net, between, wire, rest: Bytes::new() }) as Box<dyn Connection>)
         })
     }
 }
@@ -97,7 +108,10 @@ impl Connection for End {
         Box::pin(async move {
             while self.rest.is_empty() {
                 match self.wire.from_broker.recv().await {
-                    Some(bytes) => self.rest = bytes,
+                    Some(bytes) => {
+                        self.net.way(self.between).await;
+                        self.rest = bytes;
+                    }
                     None => return Ok(0),
                 }
             }
@@ -110,6 +124,7 @@ impl Connection for End {
 
     fn write(&mut self, parts: Parts) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
+            self.net.way(self.between).await;
             let bytes = log::testing::bytes_of(&parts);
             let to_broker = self.wire.to_broker.clone().ok_or(io::ErrorKind::BrokenPipe)?;
             to_broker.send(bytes.into()).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -127,6 +142,7 @@ impl Cluster {
             net: Arc::default(),
             disks: Mutex::default(),
             running: Mutex::default(),
+            started: Arc::default(),
             starts: Mutex::default(),
             statics: all.collect(),
         }
@@ -185,23 +201,35 @@ impl Cluster {
             tasks: tasks.clone(),
         };
         self.net.doors.lock().unwrap().insert(place, (door.clone(), tasks.clone()));
-        let running = Running { broker: None, tasks, door: door.clone() };
+        let running = Running { tasks, door: door.clone() };
         self.running.lock().unwrap().insert(place, running);
         let network = Arc::new(Side(self.net.clone(), place));
-        tokio::spawn(async move { Broker::start(config, world, network, &door).await })
+        let started = self.started.clone();
+        tokio::spawn(async move {
+            let broker = Broker::start(config, world, network, &door).await?;
+            started.lock().unwrap().insert(place, broker.clone());
+            Ok(broker)
+        })
+    }
+
+    /// Stops a node as an operator would.
+    pub(crate) async fn stop(&self, node: i32) {
+        let broker = self.started.lock().unwrap().remove(&node).unwrap();
+        broker.stop().await;
+        self.kill(node);
     }
 
     /// Kills a node's process; what it wrote is there.
     pub(crate) fn kill(&self, node: i32) {
         let running = self.running.lock().unwrap().remove(&node).unwrap();
         self.net.doors.lock().unwrap().remove(&node);
+        self.started.lock().unwrap().remove(&node);
         running.tasks.kill();
         let disk = self.disk(node).after_kill();
         self.set_disk(node, disk);
     }
 
     /// Cuts a node off from all others, or heals that.
-    #[allow(dead_code, reason = "the next tests cut")]
     pub(crate) fn set_cut(&self, node: i32, is_cut: bool) {
         let mut cut = self.net.cut.lock().unwrap();
         if is_cut {
@@ -237,6 +265,5 @@ impl Cluster {
     pub(crate) fn assert_sound(&self) {
         let running = self.running.lock().unwrap();
         running.values().for_each(|running| running.tasks.assert_none_panicked());
-        assert!(running.values().all(|running| running.broker.is_none()));
     }
 }
