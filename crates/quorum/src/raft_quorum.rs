@@ -142,10 +142,13 @@ impl RaftQuorum {
             return Err(refused("the batch is larger than the metadata log allows"));
         }
         let leader_id = log_id(epoch, 0).leader_id;
-        let (responder, _, receiver) = ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::new();
+        let (responder, committed, receiver) =
+            ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::new();
         let write = self.0.raft.write(Proposal { batch }).with_leader(leader_id).responder(responder);
         write.await.map_err(|fatal| stopped(&fatal))?;
         let pending = async move {
+            // Nobody waits for the commit before the state machine, but the library complains if nobody could.
+            let _committed = committed;
             match receiver.await {
                 Ok(Ok(response)) => Ok(*response.response()),
                 Ok(Err(error)) => Err(to_propose_error(error)),
