@@ -31,7 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         let build = [&["build", "--locked", "--profile", PROFILE, "--all-targets"], &packages[..]].concat();
         steps.command("build, with benches", cargo(&build)?);
         steps.command("sim meta", cargo(&["xtask", "sim", "meta"])?);
-        steps.command("sim smoke", cargo(&["xtask", "sim", "--seeds", "1..20"])?);
+        steps.command("sim smoke", cargo(&["xtask", "sim", "--seeds", "1..200"])?);
         steps.command("conformance", cargo(&["xtask", "conformance", "all"])?);
     }
     println!("{}", steps.summary());

@@ -6,13 +6,16 @@
 
 use crate::{
     Broker,
-    dispatch::{self, Begun, Refused},
+    connections::{Ended, Entry},
+    dispatch::{self, Answer, Begun, Refused, Unwritable},
     frame_budget::Share,
     frames::{FrameLimits, Frames},
 };
+use bytes::Bytes;
 use env::{BoxFuture, Incoming};
 use futures_util::FutureExt;
 use model::limits;
+use records::Budget;
 use std::{collections::VecDeque, io, sync::Arc};
 use stdx::Parts;
 use wire::frame::FrameError;
@@ -39,11 +42,15 @@ enum Closed {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the connection was idle for longer than connections.max.idle.ms")]
     Idle,
     #[error("a frame of {bytes} bytes did not arrive within {} ms", limits::LARGE_FRAME_MS_MAX)]
     Slow { bytes: usize },
+    #[error("a request could not be checked within {} ms", limits::CHECK_MS_MAX)]
+    Unchecked,
     #[error("the peer has closed its side")]
     Eof,
     #[error("the broker is stopping")]
@@ -55,9 +62,13 @@ struct Serving {
     link: Box<dyn env::Connection>,
     frames: Frames,
     peer: Peer,
-    waiting: VecDeque<BoxFuture<'static, Parts>>,
+    waiting: VecDeque<BoxFuture<'static, Answer>>,
     large: Option<LargeFrame>,
-    guard: crate::connections::Entry,
+    guard: Entry,
+    /// What may be read of records before others get their turn on the reactor.
+    turn: Budget,
+    /// Nothing is read any more.
+    is_finished: bool,
 }
 
 /// A large frame that is being read.
@@ -84,16 +95,30 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
     let peer = Peer { listener, address, is_controller, broker: None, greeted: false };
-    let mut serving =
-        Serving { broker, link, frames: Frames::new(), peer, waiting: VecDeque::new(), large: None, guard };
+    let mut serving = Serving {
+        broker,
+        link,
+        frames: Frames::new(),
+        peer,
+        waiting: VecDeque::new(),
+        large: None,
+        guard,
+        turn: Budget::new(limits::CHECKED_BYTES_PER_TURN),
+        is_finished: false,
+    };
     let Err(closed) = serving.run().await;
+    let closed = serving.finish(closed).await;
     if let Some(silent) = serving.peer.broker {
         serving.broker.on_broker_disconnected(silent);
     }
     match closed {
-        Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } => {
+        Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } | Closed::Unchecked => {
             serving.broker.metrics.requests_refused.inc();
             tracing::warn!(peer = %address, reason = %closed, "closed a connection");
+        }
+        Closed::Unwritable(_) => {
+            serving.broker.metrics.requests_refused.inc();
+            tracing::error!(peer = %address, reason = %closed, "closed a connection");
         }
         Closed::Io(_) | Closed::Idle | Closed::Eof | Closed::Stopping => {
             tracing::debug!(peer = %address, reason = %closed, "a connection has ended");
@@ -107,22 +132,7 @@ impl Serving {
     async fn run(&mut self) -> Result<Never, Closed> {
         loop {
             while let Some(frame) = self.next_frame()? {
-                self.guard.touch(self.broker.world.clock.now());
-                let begun = dispatch::begin(&self.broker, &mut self.peer, frame)?;
-                // Decoded or appended: other budgets count what is left of it.
-                self.large = None;
-                match begun {
-                    Begun::Silent => self.room().await?,
-                    Begun::Overlapping(answer) => {
-                        self.waiting.push_back(answer);
-                        self.room().await?;
-                    }
-                    Begun::Barrier(answer) => {
-                        self.answer_all().await?;
-                        let answer = self.watch(answer).await?;
-                        self.link.write(answer).await?;
-                    }
-                }
+                self.take(frame).await?;
             }
             match self.large_frame_deadline() {
                 None => self.idle().await?,
@@ -139,7 +149,89 @@ impl Serving {
         }
     }
 
-    fn next_frame(&mut self) -> Result<Option<bytes::Bytes>, FrameError> {
+    /// Begins what the frame asks for, and waits where nothing else may begin meanwhile.
+    async fn take(&mut self, frame: Bytes) -> Result<(), Closed> {
+        self.guard.touch(self.broker.world.clock.now());
+        if self.turn.left() < limits::CHECKED_BYTES_PER_TURN / 2 {
+            tokio::task::yield_now().await;
+            self.turn = Budget::new(limits::CHECKED_BYTES_PER_TURN);
+        }
+        let begun = match dispatch::begin(&self.broker, &mut self.peer, frame, &mut self.turn)? {
+            Begun::Checking(later) => self.check(later).await?,
+            begun => begun,
+        };
+        // Decoded or appended: other budgets count what is left of it.
+        self.large = None;
+        match begun {
+            Begun::Silent => self.room().await,
+            Begun::Overlapping(answer) => {
+                self.waiting.push_back(answer);
+                self.room().await
+            }
+            Begun::Barrier(answer) => self.barrier(answer, true).await,
+            Begun::Member(answer) => self.barrier(answer, false).await,
+            // What was checked has become something else.
+            Begun::Checking(_) => Ok(()),
+        }
+    }
+
+    async fn barrier(
+        &mut self,
+        answer: BoxFuture<'static, Answer>,
+        is_owed_at_the_end: bool,
+    ) -> Result<(), Closed> {
+        self.answer_all().await?;
+        let answer = self.watch(answer, is_owed_at_the_end).await?;
+        self.write(answer).await
+    }
+
+    /// Waits until a request is checked. Nothing is read meanwhile; answers to those before it go out.
+    async fn check(
+        &mut self,
+        mut later: BoxFuture<'static, Result<Begun, Refused>>,
+    ) -> Result<Begun, Closed> {
+        let clock = self.broker.world.clock.clone();
+        let mut late = clock.sleep_until(clock.after_millis(limits::CHECK_MS_MAX));
+        loop {
+            let answer = tokio::select! {
+                biased;
+                begun = &mut later => return Ok(begun?),
+                answer = next_answer(&mut self.waiting) => answer,
+                reason = self.guard.stopped() => return Err(reason.into()),
+                () = &mut late => return Err(Closed::Unchecked),
+            };
+            self.waiting.pop_front();
+            self.write(answer?).await?;
+        }
+    }
+
+    /// Nothing more is read. A peer that may only have closed its sending side gets the answers to all that it has
+    /// sent; one that has sent nonsense, the answers to what came before. Gives the reason of the end.
+    async fn finish(&mut self, closed: Closed) -> Closed {
+        let has_spoken = matches!(closed, Closed::Eof);
+        if !has_spoken && !matches!(closed, Closed::Frame(_) | Closed::Refused(_)) {
+            return closed;
+        }
+        (self.is_finished, self.large) = (true, None);
+        let clock = self.broker.world.clock.clone();
+        let last_words = async {
+            self.answer_all().await?;
+            while let Some(frame) = has_spoken.then(|| self.next_frame()).transpose()?.flatten() {
+                self.take(frame).await?;
+            }
+            self.answer_all().await
+        };
+        tokio::select! {
+            biased;
+            ended = last_words => match ended {
+                Err(reason) if has_spoken => reason,
+                _ => closed,
+            },
+            () = clock.sleep_until(clock.after_millis(limits::ANSWER_AFTER_END_MS_MAX)) => closed,
+        }
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         let with_records = if self.peer.greeted {
             self.broker.config.request_bytes_max
         } else {
@@ -166,13 +258,26 @@ impl Serving {
     }
 
     /// Writes the answers that are there, up to the first that is not.
-    async fn answer_ready(&mut self) -> io::Result<()> {
+    async fn answer_ready(&mut self) -> Result<(), Closed> {
         let mut out = Parts::new();
         while let Some(answer) = self.waiting.front_mut().and_then(|first| first.now_or_never()) {
             self.waiting.pop_front();
-            out.append(answer);
+            match answer {
+                Ok(answer) => out.append(answer),
+                Err(unwritable) => {
+                    self.write(out).await?;
+                    return Err(unwritable.into());
+                }
+            }
         }
-        if out.is_empty() { Ok(()) } else { self.link.write(out).await }
+        if out.is_empty() { Ok(()) } else { self.write(out).await }
+    }
+
+    /// Writes an answer, unless the peer does not take it or the broker stops; then the connection must be closed, for
+    /// it may be cut inside a frame.
+    async fn write(&mut self, answer: Parts) -> Result<(), Closed> {
+        let Self { link, guard, broker, .. } = self;
+        write(&mut **link, guard, &*broker.world.clock, answer).await
     }
 
     /// After a produce request: reads on only once there is room for what comes next. Answers may be there before it,
@@ -184,15 +289,19 @@ impl Serving {
         tokio::select! {
             biased;
             () = self.broker.backlog.room() => Ok(()),
-            reason = self.guard.ended() => Err(reason.into()),
+            reason = self.guard.stopped() => Err(reason.into()),
         }
     }
 
-    async fn answer_all(&mut self) -> io::Result<()> {
+    async fn answer_all(&mut self) -> Result<(), Closed> {
         while let Some(first) = self.waiting.front_mut() {
-            let answer = first.await;
+            let answer = tokio::select! {
+                biased;
+                answer = first => answer,
+                reason = self.guard.stopped() => return Err(reason.into()),
+            };
             self.waiting.pop_front();
-            self.link.write(answer).await?;
+            self.write(answer?).await?;
             self.answer_ready().await?;
         }
         Ok(())
@@ -208,20 +317,25 @@ impl Serving {
                 biased;
                 answer = next_answer(waiting) => {
                     waiting.pop_front();
-                    link.write(answer).await?;
+                    write(&mut **link, guard, &*broker.world.clock, answer?).await?;
                 }
                 given = wanted => {
                     *share = Waiting::ForBytes(given);
                     *deadline = broker.world.clock.after_millis(limits::LARGE_FRAME_MS_MAX);
                     frames.give_share();
                 }
-                reason = guard.ended() => return Err(reason.into()),
+                // Waiting for the broker is not idle.
+                reason = guard.stopped() => return Err(reason.into()),
             }
             return Ok(());
         }
+        let is_awaited = !waiting.is_empty();
         let answer = tokio::select! {
             biased;
             answer = next_answer(waiting) => answer,
+            // Before reading: a client that never stops sending is told of the end all the same.
+            reason = guard.ended(), if !is_awaited => return Err(reason.into()),
+            reason = guard.stopped(), if is_awaited => return Err(reason.into()),
             read = link.read(frames.room()) => match read? {
                 0 => return Err(Closed::Eof),
                 read => {
@@ -229,43 +343,80 @@ impl Serving {
                     return Ok(());
                 }
             },
-            reason = guard.ended() => return Err(reason.into()),
         };
         waiting.pop_front();
-        link.write(answer).await?;
-        Ok(())
+        write(&mut **link, guard, &*broker.world.clock, answer?).await
     }
 
-    /// Waits for the answer of a request that may park for long, and gives up when the peer has gone meanwhile.
-    async fn watch(&mut self, mut answer: BoxFuture<'static, Parts>) -> Result<Parts, Closed> {
+    /// Waits for the answer of a request that may park for long. If the peer ends its side meanwhile, the answer joins
+    /// those that are owed, or is given up.
+    async fn watch(
+        &mut self,
+        mut answer: BoxFuture<'static, Answer>,
+        is_owed_at_the_end: bool,
+    ) -> Result<Parts, Closed> {
         const AHEAD_BYTES_MAX: usize = 128 * 1024;
         loop {
+            let may_read = !self.is_finished && self.frames.len() < AHEAD_BYTES_MAX;
             let read = tokio::select! {
                 biased;
-                answer = &mut answer => return Ok(answer),
-                read = self.link.read(self.frames.room()), if self.frames.len() < AHEAD_BYTES_MAX => read?,
+                answer = &mut answer => return Ok(answer?),
                 reason = self.guard.stopped() => return Err(reason.into()),
+                read = self.link.read(self.frames.room()), if may_read => read?,
             };
-            match read {
-                0 => return Err(Closed::Eof),
-                read => self.frames.on_read(read),
+            if read == 0 {
+                if is_owed_at_the_end {
+                    self.waiting.push_back(answer);
+                }
+                return Err(Closed::Eof);
             }
+            self.frames.on_read(read);
         }
     }
 }
 
-async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Parts>>) -> Parts {
+/// Writes in runs. Each counts as a sign of life, so that a slow peer is served and one that has stopped reading is not.
+async fn write(
+    link: &mut dyn env::Connection,
+    guard: &Entry,
+    clock: &dyn env::Clock,
+    answer: Parts,
+) -> Result<(), Closed> {
+    if answer.len() <= limits::WRITE_BYTES_AT_ONCE {
+        return write_run(link, guard, clock, answer).await;
+    }
+    for run in answer.runs(limits::WRITE_BYTES_AT_ONCE) {
+        write_run(link, guard, clock, run).await?;
+    }
+    Ok(())
+}
+
+async fn write_run(
+    link: &mut dyn env::Connection,
+    guard: &Entry,
+    clock: &dyn env::Clock,
+    run: Parts,
+) -> Result<(), Closed> {
+    guard.touch(clock.now());
+    tokio::select! {
+        biased;
+        written = link.write(run) => Ok(written?),
+        reason = guard.ended() => Err(reason.into()),
+    }
+}
+
+async fn next_answer(waiting: &mut VecDeque<BoxFuture<'static, Answer>>) -> Answer {
     match waiting.front_mut() {
         Some(first) => first.await,
         None => std::future::pending().await,
     }
 }
 
-impl From<crate::connections::Ended> for Closed {
-    fn from(ended: crate::connections::Ended) -> Self {
+impl From<Ended> for Closed {
+    fn from(ended: Ended) -> Self {
         match ended {
-            crate::connections::Ended::Idle => Closed::Idle,
-            crate::connections::Ended::Stopping => Closed::Stopping,
+            Ended::Idle => Closed::Idle,
+            Ended::Stopping => Closed::Stopping,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::sync::Notify;
@@ -18,6 +18,8 @@ pub(crate) struct Connections {
     max: usize,
     per_address_max: usize,
     open: Mutex<Open>,
+    /// Whoever was last touched before this is idle.
+    idle_before: AtomicU64,
 }
 
 #[derive(Default)]
@@ -30,7 +32,8 @@ struct Open {
 struct State {
     address: IpAddr,
     touched: AtomicU64,
-    ended: AtomicU8,
+    stopping: AtomicBool,
+    /// Told when the connection should look whether it must end.
     end: Notify,
 }
 
@@ -50,14 +53,11 @@ pub(crate) enum Ended {
     Stopping,
 }
 
-const OPEN: u8 = 0;
-const IDLE: u8 = 1;
-const STOPPING: u8 = 2;
-
 impl Connections {
     /// At most `max` connections, and `per_address_max` from one address.
     pub(crate) fn new(max: usize, per_address_max: usize) -> Arc<Self> {
-        Arc::new(Self { max, per_address_max, open: Mutex::default() })
+        let idle_before = AtomicU64::new(0);
+        Arc::new(Self { max, per_address_max, open: Mutex::default(), idle_before })
     }
 
     /// A place for a new connection, unless there are too many.
@@ -72,7 +72,7 @@ impl Connections {
         let state = Arc::new(State {
             address,
             touched: AtomicU64::new(now),
-            ended: AtomicU8::new(OPEN),
+            stopping: AtomicBool::new(false),
             end: Notify::new(),
         });
         let key = open.entries.insert(state.clone());
@@ -86,9 +86,10 @@ impl Connections {
 
     /// Ends those that were last touched before `since`.
     pub(crate) fn end_idle(&self, since: Nanos) {
+        self.idle_before.store(since, Ordering::Release);
         for (_, state) in &self.open.lock().entries {
             if state.touched.load(Ordering::Relaxed) < since {
-                state.end_with(IDLE);
+                state.end.notify_one();
             }
         }
     }
@@ -98,15 +99,9 @@ impl Connections {
         let mut open = self.open.lock();
         open.stopping = true;
         for (_, state) in &open.entries {
-            state.end_with(STOPPING);
+            state.stopping.store(true, Ordering::Release);
+            state.end.notify_one();
         }
-    }
-}
-
-impl State {
-    fn end_with(&self, reason: u8) {
-        self.ended.store(reason, Ordering::Release);
-        self.end.notify_one();
     }
 }
 
@@ -116,25 +111,26 @@ impl Entry {
         self.state.touched.store(now, Ordering::Relaxed);
     }
 
-    /// Waits until the connection must end, for whichever reason.
+    /// Waits until the connection must end, for whichever reason. One that is touched again is not idle any more.
     pub(crate) async fn ended(&self) -> Ended {
         loop {
-            match self.state.ended.load(Ordering::Acquire) {
-                IDLE => return Ended::Idle,
-                STOPPING => return Ended::Stopping,
-                _ => self.state.end.notified().await,
+            if self.state.stopping.load(Ordering::Acquire) {
+                return Ended::Stopping;
             }
+            let idle_before = self.connections.idle_before.load(Ordering::Acquire);
+            if self.state.touched.load(Ordering::Relaxed) < idle_before {
+                return Ended::Idle;
+            }
+            self.state.end.notified().await;
         }
     }
 
     /// Waits until the broker stops; a request that takes long is not idle.
     pub(crate) async fn stopped(&self) -> Ended {
-        loop {
-            if self.state.ended.load(Ordering::Acquire) == STOPPING {
-                return Ended::Stopping;
-            }
+        while !self.state.stopping.load(Ordering::Acquire) {
             self.state.end.notified().await;
         }
+        Ended::Stopping
     }
 }
 
@@ -181,6 +177,8 @@ mod tests {
         assert_eq!(old.ended().now_or_never(), Some(Ended::Idle));
         assert_eq!(old.stopped().now_or_never(), None);
         assert_eq!(young.ended().now_or_never(), None);
+        old.touch(10);
+        assert_eq!(old.ended().now_or_never(), None, "its request was answered meanwhile");
         connections.stop();
         assert_eq!(old.stopped().now_or_never(), Some(Ended::Stopping));
         assert_eq!(young.ended().now_or_never(), Some(Ended::Stopping));

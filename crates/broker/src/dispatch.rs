@@ -7,10 +7,11 @@ use bytes::Bytes;
 use env::BoxFuture;
 use model::limits;
 use quorum::{DISCOVERY_VERSION, Quorum};
+use records::Budget;
 use std::{net::SocketAddr, sync::Arc};
 use stdx::Parts;
 use wire::{
-    ApiKey, Decoder, ErrorCode, Message, catalogue,
+    ApiKey, Decoder, EncodeError, ErrorCode, Message, catalogue,
     header::{self, HeaderError},
 };
 
@@ -92,9 +93,27 @@ pub(crate) enum Begun {
     /// There is no answer (a produce request with acks 0).
     Silent,
     /// The request has taken effect in its order; the answer may wait while others are begun.
-    Overlapping(BoxFuture<'static, Parts>),
+    Overlapping(BoxFuture<'static, Answer>),
     /// The request takes effect while its answer is awaited: nothing else may begin meanwhile.
-    Barrier(BoxFuture<'static, Parts>),
+    Barrier(BoxFuture<'static, Answer>),
+    /// The same for a member of a group that waits for the others: if its client goes, so does the wait, and nobody is
+    /// held up by it.
+    Member(BoxFuture<'static, Answer>),
+    /// The request is checked beside the reactor before it takes effect; nothing else may begin until this says what
+    /// it has become.
+    Checking(BoxFuture<'static, Result<Begun, Refused>>),
+}
+
+/// A whole frame, or nothing that could be sent.
+pub(crate) type Answer = Result<Parts, Unwritable>;
+
+/// The answer cannot be said in the client's version. Nothing it would wait for comes: the connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer to {api:?} version {version} cannot be written: {error}")]
+pub(crate) struct Unwritable {
+    api: ApiKey,
+    version: i16,
+    error: EncodeError,
 }
 
 /// A frame that is no request which this broker answers: the connection is closed.
@@ -120,8 +139,13 @@ fn budget(frame: &Bytes) -> usize {
     wanted.clamp(limits::DECODE_BYTES_MIN, limits::DECODE_BYTES_MAX)
 }
 
-/// Begins to answer a frame.
-pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Result<Begun, Refused> {
+/// Begins to answer a frame. `turn` is what may be read of records before others get their turn on the reactor.
+pub(crate) fn begin(
+    broker: &Arc<Broker>,
+    peer: &mut Peer,
+    frame: Bytes,
+    turn: &mut Budget,
+) -> Result<Begun, Refused> {
     if peer.is_controller
         && let Some(request) = PeerFrame::read(&frame)
     {
@@ -151,8 +175,9 @@ pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Resu
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            handlers::produce::begin(broker, &context, (request, frame_bytes), reply)?
+            handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
         }
+        ApiKey::JoinGroup | ApiKey::SyncGroup => Begun::Member(barrier(broker, context, decoder, reply)?),
         _ => {
             if api == ApiKey::BrokerHeartbeat {
                 // The first field of every version.
@@ -173,14 +198,14 @@ pub(crate) fn begin(broker: &Arc<Broker>, peer: &mut Peer, frame: Bytes) -> Resu
 }
 
 /// Answers another controller of the quorum.
-fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, Parts> {
+fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
         let answer = if request.version == DISCOVERY_VERSION {
             discovery::answer_as_member(broker.introduction(), &request.body).encode()
         } else {
             broker.quorum.serve(request.body.clone()).await
         };
-        request.answer(answer)
+        Ok(request.answer(answer))
     })
 }
 
@@ -189,14 +214,14 @@ fn forward(
     broker: Arc<Broker>,
     frame: Bytes,
     client: SocketAddr,
-    here: BoxFuture<'static, Parts>,
-) -> BoxFuture<'static, Parts> {
+    here: BoxFuture<'static, Answer>,
+) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
         match broker.forward(frame, client.ip()).await {
             Ok(answer) => {
                 let mut parts = Parts::from(Bytes::copy_from_slice(&(answer.len() as u32).to_be_bytes()));
                 parts.append(answer.into());
-                parts
+                Ok(parts)
             }
             Err(error) => {
                 tracing::warn!(%error, "a request could not be forwarded to the active controller");
@@ -211,7 +236,7 @@ pub(crate) fn answer_forwarded(
     broker: &Arc<Broker>,
     context: &Context,
     request: Bytes,
-) -> Result<BoxFuture<'static, Parts>, Refused> {
+) -> Result<BoxFuture<'static, Answer>, Refused> {
     let budget = budget(&request);
     let mut decoder = Decoder::new(request, budget);
     let (api, header) = header::decode_request(&mut decoder)?;
@@ -233,15 +258,13 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// The whole frame of a response.
-    pub(crate) fn frame<M: Message>(&self, response: &M) -> Parts {
-        match header::encode_response(self.correlation, self.api, self.version, response) {
-            Ok(frame) => frame,
-            Err(error) => {
-                debug_assert!(false, "{:?} version {}: {error}", self.api, self.version);
-                tracing::error!(api = ?self.api, version = self.version, %error, "a response could not be written");
-                Parts::new()
-            }
-        }
+    pub(crate) fn frame<M: Message>(&self, response: &M) -> Answer {
+        let (api, version) = (self.api, self.version);
+        header::encode_response(self.correlation, api, version, response).map_err(|error| Unwritable {
+            api,
+            version,
+            error,
+        })
     }
 }
 
@@ -254,7 +277,7 @@ fn barrier(
     context: Context,
     mut decoder: Decoder,
     reply: Reply,
-) -> Result<BoxFuture<'static, Parts>, Refused> {
+) -> Result<BoxFuture<'static, Answer>, Refused> {
     let broker = broker.clone();
     let is_controller = broker.config.controller_listeners.iter().any(|name| **name == *context.listener);
     if reply.api == ApiKey::Fetch && is_controller {

@@ -51,6 +51,8 @@ pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
 pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
     match refused {
         Refused::Offline(_) | Refused::Stuck(_) => ErrorCode::KafkaStorageError,
+        // Clients look for the leader again, and find it once the broker is back.
+        Refused::Closed => ErrorCode::NotLeaderOrFollower,
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
         Refused::NotLeader => ErrorCode::NotLeaderOrFollower,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
@@ -143,6 +145,16 @@ pub(crate) fn of_change(error: &ChangeError) -> ErrorCode {
 pub(crate) fn with_message(result: Result<(), metadata::Error>) -> (i16, Option<String>) {
     match result {
         Ok(()) => (NONE, None),
-        Err(error) => (of_controller(&error).to_i16(), Some(error.to_string())),
+        Err(error) => (of_controller(&error).to_i16(), message(&error)),
     }
+}
+
+/// Bytes of a message: an error may repeat what the client has sent, and strings of answers end at 32767.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// What a client is told of a failure beside its code.
+pub(crate) fn message(failure: &impl std::fmt::Display) -> Option<String> {
+    let mut text = failure.to_string();
+    text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+    Some(text)
 }

@@ -61,17 +61,23 @@ enum Kind {
     Incremental { id: i32, epoch: i32 },
 }
 
-/// All sessions of a broker, at most `max`.
+/// All sessions of a broker, at most `max` with at most `partitions_max` partitions in all of them.
 pub(crate) struct FetchSessions {
     max: usize,
+    partitions_max: usize,
     sessions: Map<i32, Session>,
+    /// Of all sessions together.
+    size: usize,
 }
 
 struct Session {
     epoch: i32,
     uses_ids: bool,
+    created_at_ms: i64,
     used_at_ms: i64,
     next_place: u64,
+    /// How many partitions, those with monstrous names counted several times.
+    size: usize,
     places: Map<Key, u64>,
     partitions: BTreeMap<u64, (Key, Wanted, Option<Told>)>,
 }
@@ -82,13 +88,13 @@ const NO_ID: i32 = 0;
 const EPOCH_INITIAL: i32 = 0;
 /// A full request that wants none.
 const EPOCH_FINAL: i32 = -1;
-/// A session idle for so long may make room for a new one
-/// (`min.incremental.fetch.session.eviction.ms` of Kafka's cache).
+/// A session idle for so long makes room for any new one, and one as old as this for a larger one
+/// (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS` of Kafka).
 const EVICTABLE_AFTER_MS: i64 = 120_000;
 
 impl FetchSessions {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, sessions: Map::default() }
+    pub(crate) fn new(max: usize, partitions_max: usize) -> Self {
+        Self { max, partitions_max, sessions: Map::default(), size: 0 }
     }
 
     /// How many sessions are open.
@@ -106,7 +112,7 @@ impl FetchSessions {
         forgotten: &[Key],
     ) -> Result<Opened, SessionFailure> {
         if epoch == EPOCH_INITIAL || epoch == EPOCH_FINAL {
-            self.sessions.remove(&id);
+            self.remove(id);
             let kind = if epoch == EPOCH_FINAL { Kind::Sessionless } else { Kind::Full { uses_ids } };
             return Ok(Opened { kind, partitions: wanted });
         }
@@ -117,15 +123,22 @@ impl FetchSessions {
         if session.uses_ids != uses_ids {
             return Err(SessionFailure::TopicIdMismatch);
         }
+        let before = session.size;
         for (key, wanted) in &wanted {
             session.want(key, *wanted);
         }
         for key in forgotten {
             session.forget(key);
         }
+        self.size = self.size - before + session.size;
         if session.partitions.is_empty() {
-            self.sessions.remove(&id);
+            self.remove(id);
             return Ok(Opened { kind: Kind::Sessionless, partitions: wanted });
+        }
+        if self.size > self.partitions_max {
+            // It comes again with a full request, which may find room or is served without a session.
+            self.remove(id);
+            return Err(SessionFailure::IdNotFound);
         }
         session.used_at_ms = now_ms;
         session.epoch = epoch_after(epoch);
@@ -146,7 +159,8 @@ impl FetchSessions {
         match opened.kind {
             Kind::Sessionless => Ok((NO_ID, all)),
             Kind::Full { uses_ids } => {
-                if opened.partitions.is_empty() || !self.make_room(now_ms) {
+                let size = opened.partitions.iter().map(|(key, _)| size_of(key)).sum();
+                if opened.partitions.is_empty() || !self.make_room(now_ms, size) {
                     return Ok((NO_ID, all));
                 }
                 let id = self.free_id(draw_id);
@@ -155,6 +169,7 @@ impl FetchSessions {
                     session.want(key, *wanted);
                     session.tell(key, *told);
                 }
+                self.size += session.size;
                 self.sessions.insert(id, session);
                 Ok((id, all))
             }
@@ -178,29 +193,65 @@ impl FetchSessions {
         }
     }
 
-    fn make_room(&mut self, now_ms: i64) -> bool {
-        if self.sessions.len() < self.max {
+    /// Makes room for a session of this size as Kafka does: at the cost of those that are stale, else of smaller ones
+    /// that are not young. Without room for it all stay, but for the stale ones.
+    fn make_room(&mut self, now_ms: i64, size: usize) -> bool {
+        let has_room =
+            |count, total: usize| count < self.max && total.saturating_add(size) <= self.partitions_max;
+        let (mut count, mut total) = (self.sessions.len(), self.size);
+        if has_room(count, total) {
             return true;
         }
-        let oldest = self.sessions.iter().map(|(id, session)| (session.used_at_ms, *id)).min();
-        match oldest {
-            Some((used_at_ms, id)) if now_ms.saturating_sub(used_at_ms) > EVICTABLE_AFTER_MS => {
-                self.sessions.remove(&id);
-                true
+        let is_over = |since_ms: i64| now_ms.saturating_sub(since_ms) > EVICTABLE_AFTER_MS;
+        let is_smaller = |session: &Session| is_over(session.created_at_ms) && session.size < size;
+        let evictable = self.sessions.iter().filter_map(|(id, session)| {
+            let place = match is_over(session.used_at_ms) {
+                true => (false, session.used_at_ms),
+                false if is_smaller(session) => (true, i64::try_from(session.size).unwrap_or(i64::MAX)),
+                false => return None,
+            };
+            Some((place, *id, session.size))
+        });
+        let mut evictable: Vec<_> = evictable.collect();
+        evictable.sort_unstable();
+        let mut evicted = 0;
+        for (_, _, freed) in &evictable {
+            if has_room(count, total) {
+                break;
             }
-            _ => false,
+            (count, total, evicted) = (count - 1, total - freed, evicted + 1);
+        }
+        let has_room = has_room(count, total);
+        for (((is_used, _), id, _), _) in evictable.iter().zip(0..evicted) {
+            if has_room || !is_used {
+                self.remove(*id);
+            }
+        }
+        has_room
+    }
+
+    fn remove(&mut self, id: i32) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.size -= session.size;
         }
     }
 }
 
+/// What a partition counts in a session: its name is kept with it, and a request may call it anything.
+fn size_of(key: &Key) -> usize {
+    1 + key.topic.len() / 256
+}
+
 impl Session {
-    fn new(uses_ids: bool, used_at_ms: i64) -> Self {
+    fn new(uses_ids: bool, now_ms: i64) -> Self {
         let epoch = epoch_after(EPOCH_INITIAL);
         Self {
             epoch,
             uses_ids,
-            used_at_ms,
+            created_at_ms: now_ms,
+            used_at_ms: now_ms,
             next_place: 0,
+            size: 0,
             places: Map::default(),
             partitions: BTreeMap::new(),
         }
@@ -215,8 +266,8 @@ impl Session {
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(place) = self.places.remove(key) {
-            self.partitions.remove(&place);
+        if let Some((key, _, _)) = self.places.remove(key).and_then(|place| self.partitions.remove(&place)) {
+            self.size -= size_of(&key);
         }
     }
 
@@ -239,6 +290,7 @@ impl Session {
     }
 
     fn put_last(&mut self, key: Key, wanted: Wanted, told: Option<Told>) {
+        self.size += size_of(&key);
         self.places.insert(key.clone(), self.next_place);
         self.partitions.insert(self.next_place, (key, wanted, told));
         self.next_place += 1;
@@ -284,7 +336,7 @@ mod tests {
 
     #[test]
     fn an_incremental_answer_names_only_news() {
-        let mut sessions = FetchSessions::new(10);
+        let mut sessions = FetchSessions::new(10, 100);
         let id = full(&mut sessions, &[0, 1, 2]);
         let opened = sessions.open(0, (id, 1), true, vec![(key(1), wanted(3))], &[]).unwrap();
         assert_eq!(opened.partitions[1].1.offset, 3);
@@ -295,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_gave_records_goes_to_the_end() {
-        let mut sessions = FetchSessions::new(10);
+        let mut sessions = FetchSessions::new(10, 100);
         let id = full(&mut sessions, &[0, 1, 2]);
         let opened = sessions.open(0, (id, 1), true, vec![], &[]).unwrap();
         assert_eq!(order(&opened), [0, 1, 2]);
@@ -306,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_partition_whose_error_has_gone_is_named_again() {
-        let mut sessions = FetchSessions::new(10);
+        let mut sessions = FetchSessions::new(10, 100);
         let id = full(&mut sessions, &[0]);
         let opened = sessions.open(0, (id, 1), true, vec![], &[]).unwrap();
         let failed = Told { failed: true, ..told(5, false) };
@@ -319,7 +371,7 @@ mod tests {
 
     #[test]
     fn wrong_ids_epochs_and_topic_forms_are_refused() {
-        let mut sessions = FetchSessions::new(10);
+        let mut sessions = FetchSessions::new(10, 100);
         let id = full(&mut sessions, &[0]);
         let mut open = |id, epoch, ids| sessions.open(0, (id, epoch), ids, vec![], &[]).map(drop);
         assert_eq!(open(id + 1, 1, true), Err(SessionFailure::IdNotFound));
@@ -331,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_its_last_partition_or_by_a_full_request() {
-        let mut sessions = FetchSessions::new(10);
+        let mut sessions = FetchSessions::new(10, 100);
         let id = full(&mut sessions, &[0, 1]);
         let opened = sessions.open(0, (id, 1), true, vec![], &[key(0), key(1)]).unwrap();
         assert!(opened.partitions.is_empty());
@@ -343,12 +395,85 @@ mod tests {
 
     #[test]
     fn a_full_cache_evicts_only_the_idle() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(1, 100);
         let first = full(&mut sessions, &[0]);
         assert_ne!(first, 0);
         assert_eq!(full(&mut sessions, &[1]), 0, "the answer is complete, without a session");
         let opened = sessions.open(0, (0, 0), true, vec![(key(1), wanted(0))], &[]).unwrap();
         let (id, _) = sessions.close(200_000, &opened, &[told(1, false)], &mut || 77).unwrap();
         assert_eq!((id, sessions.count()), (77, 1));
+    }
+
+    /// A full request at this time; gives the id of its session.
+    fn full_at(sessions: &mut FetchSessions, now_ms: i64, partitions: &[Key]) -> i32 {
+        let wanted: Vec<_> = partitions.iter().map(|key| (key.clone(), wanted(0))).collect();
+        let opened = sessions.open(now_ms, (0, 0), true, wanted, &[]).unwrap();
+        let told = vec![told(5, false); partitions.len()];
+        let next = sessions.sessions.keys().max().map_or(1, |id| id + 1);
+        sessions.close(now_ms, &opened, &told, &mut || next).unwrap().0
+    }
+
+    fn keys(count: i32) -> Vec<Key> {
+        (0..count).map(key).collect()
+    }
+
+    #[test]
+    fn partitions_of_all_sessions_are_bounded_and_whoever_finds_no_room_is_served_without() {
+        let mut sessions = FetchSessions::new(100, 10);
+        assert_ne!(full_at(&mut sessions, 0, &keys(6)), 0);
+        assert_eq!(full_at(&mut sessions, 0, &keys(5)), 0);
+        let other = full_at(&mut sessions, 0, &keys(4));
+        assert_ne!(other, 0);
+        assert_eq!(full_at(&mut sessions, 0, &keys(1)), 0);
+        // A session that outgrows the bound must begin anew.
+        let more = vec![(key(4), wanted(0))];
+        let grown = sessions.open(0, (other, 1), true, more, &[]);
+        assert_eq!(grown.map(drop), Err(SessionFailure::IdNotFound));
+        assert_eq!((sessions.count(), sessions.size), (1, 6));
+        // Naming a partition again, or another one in its place, is no growth.
+        let id = full_at(&mut sessions, 0, &keys(4));
+        let changed = vec![(key(3), wanted(7)), (key(9), wanted(0))];
+        assert_eq!(sessions.open(0, (id, 1), true, changed, &[key(0)]).unwrap().partitions.len(), 4);
+        let opened = sessions.open(0, (id, 2), true, vec![], &keys(9)).unwrap();
+        sessions.close(0, &opened, &vec![told(9, true); opened.partitions.len()], &mut || 1).unwrap();
+        assert_eq!((sessions.count(), sessions.size), (2, 7));
+        sessions.open(0, (id, -1), true, vec![], &[]).unwrap();
+        assert_eq!((sessions.count(), sessions.size), (1, 6));
+    }
+
+    #[test]
+    fn a_monstrous_name_counts_for_several_partitions() {
+        let mut sessions = FetchSessions::new(100, 100);
+        let monster = Key { topic: "x".repeat(30_000).into(), ..key(0) };
+        assert_eq!(full_at(&mut sessions, 0, &[monster]), 0);
+        let name = Key { topic: "x".repeat(249).into(), ..key(0) };
+        assert_ne!(full_at(&mut sessions, 0, &[name]), 0);
+        assert_eq!(sessions.size, 1);
+    }
+
+    #[test]
+    fn as_in_kafka_a_larger_session_takes_the_place_of_smaller_ones_that_are_not_young() {
+        for (max, partitions_max) in [(3, 100), (100, 12)] {
+            let mut sessions = FetchSessions::new(max, partitions_max);
+            let ids = [4, 2, 5].map(|count| full_at(&mut sessions, 0, &keys(count)));
+            assert_eq!(full_at(&mut sessions, 120_000, &keys(3)), 0, "all are young");
+            for id in ids {
+                sessions.open(120_000, (id, 1), true, vec![], &[]).unwrap();
+            }
+            assert_eq!(full_at(&mut sessions, 120_001, &keys(2)), 0, "none is smaller");
+            assert_ne!(full_at(&mut sessions, 120_001, &keys(3)), 0);
+            assert_eq!((sessions.sessions.contains_key(&ids[1]), sessions.count()), (false, 3));
+        }
+    }
+
+    #[test]
+    fn nothing_is_evicted_for_what_has_no_room_anyway() {
+        let mut sessions = FetchSessions::new(100, 10);
+        let id = full_at(&mut sessions, 0, &keys(8));
+        sessions.open(120_000, (id, 1), true, vec![], &[]).unwrap();
+        assert_eq!(full_at(&mut sessions, 120_001, &keys(11)), 0);
+        assert_eq!(sessions.count(), 1);
+        assert_ne!(full_at(&mut sessions, 120_001, &keys(10)), 0);
+        assert_eq!((sessions.count(), sessions.size), (1, 10));
     }
 }

@@ -68,12 +68,24 @@ impl GroupHosts {
         Self { world, images, hosts: RwLock::default() }
     }
 
-    /// This broker leads a partition of the offsets topic: reads it, then serves its groups.
-    pub(crate) fn lead(&self, partition: Arc<Partition>, config: Config) {
-        let index = partition.index();
-        if self.hosts.read().contains_key(&index) {
-            return;
+    /// This broker leads these partitions of the offsets topic: reads them, then serves their groups.
+    pub(crate) fn lead(&self, partitions: Vec<Arc<Partition>>, config: &Config) {
+        let mut hosts = self.hosts.write();
+        let mut begun = Vec::new();
+        for partition in partitions {
+            hosts.entry(partition.index()).or_insert_with(|| {
+                let host = self.host(partition, config.clone());
+                begun.push(host.clone());
+                host
+            });
         }
+        drop(hosts);
+        for host in begun {
+            self.world.tasks.spawn(Box::pin(load(host)));
+        }
+    }
+
+    fn host(&self, partition: Arc<Partition>, config: Config) -> Arc<GroupHost> {
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -81,16 +93,14 @@ impl GroupHosts {
             wake_at: None,
             has_timer: false,
         };
-        let host = Arc::new_cyclic(|this| GroupHost {
+        Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
             partition,
             state: Mutex::new(state),
             loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
             this: this.clone(),
-        });
-        self.hosts.write().insert(index, host.clone());
-        self.world.tasks.spawn(Box::pin(load(host)));
+        })
     }
 
     /// Asks the coordinator of `group`; waits while it loads and until it answers.

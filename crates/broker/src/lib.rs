@@ -151,4 +151,16 @@ impl Broker {
     ) -> Option<T> {
         partition::on_lane(&self.world, work).await
     }
+
+    /// Runs a long computation on a worker; `None` if the node stopped before it ran.
+    pub(crate) async fn on_worker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.world.tasks.run_on_worker(Box::new(move || {
+            let _ = sender.send(work());
+        }));
+        receiver.await.ok()
+    }
 }

@@ -7,6 +7,7 @@ use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
     checkpoint::{self, Offsets},
+    names,
 };
 use model::NodeId;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -28,7 +29,18 @@ pub(crate) struct LogDir {
     pub(crate) backlog: Arc<Backlog>,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
+    checkpoints: Checkpoints,
     _lock: Box<dyn Lock>,
+}
+
+/// Who writes checkpoints, one after the other.
+#[derive(Default)]
+struct Checkpoints {
+    /// How many times they were asked for.
+    asked: AtomicU64,
+    /// Which of these was the last that is answered by what is written. Held over the writing, on lanes only: all of them
+    /// go through files of the same temporary names.
+    answered: Mutex<u64>,
 }
 
 /// What was found in a log directory when it was opened.
@@ -71,6 +83,8 @@ pub enum LogDirError {
 }
 
 const LOCK: &str = ".lock";
+/// With less room than this leftovers of deletions do not wait for their time at a start.
+const ROOM_BYTES_TO_START: u64 = 16 << 20;
 
 impl LogDir {
     /// Takes the directory, initialises it if it is empty, and reads what the last run has left.
@@ -99,20 +113,17 @@ impl LogDir {
             None => create_meta(&world, path, node_id, cluster_id)?,
         };
         check_owner(path, &meta, node_id, cluster_id)?;
+        if disk.space(path).is_ok_and(|(_, usable)| usable < ROOM_BYTES_TO_START) {
+            remove_leftovers(disk, path).map_err(fail)?;
+        }
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?;
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let broker_epoch = clean.unwrap_or(-1);
         let is_offline = AtomicBool::new(false);
-        let dir = Self {
-            path: path.to_owned(),
-            meta: Mutex::new(meta),
-            tail,
-            backlog,
-            is_offline,
-            _lock: lock,
-            world,
-        };
+        let checkpoints = Checkpoints::default();
+        let (path, meta) = (path.to_owned(), Mutex::new(meta));
+        let dir = Self { path, meta, tail, backlog, is_offline, checkpoints, _lock: lock, world };
         Ok((
             dir,
             Found { clean: clean.is_some(), broker_epoch, recovery_points: points, start_offsets: starts },
@@ -132,12 +143,21 @@ impl LogDir {
         Ok(())
     }
 
-    /// Writes how far each log is synced, where it starts, and its high watermark.
-    pub(crate) fn write_checkpoints(&self, offsets: [Offsets; 3]) -> io::Result<()> {
+    /// Writes how far each log is synced, where it starts, and its high watermark, as `offsets` says once it is its turn:
+    /// an older set never replaces a newer one. Who waited while others wrote may find it done. Blocks.
+    pub(crate) fn write_checkpoints(&self, offsets: impl FnOnce() -> [Offsets; 3]) -> io::Result<()> {
+        let asked = self.checkpoints.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut answered = self.checkpoints.answered.lock();
+        if *answered >= asked {
+            return Ok(());
+        }
+        // Whoever has asked by now has changed before what `offsets` will see.
+        let upto = self.checkpoints.asked.load(Ordering::Acquire);
         let names = [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS];
-        for (name, offsets) in names.iter().zip(offsets) {
+        for (name, offsets) in names.iter().zip(offsets()) {
             checkpoint::write_offsets(&*self.world.disk, &self.path.join(name), &offsets)?;
         }
+        *answered = upto;
         Ok(())
     }
 
@@ -170,6 +190,23 @@ fn create_durably(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     for parent in missing.iter().filter_map(|dir| dir.parent()) {
         // The parent of a relative path of one name is the working directory.
         disk.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+/// Removes what is deleted already and only waits for its time: where no room is left for the first records of the
+/// metadata log, that makes some.
+fn remove_leftovers(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    for dir in disk.list(path)?.into_iter().filter(|entry| entry.is_dir) {
+        let at = path.join(&dir.name);
+        if names::is_deleted_dir(&dir.name) {
+            disk.remove_dir_all(&at)?;
+        } else if names::parse_dir_name(&dir.name).is_some() {
+            let is_deleted = |file: &env::Entry| !file.is_dir && names::is_deleted_file(&file.name);
+            for file in disk.list(&at)?.into_iter().filter(is_deleted) {
+                disk.remove_file(&at.join(file.name))?;
+            }
+        }
     }
     Ok(())
 }
@@ -219,5 +256,106 @@ fn check_owner(
             foreign("cluster.id", format!("cluster {}", meta.cluster_id), format!("cluster {id}"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "lanes are threads, and these tests are about two of them")]
+mod tests {
+    use super::*;
+    use crate::partition::kit::Kit;
+    use model::{TopicName, TopicPartition};
+    use std::{sync::mpsc, thread, time::Duration};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn set(offset: i64) -> [Offsets; 3] {
+        let name = TopicPartition::new(TopicName::new("t").unwrap(), 0);
+        [(); 3].map(|()| Offsets::from([(name.clone(), offset)]))
+    }
+
+    /// Begins to write the set 1, and ends with whatever is sent.
+    fn slow(dir: &Arc<LogDir>) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+        let (dir, (begun, has_begun), (end, may_end)) = (dir.clone(), mpsc::channel(), mpsc::channel());
+        let writing = thread::spawn(move || {
+            let computed = dir.write_checkpoints(|| {
+                begun.send(()).unwrap();
+                may_end.recv_timeout(LONG).unwrap();
+                set(1)
+            });
+            computed.unwrap();
+        });
+        has_begun.recv_timeout(LONG).unwrap();
+        (end, writing)
+    }
+
+    fn until_asked(dir: &LogDir, times: u64) {
+        while dir.checkpoints.asked.load(Ordering::Acquire) < times {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_older_set_of_checkpoints_never_replaces_a_newer_one() {
+        let kit = Kit::new(0);
+        let (end, first) = slow(&kit.dir);
+        let (dir, (done, is_done)) = (kit.dir.clone(), mpsc::channel());
+        let second = thread::spawn(move || {
+            dir.write_checkpoints(|| set(2)).unwrap();
+            done.send(()).unwrap();
+        });
+        until_asked(&kit.dir, 2);
+        assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "the first is still at it");
+        end.send(()).unwrap();
+        first.join().unwrap();
+        second.join().unwrap();
+        for name in [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS]
+        {
+            let written = checkpoint::read_offsets(&*kit.disk, &kit.dir.path.join(name)).unwrap();
+            assert_eq!(written, set(2)[0]);
+        }
+    }
+
+    #[test]
+    fn leftovers_make_room_and_nothing_else_does() {
+        let disk = log::testing::MemoryDisk::new();
+        let path = Path::new("/data");
+        let kept = ["t-0/00000000000000000000.log", "t-0/partition.metadata", "notes/a.deleted", "a.deleted"];
+        let gone = ["t-0/00000000000000000007.log.deleted", "t-1.0123-delete/00000000000000000000.log"];
+        for name in kept.iter().chain(&gone) {
+            disk.create_dir_all(path.join(name).parent().unwrap()).unwrap();
+            disk.put(&path.join(name), vec![1]);
+        }
+        remove_leftovers(&disk, path).unwrap();
+        for (names, stay) in [(&kept[..], true), (&gone[..], false)] {
+            for name in names {
+                assert_eq!(disk.contents(&path.join(name)).is_some(), stay, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_who_wait_for_their_checkpoints_are_served_at_once() {
+        let kit = Kit::new(0);
+        let (end, first) = slow(&kit.dir);
+        let count = Arc::new(AtomicU64::new(0));
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let (dir, count) = (kit.dir.clone(), count.clone());
+                thread::spawn(move || {
+                    let computed = dir.write_checkpoints(|| {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        set(2)
+                    });
+                    computed.unwrap();
+                })
+            })
+            .collect();
+        until_asked(&kit.dir, 11);
+        end.send(()).unwrap();
+        for thread in waiting.into_iter().chain([first]) {
+            thread.join().unwrap();
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1);
     }
 }

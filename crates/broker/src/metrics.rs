@@ -27,7 +27,8 @@ impl Counter {
 pub struct Metrics {
     /// Requests by API key.
     requests: Vec<Counter>,
-    /// Frames that were no request which this broker answers; their connections were closed.
+    /// Frames that were no request which this broker answers, or whose answer could not be written; their connections
+    /// were closed.
     pub requests_refused: Counter,
     /// Connections closed at once, because there were too many.
     pub connections_refused: Counter,

@@ -18,6 +18,7 @@ pub(crate) struct Partitions {
 struct Topics {
     by_name: Map<TopicName, Arc<TopicPartitions>>,
     by_id: Map<TopicId, Arc<TopicPartitions>>,
+    is_closed: bool,
 }
 
 /// The partitions of one topic; a new value for each change.
@@ -51,11 +52,20 @@ impl Partitions {
         topics.iter().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
     }
 
-    /// Enters partitions of one topic.
+    /// The broker stops: what is there is all that is to be closed, since nothing more is entered.
+    pub(crate) fn close(&self) -> Vec<Arc<Partition>> {
+        self.topics.write().is_closed = true;
+        self.all()
+    }
+
+    /// Enters partitions of one topic, unless the broker stops.
     pub(crate) fn insert(&self, partitions: Vec<Arc<Partition>>) {
         let Some(first) = partitions.first() else { return };
         let (name, id) = (first.topic().clone(), first.topic_id());
         let mut topics = self.topics.write();
+        if topics.is_closed {
+            return;
+        }
         let mut topic = match topics.by_id.get(&id) {
             Some(topic) => TopicPartitions::clone(topic),
             None => TopicPartitions { name: name.clone(), id, partitions: Vec::new() },
@@ -89,5 +99,20 @@ impl TopicPartitions {
     /// The partition of this index.
     pub(crate) fn partition(&self, index: PartitionIndex) -> Option<Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)?.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::kit::Kit;
+
+    #[test]
+    fn what_comes_after_the_end_is_not_entered_and_so_not_written() {
+        let (kit, partitions) = (Kit::new(0), Partitions::default());
+        partitions.insert(vec![kit.partition(0)]);
+        assert_eq!(partitions.close().len(), 1);
+        partitions.insert(vec![kit.partition(1)]);
+        assert!(partitions.get("t", 0).is_some() && partitions.get("t", 1).is_none());
     }
 }

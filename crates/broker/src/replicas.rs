@@ -6,11 +6,11 @@
 use crate::{
     Broker, group_hosts, log_config,
     log_dir::{Found, LogDir},
-    partition::{Partition, on_lane},
+    partition::{OpenedLog, Partition, Unopened, on_lane},
     upkeep,
 };
 use futures_util::future::join_all;
-use log::{LogConfig, OpenOptions, names};
+use log::{LogConfig, OpenError, OpenOptions, names};
 use metadata::{Image, Topic, config::ResourceKind};
 use model::{PartitionIndex, TopicName, TopicPartition};
 use std::{collections::BTreeSet, io, sync::Arc};
@@ -101,7 +101,7 @@ fn lead_or_not(broker: &Broker, here: &Arc<Partition>, partition: &metadata::Par
     let leads = partition.leader == broker.config.node_id;
     here.set_leadership(partition.leader_epoch, leads);
     match &**here.topic() == group_hosts::TOPIC {
-        true if leads => broker.groups.lead(here.clone(), broker.groups_config()),
+        true if leads => broker.groups.lead(vec![here.clone()], &broker.groups_config()),
         true => broker.groups.resign_from(here.index()),
         false => {}
     }
@@ -140,12 +140,12 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
         open_one(broker, wanted, name, options)
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
-    let leaders = broker.groups_config();
+    let is_of_groups =
+        |partition: &&Arc<Partition>| &**partition.topic() == group_hosts::TOPIC && partition.is_led_here();
+    let of_groups = opened.iter().filter(is_of_groups);
+    broker.groups.lead(of_groups.cloned().collect(), &broker.groups_config());
     let mut topic = Vec::new();
     for partition in opened {
-        if &**partition.topic() == group_hosts::TOPIC && partition.is_led_here() {
-            broker.groups.lead(partition.clone(), leaders.clone());
-        }
         if topic.first().is_some_and(|first: &Arc<Partition>| first.topic_id() != partition.topic_id()) {
             broker.partitions.insert(std::mem::take(&mut topic));
         }
@@ -162,7 +162,7 @@ async fn open_one(
 ) -> Option<Arc<Partition>> {
     let dir = broker.dir.clone();
     let config = options.config.clone();
-    let (topic, index) = (wanted.topic, wanted.index);
+    let (topic, index, shown) = (wanted.topic, wanted.index, name.clone());
     let opened = if options.is_new && options.start_offset == 0 {
         // Nothing is read and nothing is written before the first append: no lane is needed.
         open_log(&dir, &name, options)
@@ -170,6 +170,9 @@ async fn open_one(
         let on = dir.clone();
         on_lane(&dir.world, move || open_log(&on, &name, options)).await?
     };
+    if let Err(unopened) = &opened {
+        tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
+    }
     let (leader, epoch) =
         topic.partition(index).map_or((-1, 0), |partition| (partition.leader, partition.leader_epoch));
     let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), epoch, config, opened);
@@ -177,16 +180,13 @@ async fn open_one(
     Some(partition)
 }
 
-type OpenedLog = Result<(log::Log, log::Files), String>;
-
 /// Runs on a lane if there is anything to read.
 pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions) -> OpenedLog {
     let path = dir.path.join(names::dir_name(name));
-    let offline = |why: String| {
-        tracing::error!(partition = %name, %why, "the partition is offline");
-        why
-    };
-    let opened = log::open(&*dir.world.disk, &path, options).map_err(|error| offline(error.to_string()))?;
+    let opened = log::open(&*dir.world.disk, &path, options.clone()).map_err(|error| {
+        let is_scarcity = matches!(&error, OpenError::Io(error) if log::is_scarcity(error));
+        Unopened { why: error.to_string(), is_scarcity, options }
+    })?;
     let recovery = &opened.recovery;
     if recovery.bytes_truncated > 0 || recovery.indexes_rebuilt > 0 {
         tracing::warn!(
@@ -194,7 +194,7 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
             bytes_truncated = recovery.bytes_truncated,
             segments_dropped = recovery.segments_dropped,
             indexes_rebuilt = recovery.indexes_rebuilt,
-            "recovered after a crash; nothing that was acknowledged is concerned"
+            "recovered after a crash; nothing that was acknowledged is gone, unless something else changed the file"
         );
     }
     Ok((opened.log, opened.files))
@@ -218,12 +218,12 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
-    let (dir, checkpoints) = (broker.dir.clone(), upkeep::checkpoints(broker));
+    let (dir, on) = (broker.dir.clone(), broker.clone());
     // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
     // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
     let renamed = on_lane(&broker.world, move || {
         let disk = &*dir.world.disk;
-        if let Err(error) = dir.write_checkpoints(checkpoints) {
+        if let Err(error) = dir.write_checkpoints(|| upkeep::checkpoints(&on)) {
             tracing::error!(%error, "the checkpoints could not be written");
         }
         let renamed: Vec<_> = dirs.into_iter().filter(|(from, to)| rename(&dir, from, to)).collect();

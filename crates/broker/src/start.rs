@@ -103,7 +103,10 @@ impl Broker {
             remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
             links,
             incarnation,
-            sessions: Mutex::new(FetchSessions::new(limits::FETCH_SESSIONS_MAX)),
+            sessions: Mutex::new(FetchSessions::new(
+                limits::FETCH_SESSIONS_MAX,
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            )),
             metrics: Metrics::new(),
             config,
             dir,
@@ -213,14 +216,13 @@ impl Broker {
         }
         self.connections.stop();
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
-        let closing = self.partitions.all();
+        let closing = self.partitions.close();
         let partitions = futures_util::future::join_all(closing.iter().map(|partition| partition.close()));
         futures_util::future::join(partitions, self.quorum.stop()).await;
-        let checkpoints = upkeep::checkpoints(self);
-        let dir = self.dir.clone();
+        let (broker, dir) = (self.clone(), self.dir.clone());
         let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
         let marked = self.on_lane(move || {
-            dir.write_checkpoints(checkpoints)?;
+            dir.write_checkpoints(|| upkeep::checkpoints(&broker))?;
             if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
         });
         if let Some(Err(error)) = marked.await {

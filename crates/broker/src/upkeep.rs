@@ -38,14 +38,14 @@ pub(crate) fn start(broker: &Arc<Broker>) {
 }
 
 /// Writes the checkpoints of all logs.
-pub(crate) async fn write_checkpoints(broker: &Broker) {
-    let (offsets, dir) = (checkpoints(broker), broker.dir.clone());
-    if let Some(Err(error)) = broker.on_lane(move || dir.write_checkpoints(offsets)).await {
+pub(crate) async fn write_checkpoints(broker: &Arc<Broker>) {
+    let on = broker.clone();
+    if let Some(Err(error)) = broker.on_lane(move || on.dir.write_checkpoints(|| checkpoints(&on))).await {
         tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
     }
 }
 
-/// Recovery points, start offsets and high watermarks of all logs.
+/// Recovery points, start offsets and high watermarks of all logs; to be computed when they are written.
 pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
     let mut all = [Offsets::new(), Offsets::new(), Offsets::new()];
     for partition in broker.partitions.all() {
@@ -56,7 +56,7 @@ pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
 
 fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
     // What was never written needs no mark: it has no files either.
-    let Some(offsets) = partition.offsets().filter(|offsets| offsets.end > 0) else { return };
+    let Some(offsets) = partition.marks().filter(|offsets| offsets.end > 0) else { return };
     let name = TopicPartition::new(partition.topic().clone(), partition.index());
     points.insert(name.clone(), offsets.recovery_point);
     if offsets.start > offsets.first_segment {

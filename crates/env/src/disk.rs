@@ -47,7 +47,9 @@ pub trait Disk: Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all that is in it.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable.
+    /// Makes the names in a directory durable. If the directory cannot be opened (EMFILE, ENOENT) the error is that of
+    /// opening and nothing has happened: it may be tried again. An error of the sync itself is of kind `Other`, whatever
+    /// its reason, and it must not be tried again: what could not be written counts as clean then.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the exclusive lock of the file at `path`, creating it; `WouldBlock` if another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;

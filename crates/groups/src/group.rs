@@ -50,7 +50,7 @@ pub(crate) struct Group {
     pub(crate) initial_delay: Option<(i64, i64)>,
     /// The append of this generation's assignment, while it is under way.
     pub(crate) storing: Option<Ticket>,
-    /// Whether the log holds it: only then lists show it.
+    /// Whether the log holds it.
     pub(crate) is_committed: bool,
     pub(crate) rebalance_reason: String,
 }

@@ -1,6 +1,6 @@
 //! ListGroups and DescribeGroups.
 //!
-//! They show groups that the log holds, and these as they are in memory.
+//! They show groups that the log holds or whose members have joined, and these as they are in memory.
 
 use crate::{Coordinator, Described, Error, GroupView, Listed, Reply, State, group::Group, member::Member};
 use model::GroupId;
@@ -16,12 +16,12 @@ impl Coordinator {
         if !types.is_empty() && !types.iter().any(|name| name.eq_ignore_ascii_case(CLASSIC)) {
             return Reply::ListGroups(Vec::new());
         }
-        let shown = self.groups.values().filter(|group| group.is_committed && matches_state(group.state));
+        let shown = self.groups.values().filter(|group| group.is_shown() && matches_state(group.state));
         Reply::ListGroups(shown.map(Group::to_listed).collect())
     }
 
     pub(crate) fn describe_groups(&self, ids: Vec<GroupId>, missing_is_error: bool) -> Reply {
-        let describe = |id: GroupId| match self.groups.get(&id).filter(|group| group.is_committed) {
+        let describe = |id: GroupId| match self.groups.get(&id).filter(|group| group.is_shown()) {
             Some(group) => group.to_described(),
             None => missing(id, missing_is_error),
         };
@@ -30,6 +30,11 @@ impl Coordinator {
 }
 
 impl Group {
+    /// Who has heard that he joined must find the group, also while its first record is being written.
+    fn is_shown(&self) -> bool {
+        self.is_committed || (self.generation > 0 && !self.members.is_empty())
+    }
+
     fn to_listed(&self) -> Listed {
         Listed {
             group: self.id.clone(),

@@ -99,9 +99,9 @@ impl Files {
         Ok(())
     }
 
-    /// The directory.
-    pub fn dir(&self) -> PathBuf {
-        self.handles.dir()
+    /// An opening that was broken off, or a crash, may have left names that no sync has covered: the next one does.
+    pub(crate) fn doubt_names(&mut self) {
+        self.dir_dirty = true;
     }
 
     /// Whether an error made it useless.
@@ -130,15 +130,6 @@ impl Files {
         }
     }
 
-    /// Renames the directory, for deletion, within the same parent.
-    pub fn rename_dir(&mut self, disk: &dyn Disk, name: &str) -> io::Result<()> {
-        let from = self.handles.dir();
-        let to = from.with_file_name(name);
-        disk.rename(&from, &to)?;
-        self.handles.moved_to(to);
-        from.parent().map_or(Ok(()), |parent| disk.sync_dir(parent))
-    }
-
     fn execute(&mut self, disk: &dyn Disk, effects: &[Effect], sync: bool) -> io::Result<Performed> {
         let mut performed = Performed::default();
         let mut pending = Pending::default();
@@ -163,7 +154,7 @@ impl Files {
             // Only now: while an earlier one is being synced, another job for it would only wait beside.
             self.unsynced.retain(|sealing| !sealing.done.load(Ordering::Acquire));
             let (sealings, poisoned) = (self.unsynced.clone(), self.poisoned.clone());
-            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir(), poisoned });
+            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir().to_owned(), poisoned });
         }
         Ok(performed)
     }
@@ -173,11 +164,11 @@ impl Files {
     fn begin(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Some((topic_id, segment)) = self.blank else { return Ok(()) };
         let dir = self.handles.dir();
-        disk.create_dir_all(&dir)?;
+        disk.create_dir_all(dir)?;
         if let Some(parent) = dir.parent() {
-            disk.sync_dir(parent).map_err(io::Error::other)?;
+            disk.sync_dir(parent)?;
         }
-        partition_metadata::write_topic_id(disk, &dir, topic_id)?;
+        partition_metadata::write_topic_id(disk, dir, topic_id)?;
         self.active = Some(Active::create(disk, &self.handles, segment)?);
         self.dir_dirty = true;
         self.blank = None;
@@ -311,20 +302,18 @@ impl Files {
     }
 
     fn sync(&mut self, disk: &dyn Disk, performed: &mut Performed) -> io::Result<()> {
-        for sealing in self.unsynced.drain(..) {
-            sealing.sync()?;
-            performed.synced_upto = Some(sealing.next_offset);
-        }
-        if let Some(active) = &mut self.active
-            && let Some(next_offset) = active.next_offset
-        {
+        self.unsynced.iter().try_for_each(Sealing::sync)?;
+        if let Some(active) = self.active.as_ref().filter(|active| active.next_offset.is_some()) {
             active.log.sync_data().map_err(io::Error::other)?;
-            active.next_offset = None;
-            performed.synced_upto = Some(next_offset);
         }
-        if std::mem::take(&mut self.dir_dirty) {
-            disk.sync_dir(&self.handles.dir()).map_err(io::Error::other)?;
+        if self.dir_dirty {
+            disk.sync_dir(self.handles.dir())?;
         }
+        // Only now: where no descriptor was left for the directory, all of this is to be told by the next try.
+        self.dir_dirty = false;
+        let sealed = self.unsynced.drain(..).next_back().map(|sealing| sealing.next_offset);
+        let active = self.active.as_mut().and_then(|active| active.next_offset.take());
+        performed.synced_upto = active.or(sealed);
         Ok(())
     }
 }
@@ -379,13 +368,14 @@ impl Sealing {
 }
 
 impl Sealed {
-    /// Syncs them; everything before the offset that it says is on stable storage then. An error poisons the log.
+    /// Syncs them; everything before the offset that it says is on stable storage then. An error poisons the log, unless
+    /// it [`is_scarcity`]: then the next [`Files::perform`] with `sync` does what is left.
     pub fn sync(self, disk: &dyn Disk) -> io::Result<Offset> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(poisoned());
         }
         let synced = self.sealings.iter().try_for_each(Sealing::sync).and_then(|()| disk.sync_dir(&self.dir));
-        if synced.is_err() {
+        if synced.as_ref().is_err_and(|error| !is_scarcity(error)) {
             self.poisoned.store(true, Ordering::Release);
         }
         synced.map(|()| self.sealings.last().map_or(-1, |sealing| sealing.next_offset))
@@ -393,7 +383,8 @@ impl Sealed {
 }
 
 /// Whether room on the disk or descriptors were missing: nothing is broken, and it may pass. A failed sync is never
-/// such, whatever its reason: that is why syncs give their errors another kind here.
+/// such, whatever its reason: that is why syncs give their errors another kind, those of files here and those of
+/// directories below ([`Disk::sync_dir`]).
 pub fn is_scarcity(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

@@ -8,7 +8,7 @@ use model::Offset;
 use std::{
     collections::VecDeque,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,27 +27,22 @@ pub(crate) struct Place {
 
 /// The directory and what is open in it.
 pub(crate) struct Handles {
-    dir: Mutex<PathBuf>,
+    dir: PathBuf,
     readers: Mutex<VecDeque<(Offset, Arc<dyn File>)>>,
     places: Mutex<VecDeque<Place>>,
 }
 
 impl Handles {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir: Mutex::new(dir), readers: Mutex::default(), places: Mutex::default() }
+        Self { dir, readers: Mutex::default(), places: Mutex::default() }
     }
 
-    pub(crate) fn dir(&self) -> PathBuf {
-        lock(&self.dir).clone()
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn path(&self, offset: Offset, kind: &str) -> PathBuf {
-        lock(&self.dir).join(crate::names::file_name(offset, kind))
-    }
-
-    /// The directory was renamed.
-    pub(crate) fn moved_to(&self, dir: PathBuf) {
-        *lock(&self.dir) = dir;
+        self.dir.join(crate::names::file_name(offset, kind))
     }
 
     /// The `.log` file of a segment.

@@ -60,6 +60,11 @@ pub fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
     topic + &suffix
 }
 
+/// Whether a file of a partition is deleted and only waits for its time.
+pub fn is_deleted_file(name: &str) -> bool {
+    name.strip_suffix(DELETED).is_some_and(|rest| rest.ends_with('.'))
+}
+
 /// Whether a directory is what remains of a deleted partition.
 pub fn is_deleted_dir(name: &str) -> bool {
     name.ends_with("-delete")

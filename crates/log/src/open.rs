@@ -144,6 +144,9 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
     if log.end_offset > 0 && (is_blank || Some(&log.epochs) != epochs.as_ref()) {
         files.perform(disk, &[Effect::Epochs(log.epochs.entries().to_vec())], true)?;
     }
+    if !options.clean && !is_blank {
+        files.doubt_names();
+    }
     if log.synced_offset < log.end_offset
         && let Some(active) = log.segments.last()
     {
@@ -282,10 +285,11 @@ impl Opening<'_> {
     fn restore_producers(&mut self, first_scanned: Option<Offset>, end: Offset) -> Result<(), OpenError> {
         let upto = first_scanned.unwrap_or(end);
         let start = self.options.start_offset;
+        // The one at the beginning of the first segment counts, though it lies before the start of the log: it alone
+        // knows how producers began whose first records were deleted.
+        let first = self.directory.segments.keys().next().map_or(start, |base| *base).min(start);
         let mut from = None;
-        for offset in
-            self.directory.snapshots.iter().rev().filter(|offset| (start + 1..=upto).contains(offset))
-        {
+        for offset in self.directory.snapshots.iter().rev().filter(|offset| (first..=upto).contains(offset)) {
             let bytes = self.loader.read(*offset, names::SNAPSHOT)?;
             match producer_snapshot::decode(&bytes) {
                 Ok(producers) => {

@@ -17,7 +17,7 @@ pub struct BeyondHighWatermark {
 
 impl Log {
     /// Makes `offset` the first that may be read (if it is beyond the present one) and says which one is. Whole
-    /// segments before it go with the next [`Log::retain`].
+    /// segments before it go with the next [`Log::drop_deleted`].
     pub fn delete_records_before(
         &mut self,
         offset: Offset,
@@ -33,15 +33,25 @@ impl Log {
 
     /// Deletes the segments that the configuration does not want any more; says how many.
     pub fn retain(&mut self, now: Timestamp, high_watermark: Offset, effects: &mut Vec<Effect>) -> usize {
-        let start_offset = self.start_offset;
-        let mut deleted = self.delete_while(now, high_watermark, effects, |_, next| {
-            next.is_some_and(|next| next.base_offset <= start_offset)
-        });
+        let mut deleted = self.drop_deleted(now, high_watermark, effects);
         if self.config.cleanup_delete {
             deleted += self.retain_by_size(now, high_watermark, effects);
             deleted += self.retain_by_time(now, high_watermark, effects);
         }
         deleted
+    }
+
+    /// Deletes the segments before the start of the log, and nothing else; says how many.
+    pub fn drop_deleted(
+        &mut self,
+        now: Timestamp,
+        high_watermark: Offset,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let start_offset = self.start_offset;
+        self.delete_while(now, high_watermark, effects, |_, next| {
+            next.is_some_and(|next| next.base_offset <= start_offset)
+        })
     }
 
     fn retain_by_size(&mut self, now: Timestamp, high_watermark: Offset, effects: &mut Vec<Effect>) -> usize {

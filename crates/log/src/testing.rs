@@ -30,6 +30,8 @@ pub struct Switches {
     /// The how many-th write or creation from now on finds no room, nor does any after it; of such a write half still
     /// fits. 0: there is always room.
     pub full_after: AtomicUsize,
+    /// No file or directory at or below this path can be opened: descriptors are missing (EMFILE).
+    pub closed_below: Mutex<Option<PathBuf>>,
     /// Calls of `write_at`.
     pub writes: AtomicUsize,
     /// Calls of `sync_data`.
@@ -144,6 +146,7 @@ impl MemoryDisk {
 
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        self.switches.check_descriptor(path)?;
         let mut files = lock(&self.files);
         let there = files.get(path).cloned();
         let file = match (there, how) {
@@ -216,6 +219,7 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.switches.check_descriptor(dir)?;
         if !lock(&self.dirs).contains(dir) {
             return Err(ErrorKind::NotFound.into());
         }
@@ -239,6 +243,14 @@ impl Switches {
             self.full_after.store(left - 1, Ordering::Relaxed);
         }
         left == 1
+    }
+
+    fn check_descriptor(&self, path: &Path) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        match &*lock(&self.closed_below) {
+            Some(below) if path.starts_with(below) => Err(io::Error::from_raw_os_error(EMFILE)),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self) -> io::Result<()> {

@@ -34,6 +34,22 @@ pub const LARGE_FRAMES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// slowly. Clients give a request up after 30 to 60 seconds.
 pub const LARGE_FRAME_MS_MAX: i64 = 60_000;
 
+/// Bytes of records, compressed or plain, that a connection may have read in checking them before others get their turn
+/// on the same thread: a few milliseconds. A request that takes more is checked by workers.
+pub const CHECKED_BYTES_PER_TURN: u64 = 4 * 1024 * 1024;
+
+/// How long the check of one request may take. A frame of batches that each stand for a thousand times their bytes would
+/// keep workers, and its share of the memory for large frames, for minutes.
+pub const CHECK_MS_MAX: i64 = 60_000;
+
+/// How long a peer that has ended its side of a connection, or has sent nonsense, may wait for the answers that it is
+/// owed. Most have gone and wait for nothing, which cannot be seen.
+pub const ANSWER_AFTER_END_MS_MAX: i64 = 10_000;
+
+/// An answer is written in runs of so many bytes. A connection whose peer does not take one of them within
+/// `connections.max.idle.ms` is closed; a run is large enough that cutting costs nothing.
+pub const WRITE_BYTES_AT_ONCE: usize = 1024 * 1024;
+
 /// A batch that is smaller than its frame by this factor or more is copied out of it when it is kept: what a tail holds
 /// pins at most this multiple of its bytes.
 pub const FRAME_BYTES_PER_BATCH_BYTE_MAX: usize = 8;
@@ -46,6 +62,10 @@ pub const TAIL_COPY_BYTES_MAX: usize = 8 * 1024;
 
 /// Sessions of incremental fetches (KIP-227) kept at once.
 pub const FETCH_SESSIONS_MAX: usize = 1000;
+
+/// ... and partitions in all of them together, where a name of more than 255 bytes counts for several. A partition takes
+/// about 250 bytes, so all take some 64 MiB. A reader whose session has no room is served without one.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 256 * 1024;
 
 /// Batches of one idempotent producer that are remembered per partition to recognise a repetition (KIP-98).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;

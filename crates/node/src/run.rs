@@ -53,7 +53,7 @@ async fn serve(
     config.controller_listeners = settings.controllers.names;
     config.controller_endpoints = reached;
     // Some stay for segments: a crowd of clients must not keep logs from being written.
-    let for_segments = (open_files_max / 4).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
+    let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
     let door = Door::new();
     // The others must reach this node's controller before it can start.

@@ -6,7 +6,7 @@
 
 use crate::{
     Attributes, Batch, BatchBuilder, BatchHeader, Codec, Compression, Decompressor, Entry, HEADER_BYTES,
-    MAGIC_V2, Record, RecordHead, TimestampType, WalkError, builder, walk,
+    MAGIC_V2, Record, RecordHead, TimestampType, WalkError, builder, walk::walk_counted,
 };
 use bytes::Bytes;
 use model::{LeaderEpoch, Offset, Timestamp};
@@ -50,6 +50,20 @@ pub struct Stamped {
     pub header: BatchHeader,
     /// The records, as the producer wrote them.
     pub body: Bytes,
+}
+
+/// What was sent for one partition: one whole batch of format v2 and nothing behind it. Nothing else of it is known to be
+/// right.
+#[derive(Debug, Clone)]
+pub struct Unchecked {
+    batch: Batch,
+}
+
+/// How many bytes may be read in checking batches where others wait for the same thread: compressed ones, those they
+/// stand for, and those that are written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    left: u64,
 }
 
 /// Why a batch is refused.
@@ -97,6 +111,10 @@ const BYTES_PER_FAULT: usize = 16;
 const REWRITTEN_RATIO_MAX: usize = 8;
 /// Topics of tiny batches have this much for it.
 const REWRITTEN_BYTES_MIN: usize = 1 << 20;
+/// Compressing takes at least so many times longer than reading.
+const READ_BYTES_PER_WRITTEN_BYTE: u64 = 8;
+/// What compressed bytes are expected to stand for: where that exceeds a budget, reading is not begun in vain.
+const PLAIN_BYTES_PER_COMPRESSED_BYTE: u64 = 8;
 
 /// A record that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,41 +164,137 @@ impl Invalid {
 
 /// Judges what was sent for one partition: exactly one batch, and nothing behind it.
 pub fn check(payload: Bytes, rules: &Rules, decompressor: &mut Decompressor) -> Result<Checked, Invalid> {
-    let batch = split(payload)?;
-    let header = batch.header;
-    if header.attributes.codec() == Some(Codec::Zstd) && !rules.zstd_allowed {
-        return Err(Invalid::UnsupportedCodec(Codec::Zstd.id()));
+    Unchecked::new(payload, rules.zstd_allowed)?.check(rules, decompressor)
+}
+
+impl Budget {
+    /// Of so many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self { left: bytes }
     }
+
+    /// What is left of it.
+    pub fn left(self) -> u64 {
+        self.left
+    }
+
+    fn take(&mut self, bytes: u64) -> Result<(), Stop> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = 0;
+                Err(Stop::TooMuch)
+            }
+        }
+    }
+}
+
+/// Why a check came to no batch.
+enum Stop {
+    Invalid(Invalid),
+    /// The budget is used up, and nothing is decided.
+    TooMuch,
+}
+
+impl From<Invalid> for Stop {
+    fn from(invalid: Invalid) -> Self {
+        Stop::Invalid(invalid)
+    }
+}
+
+impl Unchecked {
+    /// The batch, if it is one whole batch of format v2, alone, and of a codec that the request may carry.
+    pub fn new(payload: Bytes, zstd_allowed: bool) -> Result<Self, Invalid> {
+        let batch = split(payload)?;
+        if batch.header.attributes.codec() == Some(Codec::Zstd) && !zstd_allowed {
+            return Err(Invalid::UnsupportedCodec(Codec::Zstd.id()));
+        }
+        Ok(Self { batch })
+    }
+
+    /// The attributes as they were sent.
+    pub fn attributes(&self) -> Attributes {
+        self.batch.header.attributes
+    }
+
+    /// Judges the batch, however long that takes.
+    pub fn check(self, rules: &Rules, decompressor: &mut Decompressor) -> Result<Checked, Invalid> {
+        let unlimited = &mut Budget::new(u64::MAX);
+        self.check_within(rules, unlimited, decompressor).unwrap_or(Err(Invalid::Batch("it is endless")))
+    }
+
+    /// Judges the batch as far as the budget goes; gives it back if that is not far enough, and nothing is left then.
+    pub fn check_within(
+        self,
+        rules: &Rules,
+        budget: &mut Budget,
+        decompressor: &mut Decompressor,
+    ) -> Result<Result<Checked, Invalid>, Self> {
+        match judge(&self.batch, rules, budget, decompressor) {
+            Err(Stop::TooMuch) => Err(self),
+            Err(Stop::Invalid(invalid)) => Ok(Err(invalid)),
+            Ok(passed) => {
+                let batch = passed.rewritten.unwrap_or(self.batch);
+                Ok(Ok(Checked { batch }.with_timestamps(passed.timestamps, passed.max_timestamp)))
+            }
+        }
+    }
+}
+
+/// What a batch that passed must become.
+struct Passed {
+    rewritten: Option<Batch>,
+    timestamps: Attributes,
+    max_timestamp: Timestamp,
+}
+
+fn judge(
+    batch: &Batch,
+    rules: &Rules,
+    budget: &mut Budget,
+    decompressor: &mut Decompressor,
+) -> Result<Passed, Stop> {
+    let header = batch.header;
     if rules.from_client && header.base_offset != 0 {
-        return Err(Invalid::Batch("its base offset is not 0"));
+        return Err(Invalid::Batch("its base offset is not 0").into());
     }
     if batch.bytes.len() > rules.batch_bytes_max {
-        return Err(Invalid::TooLarge { bytes: batch.bytes.len(), bytes_max: rules.batch_bytes_max });
+        return Err(Invalid::TooLarge { bytes: batch.bytes.len(), bytes_max: rules.batch_bytes_max }.into());
+    }
+    budget.take(batch.bytes.len() as u64)?;
+    let is_compressed = header.attributes.codec() != Some(Codec::None);
+    if is_compressed && batch.body().len() as u64 * PLAIN_BYTES_PER_COMPRESSED_BYTE > budget.left {
+        budget.left = 0;
+        return Err(Stop::TooMuch);
     }
     let computed = batch.checksum();
     if header.crc != computed {
-        return Err(Invalid::Checksum { stored: header.crc, computed });
+        return Err(Invalid::Checksum { stored: header.crc, computed }.into());
     }
     let Some(codec) = header.attributes.codec() else {
-        return Err(Invalid::UnsupportedCodec(header.attributes.codec_id()));
+        return Err(Invalid::UnsupportedCodec(header.attributes.codec_id()).into());
     };
     if rules.from_client {
         check_header(&header)?;
     }
-    let seen = check_records(&batch, rules, decompressor)?;
+    let seen = check_records(batch, rules, budget, decompressor)?;
     let (timestamp_type, max_timestamp) = match rules.timestamp_type {
         TimestampType::CreateTime => (TimestampType::CreateTime, seen.max_timestamp),
         TimestampType::LogAppendTime => (TimestampType::LogAppendTime, rules.now),
     };
-    let checked =
+    let rewritten =
         match rules.compression.filter(|target| target.codec != codec && !header.attributes.is_control()) {
-            None if seen.deltas_right => Checked { batch },
+            None if seen.deltas_right => None,
             target => {
+                budget.take(seen.plain_bytes.saturating_mul(READ_BYTES_PER_WRITTEN_BYTE))?;
                 let compression = target.unwrap_or(codec.into());
-                Checked { batch: rewrite(&batch, seen.deltas_right, compression, rules, decompressor)? }
+                Some(rewrite(batch, seen.deltas_right, compression, rules, decompressor)?)
             }
         };
-    Ok(checked.with_timestamps(header.attributes.with_timestamp_type(timestamp_type), max_timestamp))
+    Ok(Passed { rewritten, timestamps: header.attributes.with_timestamp_type(timestamp_type), max_timestamp })
 }
 
 fn split(mut payload: Bytes) -> Result<Batch, Invalid> {
@@ -226,10 +340,16 @@ fn check_header(header: &BatchHeader) -> Result<(), Invalid> {
 struct Seen {
     max_timestamp: Timestamp,
     deltas_right: bool,
+    plain_bytes: u64,
     faults: Vec<Fault>,
 }
 
-fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) -> Result<Seen, Invalid> {
+fn check_records(
+    batch: &Batch,
+    rules: &Rules,
+    budget: &mut Budget,
+    decompressor: &mut Decompressor,
+) -> Result<Seen, Stop> {
     let header = &batch.header;
     let appended = header.attributes.timestamp_type() == TimestampType::LogAppendTime;
     // With the broker's time all records have the max timestamp, whatever their deltas.
@@ -243,7 +363,7 @@ fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) 
         false => (Timestamp::MIN, Timestamp::MAX),
     };
     let keys_required = rules.keys_required && !header.attributes.is_control();
-    let mut seen = Seen { max_timestamp: -1, deltas_right: true, faults: Vec::new() };
+    let mut seen = Seen { max_timestamp: -1, deltas_right: true, plain_bytes: 0, faults: Vec::new() };
     let faults_max = (batch.bytes.len() / BYTES_PER_FAULT).min(FAULTS_MAX);
     let mut is_timestamp_told = false;
     let mut index = 0;
@@ -271,10 +391,18 @@ fn check_records(batch: &Batch, rules: &Rules, decompressor: &mut Decompressor) 
         }
         index += 1;
     };
-    walk(batch, rules.plain_bytes_max as u64, decompressor, visit).map_err(Invalid::Records)?;
-    match seen.faults.is_empty() {
-        true => Ok(seen),
-        false => Err(Invalid::EachRecord(seen.faults)),
+    let plain_bytes_max = rules.plain_bytes_max as u64;
+    let limit = plain_bytes_max.min(budget.left);
+    let mut read = 0;
+    let walked = walk_counted(batch, limit, decompressor, &mut read, visit);
+    budget.left = budget.left.saturating_sub(read);
+    match walked {
+        Err(WalkError::Limit(_)) if limit < plain_bytes_max => Err(Stop::TooMuch),
+        Err(error) => Err(Invalid::Records(error).into()),
+        Ok(()) if seen.faults.is_empty() => {
+            Ok(Seen { plain_bytes: read.max(batch.body().len() as u64), ..seen })
+        }
+        Ok(()) => Err(Invalid::EachRecord(seen.faults).into()),
     }
 }
 

@@ -49,6 +49,17 @@ pub fn walk(
     decompressor: &mut Decompressor,
     visit: impl FnMut(RecordHead),
 ) -> Result<(), WalkError> {
+    walk_counted(batch, bytes_max, decompressor, &mut 0, visit)
+}
+
+/// The same; adds the bytes that were decompressed to `read`, however it ends.
+pub(crate) fn walk_counted(
+    batch: &Batch,
+    bytes_max: u64,
+    decompressor: &mut Decompressor,
+    read: &mut u64,
+    visit: impl FnMut(RecordHead),
+) -> Result<(), WalkError> {
     let count = batch.header.record_count;
     match batch.header.attributes.codec() {
         None => Err(WalkError::Codec(batch.header.attributes.codec_id())),
@@ -69,6 +80,7 @@ pub fn walk(
                 error: None,
             };
             let walked = walk_records(&mut stream, count, visit).and_then(|()| stream.fill());
+            *read += stream.read;
             match (walked, stream.error) {
                 (_, Some(error)) => Err(error),
                 (Err(fault), None) => Err(fault.into()),

@@ -9,7 +9,7 @@ pub mod uuid;
 pub mod varint;
 
 pub use cursor::{Cursor, Short};
-pub use parts::{Part, Parts, Region};
+pub use parts::{Part, Parts, Region, Runs};
 pub use uuid::Uuid;
 
 /// A hash map with a fixed hasher: iteration order depends on the contents and their history only, never on the run.

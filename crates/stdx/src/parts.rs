@@ -46,6 +46,24 @@ impl Part {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The first `at` bytes (not more than there are), and the others.
+    fn split(self, at: usize) -> (Part, Part) {
+        match self {
+            Part::Memory(mut bytes) => {
+                let first = bytes.split_to(at);
+                (Part::Memory(first), Part::Memory(bytes))
+            }
+            Part::File(region) => {
+                let rest = Region {
+                    file: region.file.clone(),
+                    position: region.position + at as u64,
+                    len: region.len - at,
+                };
+                (Part::File(Region { len: at, ..region }), Part::File(rest))
+            }
+        }
+    }
 }
 
 impl Parts {
@@ -83,6 +101,12 @@ impl Parts {
         self.parts.iter()
     }
 
+    /// The same bytes, in order, in runs of at most `len_max` (not zero) bytes; nothing is copied.
+    pub fn runs(self, len_max: usize) -> Runs {
+        assert_ne!(len_max, 0, "runs without bytes never end");
+        Runs { parts: self.parts.into_iter(), rest: None, len_max }
+    }
+
     /// The bytes as one string if all pieces are in memory; copies only when there is more than one.
     pub fn to_bytes(&self) -> Option<Bytes> {
         match self.parts.as_slice() {
@@ -99,6 +123,34 @@ impl Parts {
                 Some(all.into())
             }
         }
+    }
+}
+
+/// What [`Parts::runs`] gives.
+pub struct Runs {
+    parts: std::vec::IntoIter<Part>,
+    /// Of a piece that a run had no room for.
+    rest: Option<Part>,
+    len_max: usize,
+}
+
+impl Iterator for Runs {
+    type Item = Parts;
+
+    fn next(&mut self) -> Option<Parts> {
+        let mut run = Parts::new();
+        while let Some(part) = self.rest.take().or_else(|| self.parts.next()) {
+            let room = self.len_max - run.len;
+            if part.len() <= room {
+                run.push(part);
+                continue;
+            }
+            let (first, rest) = part.split(room);
+            run.push(first);
+            self.rest = Some(rest);
+            break;
+        }
+        (!run.is_empty()).then_some(run)
     }
 }
 
@@ -149,5 +201,27 @@ mod tests {
         assert_eq!(parts, Parts::from(Bytes::from_static(b"abc")));
         parts.push(Part::File(Region { file: Arc::new(()), position: 0, len: 4 }));
         assert_eq!((parts.len(), parts.to_bytes()), (7, None));
+    }
+
+    #[test]
+    fn runs_are_the_same_bytes_in_order_and_not_longer_than_wanted() {
+        let mut parts = Parts::from(Bytes::from_static(b"abcde"));
+        parts.push(Part::Memory(Bytes::from_static(b"f")));
+        parts.push(Part::File(Region { file: Arc::new(()), position: 7, len: 5 }));
+        parts.push(Part::Memory(Bytes::from_static(b"gh")));
+        let told = |part: &Part| match part {
+            Part::Memory(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Part::File(region) => format!("{}+{}", region.position, region.len),
+        };
+        let runs = |len_max| -> Vec<Vec<String>> {
+            parts.clone().runs(len_max).map(|run| run.iter().map(told).collect()).collect()
+        };
+        assert_eq!(
+            runs(4),
+            [vec!["abcd"], vec!["e", "f", "7+2"], vec!["9+3", "g"], vec!["h"]].map(|run| run.to_vec())
+        );
+        assert_eq!(runs(100).len(), 1);
+        assert_eq!(runs(13), [vec!["abcde", "f", "7+5", "gh"]]);
+        assert_eq!(Parts::new().runs(3).count(), 0);
     }
 }

@@ -9,6 +9,7 @@ mod dense_offsets;
 mod group_offsets;
 mod high_watermark;
 mod idempotence;
+mod known_already;
 mod no_invention;
 mod one_value;
 mod topics;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<dense_offsets::DenseOffsets>::default(),
         Box::<one_value::OneValue>::default(),
         Box::<idempotence::Idempotence>::default(),
+        Box::<known_already::KnownAlready>::default(),
         Box::<no_invention::NoInvention>::default(),
         Box::<high_watermark::HighWatermark>::default(),
         Box::<group_offsets::GroupOffsets>::default(),

@@ -62,6 +62,10 @@ pub enum Event {
     ProduceSent { place: Place, idempotent: bool, values: Vec<ValueId> },
     /// The records have these offsets and are acknowledged.
     ProduceAcked { place: Place, idempotent: bool, request: u64, base_offset: i64, values: Vec<ValueId> },
+    /// The records are there already, at offsets that the broker no longer knows.
+    ProduceKnown { place: Place, request: u64, values: Vec<ValueId> },
+    /// The batch was refused, and what came behind it was taken: it never will be.
+    ProduceRefused { place: Place, request: u64, values: Vec<ValueId> },
     /// A fetch has shown this much of a partition.
     Read {
         reader: u32,
@@ -224,6 +228,8 @@ impl Event {
             Event::Asked { .. } => "requests",
             Event::ProduceSent { .. } => "batches sent",
             Event::ProduceAcked { .. } => "batches acknowledged",
+            Event::ProduceKnown { .. } => "batches known already",
+            Event::ProduceRefused { .. } => "batches refused for good",
             Event::Read { records, .. } if records.is_empty() => "empty reads",
             Event::Read { .. } => "reads",
             Event::ReadAll { .. } => "full reads",

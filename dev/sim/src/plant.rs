@@ -40,6 +40,13 @@ impl Corruption {
                     *high_watermark += 1;
                 }
             }
+            (Plant::RefusalHidden, Event::ProduceRefused { place, request, values }) => {
+                return Event::ProduceKnown {
+                    place: place.clone(),
+                    request: *request,
+                    values: values.clone(),
+                };
+            }
             (Plant::OffsetSkipped, Event::Read { records, .. }) if records.len() > 2 && self.strikes() => {
                 records.remove(1);
             }

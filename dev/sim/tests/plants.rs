@@ -29,6 +29,11 @@ fn a_record_that_is_there_twice_is_noticed() {
 }
 
 #[test]
+fn a_refused_batch_that_is_said_to_be_there_is_missed() {
+    check(Plant::RefusalHidden, "known_already");
+}
+
+#[test]
 fn a_hole_is_noticed() {
     check(Plant::OffsetSkipped, "dense_offsets");
 }

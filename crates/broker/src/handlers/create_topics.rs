@@ -58,7 +58,7 @@ fn answer(context: &Context, name: String, result: Result<CreatedTopic, Error>) 
         Err(error) => CreatableTopicResult {
             name,
             error_code: failure_code::of_controller(&error).to_i16(),
-            error_message: Some(error.to_string()),
+            error_message: failure_code::message(&error),
             configs: Some(Vec::new()),
             ..CreatableTopicResult::default()
         },

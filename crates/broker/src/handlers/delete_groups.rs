@@ -28,7 +28,7 @@ pub(crate) async fn handle(
             error_code: error
                 .as_ref()
                 .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
-            error_message: error.map(|error| error.to_string()),
+            error_message: error.and_then(|error| failure_code::message(&error)),
         });
     }
     DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }

@@ -41,7 +41,7 @@ pub(crate) async fn handle(
 fn answer(context: &Context, topic: DeletedTopic) -> DeletableTopicResult {
     let (error_code, error_message) = match topic.result {
         Ok(()) => (failure_code::NONE, None),
-        Err(error) => (failure_code::of_controller(&error).to_i16(), Some(error.to_string())),
+        Err(error) => (failure_code::of_controller(&error).to_i16(), failure_code::message(&error)),
     };
     let name = topic.name.or_else(|| (context.version < 6).then(String::new));
     DeletableTopicResult { name, topic_id: topic.id, error_code, error_message }

@@ -1,7 +1,7 @@
 //! DescribeConfigs (key 32): configurations with their sources, synonyms, types and documentation (KIP-133, KIP-569).
 
 use crate::{Broker, context::Context, failure_code};
-use metadata::config::{Entry, Resource};
+use metadata::{Error, config::Entry};
 use std::sync::Arc;
 use wire::{
     DescribeConfigsRequest, DescribeConfigsResponse,
@@ -17,6 +17,13 @@ pub(crate) async fn handle(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let (synonyms, docs) = (request.include_synonyms, request.include_documentation);
+    // As in Kafka, a kind of resource that does not exist is an error of the whole request.
+    let kinds = request.resources.iter().map(|resource| super::config_resource(resource.resource_type, ""));
+    if let Some(error) = kinds.filter_map(Result::err).next() {
+        let refused =
+            request.resources.into_iter().map(|asked| told(asked, Err(error.clone()), false, false));
+        return DescribeConfigsResponse { results: refused.collect(), ..DescribeConfigsResponse::default() };
+    }
     let results = request.resources.into_iter().map(|resource| describe(broker, resource, synonyms, docs));
     DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
 }
@@ -28,10 +35,21 @@ fn describe(
     docs: bool,
 ) -> DescribeConfigsResult {
     let entries = super::config_resource(asked.resource_type, &asked.resource_name)
-        .and_then(|resource| entries(broker, &resource, asked.configuration_keys.as_deref()));
+        .and_then(|resource| broker.describe_config(&resource, asked.configuration_keys.as_deref()));
+    told(asked, entries, synonyms, docs)
+}
+
+fn told(
+    asked: DescribeConfigsResource,
+    entries: Result<Vec<Entry>, Error>,
+    synonyms: bool,
+    docs: bool,
+) -> DescribeConfigsResult {
     let (entries, error_code, error_message) = match entries {
         Ok(entries) => (entries, failure_code::NONE, None),
-        Err(error) => (Vec::new(), failure_code::of_controller(&error).to_i16(), Some(error.to_string())),
+        Err(error) => {
+            (Vec::new(), failure_code::of_controller(&error).to_i16(), failure_code::message(&error))
+        }
     };
     DescribeConfigsResult {
         error_code,
@@ -40,14 +58,6 @@ fn describe(
         resource_name: asked.resource_name,
         configs: entries.into_iter().map(|entry| answer(entry, synonyms, docs)).collect(),
     }
-}
-
-fn entries(
-    broker: &Broker,
-    resource: &Resource,
-    keys: Option<&[String]>,
-) -> Result<Vec<Entry>, metadata::Error> {
-    broker.describe_config(resource, keys)
 }
 
 fn answer(entry: Entry, synonyms: bool, docs: bool) -> DescribeConfigsResourceResult {

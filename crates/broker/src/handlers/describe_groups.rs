@@ -34,7 +34,7 @@ pub(crate) async fn handle(
         };
         groups.push(DescribedGroup {
             error_code: failure_code::of_groups(&error).to_i16(),
-            error_message: Some(error.to_string()),
+            error_message: failure_code::message(&error),
             group_id: name,
             ..DescribedGroup::default()
         });
@@ -60,7 +60,7 @@ fn answer(group: Described, operations: i32) -> DescribedGroup {
             .error
             .as_ref()
             .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
-        error_message: group.error.map(|error| error.to_string()),
+        error_message: group.error.and_then(|error| failure_code::message(&error)),
         group_id: group.group.to_string(),
         group_state: group.state.to_string(),
         protocol_type: group.protocol_type.to_string(),

@@ -20,6 +20,13 @@ pub(crate) async fn handle(
             return refuse(ErrorCode::InvalidRequest);
         }
     };
+    let answered = match answered {
+        Ok(answer) => answer,
+        Err(unwritable) => {
+            tracing::error!(%unwritable, "a forwarded request was not answered");
+            return refuse(ErrorCode::UnknownServerError);
+        }
+    };
     let mut frame = answered.to_bytes().unwrap_or_default();
     // The forwarder frames it anew.
     let response_data = (frame.len() >= 4).then(|| frame.split_off(4));

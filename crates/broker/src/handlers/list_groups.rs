@@ -23,10 +23,14 @@ pub(crate) async fn handle(
                 }));
                 continue;
             }
+            // Who looks for these groups asks for their coordinator; it is not here.
+            Err(Error::NotCoordinator) => continue,
             Ok(_) => Error::UnknownServerError,
             Err(error) => error,
         };
-        response.error_code = failure_code::of_groups(&error).to_i16();
+        // As in Kafka, all of the groups or none.
+        let error_code = failure_code::of_groups(&error).to_i16();
+        return ListGroupsResponse { error_code, ..ListGroupsResponse::default() };
     }
     response
 }

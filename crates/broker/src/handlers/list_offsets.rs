@@ -8,7 +8,8 @@ use crate::{
     partition::{Found, Isolation, Sought},
 };
 use futures_util::future::join_all;
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
+use stdx::Map;
 use wire::{
     ErrorCode, ListOffsetsRequest, ListOffsetsResponse,
     list_offsets_request::ListOffsetsPartition,
@@ -35,36 +36,57 @@ pub(crate) async fn handle(
     } else {
         Isolation::LogEnd
     };
-    let mut seen = BTreeSet::new();
-    let mut twice = BTreeSet::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            let named = (topic.name.as_str(), partition.partition_index);
-            if !seen.insert(named) {
-                twice.insert(named);
-            }
-        }
-    }
-    let asked: Vec<_> = request
-        .topics
+    let topics = without_repetitions(&request);
+    let asked: Vec<_> = topics
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.as_str(), asked)))
+        .flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(asked, is_twice)| (*topic, *asked, *is_twice))
+        })
         .collect();
     let mut found = Vec::with_capacity(asked.len());
     for some in asked.chunks(super::ASKED_AT_ONCE) {
-        let seeking = some.iter().map(|(topic, asked)| {
-            let is_twice = twice.contains(&(*topic, asked.partition_index));
-            find(broker, context, topic, asked, isolation, is_twice)
-        });
+        let seeking = some
+            .iter()
+            .map(|(topic, asked, is_twice)| find(broker, context, topic, asked, isolation, *is_twice));
         found.extend(join_all(seeking).await);
     }
     let mut found = found.into_iter();
-    let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().zip(&mut found);
-        let partitions = partitions.map(|(asked, result)| answer(context, asked.partition_index, result));
-        ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
+    let topics = topics.iter().map(|(topic, partitions)| {
+        let partitions = partitions.iter().zip(&mut found);
+        let partitions =
+            partitions.map(|((asked, _), result)| answer(context, asked.partition_index, result));
+        ListOffsetsTopicResponse { partitions: partitions.collect(), name: (*topic).to_owned() }
     });
     ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+}
+
+/// A topic with its partitions, and whether each was named more than once.
+type Asked<'a> = (&'a str, Vec<(&'a ListOffsetsPartition, bool)>);
+
+/// Every topic once, in the order in which they first came, and so every partition of it, as in Kafka's answer.
+fn without_repetitions(request: &ListOffsetsRequest) -> Vec<Asked<'_>> {
+    let mut topics: Vec<Asked<'_>> = Vec::with_capacity(request.topics.len());
+    let mut places = Map::default();
+    let mut known: Map<(usize, i32), usize> = Map::default();
+    for topic in &request.topics {
+        let place = *places.entry(topic.name.as_str()).or_insert(topics.len());
+        if place == topics.len() {
+            topics.push((&topic.name, Vec::with_capacity(topic.partitions.len())));
+        }
+        let Some((_, partitions)) = topics.get_mut(place) else { continue };
+        for asked in &topic.partitions {
+            match known.insert((place, asked.partition_index), partitions.len()) {
+                None => partitions.push((asked, false)),
+                Some(first) => {
+                    known.insert((place, asked.partition_index), first);
+                    if let Some((_, is_twice)) = partitions.get_mut(first) {
+                        *is_twice = true;
+                    }
+                }
+            }
+        }
+    }
+    topics
 }
 
 fn answer(

@@ -12,9 +12,10 @@ use crate::{
     partition::Partition,
 };
 use bytes::Bytes;
-use model::{Timestamp, TopicId, limits};
-use records::{Decompressor, Invalid};
+use model::{Offset, Timestamp, limits};
+use records::{BatchHeader, Budget, Checked, Decompressor, Invalid, Rules, Unchecked};
 use std::{cell::RefCell, sync::Arc};
+use stdx::Part;
 use wire::{
     ErrorCode, ProduceRequest, ProduceResponse,
     produce_request::{PartitionProduceData, TopicProduceData},
@@ -36,64 +37,212 @@ const TIMEOUT_MS_MIN: i32 = 1000;
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 thread_local! {
-    /// Decompression contexts are large and reusable; one for each reactor thread is enough.
+    /// Decompression contexts are large and reusable; one for each thread of the reactor and each worker is enough.
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
 }
 
-/// Begins a produce request that came in a frame of `frame_bytes`: appends, and gives the wait for the answer.
+/// Begins a produce request that came in a frame of `frame_bytes`: appends, and gives the wait for the answer. Batches
+/// that take more than the budget to check are checked by workers first.
 pub(crate) fn begin(
     broker: &Arc<Broker>,
     context: &Context,
-    (request, frame_bytes): (ProduceRequest, usize),
+    (mut request, frame_bytes): (ProduceRequest, usize),
+    budget: &mut Budget,
     reply: Reply,
 ) -> Result<Begun, Refused> {
-    let acks = Acks::new();
+    let mut promise = Promise {
+        acks: Acks::new(),
+        required: request.acks,
+        timeout_ms: i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN)),
+        reply,
+        failed: None,
+    };
+    keep_last_of_each(&mut request.topic_data);
+    let is_authorized = request.transactional_id.is_some() || !is_transactional(&request);
     let mut appending = Appending {
         broker,
         context,
-        acks: &acks,
-        required: request.acks,
+        promise: &mut promise,
+        is_authorized,
         frame_bytes,
         now: broker.world.clock.wall(),
         slots: 0,
-        failed: None,
-        endpoints: Vec::new(),
+        budget,
+        postponed: Vec::new(),
     };
-    let responses: Vec<_> = request.topic_data.into_iter().map(|topic| appending.topic(topic)).collect();
-    let (failed, node_endpoints) = (appending.failed, appending.endpoints);
-    if request.acks == 0 {
-        return match failed {
-            Some(error) => Err(Refused::Unacknowledged(error)),
-            None => Ok(Begun::Silent),
-        };
+    let topics = request.topic_data.into_iter().enumerate();
+    let responses = topics.map(|(place, topic)| appending.topic(place, topic)).collect();
+    let postponed = appending.postponed;
+    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+    if postponed.is_empty() {
+        return promise.keep(broker, context, response);
     }
-    let mut response = ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() };
-    let mut settled = acks.wait();
-    let timeout_ms = i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN));
-    let clock = broker.world.clock.clone();
-    let deadline = clock.after_millis(timeout_ms);
-    Ok(Begun::Overlapping(Box::pin(async move {
-        let undone = tokio::select! {
-            biased;
-            undone = &mut settled => undone,
-            () = clock.sleep_until(deadline) => settled.undone(),
-        };
-        fail(&mut response, undone);
-        reply.frame(&response)
+    let (broker, context) = (broker.clone(), context.clone());
+    Ok(Begun::Checking(Box::pin(async move {
+        for postponed in postponed {
+            let (topic, place) = postponed.place;
+            let row = postponed.append(&broker, &mut promise).await;
+            let topic = response.responses.get_mut(topic);
+            if let Some(slot) = topic.and_then(|topic| topic.partition_responses.get_mut(place)) {
+                *slot = row;
+            }
+        }
+        promise.keep(&broker, &context, response)
     })))
+}
+
+/// What the client is to be told, and when.
+struct Promise {
+    acks: Arc<Acks>,
+    required: i16,
+    timeout_ms: i64,
+    reply: Reply,
+    failed: Option<ErrorCode>,
+}
+
+impl Promise {
+    /// Everything is appended that ever will be: waits until it is durable.
+    fn keep(
+        self,
+        broker: &Broker,
+        context: &Context,
+        mut response: ProduceResponse,
+    ) -> Result<Begun, Refused> {
+        if self.required == 0 {
+            return match self.failed {
+                Some(error) => Err(Refused::Unacknowledged(error)),
+                None => Ok(Begun::Silent),
+            };
+        }
+        if self.failed.is_some() && context.version >= VERSION_WITH_LEADERS {
+            tell_leaders(broker, context, &mut response);
+        }
+        let (reply, mut settled) = (self.reply, self.acks.wait());
+        let clock = broker.world.clock.clone();
+        let deadline = clock.after_millis(self.timeout_ms);
+        Ok(Begun::Overlapping(Box::pin(async move {
+            let undone = tokio::select! {
+                biased;
+                undone = &mut settled => undone,
+                () = clock.sleep_until(deadline) => settled.undone(),
+            };
+            fail(&mut response, undone);
+            reply.frame(&response)
+        })))
+    }
+
+    /// Appends a batch; gives its row of the answer.
+    fn append(
+        &mut self,
+        broker: &Broker,
+        to: &Destination,
+        checked: Result<Checked, Invalid>,
+    ) -> PartitionProduceResponse {
+        let result = checked.map_err(refusal).and_then(|checked| self.try_append(broker, to, checked));
+        result.unwrap_or_else(|failed| {
+            // In Kafka's order: a partition that is offline or led elsewhere is not asked what it thinks of the batch.
+            let failed = match to.partition.offsets() {
+                Some(_) if failed.is_of_batch && !to.partition.is_led_here() => {
+                    ErrorCode::NotLeaderOrFollower.into()
+                }
+                Some(offsets) if is_told_start_offset(failed.code) => {
+                    Failed { log_start_offset: offsets.start, ..failed }
+                }
+                Some(_) => failed,
+                None if failed.is_of_batch => ErrorCode::KafkaStorageError.into(),
+                None => failed,
+            };
+            self.row_of_failed(to.partition.index(), failed)
+        })
+    }
+
+    fn try_append(
+        &self,
+        broker: &Broker,
+        to: &Destination,
+        checked: Checked,
+    ) -> Result<PartitionProduceResponse, Failed> {
+        let (bytes, slot) = (checked.bytes(), to.slot);
+        let is_wait_wanted = self.required != 0;
+        if is_wait_wanted {
+            self.acks.open(slot);
+        }
+        let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
+        match to.partition.produce(to.now, checked, settled) {
+            Ok(appended) => {
+                broker.metrics.batches_in.inc();
+                broker.metrics.bytes_in.add(bytes as u64);
+                Ok(PartitionProduceResponse {
+                    index: to.partition.index(),
+                    base_offset: appended.base_offset,
+                    log_append_time_ms: appended.log_append_time,
+                    log_start_offset: appended.log_start_offset,
+                    ..PartitionProduceResponse::default()
+                })
+            }
+            Err(refused) => {
+                if is_wait_wanted {
+                    crate::acks::Settled::settle(&*self.acks, slot, true);
+                }
+                let message = Some(refused.to_string());
+                Err(Failed { message, ..failure_code::of_partition(&refused).into() })
+            }
+        }
+    }
+
+    fn row_of_failed(&mut self, index: i32, failed: Failed) -> PartitionProduceResponse {
+        self.failed = Some(failed.code);
+        PartitionProduceResponse {
+            index,
+            error_code: failed.code.to_i16(),
+            base_offset: -1,
+            log_start_offset: failed.log_start_offset,
+            record_errors: failed.records,
+            error_message: failed.message,
+            ..PartitionProduceResponse::default()
+        }
+    }
+}
+
+/// Where a batch goes, and when it came.
+struct Destination {
+    partition: Arc<Partition>,
+    slot: usize,
+    now: Timestamp,
+}
+
+/// A batch that takes too long to check on the reactor.
+struct Postponed {
+    /// Of its row: the topic's place in the answer, and the partition's place in the topic.
+    place: (usize, usize),
+    to: Destination,
+    unchecked: Unchecked,
+    rules: Rules,
+}
+
+impl Postponed {
+    /// Has the batch checked by a worker, and appends it.
+    async fn append(self, broker: &Broker, promise: &mut Promise) -> PartitionProduceResponse {
+        let Self { to, unchecked, rules, .. } = self;
+        let check =
+            move || DECOMPRESSOR.with_borrow_mut(|decompressor| unchecked.check(&rules, decompressor));
+        match broker.on_worker(check).await {
+            Some(checked) => promise.append(broker, &to, checked),
+            None => promise.row_of_failed(to.partition.index(), ErrorCode::UnknownServerError.into()),
+        }
+    }
 }
 
 struct Appending<'a> {
     broker: &'a Arc<Broker>,
     context: &'a Context,
-    acks: &'a Arc<Acks>,
-    required: i16,
+    promise: &'a mut Promise,
+    is_authorized: bool,
     frame_bytes: usize,
     now: Timestamp,
     slots: usize,
-    failed: Option<ErrorCode>,
-    /// Of the leaders of partitions that are not led here.
-    endpoints: Vec<NodeEndpoint>,
+    budget: &'a mut Budget,
+    postponed: Vec<Postponed>,
 }
 
 /// Why a partition's batch was refused.
@@ -101,10 +250,13 @@ struct Failed {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<BatchIndexAndErrorMessage>,
+    log_start_offset: Offset,
+    /// The batch itself is at fault.
+    is_of_batch: bool,
 }
 
 impl Appending<'_> {
-    fn topic(&mut self, topic: TopicProduceData) -> TopicProduceResponse {
+    fn topic(&mut self, place: usize, topic: TopicProduceData) -> TopicProduceResponse {
         let by_id = self.context.version >= VERSION_WITH_TOPIC_IDS;
         let found = if by_id {
             self.broker.partitions.topic_by_id(topic.topic_id)
@@ -113,12 +265,14 @@ impl Appending<'_> {
         };
         let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
         let named = (topic.topic_id, topic.name.as_str());
-        let partition_responses = topic.partition_data.into_iter().map(|data| {
+        let partitions = topic.partition_data.into_iter().enumerate();
+        let partition_responses = partitions.map(|(in_topic, data)| {
             let slot = self.slots;
             self.slots += 1;
             let index = data.index;
-            let result = match found.as_ref().and_then(|found| found.partition(index)) {
-                Some(partition) => self.partition(&partition, data, slot),
+            let found = match found.as_ref().and_then(|found| found.partition(index)) {
+                _ if !self.is_authorized => Err(without_transactional_id()),
+                Some(partition) => Ok(partition),
                 // Only here the image is asked: what is not at hand is with another broker, or nowhere.
                 None => Err(match super::leader_of(self.broker, self.context, named, index) {
                     Some(_) => ErrorCode::NotLeaderOrFollower,
@@ -127,37 +281,13 @@ impl Appending<'_> {
                 }
                 .into()),
             };
-            result.unwrap_or_else(|failed| {
-                self.failed = Some(failed.code);
-                let mut response = PartitionProduceResponse {
-                    index,
-                    error_code: failed.code.to_i16(),
-                    base_offset: -1,
-                    record_errors: failed.records,
-                    error_message: failed.message,
-                    ..PartitionProduceResponse::default()
-                };
-                if failed.code == ErrorCode::NotLeaderOrFollower {
-                    self.tell_leader(named, &mut response);
-                }
-                response
-            })
+            let to = found.map(|partition| Destination { partition, slot, now: self.now });
+            let row = to.and_then(|to| self.partition(to, data, (place, in_topic)));
+            row.unwrap_or_else(|failed| self.promise.row_of_failed(index, failed))
         });
         let partition_responses = partition_responses.collect();
         drop(found);
         TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
-    }
-
-    /// Who leads the partition, so that the client need not ask for metadata (KIP-951).
-    fn tell_leader(&mut self, topic: (TopicId, &str), response: &mut PartitionProduceResponse) {
-        let leader = super::leader_of(self.broker, self.context, topic, response.index);
-        let Some(leader) = leader.filter(|_| self.context.version >= VERSION_WITH_LEADERS) else { return };
-        response.current_leader.leader_id = leader.node;
-        response.current_leader.leader_epoch = leader.epoch;
-        let is_told = self.endpoints.iter().any(|endpoint| endpoint.node_id == leader.node);
-        if let Some((host, port, rack)) = leader.endpoint.filter(|_| !is_told) {
-            self.endpoints.push(NodeEndpoint { node_id: leader.node, host, port, rack });
-        }
     }
 
     /// The batch in memory of its own if it is a small part of the frame: the tail that will keep it counts the batch
@@ -173,64 +303,107 @@ impl Appending<'_> {
         }
     }
 
+    /// The row of one partition, empty if its batch is postponed. Errors are looked for in Kafka's order.
     fn partition(
-        &self,
-        partition: &Arc<Partition>,
+        &mut self,
+        to: Destination,
         data: PartitionProduceData,
-        slot: usize,
+        place: (usize, usize),
     ) -> Result<PartitionProduceResponse, Failed> {
-        if !matches!(self.required, -1..=1) {
-            return Err(ErrorCode::InvalidRequiredAcks.into());
-        }
-        let is_admin = self.context.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
-        if partition.is_internal() && !is_admin {
-            let message =
-                Some(format!("{} is kept by the brokers; clients cannot write to it", partition.topic()));
-            return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
-        }
+        let zstd_allowed = self.context.version >= VERSION_WITH_ZSTD;
         let payload = self.unpinned(data.records.and_then(|records| records.to_bytes()).unwrap_or_default());
-        let rules = partition.rules(self.now, self.context.version >= VERSION_WITH_ZSTD);
-        let checked =
-            DECOMPRESSOR.with_borrow_mut(|decompressor| records::check(payload, &rules, decompressor));
-        let checked = checked.map_err(refusal)?;
-        if checked.header().attributes.is_transactional() {
+        let unchecked = Unchecked::new(payload, zstd_allowed).map_err(refusal)?;
+        if unchecked.attributes().is_transactional() {
             // Nobody would ever end it, and readers of committed records would wait behind it for good.
             let message =
                 Some("there are no transactions on this broker: InitProducerId refuses them".into());
             return Err(Failed { message, ..ErrorCode::InvalidTxnState.into() });
         }
-        let bytes = checked.bytes();
-        let is_wait_wanted = self.required != 0;
-        if is_wait_wanted {
-            self.acks.open(slot);
+        if !matches!(self.promise.required, -1..=1) {
+            return Err(ErrorCode::InvalidRequiredAcks.into());
         }
-        let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
-        match partition.produce(self.now, checked, settled) {
-            Ok(appended) => {
-                self.broker.metrics.batches_in.inc();
-                self.broker.metrics.bytes_in.add(bytes as u64);
-                Ok(PartitionProduceResponse {
-                    index: data.index,
-                    base_offset: appended.base_offset,
-                    log_append_time_ms: appended.log_append_time,
-                    log_start_offset: appended.log_start_offset,
-                    ..PartitionProduceResponse::default()
-                })
-            }
-            Err(refused) => {
-                if is_wait_wanted {
-                    crate::acks::Settled::settle(&**self.acks, slot, true);
-                }
-                let message = Some(refused.to_string());
-                Err(Failed { message, ..failure_code::of_partition(&refused).into() })
+        let is_admin = self.context.client_id.as_deref() == Some(ADMIN_CLIENT_ID);
+        if to.partition.is_internal() && !is_admin {
+            let topic = to.partition.topic();
+            let message = Some(format!("{topic} is kept by the brokers; clients cannot write to it"));
+            return Err(Failed { message, ..ErrorCode::InvalidTopicException.into() });
+        }
+        let rules = to.partition.rules(self.now, zstd_allowed);
+        let checked = if self.postponed.is_empty() {
+            DECOMPRESSOR
+                .with_borrow_mut(|decompressor| unchecked.check_within(&rules, self.budget, decompressor))
+        } else {
+            // Behind one that waits, so that the request is appended in its order.
+            Err(unchecked)
+        };
+        match checked {
+            Ok(checked) => Ok(self.promise.append(self.broker, &to, checked)),
+            Err(unchecked) => {
+                let row = PartitionProduceResponse { index: data.index, ..Default::default() };
+                self.postponed.push(Postponed { place, to, unchecked, rules });
+                Ok(row)
             }
         }
     }
 }
 
+/// Of a partition that is named more than once only the last batch counts, as in Kafka; mostly there is none.
+fn keep_last_of_each(topics: &mut Vec<TopicProduceData>) {
+    let names = topics.iter().enumerate().flat_map(|(place, topic)| {
+        let named =
+            move |data: &PartitionProduceData| (topic.topic_id, topic.name.as_str(), data.index, place);
+        topic.partition_data.iter().map(named)
+    });
+    if names.clone().nth(1).is_none() {
+        return;
+    }
+    let mut sorted: Vec<_> = names.map(|(id, name, index, _)| (id, name, index)).collect();
+    sorted.sort_unstable();
+    let is_twice = |pair: &[_]| matches!(pair, [one, other] if one == other);
+    if !sorted.windows(2).any(is_twice) {
+        return;
+    }
+    let mut seen = stdx::Set::default();
+    for topic in topics.iter_mut().rev() {
+        let (id, name) = (topic.topic_id, topic.name.clone());
+        topic.partition_data.reverse();
+        topic.partition_data.retain(|data| seen.insert((id, name.clone(), data.index)));
+        topic.partition_data.reverse();
+    }
+    topics.retain(|topic| !topic.partition_data.is_empty());
+}
+
+/// Whether a batch of the request says that it belongs to a transaction.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut headers = batches.filter_map(|data| match data.records.as_ref()?.iter().next()? {
+        Part::Memory(bytes) => BatchHeader::parse(bytes),
+        Part::File(_) => None,
+    });
+    headers.any(|header| header.attributes.is_transactional())
+}
+
+fn without_transactional_id() -> Failed {
+    let message = Some("batches of a transaction need its transactional id".into());
+    Failed { message, ..ErrorCode::TransactionalIdAuthorizationFailed.into() }
+}
+
+/// Whether the row of an error tells where the log starts: where Kafka has come to know it before it refuses.
+fn is_told_start_offset(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::UnknownTopicOrPartition
+    )
+}
+
 impl From<ErrorCode> for Failed {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new() }
+        Self { code, message: None, records: Vec::new(), log_start_offset: -1, is_of_batch: false }
     }
 }
 
@@ -247,6 +420,26 @@ fn refusal(invalid: Invalid) -> Failed {
         code: failure_code::of_invalid(&invalid),
         message: Some(invalid.to_string()),
         records: records.collect(),
+        log_start_offset: -1,
+        is_of_batch: true,
+    }
+}
+
+/// Who leads the partitions that are not led here, so that the client need not ask for metadata (KIP-951).
+fn tell_leaders(broker: &Broker, context: &Context, response: &mut ProduceResponse) {
+    for topic in &mut response.responses {
+        let named = (topic.topic_id, topic.name.as_str());
+        let elsewhere =
+            |row: &&mut PartitionProduceResponse| row.error_code == ErrorCode::NotLeaderOrFollower.to_i16();
+        for row in topic.partition_responses.iter_mut().filter(elsewhere) {
+            let Some(leader) = super::leader_of(broker, context, named, row.index) else { continue };
+            row.current_leader.leader_id = leader.node;
+            row.current_leader.leader_epoch = leader.epoch;
+            let is_told = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader.node);
+            if let Some((host, port, rack)) = leader.endpoint.filter(|_| !is_told) {
+                response.node_endpoints.push(NodeEndpoint { node_id: leader.node, host, port, rack });
+            }
+        }
     }
 }
 

@@ -48,14 +48,14 @@ impl Partition {
         &self,
         offset: Offset,
     ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
-        let plan = {
+        let (plan, upto) = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
             let upto = online.high_watermark;
             if offset >= upto {
                 return Ok(None);
             }
-            online.log.read(offset, upto, OWN_READ_BYTES, true)
+            (online.log.read(offset, upto, OWN_READ_BYTES, true), upto)
         };
         let slice = match plan {
             ReadPlan::Memory(slice) => slice,
@@ -72,6 +72,7 @@ impl Partition {
         let mut decompressor = Decompressor::default();
         let (mut next, mut all) = (offset, Vec::new());
         while let Some(batch) = records::Batch::split_off(&mut bytes) {
+            check(&batch, next, upto)?;
             next = batch.header.next_offset();
             if batch.header.attributes.is_control() {
                 continue;
@@ -80,8 +81,27 @@ impl Partition {
             all.extend(records.into_iter().filter(|record| record.offset >= offset));
         }
         if next == offset {
-            return Err(io::Error::other(format!("no batch could be read at offset {offset}")));
+            return Err(damaged(format!("no batch could be read at offset {offset}")));
         }
         Ok(Some((next, all)))
     }
+}
+
+/// Nobody else checks what the broker reads of its own: consumers check what they fetch. The offsets lie outside of the
+/// checksum; a batch that claims to be another would hide those between.
+fn check(batch: &records::Batch, next: Offset, upto: Offset) -> io::Result<()> {
+    let (first, behind) = (batch.header.base_offset, batch.header.next_offset());
+    if !batch.is_intact() {
+        return Err(damaged(format!("the batch at offset {first} has a wrong checksum")));
+    }
+    if behind <= next || behind > upto {
+        return Err(damaged(format!(
+            "a batch of offsets {first} to before {behind} cannot follow at {next}"
+        )));
+    }
+    Ok(())
+}
+
+fn damaged(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -128,3 +128,27 @@ async fn groups_and_client_metrics_have_configurations_too() {
         assert!(kind != 32 || !described.configs.is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_of_resource_that_does_not_exist_fails_the_whole_request() {
+    let (_node, mut client, _) = node_and_topic().await;
+    let resource = |resource_type, name: &str| DescribeConfigsResource {
+        resource_type,
+        resource_name: name.into(),
+        ..DescribeConfigsResource::default()
+    };
+    let invalid = code(ErrorCode::InvalidRequest);
+    for (resources, codes) in [
+        (vec![resource(TOPIC, "t"), resource(BROKER, "7")], vec![0, 0]),
+        (vec![resource(BROKER, "07")], vec![0]),
+        (vec![resource(TOPIC, "t"), resource(BROKER, "8")], vec![0, invalid]),
+        (vec![resource(TOPIC, "t"), resource(BROKER, "seven")], vec![0, invalid]),
+        (vec![resource(TOPIC, "t"), resource(3, "x")], vec![invalid, invalid]),
+    ] {
+        let request = DescribeConfigsRequest { resources, ..DescribeConfigsRequest::default() };
+        let results = client.call(4, &request).await.results;
+        let told: Vec<_> = results.iter().map(|result| result.error_code).collect();
+        assert_eq!(told, codes, "{request:?}");
+        assert!(results.iter().all(|result| result.configs.is_empty() == (result.error_code != 0)));
+    }
+}

@@ -116,6 +116,24 @@ async fn a_flipped_bit_where_everything_was_synced_takes_the_partition_offline_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_damaged_below_a_checkpoint_is_not_cut_off_by_a_later_start_either() {
+    let (node, topic, _) = node().await;
+    node.pass(61_000).await;
+    let last = "t-0/00000000000000000020.log";
+    // As a write that a crash has cut short: behind the checkpoint it would be cut off.
+    let cut_short = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 10_000);
+    let mut node = node.start_on(|disk| change(disk, last, cut_short)).await.unwrap();
+    let damaged = node.disk.contents(&file(last));
+    for _ in 0..3 {
+        let storage = code(ErrorCode::KafkaStorageError);
+        assert_eq!(node.client().fetch(&topic, 24).await.error_code, storage);
+        node.pass(61_000).await;
+        node = node.start_on(|_| {}).await.unwrap();
+        assert!(node.disk.contents(&file(last)) == damaged, "not changed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_segment_loses_no_other() {
     let (node, topic, other) = node().await;
     let node = node.start_on(|disk| env::Disk::remove_file(disk, &file(SEGMENT)).unwrap()).await.unwrap();

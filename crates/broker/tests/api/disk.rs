@@ -2,7 +2,11 @@
 
 use crate::harness::{BatchSpec, LOG_DIR, Node, batch, batch_of, code, produce};
 use std::sync::atomic::Ordering;
-use wire::{DeleteTopicsRequest, ErrorCode, ProduceRequest};
+use wire::{
+    DeleteRecordsRequest, DeleteTopicsRequest, ErrorCode, ListOffsetsRequest, ProduceRequest,
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_produce_that_cannot_be_written_is_not_acknowledged() {
@@ -203,4 +207,60 @@ async fn metadata_wait_for_room_and_a_stop_without_room_is_no_clean_one() {
     node.broker.stop().await;
     let mark = std::path::Path::new(LOG_DIR).join(".kafka_cleanshutdown");
     assert_eq!(node.disk.contents(&mark), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_finds_no_descriptor_at_a_start_is_opened_once_there_are_some() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let (topic, other) = (client.create("t", 1, &[]).await, client.create("u", 1, &[]).await);
+    assert_eq!(client.produce(&topic, batch(&["a"])).await.error_code, 0);
+    let close = |disk: &log::testing::MemoryDisk, path: Option<&str>| {
+        *disk.switches().closed_below.lock().unwrap() =
+            path.map(|name| std::path::Path::new(LOG_DIR).join(name));
+    };
+    let node = node.start_on(|disk| close(disk, Some("t-0"))).await.unwrap();
+    let mut client = node.client();
+    let storage = code(ErrorCode::KafkaStorageError);
+    for _ in 0..3 {
+        assert_eq!(client.produce(&topic, batch(&["b"])).await.error_code, storage);
+        assert_eq!(client.produce(&other, batch(&["x"])).await.error_code, 0);
+        node.pass(1100).await;
+    }
+    close(&node.disk, None);
+    node.pass(1100).await;
+    assert_eq!(client.produce(&topic, batch(&["b"])).await.error_code, 0);
+    let node = node.cut_power().await;
+    assert_eq!(node.client().read_all(&topic).await, ["a", "b"]);
+    // What could not even be opened is not marked as closed.
+    let node = node.start_on(|disk| close(disk, Some("t-0"))).await.unwrap();
+    node.broker.stop().await;
+    let mark = std::path::Path::new(LOG_DIR).join(".kafka_cleanshutdown");
+    assert_eq!(node.disk.contents(&mark), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_is_looked_for_in_a_segment_that_goes_meanwhile_is_looked_for_again() {
+    let node = Node::with_config(&[], |config| config.tail_bytes_max = 0).await;
+    let (mut client, mut admin) = (node.client(), node.client());
+    let topic = client.create("t", 1, &[("segment.bytes", "1048576")]).await;
+    let large = "x".repeat(600_000);
+    for _ in 0..4 {
+        assert_eq!(client.produce(&topic, batch(&[&large])).await.error_code, 0);
+    }
+    let partition = ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp: 0 };
+    let topics = vec![ListOffsetsTopic { name: topic.name.clone(), partitions: vec![partition] }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    node.tasks.hold_next_job();
+    client.send(11, &request).await;
+    node.pass(1).await;
+    let delete = DeleteRecordsTopic {
+        name: topic.name.clone(),
+        partitions: vec![DeleteRecordsPartition { partition_index: 0, offset: 2 }],
+    };
+    let delete = DeleteRecordsRequest { topics: vec![delete], timeout_ms: 1000 };
+    assert_eq!(admin.call(2, &delete).await.topics[0].partitions[0].error_code, 0);
+    node.tasks.release();
+    let found = &client.receive::<ListOffsetsRequest>(11).await.topics[0].partitions[0];
+    assert_eq!((found.error_code, found.offset), (0, 2));
 }

@@ -68,6 +68,9 @@ async fn groups_that_cannot_be_read_are_not_served_and_are_read_once_they_can_be
     let not_coordinator = code(ErrorCode::NotCoordinator);
     for _ in 0..3 {
         assert_eq!(committed(&mut client, &topic).await, (not_coordinator, None));
+        // As in Kafka: whoever lists groups hears of those that are coordinated here.
+        let listed = client.call(5, &wire::ListGroupsRequest::default()).await;
+        assert_eq!((listed.error_code, listed.groups.len()), (0, 0));
         node.pass(1500).await;
     }
     // Into the same file: whoever has it open must see it.
@@ -75,4 +78,19 @@ async fn groups_that_cannot_be_read_are_not_served_and_are_read_once_they_can_be
     mended.write_at(&[std::io::IoSlice::new(&whole)], 0).unwrap();
     node.pass(1500).await;
     assert_eq!(committed(&mut client, &topic).await, (0, Some(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_in_a_groups_record_is_no_other_record() {
+    // In the metadata of the last commit, which can be read whatever it says; and in the first offset of the first batch.
+    for (is_from_end, place) in [(true, 100), (false, 7), (false, 4)] {
+        let (node, topic, file) = node().await;
+        node.broker.stop().await;
+        let mut damaged = node.disk.contents(&file).unwrap();
+        let place = if is_from_end { damaged.len() - place } else { place };
+        damaged[place] ^= 1;
+        let node = node.start_on(|disk| disk.put(&file, damaged)).await.unwrap();
+        let found = committed(&mut node.client(), &topic).await;
+        assert_eq!(found, (code(ErrorCode::NotCoordinator), None), "flipped at {place}");
+    }
 }

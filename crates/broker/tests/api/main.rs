@@ -11,6 +11,8 @@
     reason = "a test fails by a panic, and is the world of the broker that it tests"
 )]
 
+mod answers;
+mod checking;
 mod clusters;
 mod configs;
 mod connections;

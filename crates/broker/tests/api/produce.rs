@@ -219,3 +219,96 @@ async fn null_in_the_place_of_a_batch_is_refused() {
     let response = client.call(13, &request).await;
     assert_eq!(only(&response).error_code, code(ErrorCode::InvalidRecord));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_several_errors_kafkas_first_one_is_told() {
+    let (_node, mut client, topic) = node_and_topic(&[]).await;
+    client.find_coordinator().await;
+    let offsets = Topic { name: "__consumer_offsets".into(), id: stdx::Uuid::ZERO };
+    let nowhere = Topic { name: "nowhere".into(), id: stdx::Uuid::ZERO };
+    let (good, two) = (batch(&["a"]), joined(&[&batch(&["a"]), &batch(&["b"])]));
+    let mut corrupt = good.to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    let corrupt = Bytes::from(corrupt);
+    let cases = [
+        (
+            "no topic, no batch, no such acks",
+            &nowhere,
+            0,
+            5,
+            Bytes::new(),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
+        ("no partition, no such acks", &topic, 9, 5, good.clone(), ErrorCode::UnknownTopicOrPartition),
+        ("two batches, no such acks", &topic, 0, 5, two.clone(), ErrorCode::InvalidRecord),
+        ("no batch, internal", &offsets, 0, -1, Bytes::new(), ErrorCode::InvalidRecord),
+        ("no such acks, internal", &offsets, 0, 5, good, ErrorCode::InvalidRequiredAcks),
+        ("no such acks, corrupt", &topic, 0, 5, corrupt.clone(), ErrorCode::InvalidRequiredAcks),
+        ("internal, corrupt", &offsets, 0, -1, corrupt, ErrorCode::InvalidTopicException),
+    ];
+    for (what, topic, partition, acks, bytes, error) in cases {
+        let response = client.call(9, &produce(topic, partition, acks, bytes)).await;
+        assert_eq!(only(&response).error_code, code(error), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_tells_where_the_log_starts_where_kafka_tells_it() {
+    let configs = [("cleanup.policy", "compact,delete"), ("max.message.bytes", "200")];
+    let (_node, mut client, topic) = node_and_topic(&configs).await;
+    client.produce(&topic, batch(&["a", "b", "c"])).await;
+    client.delete_before(&topic, 2).await;
+    let keyless = batch_of(&BatchSpec { key: None, ..BatchSpec::default() });
+    let gap = batch_of(&BatchSpec { producer: Some((5, 0, 7)), ..BatchSpec::default() });
+    let first = batch_of(&BatchSpec { producer: Some((5, 0, 0)), ..BatchSpec::default() });
+    let mut corrupt = first.to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    assert_eq!(client.produce(&topic, first).await.error_code, 0);
+    let cases = [
+        ("a key is missing", keyless, ErrorCode::InvalidRecord, 2),
+        ("a sequence is missing", gap, ErrorCode::OutOfOrderSequenceNumber, 2),
+        ("corrupt", corrupt.into(), ErrorCode::CorruptMessage, -1),
+        ("too large", batch(&["x".repeat(200).as_str()]), ErrorCode::MessageTooLarge, -1),
+        ("no batch", Bytes::new(), ErrorCode::InvalidRecord, -1),
+    ];
+    for (what, bytes, error, start) in cases {
+        let answer = client.produce(&topic, bytes).await;
+        assert_eq!((answer.error_code, answer.log_start_offset), (code(error), start), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_partition_that_is_named_twice_the_last_batch_counts() {
+    for version in [12, 13] {
+        let (_node, mut client, topic) = node_and_topic(&[]).await;
+        let mut request = produce(&topic, 0, -1, batch(&["first"]));
+        let more = |index, value: &str| produce(&topic, index, -1, batch(&[value])).topic_data.remove(0);
+        request.topic_data[0].partition_data.push(more(1, "other").partition_data.remove(0));
+        request.topic_data[0].partition_data.push(more(0, "second").partition_data.remove(0));
+        request.topic_data.push(more(0, "last"));
+        let response = client.call(version, &request).await;
+        let rows = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let rows: Vec<_> = rows.map(|row| (row.index, row.error_code, row.base_offset)).collect();
+        assert_eq!(rows, [(1, 0, 0), (0, 0, 0)], "version {version}");
+        assert_eq!(client.read_all(&topic).await, ["last"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_a_transaction_without_a_transactional_id_fails_the_whole_request() {
+    let (node, mut client, topic) = node_and_topic(&[]).await;
+    let mut builder = BatchBuilder::new().producer(77, 0, 0).transactional();
+    builder.push(node.now_ms(), Some(b"key"), Some(b"a"), &[]);
+    let bytes = builder.build().unwrap().bytes;
+    let mut request = produce(&topic, 0, -1, batch(&["a"]));
+    let transactional = produce(&topic, 1, -1, bytes).topic_data.remove(0).partition_data;
+    request.topic_data[0].partition_data.extend(transactional);
+    let response = client.call(13, &request).await;
+    let rows = response.responses[0].partition_responses.iter().map(|row| row.error_code);
+    let expected = code(ErrorCode::TransactionalIdAuthorizationFailed);
+    assert_eq!(rows.collect::<Vec<_>>(), [expected, expected]);
+    assert_eq!(client.read_all(&topic).await.len(), 0);
+    request.acks = 0;
+    client.send(13, &request).await;
+    client.assert_closed().await;
+}

@@ -87,6 +87,35 @@ async fn the_start_that_delete_records_has_set_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn delete_records_deletes_what_it_was_told_and_leaves_retention_to_its_own_time() {
+    let node = Node::with(&[("log.retention.check.interval.ms", "300000")]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[("retention.ms", "1000")]).await;
+    client.produce(&topic, batch(&["a", "b", "c"])).await;
+    node.pass(5000).await;
+    client.delete_before(&topic, 1).await;
+    assert_eq!(earliest(&mut client, &topic).await, 1, "b and c are too old, but nobody has looked");
+    node.pass(300_000).await;
+    assert_eq!(earliest(&mut client, &topic).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_of_deleted_segments_go_after_their_delay_and_not_with_the_next_retention_check() {
+    let node = Node::with(&[("log.retention.check.interval.ms", "300000")]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[("retention.ms", "1000")]).await;
+    client.produce(&topic, batch(&["a"])).await;
+    node.pass(301_000).await;
+    let left =
+        || node.disk.paths().iter().filter(|path| path.to_string_lossy().ends_with(".deleted")).count();
+    assert_ne!(left(), 0);
+    node.pass(50_000).await;
+    assert_ne!(left(), 0, "a reader may still have them open");
+    node.pass(12_000).await;
+    assert_eq!(left(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn groups_with_their_members_and_offsets_are_kept() {
     for is_power_cut in [false, true] {
         let node = Node::start().await;

@@ -44,6 +44,9 @@ impl Tasks for Still {
     fn run_on_lane(&self, job: env::Job) {
         job();
     }
+    fn run_on_worker(&self, job: env::Job) {
+        job();
+    }
 }
 
 impl env::Disk for Still {

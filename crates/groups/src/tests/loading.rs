@@ -13,6 +13,23 @@ fn listed(reply: Result<Reply, Error>) -> Vec<(String, State)> {
 }
 
 #[test]
+fn who_has_joined_finds_the_group_before_its_first_record_is_committed() {
+    let mut desk = Desk::new();
+    desk.commits_at_once = false;
+    let token = desk.send_join(join("a"));
+    desk.pass(3 * SECOND);
+    assert_eq!(desk.joined(token).unwrap().unwrap().generation, 1);
+    assert_eq!(listed(desk.ask(list(&[], &[]))), [(group().to_string(), State::CompletingRebalance)]);
+    let ids = vec![group()];
+    let Ok(Reply::DescribeGroups(found)) =
+        desk.ask(Request::DescribeGroups { groups: ids, missing_is_error: true })
+    else {
+        panic!()
+    };
+    assert_eq!((found[0].state, found[0].members.len()), (State::CompletingRebalance, 1));
+}
+
+#[test]
 fn a_stable_group_goes_on_after_a_crash() {
     let mut desk = Desk::new();
     let ids = desk.stable(vec![join("a"), join("b")]);

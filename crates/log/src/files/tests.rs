@@ -1,5 +1,5 @@
 use crate::{fixture::*, *};
-use std::sync::atomic::Ordering;
+use std::{path::PathBuf, sync::atomic::Ordering};
 
 fn many(fixture: &mut Fixture, count: usize) -> Vec<Effect> {
     let mut effects = Vec::new();
@@ -81,16 +81,6 @@ fn files_that_nobody_uses_are_closed_and_opened_again() {
     assert!(fixture.files.active.is_none());
     fixture.append(batch(NOW, 1, 10));
     assert_eq!(fixture.batches(1).len(), 2);
-}
-
-#[test]
-fn a_log_may_be_read_while_its_directory_is_renamed() {
-    let mut fixture = Fixture::new(config(Durability::Fsync));
-    fixture.append(batch(NOW, 1, 10));
-    fixture.forget_tail();
-    fixture.files.rename_dir(&fixture.disk, "topic-0.00-delete").unwrap();
-    assert_eq!(fixture.batches(1).len(), 1);
-    assert!(fixture.files.dir().ends_with("topic-0.00-delete"));
 }
 
 #[test]
@@ -178,6 +168,43 @@ fn a_segment_that_is_sealed_again_and_again_keeps_its_files_open_once() {
         }
         assert_eq!(fixture.files.unsynced.len(), 1);
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_opened_is_synced_by_the_next_try() {
+    let closed = |fixture: &Fixture, below: Option<PathBuf>| {
+        *fixture.disk.switches().closed_below.lock().unwrap() = below;
+    };
+    let refused = |fixture: &mut Fixture, effects: &[Effect]| {
+        let error = fixture.files.perform(&fixture.disk, effects, true).unwrap_err();
+        assert!(is_scarcity(&error) && !fixture.files.is_poisoned(), "{error}");
+    };
+    let mut fixture = Fixture::new(config(Durability::PageCache));
+    let effects = many(&mut fixture, 40);
+    closed(&fixture, Some(dir().parent().unwrap().to_owned()));
+    refused(&mut fixture, &effects);
+    closed(&fixture, None);
+    let performed = fixture.files.perform(&fixture.disk, &effects, false).unwrap();
+    closed(&fixture, Some(dir()));
+    let error = performed.sealed.unwrap().sync(&fixture.disk).unwrap_err();
+    assert!(is_scarcity(&error), "{error}");
+    refused(&mut fixture, &[]);
+    closed(&fixture, None);
+    let performed = fixture.files.perform(&fixture.disk, &[], true).unwrap();
+    assert_eq!(performed.synced_upto, Some(40), "what was synced before the directory is told now");
+    let journal = fixture.disk.switches().journal.lock().unwrap().clone();
+    assert_eq!(journal.last().unwrap(), "sync dir topic-0");
+}
+
+#[test]
+fn a_directory_whose_sync_fails_poisons_the_log() {
+    let mut fixture = Fixture::new(config(Durability::PageCache));
+    let effects = many(&mut fixture, 1);
+    fixture.files.perform(&fixture.disk, &effects, false).unwrap();
+    fixture.files.active = None;
+    fixture.disk.switches().fail_writes.store(true, Ordering::Relaxed);
+    assert!(fixture.files.perform(&fixture.disk, &[], true).is_err());
+    assert!(fixture.files.is_poisoned());
 }
 
 #[test]

@@ -311,6 +311,29 @@ fn producers_and_transactions_survive_kills_and_clean_ends() {
 }
 
 #[test]
+fn how_a_producer_began_is_known_though_its_first_records_were_deleted() {
+    let mut fixture = Fixture::new(config(Fsync));
+    for sequence in 0..90 {
+        fixture.append(batch(NOW, 1, 90).producer(7, 0, sequence));
+    }
+    let before = last_segment(&fixture) / 2;
+    let mut effects = Vec::new();
+    fixture.log.delete_records_before(before, 90, &mut effects).unwrap();
+    assert!(fixture.log.retain(NOW, 90, &mut effects) > 0);
+    fixture.perform(effects);
+    let start_offset = fixture.log.start_offset();
+    let begun = OpenOptions { start_offset, ..options(config(Fsync), false, 0) };
+    let disk = fixture.disk.after_kill();
+    let Opened { log, files, recovery } = open(&disk, &dir(), begun).unwrap();
+    let mut reopened = Fixture { disk, log, files, recovery, now: NOW };
+    let repeated = reopened.try_append(batch(NOW, 1, 90).producer(7, 0, 80));
+    assert!(
+        matches!(repeated, Err(AppendError::Producer(ProducerError::RepeatedSequence { .. }))),
+        "{repeated:?}"
+    );
+}
+
+#[test]
 fn lost_snapshots_and_transaction_indexes_are_rebuilt_from_the_batches() {
     let mut fixture = Fixture::new(config(Fsync));
     for sequence in 0..30 {

@@ -83,7 +83,7 @@ impl Configs<'_> {
                 self.describe_own(resource.kind, self.overrides(resource.kind, name))
             }
             ResourceKind::Broker if name.is_empty() => self.describe_all_brokers(),
-            ResourceKind::Broker if name == self.node.to_string() => self.describe_broker(),
+            ResourceKind::Broker if name.parse() == Ok(self.node) => self.describe_broker(),
             ResourceKind::Broker => {
                 return Err(Error::InvalidRequest(format!(
                     "This is broker {}: ask broker '{name}' itself, or name no broker for what holds for all.",

@@ -2,6 +2,8 @@
 //!
 //! It never removes partitions. The controller's dispatch calls it.
 
+use std::collections::BTreeMap;
+
 use coordinator::Outcome;
 
 use super::{Controller, create_topics::PARTITIONS_MAX};
@@ -17,15 +19,20 @@ impl Controller {
         let mut placer = self.placer(seed);
         let mut records = Vec::new();
         let mut results: Vec<(String, Result<(), Error>)> = Vec::new();
-        let twice = |name: &str| topics.iter().filter(|topic| topic.topic == name).count() > 1;
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for topic in &topics {
-            if results.iter().any(|(name, _)| *name == topic.topic) {
-                continue;
-            }
-            let result = if twice(&topic.topic) {
-                Err(Error::InvalidRequest("The topic is in this request more than once.".to_owned()))
-            } else {
-                self.add_partitions(topic, &mut placer, records.len()).map(|new| records.extend(new))
+            *counts.entry(&topic.topic).or_default() += 1;
+        }
+        for topic in &topics {
+            let result = match counts.insert(&topic.topic, 0) {
+                Some(1) => {
+                    self.add_partitions(topic, &mut placer, records.len()).map(|new| records.extend(new))
+                }
+                // A name that comes again was answered when it came first.
+                Some(0) | None => continue,
+                Some(_) => {
+                    Err(Error::InvalidRequest("The topic is in this request more than once.".to_owned()))
+                }
             };
             results.push((topic.topic.clone(), result));
         }

@@ -71,7 +71,7 @@ impl env::Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        fs::File::open(dir)?.sync_all().map_err(io::Error::other)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -117,6 +117,10 @@ impl Tasks for TestTasks {
             job();
         }));
     }
+
+    fn run_on_worker(&self, job: Job) {
+        self.run_on_lane(job);
+    }
 }
 
 /// A world on `disk`, and what ends it.

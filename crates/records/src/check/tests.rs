@@ -227,3 +227,79 @@ fn wrong_offset_deltas_are_corrected() {
     assert_eq!(records.iter().map(|r| r.offset).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(records.iter().map(|r| r.timestamp).collect::<Vec<_>>(), [NOW, NOW + 5]);
 }
+
+/// What is left of a budget after a check, if it was enough.
+fn left(bytes: &Bytes, rules: &Rules, budget: u64) -> Option<u64> {
+    let mut budget = Budget::new(budget);
+    let unchecked = Unchecked::new(bytes.clone(), true).unwrap();
+    match unchecked.check_within(rules, &mut budget, &mut Decompressor::new()) {
+        Ok(checked) => {
+            checked.unwrap();
+            Some(budget.left())
+        }
+        Err(unchecked) => {
+            assert_eq!(budget.left(), 0, "whoever asks again must not begin again");
+            assert_eq!(unchecked.batch.bytes, bytes);
+            None
+        }
+    }
+}
+
+#[test]
+fn a_check_takes_what_it_reads_from_its_budget_and_stops_where_that_ends() {
+    let value = vec![0; 100_000];
+    for codec in 0..5 {
+        let codec = Codec::from_id(codec).unwrap();
+        let mut builder = BatchBuilder::new().compression(codec);
+        builder.push(NOW, None, Some(&value), &[]);
+        let bytes = builder.build().unwrap().bytes;
+        let plain = if codec == Codec::None { 0 } else { 100_011 };
+        let cost = bytes.len() as u64 + plain;
+        assert_eq!(left(&bytes, &rules(), 1 << 20), Some((1 << 20) - cost), "{codec}");
+        assert_eq!(left(&bytes, &rules(), cost), Some(0), "{codec}");
+        assert_eq!(left(&bytes, &rules(), cost - 1), None, "{codec}");
+        assert_eq!(left(&bytes, &rules(), 10), None, "{codec}");
+    }
+}
+
+#[test]
+fn writing_a_batch_anew_costs_more_than_reading_it() {
+    let bytes = builder(Codec::None).build().unwrap().bytes;
+    let gzip = Rules { compression: Some(Codec::Gzip.into()), ..rules() };
+    let (len, body) = (bytes.len() as u64, (bytes.len() - HEADER_BYTES) as u64);
+    assert_eq!(left(&bytes, &rules(), 1000), Some(1000 - len));
+    assert_eq!(left(&bytes, &gzip, 1000), Some(1000 - len - 8 * body));
+    assert_eq!(left(&bytes, &gzip, len + 8 * body - 1), None);
+}
+
+#[test]
+fn a_batch_that_is_refused_has_cost_what_was_read_of_it() {
+    let mut builder = BatchBuilder::new().compression(Codec::Zstd);
+    builder.push(NOW, None, Some(&[0; 100_000]), &[]);
+    let bytes = builder.build().unwrap().bytes;
+    let keyed = Rules { keys_required: true, ..rules() };
+    let mut budget = Budget::new(1 << 20);
+    let unchecked = Unchecked::new(bytes, true).unwrap();
+    let refused = unchecked.check_within(&keyed, &mut budget, &mut Decompressor::new());
+    assert!(matches!(refused, Ok(Err(Invalid::EachRecord(_)))));
+    assert!(budget.left() < (1 << 20) - 100_000);
+}
+
+#[test]
+fn what_will_hardly_fit_into_the_budget_is_not_begun() {
+    let mut random = 7u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    };
+    let value: Vec<u8> = (0..10_000).map(|_| noise()).collect();
+    let batch = |codec| {
+        let mut builder = BatchBuilder::new().compression(codec);
+        builder.push(NOW, None, Some(&value), &[]);
+        builder.build().unwrap().bytes
+    };
+    // Both are about as long, and so are the records that they stand for.
+    assert!(left(&batch(Codec::None), &rules(), 40_000).is_some());
+    assert_eq!(left(&batch(Codec::Zstd), &rules(), 40_000), None);
+    assert!(left(&batch(Codec::Zstd), &rules(), 100_000).is_some());
+}

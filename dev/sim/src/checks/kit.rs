@@ -28,6 +28,10 @@ pub(super) fn acked(place: Place, base_offset: i64, numbers: &[u32]) -> Event {
     Event::ProduceAcked { place, idempotent: true, request: 1, base_offset, values }
 }
 
+pub(super) fn known(place: Place, request: u64, numbers: &[u32]) -> Event {
+    Event::ProduceKnown { place, request, values: numbers.iter().map(|n| value(*n)).collect() }
+}
+
 pub(super) fn read_all(place: Place, log_start: i64, records: &[(i64, u32)]) -> Event {
     let high_watermark = records.last().map_or(log_start, |(offset, _)| offset + 1);
     let records = records.iter().map(|(offset, number)| (*offset, Some(value(*number)))).collect();

@@ -39,6 +39,9 @@ struct Batch {
     place: Place,
     topic_id: Uuid,
     values: Vec<ValueId>,
+    /// Whether its records claim to be from a time that no broker accepts.
+    is_early: bool,
+    was_refused: bool,
     bytes: Bytes,
     request: u64,
 }
@@ -49,6 +52,8 @@ enum Fate {
     /// It was there already; its offset is forgotten.
     Known,
     Retry,
+    /// It is not there because of its timestamps, and may come again with better ones.
+    Refused,
     /// It is not there, or nobody knows.
     Dropped(ErrorCode),
 }
@@ -141,10 +146,19 @@ impl Producer {
                 true
             }
             Fate::Known => {
+                self.ground.history.tell(batch.known());
                 self.outstanding.pop_front();
                 true
             }
             Fate::Retry => false,
+            Fate::Refused if batch.is_early => {
+                self.mend();
+                false
+            }
+            Fate::Refused => {
+                self.give_up(ErrorCode::InvalidTimestamp);
+                false
+            }
             Fate::Dropped(error) => {
                 self.give_up(error);
                 false
@@ -152,11 +166,25 @@ impl Producer {
         }
     }
 
-    /// The broker has lost track of this producer. A power cut excuses that where it excuses lost records; the producer
-    /// begins anew as another one, as clients do.
+    /// The oldest batch was refused for its timestamps: it goes out again with the numbers that it had. What went out
+    /// behind it may have been taken.
+    fn mend(&mut self) {
+        let now = env::Clock::wall(&*self.ground.clock);
+        let Some(mut batch) = self.outstanding.pop_front() else { return };
+        if let Some(bytes) = self.encode(&batch.values, now) {
+            (batch.bytes, batch.is_early, batch.was_refused) = (bytes, false, true);
+            self.outstanding.push_front(batch);
+        }
+    }
+
+    /// The broker has lost track of this producer. A power cut excuses that where it excuses lost records, and so does a
+    /// refusal of the batch before what the broker took for the producer's first; the producer begins anew as another
+    /// one, as clients do.
     fn give_up(&mut self, error: ErrorCode) {
         let Some(batch) = self.outstanding.front() else { return };
-        if !batch.place.is_lossy() {
+        if batch.was_refused && error == ErrorCode::OutOfOrderSequenceNumber {
+            self.ground.history.tell(batch.refused());
+        } else if !batch.place.is_lossy() {
             let what = format!("{:?} of {:?} was refused: {error:?}", batch.values, batch.place);
             self.ground.history.violated("idempotence", what);
         }
@@ -203,26 +231,35 @@ impl Producer {
         };
         let values: Vec<_> = (first..first + count).map(id).take_while(fits).collect();
         self.next.insert(place.clone(), first + values.len() as u32);
-        let mut builder = BatchBuilder::new().compression(self.dice.pick(CODECS, Codec::None));
-        if let Some(Identity { id, epoch }) = self.idempotent {
-            builder = builder.producer(id, epoch, first as i32);
-        }
+        // Only a producer's first batch: what it sends behind a later one that is refused is refused too.
+        let is_early = first == 0 && self.dice.chance(15);
         let now = env::Clock::wall(&*self.ground.clock);
-        for value in &values {
-            let key = self.dice.chance(70).then(|| format!("k{}", value.number % 7));
-            builder.push(now, key.as_deref().map(str::as_bytes), Some(&value.to_bytes()), &[]);
-        }
-        let bytes = builder.build().ok()?.bytes;
+        let bytes = self.encode(&values, if is_early { now + EARLY_MS } else { now })?;
         let idempotent = self.idempotent.is_some();
         self.ground.history.tell(Event::ProduceSent {
             place: place.clone(),
             idempotent,
             values: values.clone(),
         });
-        Some(Batch { place, topic_id, values, bytes, request: 0 })
+        Some(Batch { place, topic_id, values, is_early, was_refused: false, bytes, request: 0 })
+    }
+
+    /// A batch of these values, with the sequence number of the first if there are any.
+    fn encode(&mut self, values: &[ValueId], timestamp: i64) -> Option<Bytes> {
+        let mut builder = BatchBuilder::new().compression(self.dice.pick(CODECS, Codec::None));
+        if let Some(Identity { id, epoch }) = self.idempotent {
+            builder = builder.producer(id, epoch, values.first()?.number as i32);
+        }
+        for value in values {
+            let key = self.dice.chance(70).then(|| format!("k{}", value.number % 7));
+            builder.push(timestamp, key.as_deref().map(str::as_bytes), Some(&value.to_bytes()), &[]);
+        }
+        Some(builder.build().ok()?.bytes)
     }
 }
 
+/// Farther ahead than `log.message.timestamp.after.max.ms` of the plan.
+const EARLY_MS: i64 = 30 * 24 * 3_600_000;
 /// A producer that begins anew gets a number of its own.
 const RENUMBERED: u32 = 1000;
 /// Where the attributes of a batch end; the codec is in the lowest three bits.
@@ -245,6 +282,18 @@ impl Batch {
             partition_data: vec![data],
         };
         ProduceRequest { acks, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() }
+    }
+
+    fn known(&self) -> Event {
+        Event::ProduceKnown { place: self.place.clone(), request: self.request, values: self.values.clone() }
+    }
+
+    fn refused(&self) -> Event {
+        Event::ProduceRefused {
+            place: self.place.clone(),
+            request: self.request,
+            values: self.values.clone(),
+        }
     }
 
     fn acked(&self, base_offset: i64, idempotent: bool) -> Event {
@@ -280,6 +329,7 @@ fn fate(answer: &ProduceResponse) -> Fate {
     match ErrorCode::from_i16(partition.error_code).unwrap_or(ErrorCode::UnknownServerError) {
         ErrorCode::None => Fate::Acked(partition.base_offset),
         ErrorCode::DuplicateSequenceNumber => Fate::Known,
+        ErrorCode::InvalidTimestamp => Fate::Refused,
         error if error.is_retriable() => Fate::Retry,
         error => Fate::Dropped(error),
     }

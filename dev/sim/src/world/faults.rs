@@ -35,6 +35,8 @@ pub enum Plant {
     AckShifted,
     /// Answer: the last record of a log is there twice.
     BatchRepeated,
+    /// Answer: a batch that was refused, and is not there, is said to be a repetition of one that is.
+    RefusalHidden,
     /// Answer: a read has a hole.
     OffsetSkipped,
     /// Answer: the high watermark is older than one told before.
@@ -61,6 +63,7 @@ impl Plant {
         ("offsets-unsynced", Plant::OffsetsUnsynced),
         ("ack-shifted", Plant::AckShifted),
         ("batch-repeated", Plant::BatchRepeated),
+        ("refusal-hidden", Plant::RefusalHidden),
         ("offset-skipped", Plant::OffsetSkipped),
         ("high-watermark-old", Plant::HighWatermarkOld),
         ("assignment-doubled", Plant::AssignmentDoubled),

@@ -107,6 +107,13 @@ impl Client {
         }
     }
 
+    /// Waits for the next piece of an answer and takes it; says how long it is.
+    pub(crate) async fn take_piece(&mut self) -> usize {
+        let piece = self.wire.from_broker.recv().await.expect("a piece");
+        self.buffer.extend_from_slice(&piece);
+        piece.len()
+    }
+
     /// Whether an answer is already there, once all that can happen without time passing has happened.
     pub(crate) async fn has_answer(&mut self) -> bool {
         for _ in 0..1000 {

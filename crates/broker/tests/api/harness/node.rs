@@ -96,7 +96,15 @@ impl Node {
 
     /// A client on a connection of its own.
     pub(crate) fn client(&self) -> Client {
-        let (wire, pipe) = pipe::connect();
+        self.client_on(pipe::connect())
+    }
+
+    /// ... that takes answers only as it reads: one piece waits for it, no more.
+    pub(crate) fn narrow_client(&self) -> Client {
+        self.client_on(pipe::connect_with_room(1))
+    }
+
+    fn client_on(&self, (wire, pipe): (pipe::Wire, pipe::Pipe)) -> Client {
         let incoming = Incoming { listener: "PLAINTEXT".into(), connection: Box::new(pipe) };
         self.tasks.spawn(Box::pin(self.broker.clone().serve(incoming)));
         Client::new(wire)

@@ -25,8 +25,13 @@ pub(crate) struct Pipe {
 
 /// Both ends of a new connection.
 pub(crate) fn connect() -> (Wire, Pipe) {
+    connect_with_room(PIECES_MAX)
+}
+
+/// ... on which so many pieces may be on their way to the client.
+pub(crate) fn connect_with_room(pieces_max: usize) -> (Wire, Pipe) {
     let (to_broker, from_client) = mpsc::channel(PIECES_MAX);
-    let (to_client, from_broker) = mpsc::channel(PIECES_MAX);
+    let (to_client, from_broker) = mpsc::channel(pieces_max);
     let peer = ([127, 0, 0, 1], 50_000).into();
     let wire = Wire { to_broker: Some(to_broker), from_broker };
     (wire, Pipe { peer, from_client, rest: Bytes::new(), to_client })

@@ -4,7 +4,7 @@ use env::{BoxFuture, Clock, Deadline, Job, Millis, Nanos, Random, Tasks};
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -64,7 +64,14 @@ impl Random for SeededRandom {
 
 /// All tasks of one start; lane jobs are tasks too, since the disk is memory. They run later, never at once.
 #[derive(Default)]
-pub(crate) struct LocalTasks(Mutex<JoinSet<()>>, Mutex<Lane>);
+pub(crate) struct LocalTasks(Mutex<JoinSet<()>>, Mutex<Lane>, Workers);
+
+/// Computations, which can be held.
+#[derive(Default)]
+struct Workers {
+    are_busy: AtomicBool,
+    waiting: Mutex<Vec<Job>>,
+}
 
 /// A lane that can be slow with one job.
 #[derive(Default)]
@@ -99,6 +106,18 @@ impl LocalTasks {
         self.run_held(Lane::Waiting);
     }
 
+    /// Computations do not run before [`Self::free_workers`].
+    pub(crate) fn keep_workers_busy(&self) {
+        self.2.are_busy.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs the computations that have waited; says how many there were.
+    pub(crate) fn free_workers(&self) -> usize {
+        self.2.are_busy.store(false, Ordering::Relaxed);
+        let waiting = std::mem::take(&mut *self.2.waiting.lock().unwrap());
+        waiting.into_iter().map(|job| job()).count()
+    }
+
     fn run_held(&self, then: Lane) {
         // Unlocked before it runs: the job may hand on the next one.
         let held = std::mem::replace(&mut *self.1.lock().unwrap(), then);
@@ -127,6 +146,13 @@ impl Tasks for LocalTasks {
         match *lane {
             Lane::Waiting => *lane = Lane::Held(job),
             Lane::Quick | Lane::Held(_) => self.spawn(Box::pin(async move { job() })),
+        }
+    }
+
+    fn run_on_worker(&self, job: Job) {
+        match self.2.are_busy.load(Ordering::Relaxed) {
+            true => self.2.waiting.lock().unwrap().push(job),
+            false => self.spawn(Box::pin(async move { job() })),
         }
     }
 }

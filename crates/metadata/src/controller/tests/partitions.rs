@@ -47,6 +47,17 @@ fn partitions_of_unknown_or_repeated_topics_are_refused() {
     assert_eq!(shown, ["UnknownTopicOrPartition", "InvalidRequest"]);
 }
 
+#[test]
+fn a_request_of_very_many_topics_is_looked_through_once() {
+    let mut cluster = Cluster::of(1);
+    let add = |n: usize| NewPartitions { topic: format!("t{n}"), count: 2, assignments: None };
+    // Were each compared with all others, this would take minutes.
+    let topics = (0..200_000).map(add).collect();
+    let request = Request::CreatePartitions { topics, validate_only: false, seed: 1 };
+    let Ok(Reply::CreatePartitions(results)) = cluster.ask(request) else { panic!() };
+    assert_eq!(results.len(), 200_000);
+}
+
 /// A change that the leader, broker 1, may make to partition 0 of topic t with the replicas 1, 2 and 3.
 fn isr_change() -> IsrChange {
     IsrChange {

@@ -1,0 +1,82 @@
+//! How a partition ends: closed for a stop, or removed with its topic; and how to wait until its lane rests.
+//!
+//! It deletes no files; `replicas` does. How a failed disk ends a partition stands in `flush`.
+
+use super::{Partition, State, append::Ack};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Partition {
+    /// Ends when everything that is pending now was written, whatever is appended meanwhile; where room is missing, when
+    /// that has been tried.
+    pub(super) async fn written(&self) {
+        let receiver = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            let is_next_needed = !online.pending.is_empty() || online.sync_wanted;
+            if online.files.is_some() && (online.stuck.is_some() || !is_next_needed) {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            online.waiting.push((online.jobs + u64::from(is_next_needed), sender));
+            receiver
+        };
+        // It is told by being dropped, too.
+        let _ = receiver.await;
+    }
+
+    /// Writes everything down for a clean stop. From now on nothing more is taken, so that what is marked clean stays so.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        let job = {
+            let mut state = self.state.lock();
+            let online = match &mut *state {
+                State::Online(online) => online,
+                State::Offline(offline) => {
+                    (offline.again, offline.is_closed) = (None, true);
+                    return;
+                }
+                State::Deleted => return,
+            };
+            if !std::mem::replace(&mut online.is_closed, true) {
+                online.log.close(&mut online.pending);
+                online.sync_wanted = true;
+            }
+            self.flush_soon(online, self.dir.world.clock.wall())
+        };
+        self.hand_over(job);
+        self.written().await;
+    }
+
+    /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no
+    /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
+    pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Deleted);
+        self.end(before, |ack| ack.settled.settle_deleted(ack.slot))
+    }
+
+    /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
+    pub(super) fn end(&self, before: State, settle: impl Fn(&Ack)) -> Option<oneshot::Receiver<()>> {
+        let online = match before {
+            State::Online(online) => online,
+            State::Offline(offline) => return offline.job,
+            State::Deleted => return None,
+        };
+        self.dir.backlog.remove(online.pending_bytes);
+        self.dir.tail.on_end(online.log.tail_bytes());
+        for (_, (wait, _)) in &online.watchers {
+            wait.break_off();
+        }
+        online.acks.iter().for_each(settle);
+        online.job
+    }
+
+    /// Whether something was taken that could not be written, or the log was not even opened: the next start must not
+    /// take it for a log that was closed.
+    pub(crate) fn is_stuck(&self) -> bool {
+        match &*self.state.lock() {
+            State::Online(online) => online.stuck.is_some(),
+            State::Offline(_) => true,
+            State::Deleted => false,
+        }
+    }
+}

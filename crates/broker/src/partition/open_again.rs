@@ -1,0 +1,48 @@
+//! Another try at a log that could not be opened at the start because room or descriptors were missing.
+//!
+//! Opening is `replicas`; what a crash or a half try left is repaired there as at any start.
+
+use super::{Offline, Partition, State, Unopened};
+use crate::replicas;
+use env::Job;
+use log::OpenOptions;
+use model::TopicPartition;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Partition {
+    /// The next try, unless one is under way or none would help.
+    pub(super) fn open_again(self: &Arc<Self>, offline: &mut Offline) -> Option<Job> {
+        let options = offline.again.take()?;
+        let (ended, job) = oneshot::channel();
+        offline.job = Some(job);
+        let this = self.clone();
+        Some(Box::new(move || {
+            let _ended: oneshot::Sender<()> = ended;
+            this.try_opening(*options);
+        }))
+    }
+
+    /// Runs on a lane.
+    fn try_opening(&self, options: OpenOptions) {
+        let now = self.dir.world.clock.wall();
+        let options = OpenOptions { config: self.config.load_full(), now, ..options };
+        let name = TopicPartition::new(self.topic.clone(), self.index);
+        let opened = replicas::open_log(&self.dir, &name, options);
+        let mut state = self.state.lock();
+        // Deleted or closed meanwhile.
+        let State::Offline(offline) = &mut *state else { return };
+        match opened {
+            _ if offline.is_closed => {}
+            Err(Unopened { is_scarcity: true, options, .. }) => offline.again = Some(Box::new(options)),
+            Err(unopened) => {
+                tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
+                *state = State::new(Err(unopened), now);
+            }
+            Ok(opened) => {
+                tracing::info!(partition = %self, "the partition is open now");
+                *state = State::new(Ok(opened), now);
+            }
+        }
+    }
+}

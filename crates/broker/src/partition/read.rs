@@ -1,0 +1,159 @@
+//! What readers see of a partition, and how they wait for more.
+//!
+//! Under the lock a read is only planned; what must come from the disk is found on a lane.
+
+use super::{Online, Partition, Refused, State};
+use crate::{fetch_sessions::Wanted, fetch_wait::FetchWait};
+use env::World;
+use log::ReadPlan;
+use model::{LeaderEpoch, Offset, ProducerId};
+use std::{io, sync::Arc};
+use stdx::Parts;
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Everything that was appended.
+    LogEnd,
+    /// What is durable (read_uncommitted).
+    HighWatermark,
+    /// What belongs to no open transaction (read_committed, KIP-98).
+    LastStable,
+}
+
+/// What was read.
+pub(crate) struct Read {
+    pub(crate) records: Records,
+    pub(crate) high_watermark: Offset,
+    pub(crate) last_stable_offset: Offset,
+    pub(crate) start_offset: Offset,
+    /// The end of what was visible: the reader may wait for more than this.
+    pub(crate) upto: Offset,
+    /// Aborted transactions among the records: producer and first offset; only for [`Isolation::LastStable`].
+    pub(crate) aborted: Option<Vec<(ProducerId, Offset)>>,
+    /// The reader's epoch and offset are not of this log's history: the epoch that it shares and where it ends.
+    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// Records in memory, or a plan to find them on the disk.
+pub(crate) enum Records {
+    Memory(Parts),
+    File(Cold),
+}
+
+/// A read that must ask the disk; runs on a lane.
+pub(crate) struct Cold {
+    plan: log::FilePlan,
+    world: World,
+}
+
+impl Isolation {
+    /// The isolation level of a request: 1 is read_committed, everything else read_uncommitted.
+    pub(crate) fn from_id(id: i8) -> Self {
+        if id == 1 { Self::LastStable } else { Self::HighWatermark }
+    }
+}
+
+impl Read {
+    /// How many bytes of records there are in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.records {
+            Records::Memory(parts) => parts.len(),
+            Records::File(_) => 0,
+        }
+    }
+}
+
+impl Cold {
+    /// Finds the records; blocks on the disk.
+    pub(crate) fn locate(self) -> io::Result<Parts> {
+        self.plan.locate(&*self.world.disk).map(|slice| slice.parts)
+    }
+}
+
+impl Partition {
+    /// What can be read from `wanted.offset` on.
+    pub(crate) fn read(
+        &self,
+        wanted: &Wanted,
+        isolation: Isolation,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Read, Refused> {
+        let mut state = self.state.lock();
+        self.check_epoch(wanted.current_leader_epoch)?;
+        let online = state.online()?;
+        let upto = online.visible(isolation);
+        let mut read = Read {
+            records: Records::Memory(Parts::new()),
+            high_watermark: online.high_watermark,
+            last_stable_offset: online.log.last_stable_offset(online.high_watermark),
+            start_offset: online.log.start_offset(),
+            upto,
+            aborted: None,
+            diverging: None,
+        };
+        if wanted.last_fetched_epoch >= 0 {
+            read.diverging = online.divergence(wanted)?;
+            if read.diverging.is_some() {
+                return Ok(read);
+            }
+        }
+        read.records = match online.log.read(wanted.offset, upto, bytes_max, at_least_one) {
+            ReadPlan::Memory(slice) => Records::Memory(slice.parts),
+            ReadPlan::File(plan) => Records::File(Cold { plan, world: self.dir.world.clone() }),
+            ReadPlan::OutOfRange { start_offset, end_offset } => {
+                return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
+            }
+        };
+        if isolation == Isolation::LastStable {
+            let aborted = online.log.aborted_transactions(wanted.offset, upto);
+            read.aborted = Some(aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect());
+        }
+        Ok(read)
+    }
+
+    /// Puts a wait on the wake list; it counts what becomes visible beyond `seen`.
+    pub(crate) fn watch(&self, wait: Arc<FetchWait>, isolation: Isolation, seen: Offset) -> usize {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Online(online) => {
+                if online.visible(isolation) > seen {
+                    wait.break_off();
+                }
+                online.watchers.insert((wait, isolation))
+            }
+            State::Offline(_) | State::Deleted => {
+                wait.break_off();
+                usize::MAX
+            }
+        }
+    }
+
+    /// Takes a wait off the wake list.
+    pub(crate) fn unwatch(&self, place: usize) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.watchers.try_remove(place);
+        }
+    }
+}
+
+impl Online {
+    pub(super) fn visible(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::LogEnd => self.log.end_offset(),
+            Isolation::HighWatermark => self.high_watermark,
+            Isolation::LastStable => self.log.last_stable_offset(self.high_watermark),
+        }
+    }
+
+    /// Where the reader's history and this log's part (KIP-320), if they do.
+    fn divergence(&self, wanted: &Wanted) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
+        let end_offset = self.log.end_offset();
+        let (epoch, end) = self.log.epochs().end_offset_for(wanted.last_fetched_epoch, end_offset);
+        if end < 0 {
+            return Err(Refused::OffsetOutOfRange { start_offset: self.log.start_offset(), end_offset });
+        }
+        Ok((epoch < wanted.last_fetched_epoch || end < wanted.offset).then_some((epoch, end)))
+    }
+}

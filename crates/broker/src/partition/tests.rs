@@ -1,0 +1,107 @@
+use super::{
+    Refused,
+    kit::{Kit, NOW, append},
+};
+use crate::{
+    acks::{Acks, Undone},
+    failure_code,
+};
+use futures_util::FutureExt;
+use std::sync::atomic::Ordering;
+
+/// One slot that is open.
+fn ack() -> std::sync::Arc<Acks> {
+    let acks = Acks::new();
+    acks.open(0);
+    acks
+}
+
+#[test]
+fn a_job_that_panics_or_never_runs_takes_its_partition_offline_and_whoever_waits_is_told() {
+    for is_run in [true, false] {
+        let kit = Kit::new(1 << 20);
+        let partition = kit.partition(0);
+        let acks = ack();
+        append(&partition, 100, Some((&acks, 0))).unwrap();
+        let mut written = Box::pin(partition.written());
+        assert_eq!((&mut written).now_or_never(), None);
+        assert!(kit.dir.backlog.is_full());
+        let job = kit.lane.next().unwrap();
+        if is_run {
+            kit.clock.is_broken.store(true, Ordering::Relaxed);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).unwrap_err();
+            kit.clock.is_broken.store(false, Ordering::Relaxed);
+        } else {
+            drop(job);
+        }
+        assert_eq!(acks.wait().now_or_never(), Some(vec![(0, Undone::Failed)]));
+        assert_eq!(written.now_or_never(), Some(()));
+        assert!(matches!(append(&partition, 1, None), Err(Refused::Offline(_))));
+        assert!(!kit.dir.backlog.is_full() && kit.dir.is_offline());
+    }
+}
+
+#[test]
+fn a_node_that_takes_no_more_jobs_holds_nobody_up() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    kit.lane.is_gone.store(true, Ordering::Relaxed);
+    let acks = ack();
+    append(&partition, 100, Some((&acks, 0))).unwrap();
+    assert_eq!(acks.wait().now_or_never(), Some(vec![(0, Undone::Failed)]));
+}
+
+#[test]
+fn what_is_closed_takes_nothing_more_and_changes_no_more() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    let acks = ack();
+    append(&partition, 100, Some((&acks, 0))).unwrap();
+    let mut closing = Box::pin(partition.close());
+    assert_eq!((&mut closing).now_or_never(), None);
+    let refused = append(&partition, 100, None).unwrap_err();
+    assert!(matches!(refused, Refused::Closed), "{refused}");
+    assert_eq!(failure_code::of_partition(&refused), wire::ErrorCode::NotLeaderOrFollower);
+    assert!(matches!(partition.delete_records(-1).now_or_never(), Some(Err(Refused::Closed))));
+    kit.lane.work();
+    assert_eq!(closing.now_or_never(), Some(()));
+    assert_eq!(acks.wait().now_or_never(), Some(vec![]), "what was taken before is durable");
+    let marks = partition.offsets().unwrap();
+    assert_eq!((marks.end, marks.recovery_point), (1, 1));
+    partition.tick(NOW + i64::from(i32::MAX));
+    partition.close().now_or_never().unwrap();
+    assert!(kit.lane.next().is_none());
+    assert_eq!(partition.offsets(), Some(marks));
+}
+
+#[test]
+fn who_waits_for_what_is_pending_does_not_wait_for_what_comes_after() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    append(&partition, 1, None).unwrap();
+    let mut first = Box::pin(partition.written());
+    assert_eq!((&mut first).now_or_never(), None);
+    append(&partition, 1, None).unwrap();
+    let mut second = Box::pin(partition.written());
+    assert_eq!((&mut second).now_or_never(), None);
+    kit.lane.next().unwrap()();
+    assert_eq!((first.now_or_never(), (&mut second).now_or_never()), (Some(()), None));
+    append(&partition, 1, None).unwrap();
+    kit.lane.next().unwrap()();
+    assert_eq!(second.now_or_never(), Some(()));
+}
+
+#[test]
+fn a_directory_that_cannot_be_opened_for_now_is_no_failed_disk() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    *kit.disk.switches().closed_below.lock().unwrap() = Some("/data".into());
+    append(&partition, 100, None).unwrap();
+    kit.lane.work();
+    assert!(matches!(append(&partition, 1, None), Err(Refused::Stuck(_))));
+    assert!(!kit.dir.is_offline());
+    *kit.disk.switches().closed_below.lock().unwrap() = None;
+    partition.sweep(NOW);
+    kit.lane.work();
+    assert_eq!(append(&partition, 1, None).unwrap(), 1);
+}
