@@ -32,17 +32,16 @@ pub(crate) enum Undone {
     Failed,
     /// The topic was deleted.
     Deleted,
+    /// This broker leads the partition no more; its successor may have them or not.
+    NotLeader,
+    /// They are on every replica in sync, and too few are.
+    TooFewInSync,
 }
 
 /// Somebody who waits for appended records to become durable.
 pub(crate) trait Settled: Send + Sync {
-    /// The records of `slot` are durable, or never will be.
-    fn settle(&self, slot: usize, durable: bool);
-
-    /// The records of `slot` are gone with their topic.
-    fn settle_deleted(&self, slot: usize) {
-        self.settle(slot, false);
-    }
+    /// The records of `slot` are as safe as was asked for, or nobody here will ever say so.
+    fn settle(&self, slot: usize, result: Result<(), Undone>);
 }
 
 /// Ends when every slot is settled; gives those that are not durable.
@@ -85,12 +84,8 @@ impl Acks {
 }
 
 impl Settled for Acks {
-    fn settle(&self, slot: usize, durable: bool) {
-        self.end(slot, (!durable).then_some(Undone::Failed));
-    }
-
-    fn settle_deleted(&self, slot: usize) {
-        self.end(slot, Some(Undone::Deleted));
+    fn settle(&self, slot: usize, result: Result<(), Undone>) {
+        self.end(slot, result.err());
     }
 }
 
@@ -124,14 +119,14 @@ mod tests {
     fn the_wait_ends_with_the_last_slot_and_names_those_that_are_not_durable() {
         let acks = Acks::new();
         acks.open(0);
-        acks.settle(0, true);
+        acks.settle(0, Ok(()));
         acks.open(3);
         acks.open(4);
         let mut wait = acks.clone().wait();
         assert_eq!((&mut wait).now_or_never(), None);
-        acks.settle(4, false);
+        acks.settle(4, Err(Undone::Failed));
         assert_eq!((&mut wait).now_or_never(), None);
-        acks.settle_deleted(3);
+        acks.settle(3, Err(Undone::Deleted));
         assert_eq!((&mut wait).now_or_never(), Some(vec![(3, Undone::Deleted), (4, Undone::Failed)]));
     }
 
@@ -142,11 +137,11 @@ mod tests {
             acks.open(slot);
         }
         let wait = acks.clone().wait();
-        acks.settle(1, true);
+        acks.settle(1, Ok(()));
         assert_eq!(wait.undone(), [(0, Undone::Waiting), (2, Undone::Waiting)]);
         drop(wait);
-        acks.settle(0, true);
-        acks.settle(2, false);
+        acks.settle(0, Ok(()));
+        acks.settle(2, Err(Undone::Failed));
     }
 
     #[test]

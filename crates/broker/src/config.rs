@@ -3,7 +3,7 @@
 //! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
 //! the broker runs is asked of the image instead.
 
-use crate::{controller::SessionPolicy, follower::SnapshotPolicy, link::Address};
+use crate::{controller::SessionPolicy, fetchers, follower::SnapshotPolicy, link::Address};
 use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
@@ -46,6 +46,10 @@ pub struct Config {
     pub retention_check_ms: i64,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub checkpoint_ms: i64,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub watermarks_checkpoint_ms: i64,
+    /// `replica.lag.time.max.ms`.
+    pub lag_ms_max: i64,
     /// Whether the node votes in the quorum: `process.roles` names `controller`.
     pub is_controller: bool,
     /// `controller.quorum.bootstrap.servers` and `controller.quorum.voters`; empty for a node that is alone.
@@ -110,6 +114,8 @@ impl Config {
             backlog_bytes_max: BACKLOG_BYTES_MAX_DEFAULT,
             retention_check_ms: broker.integer("log.retention.check.interval.ms"),
             checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
+            watermarks_checkpoint_ms: broker.integer("replica.high.watermark.checkpoint.interval.ms"),
+            lag_ms_max: broker.integer("replica.lag.time.max.ms"),
             is_controller: true,
             controllers: Vec::new(),
             controller_listeners: Vec::new(),
@@ -138,6 +144,10 @@ impl Config {
 
     pub(crate) fn session_policy(&self) -> SessionPolicy {
         SessionPolicy { timeout_ms: self.broker_session_ms, own_is_alive: !self.is_clustered() }
+    }
+
+    pub(crate) fn fetchers(&self) -> fetchers::Settings {
+        fetchers::Settings::new(self.node_id, &self.configs(&Image::new("")).broker())
     }
 
     pub(crate) fn snapshot_policy(&self) -> SnapshotPolicy {

@@ -22,9 +22,9 @@ pub(crate) struct ControllerHost {
     active: Watching<Option<LeaderEpoch>>,
 }
 
-struct Order {
-    request: Request,
-    reply: oneshot::Sender<Result<Reply, Error>>,
+pub(crate) struct Order {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
 }
 
 /// The side that works: taken by the task that runs it.
@@ -69,8 +69,13 @@ impl ControllerHost {
         (host, ControllerLoop { world, settings, quorum, images, orders, active, sessions })
     }
 
-    /// Asks, and waits until the decision is committed and followed. [`Error::NotController`] where another node, or
-    /// none, decides.
+    /// A host without a controller: what it is asked goes elsewhere.
+    #[cfg(test)]
+    pub(crate) fn elsewhere() -> (Self, mpsc::Receiver<Order>) {
+        let (sender, orders) = mpsc::channel(REQUESTS_MAX);
+        (Self { orders: sender, active: watch(None).1 }, orders)
+    }
+
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Error> {
         let gone = || Error::NotController("the controller has stopped; see the broker's log".into());
         let (reply, answer) = oneshot::channel();

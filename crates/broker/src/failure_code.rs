@@ -54,8 +54,12 @@ pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
         // Clients look for the leader again, and find it once the broker is back.
         Refused::Closed => ErrorCode::NotLeaderOrFollower,
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
-        Refused::NotLeader => ErrorCode::NotLeaderOrFollower,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        Refused::NotLeader | Refused::StaleReplica => ErrorCode::NotLeaderOrFollower,
+        Refused::TooFewInSync => ErrorCode::NotEnoughReplicas,
+        Refused::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
+        Refused::UnknownReplica => ErrorCode::UnknownLeaderEpoch,
+        Refused::Follow(_) => ErrorCode::CorruptMessage,
         Refused::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
         Refused::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
         Refused::Policy => ErrorCode::PolicyViolation,

@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) bytes_max: i32,
     pub(crate) current_leader_epoch: LeaderEpoch,
     pub(crate) last_fetched_epoch: LeaderEpoch,
+    /// Where a follower's log starts; -1 for consumers.
+    pub(crate) start_offset: Offset,
 }
 
 /// What an answer says of a partition, as far as the session remembers it.
@@ -311,7 +313,7 @@ mod tests {
     }
 
     fn wanted(offset: Offset) -> Wanted {
-        Wanted { offset, bytes_max: 9, current_leader_epoch: -1, last_fetched_epoch: -1 }
+        Wanted { offset, bytes_max: 9, current_leader_epoch: -1, last_fetched_epoch: -1, start_offset: -1 }
     }
 
     fn told(high_watermark: Offset, has_records: bool) -> Told {

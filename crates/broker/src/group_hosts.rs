@@ -4,20 +4,22 @@
 //! durable, sends its replies and wakes it in time. It decides nothing about groups.
 
 use crate::{
-    acks::Settled,
+    acks::{Settled, Undone},
     group_records,
-    images::Images,
     partition::{AppendRefused, Partition},
 };
 use coordinator::Now;
 use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
-use model::{GroupId, Offset};
+use model::{GroupId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -29,8 +31,9 @@ const RELOAD_MS: i64 = 1000;
 /// All hosts of this broker.
 pub(crate) struct GroupHosts {
     world: World,
-    images: Arc<Images>,
     hosts: RwLock<BTreeMap<i32, Arc<GroupHost>>>,
+    /// Partitions of the offsets topic, led here or elsewhere.
+    partitions: AtomicUsize,
 }
 
 /// What became of a request.
@@ -40,6 +43,8 @@ pub(crate) type Answer = Result<Reply, Error>;
 pub(crate) struct GroupHost {
     world: World,
     partition: Arc<Partition>,
+    /// In which this broker leads the partition; what comes later is another host's.
+    epoch: LeaderEpoch,
     state: Mutex<State>,
     loading: watch::Sender<Loading>,
     wake: Notify,
@@ -64,28 +69,25 @@ struct State {
 }
 
 impl GroupHosts {
-    pub(crate) fn new(world: World, images: Arc<Images>) -> Self {
-        Self { world, images, hosts: RwLock::default() }
+    pub(crate) fn new(world: World) -> Self {
+        Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0) }
     }
 
-    /// This broker leads these partitions of the offsets topic: reads them, then serves their groups.
-    pub(crate) fn lead(&self, partitions: Vec<Arc<Partition>>, config: &Config) {
-        let mut hosts = self.hosts.write();
-        let mut begun = Vec::new();
-        for partition in partitions {
-            hosts.entry(partition.index()).or_insert_with(|| {
-                let host = self.host(partition, config.clone());
-                begun.push(host.clone());
-                host
-            });
-        }
-        drop(hosts);
-        for host in begun {
+    /// This broker leads these partitions of the offsets topic, each in its epoch: reads them, then serves their groups.
+    pub(crate) fn lead(&self, partitions: Vec<(Arc<Partition>, LeaderEpoch)>, config: &Config) {
+        for (partition, epoch) in partitions {
+            let index = partition.index();
+            if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
+                continue;
+            }
+            self.resign(index);
+            let host = self.host(partition, epoch, config.clone());
+            self.hosts.write().insert(index, host.clone());
             self.world.tasks.spawn(Box::pin(load(host)));
         }
     }
 
-    fn host(&self, partition: Arc<Partition>, config: Config) -> Arc<GroupHost> {
+    fn host(&self, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) -> Arc<GroupHost> {
         let state = State {
             coordinator: Coordinator::new(config),
             waiting: stdx::Map::default(),
@@ -96,6 +98,7 @@ impl GroupHosts {
         Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
             partition,
+            epoch,
             state: Mutex::new(state),
             loading: watch::Sender::new(Loading::UnderWay),
             wake: Notify::new(),
@@ -105,10 +108,12 @@ impl GroupHosts {
 
     /// Asks the coordinator of `group`; waits while it loads and until it answers.
     pub(crate) async fn ask(&self, group: &GroupId, request: Request) -> Answer {
-        let count = self.partitions();
+        let count = self.partitions.load(Ordering::Relaxed);
         let host = self.hosts.read().get(&partition_of(group, count)).cloned();
         match host {
             Some(host) => host.ask(request).await,
+            // Before it is known how many there are, nobody knows where a group lives.
+            _ if count == 0 => Err(Error::CoordinatorNotAvailable),
             None => Err(if count == 0 { Error::CoordinatorNotAvailable } else { Error::NotCoordinator }),
         }
     }
@@ -122,16 +127,23 @@ impl GroupHosts {
         answers
     }
 
-    /// The offsets topic was deleted: its coordinators end, and whoever waits for one is sent to look for the next.
-    pub(crate) fn resign(&self) {
+    /// The offsets topic was deleted: its coordinators end.
+    pub(crate) fn resign_all(&self) {
         let hosts = std::mem::take(&mut *self.hosts.write());
         hosts.into_values().for_each(|host| host.end());
     }
 
-    /// Another broker leads a partition of the offsets topic: the same for its coordinator.
-    pub(crate) fn resign_from(&self, index: i32) {
+    /// This broker leads a partition of the offsets topic no more: its coordinator ends.
+    pub(crate) fn resign(&self, index: i32) {
         let host = self.hosts.write().remove(&index);
-        host.into_iter().for_each(|host| host.end());
+        if let Some(host) = host {
+            host.end();
+        }
+    }
+
+    /// How many partitions the offsets topic has in the cluster.
+    pub(crate) fn set_partitions(&self, count: usize) {
+        self.partitions.store(count, Ordering::Relaxed);
     }
 
     /// Tells all coordinators that topics are gone.
@@ -157,11 +169,6 @@ impl GroupHosts {
 
     fn all(&self) -> Vec<Arc<GroupHost>> {
         self.hosts.read().values().cloned().collect()
-    }
-
-    /// Partitions of the offsets topic, wherever they are led.
-    fn partitions(&self) -> usize {
-        self.images.newest().topic(TOPIC).map_or(0, |topic| topic.partitions.len())
     }
 }
 
@@ -192,8 +199,9 @@ pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
 }
 
 impl GroupHost {
-    /// Sends whoever waits to look for the next coordinator.
+    /// Whoever waits is sent to look for the next coordinator.
     fn end(&self) {
+        self.loading.send_replace(Loading::Failed);
         for (_, waiting) in self.state.lock().waiting.drain() {
             // Whoever asked may have gone.
             let _ = waiting.send(Err(Error::NotCoordinator));
@@ -222,6 +230,8 @@ impl GroupHost {
 
     /// Replays what is in the log from `offset` on, and moves it along.
     async fn replay_from(&self, offset: &mut Offset) -> io::Result<()> {
+        // What is not known to be safe yet may have been told to clients by the last leader.
+        self.partition.caught_up(self.epoch).await.map_err(io::Error::other)?;
         *offset = self.partition.start_offset().max(*offset);
         while let Some((next, records)) = self.partition.read_own(*offset).await? {
             let coordinator = &mut self.state.lock().coordinator;
@@ -267,7 +277,8 @@ impl GroupHost {
         }
         let batch = builder.build().map_err(|_| AppendFailure::Unavailable)?;
         let settled = self.this.upgrade().ok_or(AppendFailure::Unavailable)?;
-        let appended = self.partition.append_own(now.wall, batch, settled, ticket.0 as usize);
+        let settled = (settled as Arc<dyn Settled>, ticket.0 as usize);
+        let appended = self.partition.append_own(now.wall, self.epoch, batch, settled);
         appended.map(drop).map_err(|refused| match refused {
             AppendRefused::TooLarge => AppendFailure::TooLarge,
             AppendRefused::Unavailable => AppendFailure::Unavailable,
@@ -306,12 +317,11 @@ impl GroupHost {
 }
 
 impl Settled for GroupHost {
-    fn settle(&self, slot: usize, durable: bool) {
+    fn settle(&self, slot: usize, result: Result<(), Undone>) {
         let ticket = Ticket(slot as u64);
-        self.step(if durable {
-            Event::Committed { ticket }
-        } else {
-            Event::AppendFailed { ticket, failure: AppendFailure::Unavailable }
+        self.step(match result {
+            Ok(()) => Event::Committed { ticket },
+            Err(_) => Event::AppendFailed { ticket, failure: AppendFailure::Unavailable },
         });
     }
 }

@@ -133,10 +133,7 @@ pub(crate) fn partition_here(
     topic: &str,
     index: PartitionIndex,
 ) -> Result<Arc<Partition>, ErrorCode> {
-    broker.partitions.get(topic, index).ok_or_else(|| {
-        let exists = broker.image().partition(topic, index).is_some();
-        if exists { ErrorCode::NotLeaderOrFollower } else { ErrorCode::UnknownTopicOrPartition }
-    })
+    broker.partitions.get(topic, index).ok_or_else(|| broker.absent(topic, index))
 }
 
 /// Who leads a partition, in which epoch, and where it listens (KIP-951).

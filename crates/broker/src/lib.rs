@@ -20,6 +20,7 @@ mod door;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
+mod fetchers;
 mod follower;
 mod frame_budget;
 mod frames;
@@ -27,6 +28,7 @@ mod group_hosts;
 mod group_records;
 mod handlers;
 mod images;
+mod isr_changes;
 mod lifecycle;
 mod link;
 mod log_config;
@@ -57,6 +59,7 @@ use connections::Connections;
 use controller::ControllerHost;
 use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
+use fetchers::Fetchers;
 use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
 use images::Images;
@@ -66,6 +69,7 @@ use metadata::{
     Image,
     config::{Entry, Resource},
 };
+use model::{PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
@@ -73,6 +77,7 @@ use quorum::RaftQuorum;
 use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
 pub(crate) const METADATA_DIR: &str = "__cluster_metadata-0";
@@ -96,6 +101,7 @@ pub struct Broker {
     /// The image that the partitions are in line with, once they are open; held while they are brought in line.
     pub(crate) following: tokio::sync::Mutex<Option<Arc<Image>>>,
     pub(crate) partitions: Partitions,
+    pub(crate) fetchers: Fetchers,
     pub(crate) groups: GroupHosts,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
@@ -134,6 +140,17 @@ impl Broker {
         self.config.configs(&self.image()).describe(resource, keys)
     }
 
+    /// Why a partition is not here: its replicas are elsewhere, or there is none.
+    pub(crate) fn absent(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
+        absent(self.image().topic(topic).map(Arc::as_ref), index)
+            .unwrap_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// The same for a topic that is named by its id.
+    pub(crate) fn absent_by_id(&self, topic: TopicId, index: PartitionIndex) -> ErrorCode {
+        absent(self.image().topic_by_id(topic).map(Arc::as_ref), index).unwrap_or(ErrorCode::UnknownTopicId)
+    }
+
     pub(crate) fn is_log_dir_offline(&self) -> bool {
         self.dir.is_offline()
     }
@@ -163,4 +180,12 @@ impl Broker {
         }));
         receiver.await.ok()
     }
+}
+
+/// `None` if there is no such topic.
+fn absent(topic: Option<&metadata::Topic>, index: PartitionIndex) -> Option<ErrorCode> {
+    topic.map(|topic| match topic.partition(index) {
+        Some(_) => ErrorCode::NotLeaderOrFollower,
+        None => ErrorCode::UnknownTopicOrPartition,
+    })
 }

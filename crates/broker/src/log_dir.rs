@@ -2,7 +2,7 @@
 //!
 //! It holds no partition's files; [`log`] does. Everything here blocks and belongs on a disk lane or into start-up.
 
-use crate::{backlog::Backlog, tail_budget::TailBudget};
+use crate::{backlog::Backlog, isr_changes::IsrChanges, tail_budget::TailBudget};
 use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
@@ -27,6 +27,8 @@ pub(crate) struct LogDir {
     meta: Mutex<MetaProperties>,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
+    /// What its leaders want of the ISR.
+    pub(crate) isr_changes: IsrChanges,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
@@ -50,6 +52,7 @@ pub(crate) struct Found {
     pub(crate) broker_epoch: i64,
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
+    pub(crate) high_watermarks: Offsets,
 }
 
 /// Why a log directory cannot be used.
@@ -119,20 +122,30 @@ impl LogDir {
         let clean = log::take_clean_shutdown(disk, path).map_err(fail)?;
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
-        let broker_epoch = clean.unwrap_or(-1);
+        let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
-        let checkpoints = Checkpoints::default();
+        let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
         let (path, meta) = (path.to_owned(), Mutex::new(meta));
-        let dir = Self { path, meta, tail, backlog, is_offline, checkpoints, _lock: lock, world };
-        Ok((
-            dir,
-            Found { clean: clean.is_some(), broker_epoch, recovery_points: points, start_offsets: starts },
-        ))
+        let dir =
+            Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
+        let found = Found {
+            clean: clean.is_some(),
+            broker_epoch: clean.unwrap_or(-1),
+            recovery_points: points,
+            start_offsets: starts,
+            high_watermarks: watermarks,
+        };
+        Ok((dir, found))
     }
 
     /// Whose it is.
     pub(crate) fn meta(&self) -> MetaProperties {
         self.meta.lock().clone()
+    }
+
+    /// The node that it belongs to.
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.meta.lock().node_id
     }
 
     /// Makes it a directory of that cluster; only one without metadata may become that.
@@ -159,6 +172,13 @@ impl LogDir {
         }
         *answered = upto;
         Ok(())
+    }
+
+    /// Writes how far each log is known to be safe, in the same order. Blocks.
+    pub(crate) fn write_high_watermarks(&self, offsets: impl FnOnce() -> Offsets) -> io::Result<()> {
+        let _turn = self.checkpoints.answered.lock();
+        let offsets = &offsets();
+        checkpoint::write_offsets(&*self.world.disk, &self.path.join(checkpoint::HIGH_WATERMARKS), offsets)
     }
 
     /// Marks that everything is synced and nothing needs recovery.

@@ -7,48 +7,49 @@
 //! `own`.
 
 mod append;
+mod cut;
 mod end;
 mod find;
 mod flush;
+mod follow;
 #[cfg(test)]
 pub(crate) mod kit;
 mod open_again;
 mod own;
 mod read;
 mod retain;
+mod role;
 
+pub(crate) use append::Copies;
+pub(crate) use cut::Cut;
 pub(crate) use find::{Found, Sought};
+pub(crate) use follow::{Fetched, Place};
 pub(crate) use own::AppendRefused;
-pub(crate) use read::{Isolation, Read, Records};
+pub(crate) use read::{Isolation, Read, Reader, Records, Watch};
+pub(crate) use role::{Assigned, Assignment};
 
 use crate::{fetch_wait::FetchWait, log_dir::LogDir};
 use append::Ack;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use env::World;
-use log::{AppendError, Effect, Files, Log, LogConfig, OpenOptions};
+use log::{AppendError, Effect, Files, FollowError, Log, LogConfig, OpenOptions};
 use model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 use parking_lot::Mutex;
 use records::Rules;
+use role::Role;
 use slab::Slab;
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 use tokio::sync::oneshot;
 
-/// One partition that this broker has a replica of.
+/// One partition of which this broker has a replica.
 pub(crate) struct Partition {
     dir: Arc<LogDir>,
     topic: TopicName,
     topic_id: TopicId,
     index: PartitionIndex,
-    /// In which epoch this broker leads it, and whether it does: another bit, so that both change at once.
-    leads: AtomicU64,
     config: ArcSwap<LogConfig>,
+    /// What the metadata last said, for a log that opens later.
+    assignment: ArcSwapOption<Assignment>,
     state: Mutex<State>,
 }
 
@@ -65,11 +66,25 @@ struct Online {
     files: Option<Files>,
     pending: Vec<Effect>,
     pending_bytes: usize,
+    role: Role,
+    /// Who waits for the high watermark.
     acks: VecDeque<Ack>,
+    /// Who waits for this broker's own copy only.
+    own_acks: VecDeque<Ack>,
     /// What was appended and is not yet visible: the offset behind it and its bytes.
     invisible: VecDeque<(Offset, usize)>,
     watchers: Slab<(Arc<FetchWait>, Isolation)>,
+    /// Who waits for whatever is appended: the replicas that follow.
+    following: Slab<Arc<FetchWait>>,
     high_watermark: Offset,
+    /// What a leader wants done, between its step and its being done.
+    wanted: Vec<replica::Effect>,
+    /// While the log is being cut off: the most that a checkpoint may say of its recovery point.
+    recovery_point_max: Option<Offset>,
+    /// The files are being cut. Nothing may be decided about the log meanwhile.
+    is_cutting: bool,
+    /// How often the log was cut: what was heard of the files of an earlier one is void.
+    cuts: u64,
     /// When the last job had something to write.
     written_at: Timestamp,
     /// The next job must sync, whatever the configuration says.
@@ -122,10 +137,18 @@ pub(crate) enum Refused {
     Closed,
     #[error("the topic was deleted")]
     Deleted,
-    #[error("another broker leads the partition")]
-    NotLeader,
     #[error("the offset is outside of {start_offset} to {end_offset}")]
     OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    #[error("fewer replicas are in sync than min.insync.replicas asks for")]
+    TooFewInSync,
+    #[error("the new leader does not know yet how far its predecessor's records are safe")]
+    OffsetNotAvailable,
+    #[error("the node that asks has no replica of the partition, as far as this broker knows")]
+    UnknownReplica,
+    #[error("the node that asks has registered anew since")]
+    StaleReplica,
     #[error("the leader epoch is older than the partition's")]
     FencedLeaderEpoch,
     #[error("the leader epoch is newer than the partition's")]
@@ -136,6 +159,8 @@ pub(crate) enum Refused {
     Policy,
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error("the leader's records do not fit: {0}")]
+    Follow(#[from] FollowError),
 }
 
 /// The marks of a log.
@@ -149,7 +174,7 @@ pub(crate) struct Offsets {
 }
 
 impl Partition {
-    /// A partition whose log was opened, or could not be.
+    /// A partition whose log was opened, or could not be; the only replica until it is told otherwise.
     pub(crate) fn new(
         dir: Arc<LogDir>,
         (topic, topic_id, index): (TopicName, TopicId, PartitionIndex),
@@ -157,10 +182,10 @@ impl Partition {
         config: Arc<LogConfig>,
         opened: OpenedLog,
     ) -> Arc<Self> {
-        let state = State::new(opened, dir.world.clock.wall());
+        let state = State::new(opened, &dir, leader_epoch);
         let config = ArcSwap::new(config);
-        let leads = AtomicU64::new(packed(leader_epoch, true));
-        Arc::new(Self { dir, topic, topic_id, index, leads, config, state: Mutex::new(state) })
+        let assignment = ArcSwapOption::empty();
+        Arc::new(Self { dir, topic, topic_id, index, config, assignment, state: Mutex::new(state) })
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -219,53 +244,29 @@ impl Partition {
             State::Offline(_) | State::Deleted => 0,
         }
     }
-
-    /// Whether this broker leads the partition, and in which epoch, from now on. Whoever waits as a reader looks again.
-    pub(crate) fn set_leadership(&self, epoch: LeaderEpoch, leads: bool) {
-        let next = packed(epoch, leads);
-        if self.leads.swap(next, Ordering::AcqRel) == next {
-            return;
-        }
-        if let State::Online(online) = &mut *self.state.lock() {
-            for (_, (wait, _)) in &online.watchers {
-                wait.break_off();
-            }
-        }
-    }
-
-    /// Whether this broker leads the partition.
-    pub(crate) fn is_led_here(&self) -> bool {
-        self.leader_epoch().is_ok()
-    }
-
-    fn leader_epoch(&self) -> Result<LeaderEpoch, Refused> {
-        let packed = self.leads.load(Ordering::Acquire);
-        if packed & 1 == 1 { Ok((packed >> 1) as LeaderEpoch) } else { Err(Refused::NotLeader) }
-    }
-
-    fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
-        let known = self.leader_epoch()?;
-        match current {
-            epoch if epoch < 0 || epoch == known => Ok(()),
-            epoch if epoch < known => Err(Refused::FencedLeaderEpoch),
-            _ => Err(Refused::UnknownLeaderEpoch),
-        }
-    }
 }
 
 impl State {
-    fn new(opened: OpenedLog, now: Timestamp) -> Self {
+    /// A log that was opened is led alone, in this epoch.
+    fn new(opened: OpenedLog, dir: &LogDir, leader_epoch: LeaderEpoch) -> Self {
         match opened {
             Ok((log, files)) => Self::Online(Box::new(Online {
+                role: Role::alone(dir.node_id(), leader_epoch, &log, dir.world.clock.now()),
                 high_watermark: log.flushed_offset(),
                 log,
                 files: Some(files),
                 pending: Vec::new(),
                 pending_bytes: 0,
                 acks: VecDeque::new(),
+                own_acks: VecDeque::new(),
                 invisible: VecDeque::new(),
                 watchers: Slab::new(),
-                written_at: now,
+                following: Slab::new(),
+                wanted: Vec::new(),
+                recovery_point_max: None,
+                is_cutting: false,
+                cuts: 0,
+                written_at: dir.world.clock.wall(),
                 sync_wanted: false,
                 is_closed: false,
                 jobs: 0,
@@ -300,12 +301,22 @@ impl State {
 
 impl Online {
     fn offsets(&self) -> Offsets {
+        let recovery_point = self.log.recovery_point();
         Offsets {
             start: self.log.start_offset(),
             high_watermark: self.high_watermark,
-            recovery_point: self.log.recovery_point(),
+            recovery_point: self.recovery_point_max.map_or(recovery_point, |max| recovery_point.min(max)),
             end: self.log.end_offset(),
             first_segment: self.log.first_segment(),
+        }
+    }
+
+    /// Whether the reader knows the leader epoch; -1 says nothing.
+    fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
+        match current {
+            epoch if epoch < 0 || epoch == self.role.epoch() => Ok(()),
+            epoch if epoch < self.role.epoch() => Err(Refused::FencedLeaderEpoch),
+            _ => Err(Refused::UnknownLeaderEpoch),
         }
     }
 
@@ -313,10 +324,6 @@ impl Online {
     fn check_not_closed(&self) -> Result<(), Refused> {
         if self.is_closed { Err(Refused::Closed) } else { Ok(()) }
     }
-}
-
-fn packed(epoch: LeaderEpoch, leads: bool) -> u64 {
-    u64::from(epoch.max(0).unsigned_abs()) << 1 | u64::from(leads)
 }
 
 impl fmt::Display for Partition {

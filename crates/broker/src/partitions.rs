@@ -84,6 +84,17 @@ impl Partitions {
         topics.by_id.insert(id, topic);
     }
 
+    /// Takes one partition out.
+    pub(crate) fn take(&self, id: TopicId, index: PartitionIndex) -> Option<Arc<Partition>> {
+        let mut topics = self.topics.write();
+        let mut topic = TopicPartitions::clone(topics.by_id.get(&id)?);
+        let taken = topic.partitions.get_mut(usize::try_from(index).ok()?)?.take();
+        let topic = Arc::new(topic);
+        topics.by_name.insert(topic.name.clone(), topic.clone());
+        topics.by_id.insert(id, topic);
+        taken
+    }
+
     /// Takes a topic out.
     pub(crate) fn remove(&self, id: TopicId) -> Vec<Arc<Partition>> {
         let mut topics = self.topics.write();

@@ -1,21 +1,28 @@
-//! Follows the image: opens the logs of partitions that appear, removes those of topics that are gone, hands new
-//! configurations on.
+//! Follows the image: opens the logs of partitions that appear, removes those of topics that are gone, tells partitions
+//! whether they lead and whom they follow, hands new configurations on.
 //!
 //! It decides nothing; the controller has. Opening and removing happens on disk lanes, many at once.
 
 use crate::{
-    Broker, group_hosts, log_config,
+    Broker,
+    fetchers::Order,
+    group_hosts, log_config,
     log_dir::{Found, LogDir},
-    partition::{OpenedLog, Partition, Unopened, on_lane},
+    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
     upkeep,
 };
 use futures_util::future::join_all;
 use log::{LogConfig, OpenError, OpenOptions, names};
-use metadata::{Image, Topic, config::ResourceKind};
-use model::{PartitionIndex, TopicName, TopicPartition};
-use std::{collections::BTreeSet, io, sync::Arc};
+use metadata::{
+    Image, Topic,
+    config::{Configs, ResourceKind},
+};
+use model::{NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
+use replica::Term;
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
-/// A partition that is to be opened.
+/// A replica that this broker shall have.
+#[derive(Clone)]
 struct Wanted {
     topic: Arc<Topic>,
     index: PartitionIndex,
@@ -33,7 +40,7 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     let mut following = broker.following.lock().await;
     let image = broker.image();
     let dirs = set_aside_strays(broker, &image).await?;
-    let wanted = image.topics().flat_map(|topic| ours(broker, topic, 0));
+    let wanted = image.topics().flat_map(|topic| ours(broker, topic));
     open(broker, wanted.collect(), Some(found), &dirs).await;
     *following = Some(image);
     Ok(())
@@ -52,15 +59,12 @@ pub(crate) async fn follow_newest(broker: &Arc<Broker>) {
 
 /// Brings the broker from one image to the next.
 async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
-    let mut wanted = Vec::new();
+    let mut changes = Changes::default();
     for topic in after.topics() {
         match before.topic_by_id(topic.id) {
             Some(known) if Arc::ptr_eq(known, topic) => {}
-            Some(known) => {
-                wanted.extend(ours(broker, topic, known.partitions.len()));
-                wanted.extend(changed(broker, known, topic));
-            }
-            None => wanted.extend(ours(broker, topic, 0)),
+            Some(known) => changes.note(broker, known, topic),
+            None => changes.come.extend(ours(broker, topic)),
         }
     }
     let gone: Vec<_> =
@@ -68,42 +72,128 @@ async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
     if !gone.is_empty() {
         remove(broker, &gone).await;
     }
-    if !wanted.is_empty() {
-        let dirs = dirs_of(broker, &wanted).await;
-        open(broker, wanted, None, &dirs).await;
+    if !changes.go.is_empty() {
+        let partitions =
+            changes.go.iter().filter_map(|(topic, index)| broker.partitions.take(*topic, *index));
+        let partitions = partitions.collect();
+        remove_logs(broker, partitions).await;
     }
-    configure(broker, before, after);
+    if !changes.come.is_empty() {
+        let dirs = dirs_of(broker, &changes.come).await;
+        open(broker, changes.come, None, &dirs).await;
+    }
+    let ineligible = ineligible(before, after);
+    if !ineligible.is_empty() {
+        // Or leaders would wait for those who were about to join.
+        broker.partitions.all().iter().for_each(|partition| partition.on_ineligible(&ineligible));
+    }
+    assign(broker, after, changes.stay).await;
+    configure(broker, before, after).await;
 }
 
-fn ours(broker: &Broker, topic: &Arc<Topic>, from: usize) -> Vec<Wanted> {
-    let is_ours = |partition: &metadata::Partition| partition.replicas.contains(&broker.config.node_id);
-    let partitions = topic.indexed().skip(from).filter(|(_, partition)| is_ours(partition));
+/// The brokers of which nothing is known any more that they said of themselves: fenced, or registered anew.
+fn ineligible(before: &Image, after: &Image) -> Vec<NodeId> {
+    let has_changed = |id: NodeId, epoch: i64| match after.broker(id) {
+        Some(after) => !after.is_active() || after.epoch != epoch,
+        None => true,
+    };
+    let changed = before.brokers_active().filter(|known| has_changed(known.id, known.epoch));
+    changed.map(|known| known.id).collect()
+}
+
+/// What becomes of this broker's replicas of topics that have changed.
+#[derive(Default)]
+struct Changes {
+    come: Vec<Wanted>,
+    stay: Vec<Wanted>,
+    go: Vec<(TopicId, PartitionIndex)>,
+}
+
+impl Changes {
+    fn note(&mut self, broker: &Broker, before: &Topic, after: &Arc<Topic>) {
+        for (place, (index, partition)) in after.indexed().enumerate() {
+            let known = before.partitions.get(place);
+            let is_same = |new: &Arc<metadata::Partition>| known.is_some_and(|known| Arc::ptr_eq(known, new));
+            if after.partitions.get(place).is_some_and(is_same) {
+                continue;
+            }
+            let was_ours = known.is_some_and(|known| is_ours(broker, known));
+            let wanted = Wanted { topic: after.clone(), index };
+            match (was_ours, is_ours(broker, partition)) {
+                (true, true) => self.stay.push(wanted),
+                (false, true) => self.come.push(wanted),
+                (true, false) => self.go.push((after.id, index)),
+                (false, false) => {}
+            }
+        }
+    }
+}
+
+fn is_ours(broker: &Broker, partition: &metadata::Partition) -> bool {
+    partition.replicas.contains(&broker.config.node_id)
+}
+
+fn ours(broker: &Broker, topic: &Arc<Topic>) -> Vec<Wanted> {
+    let partitions = topic.indexed().filter(|(_, partition)| is_ours(broker, partition));
     partitions.map(|(index, _)| Wanted { topic: topic.clone(), index }).collect()
 }
 
-/// Takes over who leads the partitions that are here; gives those that this broker has become a replica of.
-fn changed(broker: &Broker, before: &Topic, after: &Arc<Topic>) -> Vec<Wanted> {
-    let node = broker.config.node_id;
-    let mut wanted = Vec::new();
-    for ((index, partition), known) in after.indexed().zip(&before.partitions) {
-        if std::ptr::eq(partition, &raw const **known) || !partition.replicas.contains(&node) {
-            continue;
-        }
-        match broker.partitions.get(&after.name, index) {
-            Some(here) => lead_or_not(broker, &here, partition),
-            None => wanted.push(Wanted { topic: after.clone(), index }),
-        }
-    }
-    wanted
+/// Tells partitions what the image says of them: who leads, who is in sync.
+async fn assign(broker: &Arc<Broker>, image: &Image, wanted: Vec<Wanted>) {
+    let found = wanted.into_iter().filter_map(|wanted| {
+        let partition = broker.partitions.topic_by_id(wanted.topic.id)?.partition(wanted.index)?;
+        Some((wanted, partition))
+    });
+    assign_all(broker, image, found.collect()).await;
 }
 
-fn lead_or_not(broker: &Broker, here: &Arc<Partition>, partition: &metadata::Partition) {
-    let leads = partition.leader == broker.config.node_id;
-    here.set_leadership(partition.leader_epoch, leads);
-    match &**here.topic() == group_hosts::TOPIC {
-        true if leads => broker.groups.lead(vec![here.clone()], &broker.groups_config()),
-        true => broker.groups.resign_from(here.index()),
-        false => {}
+async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted, Arc<Partition>)>) {
+    let configs = broker.config.configs(image);
+    let mut isr_min: Option<(TopicId, i64)> = None;
+    let mut orders = Vec::with_capacity(partitions.len());
+    let mut of_groups = Vec::new();
+    let groups_topic = image.topic(group_hosts::TOPIC);
+    broker.groups.set_partitions(groups_topic.map_or(0, |topic| topic.partitions.len()));
+    for (Wanted { topic, index }, partition) in partitions {
+        let Some(known) = topic.partition(index) else { continue };
+        let configured = match isr_min.filter(|(id, _)| *id == topic.id) {
+            Some((_, configured)) => configured,
+            None => configs.topic(&topic.name).integer("min.insync.replicas"),
+        };
+        isr_min = Some((topic.id, configured));
+        let has_groups = &*topic.name == group_hosts::TOPIC;
+        if has_groups && known.leader != broker.config.node_id {
+            // Before the partition tells those who wait for it: they are to look for the new coordinator.
+            broker.groups.resign(index);
+        }
+        let assigned = partition.assign(&assignment(&configs, known, configured)).await;
+        let leader = match assigned {
+            Assigned::Follows(node, epoch) if node >= 0 => Some((node, epoch)),
+            _ => None,
+        };
+        if let (Assigned::Leads(epoch, _), true) = (assigned, has_groups) {
+            of_groups.push((partition.clone(), epoch));
+        }
+        orders.push(Order { partition, leader });
+    }
+    broker.fetchers.assign(broker, orders);
+    if !of_groups.is_empty() {
+        broker.groups.lead(of_groups, &broker.groups_config());
+    }
+}
+
+fn assignment(configs: &Configs<'_>, partition: &metadata::Partition, isr_min: i64) -> Assignment {
+    let lag_ms = configs.broker().integer("replica.lag.time.max.ms");
+    Assignment {
+        leader: partition.leader,
+        term: Term {
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.partition_epoch,
+            replicas: partition.replicas.clone(),
+            isr: partition.isr.iter().copied().collect(),
+        },
+        isr_min: partition.min_isr(isr_min),
+        lag_max: Duration::from_millis(lag_ms.max(0) as u64),
     }
 }
 
@@ -137,15 +227,19 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
             now: broker.world.clock.wall(),
             config,
         };
-        open_one(broker, wanted, name, options)
+        let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
+        open_one(broker.dir.clone(), wanted, name, options, high_watermark)
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
-    let is_of_groups =
-        |partition: &&Arc<Partition>| &**partition.topic() == group_hosts::TOPIC && partition.is_led_here();
-    let of_groups = opened.iter().filter(is_of_groups);
-    broker.groups.lead(of_groups.cloned().collect(), &broker.groups_config());
+    // They know what they are before anybody finds them.
+    assign_all(
+        broker,
+        &image,
+        opened.iter().map(|(wanted, partition)| (wanted.clone(), partition.clone())).collect(),
+    )
+    .await;
     let mut topic = Vec::new();
-    for partition in opened {
+    for (_, partition) in opened {
         if topic.first().is_some_and(|first: &Arc<Partition>| first.topic_id() != partition.topic_id()) {
             broker.partitions.insert(std::mem::take(&mut topic));
         }
@@ -155,14 +249,14 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
 }
 
 async fn open_one(
-    broker: &Broker,
+    dir: Arc<LogDir>,
     wanted: Wanted,
     name: TopicPartition,
     options: OpenOptions,
-) -> Option<Arc<Partition>> {
-    let dir = broker.dir.clone();
+    high_watermark: Offset,
+) -> Option<(Wanted, Arc<Partition>)> {
     let config = options.config.clone();
-    let (topic, index, shown) = (wanted.topic, wanted.index, name.clone());
+    let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
     let opened = if options.is_new && options.start_offset == 0 {
         // Nothing is read and nothing is written before the first append: no lane is needed.
         open_log(&dir, &name, options)
@@ -173,11 +267,9 @@ async fn open_one(
     if let Err(unopened) = &opened {
         tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
     }
-    let (leader, epoch) =
-        topic.partition(index).map_or((-1, 0), |partition| (partition.leader, partition.leader_epoch));
-    let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), epoch, config, opened);
-    partition.set_leadership(epoch, leader == broker.config.node_id);
-    Some(partition)
+    let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
+    partition.await_role(high_watermark);
+    Some((wanted, partition))
 }
 
 /// Runs on a lane if there is anything to read.
@@ -201,23 +293,33 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
 }
 
 async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
-    let mut dirs = Vec::new();
-    let mut jobs = Vec::new();
-    for topic in topics {
-        for partition in broker.partitions.remove(topic.id) {
-            let name = TopicPartition::new(partition.topic().clone(), partition.index());
-            dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
-            jobs.extend(partition.remove());
-        }
-    }
-    // Whoever creates a directory at this moment must not do so after it was looked for, and whoever rolls must not
-    // create the segment in the directory of a new topic.
-    join_all(jobs).await;
+    let partitions = topics.iter().flat_map(|topic| broker.partitions.remove(topic.id)).collect();
     if topics.iter().any(|topic| &*topic.name == group_hosts::TOPIC) {
-        broker.groups.resign();
+        broker.groups.resign_all();
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
+    remove_logs(broker, partitions).await;
+}
+
+/// Ends partitions and deletes their logs.
+async fn remove_logs(broker: &Arc<Broker>, partitions: Vec<Arc<Partition>>) {
+    let mut dirs = Vec::new();
+    let mut jobs = Vec::new();
+    let mut orders = Vec::new();
+    for partition in partitions {
+        let name = TopicPartition::new(partition.topic().clone(), partition.index());
+        dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
+        if &**partition.topic() == group_hosts::TOPIC {
+            broker.groups.resign(partition.index());
+        }
+        jobs.extend(partition.remove());
+        orders.push(Order { partition, leader: None });
+    }
+    broker.fetchers.assign(broker, orders);
+    // Whoever creates a directory at this moment must not do so after it was looked for, and whoever rolls must not
+    // create the segment in the directory of a new topic.
+    join_all(jobs).await;
     let (dir, on) = (broker.dir.clone(), broker.clone());
     // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
     // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
@@ -293,7 +395,7 @@ async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTr
     work.await.unwrap_or_else(|| Ok(BTreeSet::new()))
 }
 
-fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
+async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     let changed = |kind| {
         let (old, new): (Vec<_>, Vec<_>) =
             (before.overridden(kind).collect(), after.overridden(kind).collect());
@@ -307,6 +409,7 @@ fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
         return;
     }
     let configs = broker.config.configs(after);
+    let mut changed = Vec::new();
     for topic in after.topics() {
         let own = |image: &Image| image.overrides(ResourceKind::Topic, &topic.name).cloned();
         if !broker_changed && own(before) == own(after) {
@@ -316,7 +419,10 @@ fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
         for (index, _) in topic.indexed() {
             if let Some(partition) = broker.partitions.get(&topic.name, index) {
                 partition.configure(config.clone());
+                changed.push((Wanted { topic: topic.clone(), index }, partition));
             }
         }
     }
+    // How many must be in sync is a configuration too.
+    assign_all(broker, after, changed).await;
 }

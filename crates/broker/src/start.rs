@@ -9,6 +9,7 @@ use crate::{
     controller::ControllerHost,
     discovery::{self, Discovery, Settled, Voters},
     fetch_sessions::FetchSessions,
+    fetchers::{Fetchers, Peers},
     follower::Follower,
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
@@ -81,37 +82,15 @@ impl Broker {
         let links = Links::new(network.clone(), world.clock.clone());
         let incarnation = world.random.uuid();
         let settled = discover(&config, &dir, &links, incarnation, door).await?;
-        let quorum = open_quorum(&config, &dir, &found, network).await?;
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
         let cluster_id = dir.meta().cluster_id;
         let images = Images::new(&cluster_id);
         let settings = Settings { cluster_id, node: config.node_id, statics: config.statics.clone() };
         let policy = config.session_policy();
         let (host, work) =
             ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), policy);
-        let broker = Arc::new(Self {
-            backlog: dir.backlog.clone(),
-            connections: Connections::new(config.connections_max, config.connections_per_address_max),
-            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
-            controller: host,
-            quorum,
-            images: images.clone(),
-            is_stopping: AtomicBool::new(false),
-            following: tokio::sync::Mutex::default(),
-            partitions: Partitions::default(),
-            groups: GroupHosts::new(world.clone(), images),
-            producer_ids: ProducerIds::new(),
-            remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
-            links,
-            incarnation,
-            sessions: Mutex::new(FetchSessions::new(
-                limits::FETCH_SESSIONS_MAX,
-                limits::FETCH_SESSION_PARTITIONS_MAX,
-            )),
-            metrics: Metrics::new(),
-            config,
-            dir,
-            world,
-        });
+        let broker =
+            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
         let follower =
@@ -125,6 +104,63 @@ impl Broker {
         }
         upkeep::start(&broker);
         Ok(broker)
+    }
+
+    fn assemble(
+        config: Config,
+        world: World,
+        (network, links): (Arc<dyn Network>, Arc<Links>),
+        dir: Arc<LogDir>,
+        (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
+        incarnation: Uuid,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            backlog: dir.backlog.clone(),
+            connections: Connections::new(config.connections_max, config.connections_per_address_max),
+            frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
+            controller,
+            quorum,
+            images,
+            is_stopping: AtomicBool::new(false),
+            following: tokio::sync::Mutex::default(),
+            partitions: Partitions::default(),
+            fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
+            groups: GroupHosts::new(world.clone()),
+            producer_ids: ProducerIds::new(),
+            remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
+            links,
+            incarnation,
+            sessions: Mutex::new(FetchSessions::new(
+                limits::FETCH_SESSIONS_MAX,
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            )),
+            metrics: Metrics::new(),
+            config,
+            dir,
+            world,
+        })
+    }
+
+    /// A broker whose metadata come from a controller elsewhere: it is given images, and what it asks goes there.
+    #[cfg(test)]
+    pub(crate) async fn start_led(
+        config: Config,
+        world: World,
+        network: Arc<dyn Network>,
+        image: Image,
+    ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
+        let (dir, found) = open_dir(&config, &world).await?;
+        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let images = Images::new(&dir.meta().cluster_id);
+        images.publish(image, &[]);
+        let (host, orders) = ControllerHost::elsewhere();
+        let links = Links::new(network.clone(), world.clock.clone());
+        let incarnation = world.random.uuid();
+        let broker =
+            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
+        replicas::open_all(&broker, &found).await?;
+        upkeep::start(&broker);
+        Ok((broker, orders))
     }
 
     /// A quorum of one leads at once, and its broker needs nobody's leave.

@@ -2,11 +2,19 @@
 //!
 //! It decides nothing about records; logs do when they are asked.
 
-use crate::{Broker, partition::Partition};
+use crate::{
+    Broker, handlers,
+    isr_changes::{AlterIsrs, IsrAnswers, Key},
+    partition::Partition,
+};
 use env::BoxFuture;
 use log::checkpoint::Offsets;
+use metadata::{AlterPartition, Error, IsrChange, Reply, Request};
 use model::TopicPartition;
-use std::sync::{Arc, Weak};
+use std::{
+    io,
+    sync::{Arc, Weak},
+};
 
 /// How often idle connections are looked for, idle files, logs that `flush.ms` wants synced, and logs that could not be
 /// written for want of room.
@@ -22,9 +30,22 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     });
     every(broker, broker.config.checkpoint_ms, |broker| {
         Box::pin(async move {
-            write_checkpoints(&broker).await;
+            checkpoint(&broker).await;
         })
     });
+    every(broker, broker.config.watermarks_checkpoint_ms, |broker| {
+        Box::pin(async move {
+            write_high_watermarks(&broker).await;
+        })
+    });
+    every(broker, broker.config.lag_ms_max / 2, |broker| {
+        Box::pin(async move {
+            broker.partitions.all().iter().for_each(|partition| partition.tick_isr());
+        })
+    });
+    let (dir, world) = (broker.dir.clone(), broker.world.clone());
+    let controller: Weak<dyn AlterIsrs> = Arc::<Broker>::downgrade(broker);
+    broker.world.tasks.spawn(Box::pin(async move { dir.isr_changes.run(world, controller).await }));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);
@@ -37,11 +58,33 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     });
 }
 
-/// Writes the checkpoints of all logs.
-pub(crate) async fn write_checkpoints(broker: &Arc<Broker>) {
-    let on = broker.clone();
-    if let Some(Err(error)) = broker.on_lane(move || on.dir.write_checkpoints(|| checkpoints(&on))).await {
+/// Writes the checkpoints of all logs, if that can be done.
+pub(crate) async fn checkpoint(broker: &Arc<Broker>) {
+    if let Err(error) = write_checkpoints(broker).await {
         tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
+    }
+}
+
+/// Writes the checkpoints of all logs.
+pub(crate) async fn write_checkpoints(broker: &Arc<Broker>) -> io::Result<()> {
+    let on = broker.clone();
+    let written = broker.on_lane(move || on.dir.write_checkpoints(|| checkpoints(&on))).await;
+    written.unwrap_or_else(|| Err(io::Error::other("the broker stops")))
+}
+
+/// Writes the high watermarks, if any is more than the end of a log: what a follower knows of it stands nowhere else.
+async fn write_high_watermarks(broker: &Arc<Broker>) {
+    if !broker.partitions.all().iter().any(|partition| partition.is_replicated()) {
+        return;
+    }
+    let on = broker.clone();
+    let watermarks = move || {
+        let [_, _, watermarks] = checkpoints(&on);
+        watermarks
+    };
+    let dir = broker.dir.clone();
+    if let Some(Err(error)) = broker.on_lane(move || dir.write_high_watermarks(watermarks)).await {
+        tracing::error!(%error, "the high watermarks could not be written; after a crash they are known later");
     }
 }
 
@@ -75,4 +118,22 @@ fn every(broker: &Arc<Broker>, period_ms: i64, work: fn(Arc<Broker>) -> BoxFutur
             work(broker).await;
         }
     }));
+}
+
+impl AlterIsrs for Broker {
+    fn alter(&self, partitions: Vec<IsrChange>) -> BoxFuture<'_, Result<IsrAnswers, Error>> {
+        let broker = self.config.node_id;
+        let broker_epoch = self.image().broker(broker).map_or(-1, |known| known.epoch);
+        let request = Request::AlterPartition(AlterPartition { broker, broker_epoch, partitions });
+        Box::pin(async move {
+            match self.controller.ask(request).await {
+                Ok(Reply::AlterPartition(answers)) => Ok(answers),
+                other => Err(handlers::controller_error(other)),
+            }
+        })
+    }
+
+    fn partition(&self, (topic, index): Key) -> Option<Arc<Partition>> {
+        self.partitions.topic_by_id(topic)?.partition(index)
+    }
 }

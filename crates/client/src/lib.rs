@@ -34,6 +34,7 @@ pub use fetched::Fetched;
 pub use group::{GroupDescription, GroupListing, GroupMember};
 pub use group_consumer::GroupConsumer;
 pub use group_offsets::Committed;
+pub use link::{Answer, Link};
 pub use offsets::{At, OffsetAt};
 pub use partitioner::{Partitioner, murmur2};
 pub use producer::{Acks, Delivered, Delivery, OutRecord, Producer, ProducerConfig};

@@ -32,7 +32,7 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// A handle of a connection. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub struct Link {
     shared: Arc<Shared>,
     calls: mpsc::Sender<Call>,
     versions: Arc<Versions>,
@@ -57,7 +57,7 @@ struct Call {
 type Waiting = VecDeque<(i32, oneshot::Sender<Result<Bytes, Error>>)>;
 
 /// An answer that is to come.
-pub(crate) struct Answer<R> {
+pub struct Answer<R> {
     link: Link,
     frame: oneshot::Receiver<Result<Bytes, Error>>,
     version: i16,
@@ -68,7 +68,7 @@ pub(crate) struct Answer<R> {
 
 impl Link {
     /// Connects and agrees on versions.
-    pub(crate) async fn open(
+    pub async fn open(
         world: &World,
         connect: &dyn Connect,
         config: &Config,
@@ -100,18 +100,18 @@ impl Link {
     }
 
     /// Whether the connection has ended.
-    pub(crate) fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         self.shared.broken.load(Ordering::Acquire)
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
+    pub async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
         self.send(request, 0).await?.wait().await
     }
 
     /// Puts a request into the line; the answer may take `extra_ms` longer than others. Requests of one caller leave
     /// in the order of its calls.
-    pub(crate) async fn send<R: Request>(&self, request: &R, extra_ms: i64) -> Result<Answer<R>, Error> {
+    pub async fn send<R: Request>(&self, request: &R, extra_ms: i64) -> Result<Answer<R>, Error> {
         let version = self.version(R::KEY)?;
         self.send_at(request, version, extra_ms).await
     }
@@ -194,7 +194,7 @@ impl Link {
 
 impl<R: Request> Answer<R> {
     /// Waits for the answer and reads it.
-    pub(crate) async fn wait(self) -> Result<R::Response, Error> {
+    pub async fn wait(self) -> Result<R::Response, Error> {
         let version = self.version;
         let (mut body, shared) = self.wait_frame().await?;
         R::Response::decode(&mut body, version)

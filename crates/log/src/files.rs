@@ -17,6 +17,8 @@ use std::{
 };
 use stdx::Uuid;
 
+mod truncate;
+
 /// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
 
@@ -277,7 +279,7 @@ impl Files {
         Ok(())
     }
 
-    fn write_epochs(&mut self, disk: &dyn Disk, entries: &[EpochEntry]) -> io::Result<()> {
+    fn write_epochs(&self, disk: &dyn Disk, entries: &[EpochEntry]) -> io::Result<()> {
         let path = self.handles.dir().join(names::LEADER_EPOCHS);
         env::replace_whole(disk, &path, checkpoint::encode_epochs(entries).as_bytes())
     }

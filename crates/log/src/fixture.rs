@@ -42,6 +42,8 @@ pub(crate) struct Fixture {
     pub(crate) files: Files,
     pub(crate) recovery: Recovery,
     pub(crate) now: Timestamp,
+    /// Of the leader that appends.
+    pub(crate) epoch: i32,
 }
 
 pub(crate) const TOPIC_ID: stdx::Uuid = stdx::Uuid([7; 16]);
@@ -58,7 +60,7 @@ pub(crate) fn reopen(
     recovery_point: Offset,
 ) -> Result<Fixture, OpenError> {
     let Opened { log, files, recovery } = open(&disk, &dir(), options(config, clean, recovery_point))?;
-    Ok(Fixture { disk, log, files, recovery, now: NOW })
+    Ok(Fixture { disk, log, files, recovery, now: NOW, epoch: 0 })
 }
 
 pub(crate) fn options(config: LogConfig, clean: bool, recovery_point: Offset) -> OpenOptions {
@@ -109,7 +111,7 @@ impl Fixture {
             ..self.log.config().rules(self.now, true)
         };
         let checked = records::check(batch.bytes, &rules, &mut Decompressor::new()).unwrap();
-        self.log.append(self.now, 0, origin, checked, effects)
+        self.log.append(self.now, self.epoch, origin, checked, effects)
     }
 
     pub(crate) fn try_append(&mut self, builder: BatchBuilder) -> Result<Appended, AppendError> {
@@ -128,7 +130,7 @@ impl Fixture {
         let checked = Checked::trusted(marker.to_batch(id, epoch, self.now).unwrap());
         let mut effects = Vec::new();
         let origin = Origin::Coordinator { transaction_version: 1 };
-        let appended = self.log.append(self.now, 0, origin, checked, &mut effects)?;
+        let appended = self.log.append(self.now, self.epoch, origin, checked, &mut effects)?;
         self.perform(effects);
         Ok(appended)
     }

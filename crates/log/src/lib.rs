@@ -18,6 +18,7 @@ mod file_plan;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod follow;
 mod handles;
 mod index;
 mod loaded;
@@ -48,6 +49,7 @@ pub use effect::{Effect, removals_first};
 pub use epochs::{EpochEntry, Epochs};
 pub use file_plan::FilePlan;
 pub use files::{Files, Performed, Sealed, is_scarcity};
+pub use follow::FollowError;
 pub use log::{AppendError, Appended, Log};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_plan::OffsetPlan;

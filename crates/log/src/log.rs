@@ -24,6 +24,8 @@ pub struct Log {
     /// Rising and never empty; the last one is active.
     pub(crate) segments: Vec<Segment>,
     pub(crate) epochs: Epochs,
+    /// An epoch has begun that `leader-epoch-checkpoint` does not say.
+    pub(crate) epochs_unwritten: bool,
     pub(crate) producers: Producers,
     pub(crate) tail: Tail,
     pub(crate) start_offset: Offset,
@@ -133,7 +135,7 @@ impl Log {
     }
 
     /// Puts a stamped batch at the end: nothing can go wrong any more.
-    fn place(
+    pub(crate) fn place(
         &mut self,
         now: Timestamp,
         batch: TailBatch,
@@ -141,7 +143,8 @@ impl Log {
         effects: &mut Vec<Effect>,
     ) {
         let header = batch.header;
-        if self.epochs.assign(header.leader_epoch, header.base_offset) {
+        if self.epochs.assign(header.leader_epoch, header.base_offset) || self.epochs_unwritten {
+            self.epochs_unwritten = false;
             effects.push(Effect::Epochs(self.epochs.entries().to_vec()));
         }
         if self.segments.last().is_none_or(|active| active.must_roll(now, &header, &self.config)) {

@@ -103,6 +103,16 @@ pub enum OpenError {
 
 /// Opens the log in `dir`. If nothing was ever written there, nothing is created before something is.
 pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
+    open_as(disk, dir, options, false)
+}
+
+/// Opens a log whose files this process has just cut. Where it has no snapshot of the producers, there has been no need
+/// for one yet: the batches are asked.
+pub(crate) fn open_again(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened, OpenError> {
+    open_as(disk, dir, options, true)
+}
+
+fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> Result<Opened, OpenError> {
     let handles = Arc::new(Handles::new(dir.to_owned()));
     let loader = Loader {
         disk,
@@ -129,8 +139,16 @@ pub fn open(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> Result<Opened,
         report: Recovery::default(),
     };
     let are_epochs_lost = epochs.is_none();
-    let opening =
-        Opening { disk, dir, options: &options, loader: &loader, directory, recoverer, are_epochs_lost };
+    let opening = Opening {
+        disk,
+        dir,
+        options: &options,
+        loader: &loader,
+        directory,
+        recoverer,
+        are_epochs_lost,
+        is_ours,
+    };
     let (mut log, recovery) = opening.run(handles.clone())?;
     let mut files = Files::new(handles.clone());
     let is_blank = log.segments.is_empty();
@@ -185,6 +203,8 @@ struct Opening<'a> {
     recoverer: Recoverer<'a>,
     /// Their file cannot be read: they stand in the batches too.
     are_epochs_lost: bool,
+    /// Where there is no snapshot, producers may have written all the same.
+    is_ours: bool,
 }
 
 impl Opening<'_> {
@@ -303,7 +323,7 @@ impl Opening<'_> {
             }
         }
         // A log of a version without snapshots, ended cleanly: nobody writes as an idempotent producer yet.
-        if from.is_none() && self.options.clean && self.directory.snapshots.is_empty() {
+        if from.is_none() && self.options.clean && self.directory.snapshots.is_empty() && !self.is_ours {
             return Ok(());
         }
         let from = from.unwrap_or(start);
@@ -382,6 +402,7 @@ impl Opening<'_> {
             config: options.config.clone(),
             segments,
             epochs,
+            epochs_unwritten: false,
             producers,
             tail: Tail::default(),
             start_offset,

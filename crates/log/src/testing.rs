@@ -30,6 +30,9 @@ pub struct Switches {
     /// The how many-th write or creation from now on finds no room, nor does any after it; of such a write half still
     /// fits. 0: there is always room.
     pub full_after: AtomicUsize,
+    /// The how many-th change of anything from now on, a sync among them, fails, and so do all after it: the process
+    /// is dead. 0: it lives.
+    pub dead_after: AtomicUsize,
     /// No file or directory at or below this path can be opened: descriptors are missing (EMFILE).
     pub closed_below: Mutex<Option<PathBuf>>,
     /// Calls of `write_at`.
@@ -154,6 +157,7 @@ impl Disk for MemoryDisk {
             (Some(file), _) => file,
             (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
             (None, _) if self.switches.is_full() => return Err(ErrorKind::StorageFull.into()),
+            (None, _) if self.switches.is_dead() => return Err(dead()),
             (None, _) => {
                 let switches = self.switches.clone();
                 let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
@@ -189,6 +193,9 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.switches.is_dead() {
+            return Err(dead());
+        }
         let mut files = lock(&self.files);
         if let Some(file) = files.remove(from) {
             files.insert(to.to_owned(), file);
@@ -209,6 +216,9 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        if self.switches.is_dead() {
+            return Err(dead());
+        }
         lock(&self.files).remove(path).map(|_| ()).ok_or(ErrorKind::NotFound.into())
     }
 
@@ -245,6 +255,14 @@ impl Switches {
         left == 1
     }
 
+    fn is_dead(&self) -> bool {
+        let left = self.dead_after.load(Ordering::Relaxed);
+        if left > 1 {
+            self.dead_after.store(left - 1, Ordering::Relaxed);
+        }
+        left == 1
+    }
+
     fn check_descriptor(&self, path: &Path) -> io::Result<()> {
         const EMFILE: i32 = 24;
         match &*lock(&self.closed_below) {
@@ -254,7 +272,9 @@ impl Switches {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.fail_writes.load(Ordering::Relaxed) {
+        if self.is_dead() {
+            Err(dead())
+        } else if self.fail_writes.load(Ordering::Relaxed) {
             Err(io::Error::other("the disk fails"))
         } else {
             Ok(())
@@ -332,6 +352,10 @@ pub fn bytes_of(parts: &stdx::Parts) -> Vec<u8> {
         }
     }
     all
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the process is dead")
 }
 
 fn name_of(path: &Path) -> String {

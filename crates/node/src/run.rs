@@ -21,6 +21,7 @@ const FILES_FOR_SEGMENTS_MAX: usize = 8192;
 /// Runs a node until SIGTERM or SIGINT. `greet` is called once it serves.
 pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
     logging::start();
+    limits::keep_pages_small();
     let open_files_max = limits::raise_open_files();
     let system = |what| move |error| Error::System { what, error };
     let runtime = tokio::runtime::Builder::new_multi_thread()

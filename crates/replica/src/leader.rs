@@ -179,6 +179,16 @@ impl Leader {
         self.remotes.get(&node)
     }
 
+    /// The followers.
+    pub fn remotes(&self) -> impl Iterator<Item = (NodeId, &Remote)> {
+        self.remotes.iter().map(|(node, remote)| (*node, remote))
+    }
+
+    /// Where the log ended when this leader epoch began.
+    pub fn epoch_start(&self) -> Offset {
+        self.epoch_start
+    }
+
     /// The lowest start of the logs of all replicas that `is_alive` names, for DeleteRecords.
     pub fn low_watermark(&self, start_offset: Offset, is_alive: impl Fn(NodeId) -> bool) -> Offset {
         let alive = self.remotes.iter().filter(|(node, _)| is_alive(**node));

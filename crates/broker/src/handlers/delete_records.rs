@@ -28,7 +28,7 @@ pub(crate) async fn handle(
         topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
     }
     // What was deleted must not come back after a crash.
-    upkeep::write_checkpoints(broker).await;
+    upkeep::checkpoint(broker).await;
     DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() }
 }
 

@@ -1,5 +1,6 @@
 //! Fetch (key 1): records of many partitions in one answer; waits until there is enough (KIP-74 for the sizes, KIP-227
-//! for sessions, KIP-98 for isolation, KIP-516 for topic ids).
+//! for sessions, KIP-98 for isolation, KIP-516 for topic ids). Replicas that follow fetch here too: what they ask for tells
+//! how far they have come.
 
 use crate::{
     Broker,
@@ -7,8 +8,9 @@ use crate::{
     failure_code,
     fetch_sessions::{Key, Opened, Told, Wanted},
     fetch_wait::FetchWait,
-    partition::{Isolation, Partition, Read, Records, Refused},
+    partition::{Isolation, Partition, Read, Reader, Records, Refused, Watch},
 };
+use model::NodeId;
 use std::sync::Arc;
 use stdx::Parts;
 use wire::{
@@ -18,6 +20,10 @@ use wire::{
 
 /// From this version on topics are named by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// From this version on consumers may read from followers (KIP-392).
+const VERSION_WITH_FOLLOWERS: i16 = 11;
+/// From this version on followers say who they are with their broker epoch (KIP-903).
+const VERSION_WITH_REPLICA_STATE: i16 = 15;
 /// From this version on the answer says who leads a partition that another broker leads.
 const VERSION_WITH_LEADERS: i16 = 16;
 /// Up to this version clients do not know KAFKA_STORAGE_ERROR and must hear something that makes them try again.
@@ -32,7 +38,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         Ok(opened) => opened,
         Err(failure) => return refusal(failure_code::of_session(failure)),
     };
-    let limits = Limits::new(broker, &request);
+    let limits = Limits::new(broker, context, &request);
     let found: Vec<_> = opened.partitions.iter().map(|(key, _)| resolve(broker, key, by_id)).collect();
     let answers = read_enough(broker, &opened, &found, &limits).await;
     respond(broker, context, opened, answers)
@@ -43,7 +49,7 @@ struct Limits {
     bytes_min: usize,
     deadline: env::Deadline,
     waits: bool,
-    isolation: Isolation,
+    reader: Asking,
 }
 
 /// What is read of one partition, or why nothing is.
@@ -51,15 +57,52 @@ type Answer = Result<Read, ErrorCode>;
 type Resolved = Result<Arc<Partition>, ErrorCode>;
 
 impl Limits {
-    fn new(broker: &Broker, request: &FetchRequest) -> Self {
+    fn new(broker: &Broker, context: &Context, request: &FetchRequest) -> Self {
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max);
         Self {
             bytes_max,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
             deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
             waits: request.max_wait_ms > 0,
-            isolation: Isolation::from_id(request.isolation_level),
+            reader: Asking::new(context, request),
         }
+    }
+}
+
+/// Who asks, as the request says.
+enum Asking {
+    Consumer { isolation: Isolation, leader_only: bool },
+    Follower { node: NodeId, broker_epoch: i64 },
+}
+
+impl Asking {
+    fn new(context: &Context, request: &FetchRequest) -> Self {
+        let (node, broker_epoch) = match context.version {
+            VERSION_WITH_REPLICA_STATE.. => {
+                (request.replica_state.replica_id, request.replica_state.replica_epoch)
+            }
+            _ => (request.replica_id, -1),
+        };
+        if node >= 0 {
+            return Self::Follower { node, broker_epoch };
+        }
+        let isolation = Isolation::from_id(request.isolation_level);
+        Self::Consumer { isolation, leader_only: context.version < VERSION_WITH_FOLLOWERS }
+    }
+
+    /// What it may do by the newest metadata: they may change while it waits.
+    fn reader(&self, broker: &Broker) -> Reader {
+        let (node, broker_epoch) = match *self {
+            Self::Consumer { isolation, leader_only } => return Reader::Consumer { isolation, leader_only },
+            Self::Follower { node, broker_epoch } => (node, broker_epoch),
+        };
+        let image = broker.image();
+        let known = image.broker(node);
+        let epoch = known.map_or(-1, |known| known.epoch);
+        let is_eligible =
+            known.is_some_and(|known| known.is_active()) && (broker_epoch == -1 || broker_epoch == epoch);
+        let is_stale = broker_epoch != -1 && broker_epoch < epoch;
+        Reader::Follower { node, broker_epoch, is_eligible, is_stale }
     }
 }
 
@@ -72,6 +115,7 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
                 bytes_max: partition.partition_max_bytes,
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
+                start_offset: partition.log_start_offset,
             };
             (Key { topic_id: topic.topic_id, topic: name.clone(), partition: partition.partition }, wanted)
         })
@@ -89,22 +133,15 @@ fn forgotten(request: &FetchRequest) -> Vec<Key> {
 }
 
 fn resolve(broker: &Broker, key: &Key, by_id: bool) -> Resolved {
-    let (topic, unknown) = if by_id {
-        (broker.partitions.topic_by_id(key.topic_id), ErrorCode::UnknownTopicId)
-    } else {
-        (broker.partitions.topic(&key.topic), ErrorCode::UnknownTopicOrPartition)
+    let topic = match by_id {
+        true => broker.partitions.topic_by_id(key.topic_id),
+        false => broker.partitions.topic(&key.topic),
     };
-    if let Some(partition) = topic.as_ref().and_then(|topic| topic.partition(key.partition)) {
-        return Ok(partition);
-    }
-    let image = broker.image();
-    let known = if by_id { image.topic_by_id(key.topic_id) } else { image.topic(&key.topic) };
-    match known {
-        Some(known) if known.partition(key.partition).is_some() => Err(ErrorCode::NotLeaderOrFollower),
-        Some(_) => Err(ErrorCode::UnknownTopicOrPartition),
-        None if topic.is_some() => Err(ErrorCode::UnknownTopicOrPartition),
-        None => Err(unknown),
-    }
+    let partition = topic.and_then(|topic| topic.partition(key.partition));
+    partition.ok_or_else(|| match by_id {
+        true => broker.absent_by_id(key.topic_id, key.partition),
+        false => broker.absent(&key.topic, key.partition),
+    })
 }
 
 /// Reads until there are enough bytes, something failed, or the time is up.
@@ -115,14 +152,15 @@ async fn read_enough(
     limits: &Limits,
 ) -> Vec<Answer> {
     loop {
-        let answers = read(broker, opened, found, limits).await;
+        let reader = limits.reader.reader(broker);
+        let answers = read(broker, opened, found, limits, &reader).await;
         let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
         let is_enough = bytes >= limits.bytes_min || is_final(found, &answers);
         if is_enough || !limits.waits || broker.world.clock.now() >= limits.deadline {
             return answers;
         }
         let wait = FetchWait::new(limits.bytes_min.saturating_sub(bytes).max(1));
-        let watched = Watched::new(&wait, found, &answers, limits.isolation);
+        let watched = Watched::new(&wait, found, &answers, &reader);
         tokio::select! {
             biased;
             () = wait.enough() => {}
@@ -142,15 +180,15 @@ fn is_final(found: &[Resolved], answers: &[Answer]) -> bool {
 
 /// A wait's places on the wake lists of its partitions; dropping it leaves them all, however the wait ended.
 struct Watched<'a> {
-    places: Vec<(&'a Arc<Partition>, usize)>,
+    places: Vec<(&'a Arc<Partition>, Watch)>,
 }
 
 impl<'a> Watched<'a> {
-    fn new(wait: &Arc<FetchWait>, found: &'a [Resolved], answers: &[Answer], isolation: Isolation) -> Self {
+    fn new(wait: &Arc<FetchWait>, found: &'a [Resolved], answers: &[Answer], reader: &Reader) -> Self {
         let pairs = found.iter().zip(answers);
         let places = pairs.filter_map(|(partition, answer)| {
             let (partition, read) = (partition.as_ref().ok()?, answer.as_ref().ok()?);
-            Some((partition, partition.watch(wait.clone(), isolation, read.upto)))
+            Some((partition, partition.watch(wait.clone(), reader, read.upto)))
         });
         Self { places: places.collect() }
     }
@@ -165,7 +203,13 @@ impl Drop for Watched<'_> {
 }
 
 /// Reads all partitions once, the first ones first, within the limit of the whole answer.
-async fn read(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits: &Limits) -> Vec<Answer> {
+async fn read(
+    broker: &Arc<Broker>,
+    opened: &Opened,
+    found: &[Resolved],
+    limits: &Limits,
+    reader: &Reader,
+) -> Vec<Answer> {
     let mut left = limits.bytes_max;
     let mut at_least_one = true;
     let mut answers = Vec::with_capacity(found.len());
@@ -175,7 +219,7 @@ async fn read(broker: &Arc<Broker>, opened: &Opened, found: &[Resolved], limits:
         let answer = match partition {
             Err(error) => Err(*error),
             Ok(partition) => partition
-                .read(wanted, limits.isolation, bytes_max, at_least_one)
+                .read(wanted, reader, bytes_max, at_least_one)
                 .map_err(|refused: Refused| failure_code::of_partition(&refused)),
         };
         if let Ok(read) = &answer {

@@ -5,7 +5,7 @@ use crate::{
     Broker,
     context::Context,
     failure_code,
-    partition::{Found, Isolation, Sought},
+    partition::{Found, Isolation, Reader, Sought},
 };
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use wire::{
 
 /// Who is no replica; followers and the debugging consumer (-2) see what is not committed yet.
 const CONSUMER: i32 = -1;
+
+/// Before this version clients do not know OFFSET_NOT_AVAILABLE (KIP-207).
+const VERSION_WITH_OFFSET_NOT_AVAILABLE: i16 = 5;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -36,6 +39,7 @@ pub(crate) async fn handle(
     } else {
         Isolation::LogEnd
     };
+    let reader = Reader::Consumer { isolation, leader_only: true };
     let topics = without_repetitions(&request);
     let asked: Vec<_> = topics
         .iter()
@@ -47,7 +51,7 @@ pub(crate) async fn handle(
     for some in asked.chunks(super::ASKED_AT_ONCE) {
         let seeking = some
             .iter()
-            .map(|(topic, asked, is_twice)| find(broker, context, topic, asked, isolation, *is_twice));
+            .map(|(topic, asked, is_twice)| find(broker, context, topic, asked, reader, *is_twice));
         found.extend(join_all(seeking).await);
     }
     let mut found = found.into_iter();
@@ -117,7 +121,7 @@ async fn find(
     context: &Context,
     topic: &str,
     asked: &ListOffsetsPartition,
-    isolation: Isolation,
+    reader: Reader,
     is_twice: bool,
 ) -> Result<Found, ErrorCode> {
     if is_twice {
@@ -134,6 +138,11 @@ async fn find(
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
     let partition = super::partition_here(broker, topic, asked.partition_index)?;
-    let found = partition.find(sought, isolation, asked.current_leader_epoch).await;
-    found.map_err(|refused| failure_code::of_partition(&refused))
+    let found = partition.find(sought, &reader, asked.current_leader_epoch).await;
+    found.map_err(|refused| match failure_code::of_partition(&refused) {
+        ErrorCode::OffsetNotAvailable if context.version < VERSION_WITH_OFFSET_NOT_AVAILABLE => {
+            ErrorCode::LeaderNotAvailable
+        }
+        error => error,
+    })
 }

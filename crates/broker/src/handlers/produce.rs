@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     dispatch::{Begun, Refused, Reply},
     failure_code,
-    partition::Partition,
+    partition::{Copies, Partition},
 };
 use bytes::Bytes;
 use model::{Offset, Timestamp, limits};
@@ -33,6 +33,8 @@ const VERSION_WITH_ZSTD: i16 = 7;
 /// The least time that is waited for durability, whatever the request says: with one replica Kafka acknowledges out of
 /// the page cache, so that clients which send a timeout of 0 never meet it there.
 const TIMEOUT_MS_MIN: i32 = 1000;
+/// The acks that all replicas in sync give.
+const ALL_IN_SYNC: i16 = -1;
 /// The client id under which Kafka's admin client may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -168,7 +170,8 @@ impl Promise {
             self.acks.open(slot);
         }
         let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
-        match to.partition.produce(to.now, checked, settled) {
+        let copies = if self.required == ALL_IN_SYNC { Copies::InSync } else { Copies::Own };
+        match to.partition.produce(to.now, checked, copies, settled) {
             Ok(appended) => {
                 broker.metrics.batches_in.inc();
                 broker.metrics.bytes_in.add(bytes as u64);
@@ -182,7 +185,7 @@ impl Promise {
             }
             Err(refused) => {
                 if is_wait_wanted {
-                    crate::acks::Settled::settle(&*self.acks, slot, true);
+                    crate::acks::Settled::settle(&*self.acks, slot, Ok(()));
                 }
                 let message = Some(refused.to_string());
                 Err(Failed { message, ..failure_code::of_partition(&refused).into() })
@@ -263,8 +266,10 @@ impl Appending<'_> {
         } else {
             self.broker.partitions.topic(&topic.name)
         };
-        let unknown = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        let named = (topic.topic_id, topic.name.as_str());
+        let absent = |index| match by_id {
+            true => self.broker.absent_by_id(topic.topic_id, index),
+            false => self.broker.absent(&topic.name, index),
+        };
         let partitions = topic.partition_data.into_iter().enumerate();
         let partition_responses = partitions.map(|(in_topic, data)| {
             let slot = self.slots;
@@ -274,12 +279,7 @@ impl Appending<'_> {
                 _ if !self.is_authorized => Err(without_transactional_id()),
                 Some(partition) => Ok(partition),
                 // Only here the image is asked: what is not at hand is with another broker, or nowhere.
-                None => Err(match super::leader_of(self.broker, self.context, named, index) {
-                    Some(_) => ErrorCode::NotLeaderOrFollower,
-                    None if found.is_some() => ErrorCode::UnknownTopicOrPartition,
-                    None => unknown,
-                }
-                .into()),
+                None => Err(absent(index).into()),
             };
             let to = found.map(|partition| Destination { partition, slot, now: self.now });
             let row = to.and_then(|to| self.partition(to, data, (place, in_topic)));
@@ -452,6 +452,14 @@ fn fail(response: &mut ProduceResponse, undone: Vec<(usize, Undone)>) {
         let (error, message) = match why {
             Undone::Waiting => (ErrorCode::RequestTimedOut, None),
             Undone::Deleted => (ErrorCode::UnknownTopicOrPartition, None),
+            Undone::NotLeader => {
+                partition.base_offset = -1;
+                (ErrorCode::NotLeaderOrFollower, None)
+            }
+            Undone::TooFewInSync => {
+                partition.base_offset = -1;
+                (ErrorCode::NotEnoughReplicasAfterAppend, None)
+            }
             Undone::Failed => {
                 partition.base_offset = -1;
                 let why = "the records could not be made durable; see the broker's log";

@@ -1,14 +1,15 @@
 //! Taking batches: offsets are assigned under the lock, bytes go to a lane, whoever waits is noted.
 //!
-//! It decides neither offsets nor order; [`log::Log`] does. When an ack is settled, `flush` says.
+//! It decides neither offsets nor order; [`log::Log`] does. When an ack is settled, `flush` and `role` say.
 
-use super::{Partition, Refused};
-use crate::acks::Settled;
+use super::{Online, Partition, Refused, Role};
+use crate::acks::{Settled, Undone};
 use log::{Appended, Origin};
-use model::{Offset, Timestamp};
+use model::{LeaderEpoch, Offset, Timestamp};
 use records::Checked;
 use std::sync::Arc;
 
+/// Somebody who waits until everything before an offset is safe.
 pub(super) struct Ack {
     pub(super) upto: Offset,
     /// Whether to wait while the disk is full. A coordinator must: it cannot take back what will be written later.
@@ -17,55 +18,122 @@ pub(super) struct Ack {
     pub(super) slot: usize,
 }
 
+/// An ack that is due, and how it ends.
+pub(super) type Due = (Ack, Result<(), Undone>);
+
+/// On which copies a batch must be before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// This broker's (acks=1).
+    Own,
+    /// Those of all replicas in sync, if there are enough (acks=all).
+    InSync,
+}
+
+/// Who appends, and what of.
+pub(super) struct Appending {
+    pub(super) origin: Origin,
+    pub(super) copies: Copies,
+    pub(super) is_patient: bool,
+    /// Only as the leader of this epoch.
+    pub(super) epoch: Option<LeaderEpoch>,
+}
+
+pub(super) fn settle(due: Vec<Due>) {
+    for (ack, result) in due {
+        ack.settled.settle(ack.slot, result);
+    }
+}
+
 impl Partition {
-    /// Appends a client's batch. `settled` is told when it is durable, unless this fails.
+    /// Appends a client's batch. `settled` is told when it is safe, unless this fails.
     pub(crate) fn produce(
         self: &Arc<Self>,
         now: Timestamp,
         batch: Checked,
+        copies: Copies,
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        self.append(now, batch, Origin::Client, settled, false)
+        let appending = Appending { origin: Origin::Client, copies, is_patient: false, epoch: None };
+        self.append(now, batch, appending, settled)
     }
 
     pub(super) fn append(
         self: &Arc<Self>,
         now: Timestamp,
         batch: Checked,
-        origin: Origin,
+        appending: Appending,
         settled: Option<(Arc<dyn Settled>, usize)>,
-        is_patient: bool,
     ) -> Result<Appended, Refused> {
+        let Appending { origin, copies, is_patient, epoch } = appending;
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         let online = state.online()?;
         online.check_not_closed()?;
+        let leader_epoch = online.check_leads(copies)?;
+        if epoch.is_some_and(|epoch| epoch != leader_epoch) {
+            return Err(Refused::NotLeader);
+        }
         if let Some(why) = &online.stuck {
             return Err(Refused::Stuck(why.clone()));
         }
         let before = online.log.tail_bytes();
-        let leader_epoch = self.leader_epoch()?;
         let appended = online.log.append(now, leader_epoch, origin, batch, &mut online.pending)?;
         let upto = appended.last_offset + 1;
-        let is_durable = upto <= online.high_watermark;
-        if let (Some((settled, slot)), false) = (&settled, is_durable) {
-            online.acks.push_back(Ack { upto, is_patient, settled: settled.clone(), slot: *slot });
+        let is_safe = upto <= online.safe_offset(copies);
+        if let (Some((settled, slot)), false) = (&settled, is_safe) {
+            let ack = Ack { upto, is_patient, settled: settled.clone(), slot: *slot };
+            online.acks(copies).push_back(ack);
         }
         let tail = online.log.tail_bytes().saturating_sub(before);
         if !appended.duplicate {
-            online.pending_bytes += bytes;
-            online.invisible.push_back((upto, bytes));
-            self.dir.backlog.add(bytes);
+            self.taken(online, upto, bytes);
         }
         let job = self.flush_soon(online, now);
         drop(state);
         self.hand_over(job);
-        if let (Some((settled, slot)), true) = (settled, is_durable) {
-            settled.settle(slot, true);
+        if let (Some((settled, slot)), true) = (settled, is_safe) {
+            settled.settle(slot, Ok(()));
         }
         if tail > 0 {
             self.dir.tail.on_append(self, tail);
         }
         Ok(appended)
+    }
+
+    /// Counts what was appended, and tells the followers that there is more.
+    pub(super) fn taken(&self, online: &mut Online, upto: Offset, bytes: usize) {
+        online.pending_bytes += bytes;
+        online.invisible.push_back((upto, bytes));
+        self.dir.backlog.add(bytes);
+        for (_, wait) in &online.following {
+            wait.add(bytes);
+        }
+    }
+}
+
+impl Online {
+    /// The epoch in which this broker leads, if enough replicas are in sync.
+    fn check_leads(&self, copies: Copies) -> Result<LeaderEpoch, Refused> {
+        let Role::Leader(leader) = &self.role else { return Err(Refused::NotLeader) };
+        if copies == Copies::InSync && !leader.has_enough_in_sync() {
+            return Err(Refused::TooFewInSync);
+        }
+        Ok(leader.leader_epoch())
+    }
+
+    /// Everything before is on these copies.
+    fn safe_offset(&self, copies: Copies) -> Offset {
+        match copies {
+            Copies::Own => self.log.flushed_offset(),
+            Copies::InSync => self.high_watermark,
+        }
+    }
+
+    fn acks(&mut self, copies: Copies) -> &mut std::collections::VecDeque<Ack> {
+        match copies {
+            Copies::Own => &mut self.own_acks,
+            Copies::InSync => &mut self.acks,
+        }
     }
 }

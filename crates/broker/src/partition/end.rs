@@ -2,7 +2,8 @@
 //!
 //! It deletes no files; `replicas` does. How a failed disk ends a partition stands in `flush`.
 
-use super::{Partition, State, append::Ack};
+use super::{Partition, State};
+use crate::acks::Undone;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -27,6 +28,7 @@ impl Partition {
 
     /// Writes everything down for a clean stop. From now on nothing more is taken, so that what is marked clean stays so.
     pub(crate) async fn close(self: &Arc<Self>) {
+        self.uncut().await;
         let job = {
             let mut state = self.state.lock();
             let online = match &mut *state {
@@ -51,11 +53,11 @@ impl Partition {
     /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
     pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
         let before = std::mem::replace(&mut *self.state.lock(), State::Deleted);
-        self.end(before, |ack| ack.settled.settle_deleted(ack.slot))
+        self.end(before, Undone::Deleted)
     }
 
     /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
-    pub(super) fn end(&self, before: State, settle: impl Fn(&Ack)) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn end(&self, before: State, why: Undone) -> Option<oneshot::Receiver<()>> {
         let online = match before {
             State::Online(online) => online,
             State::Offline(offline) => return offline.job,
@@ -63,10 +65,10 @@ impl Partition {
         };
         self.dir.backlog.remove(online.pending_bytes);
         self.dir.tail.on_end(online.log.tail_bytes());
-        for (_, (wait, _)) in &online.watchers {
-            wait.break_off();
+        online.break_off_reads();
+        for ack in online.own_acks.iter().chain(&online.acks) {
+            ack.settled.settle(ack.slot, Err(why));
         }
-        online.acks.iter().for_each(settle);
         online.job
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`log::Log`] answers from memory, or gives a plan that runs on a lane here.
 
-use super::{Isolation, Partition, Refused, on_lane};
+use super::{Isolation, Partition, Reader, Refused, on_lane, role::Role};
 use log::{OffsetAnswer, OffsetPlan, OffsetQuery};
 use model::{LeaderEpoch, Offset, Timestamp};
 use std::io::ErrorKind;
@@ -26,10 +26,11 @@ pub(crate) struct Found {
     pub(crate) leader_epoch: LeaderEpoch,
 }
 
-/// What was found, or how to find it on a lane and where the log began when that was planned.
+/// What was found, or how to find it on a lane, where the log began when that was planned, and whether a new leader knows
+/// less of what is safe than its predecessor may have told (KIP-207).
 enum Planned {
     Known(Found),
-    OnLane(OffsetPlan, Offset),
+    OnLane(OffsetPlan, Offset, bool),
 }
 
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
@@ -39,18 +40,18 @@ impl Partition {
     pub(crate) async fn find(
         &self,
         sought: Sought,
-        isolation: Isolation,
+        reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Found, Refused> {
         loop {
-            let (plan, first_segment) = match self.plan(sought, isolation, current_leader_epoch)? {
+            let (plan, first_segment, is_behind) = match self.plan(sought, reader, current_leader_epoch)? {
                 Planned::Known(found) => return Ok(found),
-                Planned::OnLane(plan, first_segment) => (plan, first_segment),
+                Planned::OnLane(plan, first_segment, is_behind) => (plan, first_segment, is_behind),
             };
             let world = self.dir.world.clone();
             let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
             match found.ok_or_else(|| Refused::Offline("the broker stops".into()))? {
-                Ok(found) => return Ok(found.map_or(NOTHING, to_found)),
+                Ok(found) => return known(sought, is_behind, found.map(to_found)),
                 // The segment was deleted meanwhile: what is asked for now lies in a later one.
                 Err(error) if error.kind() == ErrorKind::NotFound && self.begins_behind(first_segment) => {}
                 Err(error) => {
@@ -63,16 +64,20 @@ impl Partition {
     fn plan(
         &self,
         sought: Sought,
-        isolation: Isolation,
+        reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Planned, Refused> {
         let mut state = self.state.lock();
-        self.check_epoch(current_leader_epoch)?;
         let online = state.online()?;
+        online.check_epoch(current_leader_epoch)?;
+        let Role::Leader(leader) = &online.role else { return Err(Refused::NotLeader) };
+        let isolation = reader.isolation();
         let upto = online.visible(isolation);
+        let is_behind = isolation != Isolation::LogEnd && online.high_watermark < leader.epoch_start();
         let query = match sought {
+            Sought::Latest if is_behind => return Err(Refused::OffsetNotAvailable),
             Sought::Latest => {
-                let found = Found { offset: upto, timestamp: -1, leader_epoch: self.leader_epoch()? };
+                let found = Found { offset: upto, timestamp: -1, leader_epoch: leader.leader_epoch() };
                 return Ok(Planned::Known(found));
             }
             Sought::Nothing => return Ok(Planned::Known(NOTHING)),
@@ -81,8 +86,8 @@ impl Partition {
             Sought::Timestamp(timestamp) => OffsetQuery::At(timestamp),
         };
         Ok(match online.log.offset_for(query, upto) {
-            OffsetAnswer::Known(found) => Planned::Known(found.map_or(NOTHING, to_found)),
-            OffsetAnswer::Plan(plan) => Planned::OnLane(plan, online.log.first_segment()),
+            OffsetAnswer::Known(found) => Planned::Known(known(sought, is_behind, found.map(to_found))?),
+            OffsetAnswer::Plan(plan) => Planned::OnLane(plan, online.log.first_segment(), is_behind),
         })
     }
 
@@ -97,14 +102,26 @@ impl Partition {
         epoch: LeaderEpoch,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refused> {
         let mut state = self.state.lock();
-        self.check_epoch(current_leader_epoch)?;
         let online = state.online()?;
+        online.check_epoch(current_leader_epoch)?;
+        if !online.role.leads() {
+            return Err(Refused::NotLeader);
+        }
         let end_offset = online.log.end_offset();
-        if epoch == self.leader_epoch()? {
+        if epoch == online.role.epoch() {
             return Ok(Some((epoch, end_offset)));
         }
         let found = online.log.epochs().end_offset_for(epoch, end_offset);
         Ok((found.1 >= 0).then_some(found))
+    }
+}
+
+/// What is not there may only be what this leader does not know of yet.
+fn known(sought: Sought, is_behind: bool, found: Option<Found>) -> Result<Found, Refused> {
+    match found {
+        Some(found) => Ok(found),
+        None if is_behind && sought != Sought::Earliest => Err(Refused::OffsetNotAvailable),
+        None => Ok(NOTHING),
     }
 }
 

@@ -3,7 +3,8 @@
 //! It decides neither what is written nor when to sync; [`log::Log`] does. What the disk answers becomes the high
 //! watermark, acks and wakened readers here, or the partition is stuck or offline.
 
-use super::{Offline, Online, Partition, State, append::Ack, read::Isolation};
+use super::{Offline, Online, Partition, State, append::settle, role::Outcome};
+use crate::acks::Undone;
 use env::Job;
 use log::{Effect, Files};
 use model::Timestamp;
@@ -88,30 +89,29 @@ impl Partition {
         let mut result = files.perform(&*self.dir.world.disk, &effects, must_sync);
         unended.give_room_back();
         let now = self.dir.world.clock.wall();
-        let mut done = Vec::new();
-        {
+        let mut outcome = Outcome::default();
+        let cuts = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
             if let Ok(performed) = &result {
                 online.log.flushed(now, performed);
-                online.advance(&mut done);
+                online.on_flushed(self.monotonic(), &mut outcome);
                 if online.stuck.take().is_some() {
                     tracing::info!(partition = %self, "the partition can be written again");
                 }
             }
-        }
+            online.cuts
+        };
         match &result {
             Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects, must_sync),
             Err(error) => return self.fail(error),
             Ok(_) => {}
         }
         // Settled before the files are given back: the next job cannot overtake, so acks come in the order of offsets.
-        for ack in done {
-            ack.settled.settle(ack.slot, true);
-        }
+        self.carry_out(outcome);
         if let Ok(Some(sealed)) = result.as_mut().map(|performed| performed.sealed.take()) {
             let this = self.clone();
-            self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed)));
+            self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed, cuts)));
         }
         let job = {
             let mut state = self.state.lock();
@@ -124,12 +124,14 @@ impl Partition {
     }
 
     /// Runs on a lane: a full segment goes to stable storage without holding up the next one.
-    fn sync_sealed(&self, sealed: log::Sealed) {
+    fn sync_sealed(&self, sealed: log::Sealed, cuts: u64) {
         let result = sealed.sync(&*self.dir.world.disk);
         let now = self.dir.world.clock.wall();
         match result {
             Ok(upto) => {
-                if let State::Online(online) = &mut *self.state.lock() {
+                if let State::Online(online) = &mut *self.state.lock()
+                    && online.cuts == cuts
+                {
                     online.log.synced(now, upto);
                 }
             }
@@ -162,16 +164,16 @@ impl Partition {
             // Whoever waits for what was pending would wait long.
             online.waiting.clear();
             let (patient, hasty) = online.acks.drain(..).partition::<Vec<_>, _>(|ack| ack.is_patient);
-            (online.acks, told) = (patient.into(), hasty);
+            online.acks = patient.into();
+            let hasty = online.own_acks.drain(..).chain(hasty);
+            told = hasty.map(|ack| (ack, Err(Undone::Failed))).collect();
         }
-        for ack in told {
-            ack.settled.settle(ack.slot, false);
-        }
+        settle(told);
     }
 
     /// The disk has failed under the log: what is not durable never will be. A deleted topic's files are nobody's any
     /// more: whatever fails there says nothing about the disk.
-    fn fail(&self, error: &io::Error) {
+    pub(super) fn fail(&self, error: &io::Error) {
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
         let mut state = self.state.lock();
         let State::Online(online) = &*state else { return };
@@ -181,42 +183,14 @@ impl Partition {
         self.dir.is_offline.store(true, Ordering::Release);
         let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));
         drop(state);
-        self.end(before, |ack| ack.settled.settle(ack.slot, false));
+        self.end(before, Undone::Failed);
     }
 }
 
 impl Online {
     /// A job has ended: whoever waited for it, or one before it, need not wait any more.
-    fn tell_waiting(&mut self) {
+    pub(super) fn tell_waiting(&mut self) {
         let ended = self.jobs;
         self.waiting.retain(|(job, _)| *job > ended);
-    }
-
-    /// What was flushed is visible: moves the high watermark, wakes readers, gives the acks that are due.
-    fn advance(&mut self, done: &mut Vec<Ack>) {
-        let stable_before = self.log.last_stable_offset(self.high_watermark);
-        let flushed = self.log.flushed_offset();
-        if flushed > self.high_watermark {
-            self.high_watermark = flushed;
-            self.log.high_watermark_moved(flushed);
-        }
-        while self.acks.front().is_some_and(|ack| ack.upto <= self.high_watermark) {
-            done.extend(self.acks.pop_front());
-        }
-        let mut bytes = 0;
-        while let Some((upto, more)) = self.invisible.front().filter(|(upto, _)| *upto <= self.high_watermark)
-        {
-            debug_assert!(*upto <= flushed);
-            bytes += more;
-            self.invisible.pop_front();
-        }
-        let stable_moved = self.log.last_stable_offset(self.high_watermark) > stable_before;
-        for (_, (wait, isolation)) in &self.watchers {
-            match isolation {
-                Isolation::LastStable if stable_moved => wait.break_off(),
-                Isolation::LastStable => {}
-                Isolation::HighWatermark | Isolation::LogEnd => wait.add(bytes),
-            }
-        }
     }
 }

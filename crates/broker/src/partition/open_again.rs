@@ -2,7 +2,7 @@
 //!
 //! Opening is `replicas`; what a crash or a half try left is repaired there as at any start.
 
-use super::{Offline, Partition, State, Unopened};
+use super::{Offline, Partition, State, Unopened, role::Outcome};
 use crate::replicas;
 use env::Job;
 use log::OpenOptions;
@@ -24,11 +24,12 @@ impl Partition {
     }
 
     /// Runs on a lane.
-    fn try_opening(&self, options: OpenOptions) {
+    fn try_opening(self: &Arc<Self>, options: OpenOptions) {
         let now = self.dir.world.clock.wall();
         let options = OpenOptions { config: self.config.load_full(), now, ..options };
         let name = TopicPartition::new(self.topic.clone(), self.index);
         let opened = replicas::open_log(&self.dir, &name, options);
+        let mut outcome = Outcome::default();
         let mut state = self.state.lock();
         // Deleted or closed meanwhile.
         let State::Offline(offline) = &mut *state else { return };
@@ -37,12 +38,21 @@ impl Partition {
             Err(Unopened { is_scarcity: true, options, .. }) => offline.again = Some(Box::new(options)),
             Err(unopened) => {
                 tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
-                *state = State::new(Err(unopened), now);
+                let high_watermark = offline.marks.high_watermark;
+                *state = State::new(Err(unopened), &self.dir, -1);
+                state.await_role(high_watermark);
             }
             Ok(opened) => {
                 tracing::info!(partition = %self, "the partition is open now");
-                *state = State::new(Ok(opened), now);
+                let high_watermark = offline.marks.high_watermark;
+                *state = State::new(Ok(opened), &self.dir, -1);
+                state.await_role(high_watermark);
+                if let (State::Online(online), Some(assignment)) = (&mut *state, &*self.assignment.load()) {
+                    online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
+                }
             }
         }
+        drop(state);
+        self.carry_out(outcome);
     }
 }

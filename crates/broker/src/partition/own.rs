@@ -2,10 +2,14 @@
 //!
 //! It knows none of these records. `group_hosts`, `controller` and `start` call it.
 
-use super::{Partition, on_lane};
+use super::{
+    Partition,
+    append::{Appending, Copies},
+    on_lane,
+};
 use crate::acks::Settled;
 use log::{Appended, Origin, ReadPlan};
-use model::{Offset, Timestamp};
+use model::{LeaderEpoch, Offset, Timestamp};
 use records::{Checked, Decompressor};
 use std::{io, sync::Arc};
 
@@ -24,20 +28,22 @@ const OWN_READ_BYTES: usize = 1024 * 1024;
 const OWN_BATCH_BYTES_MAX: usize = 256 << 20;
 
 impl Partition {
-    /// Appends a batch of the broker's own: group and metadata records. While the disk is full, `settled` waits.
+    /// Appends a batch of the broker's own, as the leader of `epoch`, to be acknowledged by all replicas in sync. While the
+    /// disk is full, `settled` waits.
     pub(crate) fn append_own(
         self: &Arc<Self>,
         now: Timestamp,
+        epoch: LeaderEpoch,
         batch: records::Batch,
-        settled: Arc<dyn Settled>,
-        slot: usize,
+        settled: (Arc<dyn Settled>, usize),
     ) -> Result<Appended, AppendRefused> {
         let batch = Checked::trusted(batch);
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
         let origin = Origin::Coordinator { transaction_version: 2 };
-        self.append(now, batch, origin, Some((settled, slot)), true).map_err(|refused| {
+        let appending = Appending { origin, copies: Copies::InSync, is_patient: true, epoch: Some(epoch) };
+        self.append(now, batch, appending, Some(settled)).map_err(|refused| {
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable
         })

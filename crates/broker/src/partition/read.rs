@@ -2,11 +2,15 @@
 //!
 //! Under the lock a read is only planned; what must come from the disk is found on a lane.
 
-use super::{Online, Partition, Refused, State};
+use super::{
+    Online, Partition, Refused, State,
+    role::{Outcome, Role},
+};
 use crate::{fetch_sessions::Wanted, fetch_wait::FetchWait};
 use env::World;
 use log::ReadPlan;
-use model::{LeaderEpoch, Offset, ProducerId};
+use model::{LeaderEpoch, NodeId, Offset, ProducerId};
+use replica::Event;
 use std::{io, sync::Arc};
 use stdx::Parts;
 
@@ -19,6 +23,36 @@ pub(crate) enum Isolation {
     HighWatermark,
     /// What belongs to no open transaction (read_committed, KIP-98).
     LastStable,
+}
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A client.
+    Consumer {
+        isolation: Isolation,
+        /// Whether it takes answers of a leader only: it knows nothing of reading from followers (KIP-392).
+        leader_only: bool,
+    },
+    /// A replica that follows.
+    Follower {
+        node: NodeId,
+        /// Of its registration; -1 if it does not say (KIP-903).
+        broker_epoch: i64,
+        /// Whether it may join the in-sync replicas, as the metadata have it.
+        is_eligible: bool,
+        /// It has registered anew since it said that.
+        is_stale: bool,
+    },
+}
+
+/// A place on a wake list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Reader(usize),
+    Follower(usize),
+    /// The partition has no list any more.
+    Nowhere,
 }
 
 /// What was read.
@@ -54,6 +88,23 @@ impl Isolation {
     }
 }
 
+impl Reader {
+    /// How far it sees.
+    pub(crate) fn isolation(&self) -> Isolation {
+        match self {
+            Self::Consumer { isolation, .. } => *isolation,
+            Self::Follower { .. } => Isolation::LogEnd,
+        }
+    }
+
+    fn leader_only(&self) -> bool {
+        match self {
+            Self::Consumer { leader_only, .. } => *leader_only,
+            Self::Follower { .. } => true,
+        }
+    }
+}
+
 impl Read {
     /// How many bytes of records there are in memory.
     pub(crate) fn bytes(&self) -> usize {
@@ -76,13 +127,15 @@ impl Partition {
     pub(crate) fn read(
         &self,
         wanted: &Wanted,
-        isolation: Isolation,
+        reader: &Reader,
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<Read, Refused> {
+        let isolation = reader.isolation();
         let mut state = self.state.lock();
-        self.check_epoch(wanted.current_leader_epoch)?;
         let online = state.online()?;
+        online.check_epoch(wanted.current_leader_epoch)?;
+        online.check_reader(wanted, reader)?;
         let upto = online.visible(isolation);
         let mut read = Read {
             records: Records::Memory(Parts::new()),
@@ -110,30 +163,47 @@ impl Partition {
             let aborted = online.log.aborted_transactions(wanted.offset, upto);
             read.aborted = Some(aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect());
         }
+        if let Reader::Follower { node, broker_epoch, is_eligible, .. } = *reader {
+            let (start_offset, end_offset) = (wanted.start_offset, wanted.offset);
+            let event = Event::Fetched { node, broker_epoch, start_offset, end_offset, is_eligible };
+            let mut outcome = Outcome::default();
+            online.step(self.monotonic(), event, &mut outcome);
+            read.high_watermark = online.high_watermark;
+            drop(state);
+            self.carry_out(outcome);
+        }
         Ok(read)
     }
 
     /// Puts a wait on the wake list; it counts what becomes visible beyond `seen`.
-    pub(crate) fn watch(&self, wait: Arc<FetchWait>, isolation: Isolation, seen: Offset) -> usize {
+    pub(crate) fn watch(&self, wait: Arc<FetchWait>, reader: &Reader, seen: Offset) -> Watch {
+        let isolation = reader.isolation();
         let mut state = self.state.lock();
         match &mut *state {
             State::Online(online) => {
                 if online.visible(isolation) > seen {
                     wait.break_off();
                 }
-                online.watchers.insert((wait, isolation))
+                match reader {
+                    Reader::Consumer { .. } => Watch::Reader(online.watchers.insert((wait, isolation))),
+                    Reader::Follower { .. } => Watch::Follower(online.following.insert(wait)),
+                }
             }
             State::Offline(_) | State::Deleted => {
                 wait.break_off();
-                usize::MAX
+                Watch::Nowhere
             }
         }
     }
 
     /// Takes a wait off the wake list.
-    pub(crate) fn unwatch(&self, place: usize) {
+    pub(crate) fn unwatch(&self, place: Watch) {
         if let State::Online(online) = &mut *self.state.lock() {
-            online.watchers.try_remove(place);
+            match place {
+                Watch::Reader(place) => drop(online.watchers.try_remove(place)),
+                Watch::Follower(place) => drop(online.following.try_remove(place)),
+                Watch::Nowhere => {}
+            }
         }
     }
 }
@@ -144,6 +214,23 @@ impl Online {
             Isolation::LogEnd => self.log.end_offset(),
             Isolation::HighWatermark => self.high_watermark,
             Isolation::LastStable => self.log.last_stable_offset(self.high_watermark),
+        }
+    }
+
+    fn check_reader(&self, wanted: &Wanted, reader: &Reader) -> Result<(), Refused> {
+        let Role::Leader(leader) = &self.role else {
+            return if reader.leader_only() { Err(Refused::NotLeader) } else { Ok(()) };
+        };
+        match reader {
+            Reader::Follower { is_stale: true, .. } => Err(Refused::StaleReplica),
+            // The request's epoch is right, so the replica may be one that this broker has not heard of yet.
+            Reader::Follower { node, .. } if leader.remote(*node).is_none() => {
+                match wanted.current_leader_epoch {
+                    epoch if epoch < 0 => Err(Refused::NotLeader),
+                    _ => Err(Refused::UnknownReplica),
+                }
+            }
+            _ => Ok(()),
         }
     }
 

@@ -15,13 +15,15 @@ impl Partition {
     pub(crate) async fn delete_records(self: &Arc<Self>, before: Offset) -> Result<Offset, Refused> {
         let (start, job) = {
             let mut state = self.state.lock();
-            self.leader_epoch()?;
             let config = self.config.load();
             if config.cleanup_compact && !config.cleanup_delete {
                 return Err(Refused::Policy);
             }
             let online = state.online()?;
             online.check_not_closed()?;
+            if !online.role.leads() {
+                return Err(Refused::NotLeader);
+            }
             let (start_offset, end_offset) = (online.log.start_offset(), online.high_watermark);
             let before = if before == -1 { end_offset } else { before };
             if before < 0 {
@@ -43,7 +45,7 @@ impl Partition {
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return };
-        if online.is_closed {
+        if online.is_closed || online.is_cutting {
             return;
         }
         let high_watermark = online.high_watermark;

@@ -105,3 +105,55 @@ fn a_directory_that_cannot_be_opened_for_now_is_no_failed_disk() {
     kit.lane.work();
     assert_eq!(append(&partition, 1, None).unwrap(), 1);
 }
+
+/// The role of a follower of node 2 in this epoch.
+async fn follow(partition: &std::sync::Arc<super::Partition>, leader_epoch: i32) {
+    let term = replica::Term {
+        leader_epoch,
+        partition_epoch: leader_epoch,
+        replicas: vec![1, 2],
+        isr: [1, 2].into(),
+    };
+    let lag_max = std::time::Duration::from_secs(30);
+    partition.assign(&super::Assignment { leader: 2, term, isr_min: 1, lag_max }).await;
+}
+
+/// What a leader sends: one record at this offset.
+fn sent(offset: i64, leader_epoch: i32) -> super::Fetched {
+    let mut builder = records::BatchBuilder::new().base_offset(offset).leader_epoch(leader_epoch);
+    builder.push(NOW, None, Some(b"v"), &[]);
+    super::Fetched { records: builder.build().unwrap().bytes, high_watermark: offset, start_offset: 0 }
+}
+
+#[tokio::test]
+async fn a_follower_asks_for_more_only_when_what_it_has_is_on_stable_storage() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    follow(&partition, 3).await;
+    assert_eq!(partition.place(3).unwrap().offset, 0);
+    let acks = ack();
+    partition.follow(NOW, 3, sent(0, 3), (acks.clone(), 0)).unwrap();
+    assert!(partition.place(3).is_err(), "to ask from its end on would acknowledge it");
+    let mut wait = acks.wait();
+    assert_eq!((&mut wait).now_or_never(), None);
+    kit.lane.work();
+    assert_eq!(wait.now_or_never(), Some(vec![]));
+    let place = partition.place(3).unwrap();
+    assert_eq!((place.offset, place.last_epoch), (1, 3));
+}
+
+#[tokio::test]
+async fn what_a_former_leader_sends_is_not_taken() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    follow(&partition, 3).await;
+    follow(&partition, 4).await;
+    let acks = ack();
+    assert!(matches!(partition.follow(NOW, 3, sent(0, 3), (acks.clone(), 0)), Err(Refused::NotLeader)));
+    assert_eq!(acks.wait().now_or_never(), Some(vec![(0, Undone::Failed)]));
+    assert!(partition.place(3).is_err());
+    // Nor what a leader sends of which this broker has not heard.
+    partition.follow(NOW, 4, sent(0, 5), (ack(), 0)).unwrap();
+    assert_eq!(partition.offsets().unwrap().end, 0);
+    assert!(append(&partition, 1, None).is_err(), "a follower takes nothing from producers");
+}

@@ -21,6 +21,10 @@ enum Step {
     DeleteRecords {
         percent: i64,
     },
+    /// Cuts the log off, as a follower does.
+    Truncate {
+        percent: i64,
+    },
     /// The disk is full from the how many-th write of a job on; there is room again for its next try.
     Full {
         writes: usize,
@@ -40,6 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Roll),
         1 => (0i64..9000).prop_map(|bytes| Step::Retain { bytes }),
         1 => (0i64..=100).prop_map(|percent| Step::DeleteRecords { percent }),
+        2 => (0i64..=100).prop_map(|percent| Step::Truncate { percent }),
         2 => (1usize..12).prop_map(|writes| Step::Full { writes }),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
@@ -86,7 +91,7 @@ impl Life {
         };
         let (point, start) = (log.recovery_point(), log.start_offset());
         let Opened { log, files, recovery } = open(&disk, &dir(), options).unwrap();
-        self.fixture = Fixture { disk, log, files, recovery, now: NOW };
+        self.fixture = Fixture { disk, log, files, recovery, now: NOW, epoch: 0 };
         let end = self.fixture.log.end_offset();
         assert!(end >= safe.max(point), "the log ends at {end}, {safe} was safe, {point} synced");
         assert_eq!(self.fixture.log.start_offset(), start);
@@ -103,6 +108,23 @@ impl Life {
         let from = self.model.iter().rposition(|(base, _)| *base <= start).unwrap_or(0);
         let expected = if start < self.fixture.log.end_offset() { &self.model[from..] } else { &[] };
         assert_eq!(read, expected);
+    }
+
+    fn truncate(&mut self, percent: i64) {
+        let fixture = &mut self.fixture;
+        let performed = fixture.files.perform(&fixture.disk, &[], true).unwrap();
+        fixture.log.flushed(NOW, &performed);
+        let (start, end) = (fixture.log.start_offset(), fixture.log.end_offset());
+        let offset = start + (end - start) * percent / 100;
+        let options = OpenOptions { start_offset: start, ..options(fixture.log.config().clone(), false, 0) };
+        let before = std::mem::replace(fixture, Fixture::new(config(self.durability)));
+        let Fixture { disk, files, .. } = before;
+        let Opened { log, files, recovery } = files.truncate(&disk, offset, options).unwrap();
+        self.fixture = Fixture { disk, log, files, recovery, now: NOW, epoch: 0 };
+        let end = self.fixture.log.end_offset();
+        assert!((offset - 2..=offset).contains(&end), "cut at {end} and not at {offset}");
+        self.model.retain(|(base, _)| *base < end);
+        self.check();
     }
 
     fn take(&mut self, step: &Step) {
@@ -130,6 +152,7 @@ impl Life {
                 self.fixture.log.delete_records_before(end * percent / 100, end, &mut effects).unwrap();
                 self.fixture.perform(effects);
             }
+            Step::Truncate { percent } => self.truncate(percent),
             Step::Full { writes } => {
                 let effects = self.decide(4, 500);
                 self.full_after(writes);

@@ -325,7 +325,7 @@ fn how_a_producer_began_is_known_though_its_first_records_were_deleted() {
     let begun = OpenOptions { start_offset, ..options(config(Fsync), false, 0) };
     let disk = fixture.disk.after_kill();
     let Opened { log, files, recovery } = open(&disk, &dir(), begun).unwrap();
-    let mut reopened = Fixture { disk, log, files, recovery, now: NOW };
+    let mut reopened = Fixture { disk, log, files, recovery, now: NOW, epoch: 0 };
     let repeated = reopened.try_append(batch(NOW, 1, 90).producer(7, 0, 80));
     assert!(
         matches!(repeated, Err(AppendError::Producer(ProducerError::RepeatedSequence { .. }))),

@@ -17,6 +17,7 @@ use model::{Offset, PartitionIndex, TopicName, TopicPartition};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
+    str::FromStr,
 };
 
 /// Print records, as they come.
@@ -25,9 +26,10 @@ pub(crate) struct Consume {
     /// The topic; several with -G
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Where to begin: beginning, end, OFFSET, -COUNT (before the end) or s@MILLISECONDS [default: beginning]
+    /// Where to begin: beginning, end, OFFSET, -COUNT (before the end) or s@MILLISECONDS [default: beginning];
+    /// `-o json` is --output json
     #[arg(short, long, value_name = "PLACE", allow_hyphen_values = true)]
-    offset: Option<Place>,
+    offset: Vec<PlaceOrJson>,
     /// A partition; may be repeated [default: all]
     #[arg(short, long = "partition", value_name = "PARTITION", conflicts_with = "group")]
     partitions: Vec<PartitionIndex>,
@@ -61,6 +63,35 @@ pub(crate) struct Consume {
     committed: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
+}
+
+/// kcat's `-o` is a place, other tools' is a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlaceOrJson {
+    Place(Place),
+    Json,
+}
+
+impl FromStr for PlaceOrJson {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "json" { Ok(Self::Json) } else { text.parse().map(Self::Place) }
+    }
+}
+
+impl Consume {
+    /// Where to begin; the last one that was given counts.
+    fn place(&self) -> Option<Place> {
+        self.offset.iter().rev().find_map(|offset| match offset {
+            PlaceOrJson::Place(place) => Some(*place),
+            PlaceOrJson::Json => None,
+        })
+    }
+
+    fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json || self.offset.contains(&PlaceOrJson::Json)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,7 +144,7 @@ async fn read_partitions(
         client.cluster().partition(&topic.name, *index)?;
         places.push(TopicPartition::new(name.clone(), *index));
     }
-    let begin = consume.offset.unwrap_or(Place::Beginning).resolve(client, &places).await?;
+    let begin = consume.place().unwrap_or(Place::Beginning).resolve(client, &places).await?;
     let ends = match consume.exit {
         true => ends(client, &places, consume.committed).await?,
         false => BTreeMap::new(),
@@ -153,7 +184,7 @@ async fn read_group(
     mut config: ConsumerConfig,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let begin = match consume.offset {
+    let begin = match consume.place() {
         None | Some(Place::Beginning) => At::Beginning,
         Some(Place::End) => At::End,
         Some(_) => bail!(
@@ -207,7 +238,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 impl Printer {
     fn new(consume: &Consume) -> anyhow::Result<Self> {
         let delimiter = |text: &str| format::delimiter(text).map_err(|why| anyhow!("'{text}': {why}"));
-        let is_json = consume.json || consume.output == Output::Json;
+        let is_json = consume.is_json();
         if is_json && consume.format.is_some() {
             bail!("JSON has a format of its own; leave out -f or --output json");
         }
@@ -245,5 +276,32 @@ impl Printer {
             Some(left_over) => left_over.offset,
             None => fetched.next_offset,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        consume: Consume,
+    }
+
+    fn parse(line: &str) -> Consume {
+        Line::try_parse_from(line.split(' ')).unwrap().consume
+    }
+
+    #[test]
+    fn an_offset_may_be_a_place_or_the_format_json_or_both() {
+        let both = parse("consume t -o -5 -o json");
+        assert_eq!((both.place(), both.is_json()), (Some(Place::Last(5)), true));
+        let place = parse("consume t -o end");
+        assert_eq!((place.place(), place.is_json()), (Some(Place::End), false));
+        let json = parse("consume t --output json");
+        assert_eq!((json.place(), json.is_json()), (None, true));
+        assert!(Line::try_parse_from(["consume", "t", "-o", "yaml"]).is_err());
     }
 }

@@ -1,0 +1,130 @@
+//! Copying what other brokers lead: one fetcher for each broker that leads partitions of which this one has a replica.
+//!
+//! It decides neither whom to follow (`replicas` says, after the metadata) nor what an answer means for a log
+//! ([`replica::after_fetch`] does); `fetcher` works, `session` knows what the leader was told.
+
+mod fetcher;
+mod followed;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{Broker, partition::Partition};
+use client::Connect;
+use env::{BoxFuture, Connection, Network};
+use fetcher::Fetcher;
+use metadata::config::Resolved;
+use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, io, sync::Arc};
+
+/// A partition of the cluster.
+pub(crate) type Key = (TopicId, PartitionIndex);
+
+/// All fetchers of this broker.
+pub(crate) struct Fetchers {
+    connect: Arc<dyn Connect>,
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the broker that leads; each works until this broker ends, for there are no more than brokers.
+    fetchers: BTreeMap<NodeId, Arc<Fetcher>>,
+    /// Who is followed where.
+    leaders: BTreeMap<Key, NodeId>,
+}
+
+/// Whom a partition follows from now on.
+pub(crate) struct Order {
+    pub(crate) partition: Arc<Partition>,
+    /// Nobody if this broker leads it itself, or nobody does.
+    pub(crate) leader: Option<(NodeId, LeaderEpoch)>,
+}
+
+/// Kafka's `replica.fetch.*` and what belongs to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) node: NodeId,
+    /// `replica.fetch.wait.max.ms`.
+    pub(crate) wait_ms_max: i32,
+    /// `replica.fetch.min.bytes`.
+    pub(crate) bytes_min: i32,
+    /// `replica.fetch.max.bytes`, of one partition.
+    pub(crate) partition_bytes_max: i32,
+    /// `replica.fetch.response.max.bytes`, of all.
+    pub(crate) response_bytes_max: i32,
+    /// `replica.fetch.backoff.ms`: the longest pause after a failure; the first are shorter.
+    pub(crate) backoff_ms: i64,
+    /// `replica.socket.timeout.ms`.
+    pub(crate) socket_timeout_ms: i64,
+    /// `inter.broker.listener.name`, or the one of `security.inter.broker.protocol`.
+    pub(crate) listener: String,
+}
+
+/// The way to other brokers, as the client's links want it.
+pub(crate) struct Peers(pub(crate) Arc<dyn Network>);
+
+impl Connect for Peers {
+    fn connect<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
+        let parsed = addr.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parsed {
+            Some((host, port)) => self.0.connect(host.trim_matches(['[', ']']), port),
+            None => Box::pin(std::future::ready(Err(io::ErrorKind::InvalidInput.into()))),
+        }
+    }
+}
+
+impl Settings {
+    /// As the broker is configured.
+    pub(crate) fn new(node: NodeId, broker: &Resolved<'_>) -> Self {
+        let int = |name: &str| i32::try_from(broker.integer(name)).unwrap_or(i32::MAX);
+        let text = |name: &str| broker.text(name).map(|text| text.into_owned());
+        Self {
+            node,
+            wait_ms_max: int("replica.fetch.wait.max.ms"),
+            bytes_min: int("replica.fetch.min.bytes"),
+            partition_bytes_max: int("replica.fetch.max.bytes"),
+            response_bytes_max: int("replica.fetch.response.max.bytes"),
+            backoff_ms: broker.integer("replica.fetch.backoff.ms"),
+            socket_timeout_ms: broker.integer("replica.socket.timeout.ms"),
+            listener: text("inter.broker.listener.name")
+                .or_else(|| text("security.inter.broker.protocol"))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Fetchers {
+    pub(crate) fn new(connect: Arc<dyn Connect>, settings: Settings) -> Self {
+        Self { connect, settings, state: Mutex::default() }
+    }
+
+    /// Carries orders out; of one partition they come one after the other.
+    pub(crate) fn assign(&self, broker: &Arc<Broker>, orders: Vec<Order>) {
+        let mut state = self.state.lock();
+        for Order { partition, leader } in orders {
+            let key = (partition.topic_id(), partition.index());
+            let before = match leader {
+                Some((node, _)) => state.leaders.insert(key, node),
+                None => state.leaders.remove(&key),
+            };
+            let leaves = before.filter(|before| leader.is_none_or(|(node, _)| node != *before));
+            if let Some(left) = leaves.and_then(|node| state.fetchers.get(&node)) {
+                left.drop_partition(key);
+            }
+            if let Some((node, epoch)) = leader {
+                let fetcher = state.fetchers.entry(node).or_insert_with(|| self.start(broker, node));
+                fetcher.add_partition(key, partition, epoch);
+            }
+        }
+    }
+
+    fn start(&self, broker: &Arc<Broker>, leader: NodeId) -> Arc<Fetcher> {
+        let fetcher = Arc::new(Fetcher::new(leader, self.settings.clone(), self.connect.clone()));
+        broker.world.tasks.spawn(Box::pin(fetcher.clone().run(Arc::downgrade(broker))));
+        fetcher
+    }
+}

@@ -1,0 +1,159 @@
+//! Cutting a follower's log off, or dropping it whole: on a lane, with nobody else at the files.
+//!
+//! Where to cut `replica` says. Before the files are touched no checkpoint may promise more than the cut leaves, or a
+//! crash would look like damage: [`Partition::announce_cut`], then the checkpoints, then [`Partition::cut`].
+
+use super::{Partition, Refused, State, append::settle, on_lane};
+use crate::acks::Undone;
+use log::{Files, LogConfig, OpenError, OpenOptions, Opened};
+use model::{LeaderEpoch, Offset};
+use std::{io, sync::Arc};
+use tokio::sync::oneshot;
+
+/// How often it is tried to have everything synced before a cut.
+const TRIES: usize = 3;
+
+/// How a log is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Before the batch that holds this offset.
+    At(Offset),
+    /// All of it goes; what comes next begins here.
+    StartOver(Offset),
+}
+
+impl Partition {
+    /// From now on, until it is cut, checkpoints say no more of the log than what a cut leaves.
+    pub(crate) fn announce_cut(&self, cut: Cut) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.recovery_point_max = Some(match cut {
+                Cut::At(offset) => online.log.recovery_point_for_cut(offset),
+                Cut::StartOver(_) => 0,
+            });
+        }
+    }
+
+    /// It will not be cut after all.
+    pub(crate) fn call_cut_off(&self) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.recovery_point_max = None;
+        }
+    }
+
+    /// Cuts the log, unless it no longer follows the leader of `epoch`.
+    pub(crate) async fn cut(self: &Arc<Self>, epoch: LeaderEpoch, cut: Cut) -> Result<(), Refused> {
+        let (files, options) = match self.take_files(epoch, cut).await {
+            Ok(taken) => taken,
+            Err(refused) => {
+                self.call_cut_off();
+                return Err(refused);
+            }
+        };
+        let disk = self.dir.world.disk.clone();
+        let opened = on_lane(&self.dir.world, move || match cut {
+            Cut::At(offset) => files.truncate(&*disk, offset, options),
+            Cut::StartOver(_) => files.start_over(&*disk, options),
+        });
+        let opened = opened.await.unwrap_or_else(|| Err(OpenError::Io(io::Error::other("the broker stops"))));
+        match opened {
+            Ok(opened) => self.put_back(opened, cut),
+            Err(error) => {
+                self.fail(&io::Error::other(format!("it could not be cut off: {error}")));
+                Err(Refused::Offline(error.to_string().into()))
+            }
+        }
+    }
+
+    /// Ends when the log is not being cut.
+    pub(super) async fn uncut(&self) {
+        let receiver = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            if !online.is_cutting {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            online.waiting.push((online.jobs, sender));
+            receiver
+        };
+        let _ = receiver.await;
+    }
+
+    /// The files, once everything is synced and no lane is at work.
+    async fn take_files(
+        self: &Arc<Self>,
+        epoch: LeaderEpoch,
+        cut: Cut,
+    ) -> Result<(Files, OpenOptions), Refused> {
+        for _ in 0..TRIES {
+            let job = {
+                let mut state = self.state.lock();
+                let online = state.online()?;
+                online.check_not_closed()?;
+                if !online.role.follows(epoch) || online.is_cutting {
+                    return Err(Refused::NotLeader);
+                }
+                if let Some(why) = &online.stuck {
+                    return Err(Refused::Stuck(why.clone()));
+                }
+                let is_synced =
+                    online.pending.is_empty() && online.log.recovery_point() >= online.log.end_offset();
+                if is_synced && let Some(files) = online.files.take() {
+                    online.is_cutting = true;
+                    online.jobs += 1;
+                    online.cuts += 1;
+                    let start_offset = match cut {
+                        Cut::At(_) => online.log.start_offset(),
+                        Cut::StartOver(offset) => offset,
+                    };
+                    return Ok((files, self.options(self.config.load_full(), start_offset)));
+                }
+                online.sync_wanted |= !is_synced;
+                self.flush_soon(online, self.dir.world.clock.wall())
+            };
+            self.hand_over(job);
+            self.written().await;
+        }
+        Err(Refused::Stuck("it is written all the time".into()))
+    }
+
+    fn options(&self, config: Arc<LogConfig>, start_offset: Offset) -> OpenOptions {
+        OpenOptions {
+            topic_id: self.topic_id,
+            is_new: false,
+            config,
+            clean: true,
+            recovery_point: 0,
+            start_offset,
+            now: self.dir.world.clock.wall(),
+        }
+    }
+
+    fn put_back(&self, opened: Opened, cut: Cut) -> Result<(), Refused> {
+        let mut due = Vec::new();
+        let tail_bytes;
+        {
+            let mut state = self.state.lock();
+            let online = state.online()?;
+            let (from, upto) = (online.log.end_offset(), opened.log.end_offset());
+            tracing::info!(partition = %self, from, upto, ?cut, "the log was cut off, as its leader has it");
+            tail_bytes = online.log.tail_bytes();
+            online.log = opened.log;
+            online.log.configure(self.config.load_full());
+            online.files = Some(opened.files);
+            online.is_cutting = false;
+            online.recovery_point_max = None;
+            online.high_watermark = match cut {
+                Cut::At(_) => online.high_watermark.min(upto),
+                Cut::StartOver(offset) => offset,
+            };
+            online.invisible.clear();
+            due.extend(online.own_acks.drain(..).map(|ack| (ack, Err(Undone::NotLeader))));
+            online.tell_waiting();
+            online.break_off_reads();
+        }
+        self.dir.tail.on_end(tail_bytes);
+        settle(due);
+        Ok(())
+    }
+}
