@@ -3,7 +3,7 @@
 //! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
 //! the broker runs is asked of the image instead.
 
-use crate::{fetchers, follower::SnapshotPolicy};
+use crate::{controller::SessionPolicy, fetchers, follower::SnapshotPolicy, link::Address};
 use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
@@ -50,8 +50,20 @@ pub struct Config {
     pub watermarks_checkpoint_ms: i64,
     /// `replica.lag.time.max.ms`.
     pub lag_ms_max: i64,
-    /// Where other controllers reach this one; empty for a node that is alone.
+    /// Whether the node votes in the quorum: `process.roles` names `controller`.
+    pub is_controller: bool,
+    /// `controller.quorum.bootstrap.servers` and `controller.quorum.voters`; empty for a node that is alone.
+    pub controllers: Vec<Address>,
+    /// `controller.listener.names`.
+    pub controller_listeners: Vec<String>,
+    /// Where other nodes reach this one's controller; empty for a node that is alone.
     pub controller_endpoints: Vec<quorum::Endpoint>,
+    /// `controller.quorum.auto.join.enable`.
+    pub joins_by_itself: bool,
+    /// `broker.heartbeat.interval.ms`.
+    pub broker_heartbeat_ms: i64,
+    /// `broker.session.timeout.ms`.
+    pub broker_session_ms: u32,
     /// How often the leader of the quorum shows that it is there.
     pub quorum_heartbeat_ms: u64,
     /// A controller that has not heard of a leader for so long asks for votes.
@@ -104,7 +116,13 @@ impl Config {
             checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
             watermarks_checkpoint_ms: broker.integer("replica.high.watermark.checkpoint.interval.ms"),
             lag_ms_max: broker.integer("replica.lag.time.max.ms"),
+            is_controller: true,
+            controllers: Vec::new(),
+            controller_listeners: Vec::new(),
             controller_endpoints: Vec::new(),
+            joins_by_itself: broker.flag("controller.quorum.auto.join.enable"),
+            broker_heartbeat_ms: broker.integer("broker.heartbeat.interval.ms"),
+            broker_session_ms: u32::try_from(broker.integer("broker.session.timeout.ms")).unwrap_or(u32::MAX),
             quorum_heartbeat_ms: QUORUM_HEARTBEAT_MS,
             quorum_election_ms: QUORUM_ELECTION_MS,
             snapshot_bytes: broker.integer("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
@@ -117,6 +135,15 @@ impl Config {
     /// The effective configurations as `image` has them.
     pub(crate) fn configs<'a>(&'a self, image: &'a Image) -> Configs<'a> {
         Configs { image, statics: &self.statics, node: self.node_id }
+    }
+
+    /// Whether there are other nodes, as far as this one is told.
+    pub(crate) fn is_clustered(&self) -> bool {
+        !self.controllers.is_empty()
+    }
+
+    pub(crate) fn session_policy(&self) -> SessionPolicy {
+        SessionPolicy { timeout_ms: self.broker_session_ms, own_is_alive: !self.is_clustered() }
     }
 
     pub(crate) fn fetchers(&self) -> fetchers::Settings {

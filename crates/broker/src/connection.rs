@@ -26,6 +26,10 @@ pub(crate) struct Peer {
     pub(crate) listener: std::sync::Arc<str>,
     /// Its address.
     pub(crate) address: std::net::SocketAddr,
+    /// Whether that is a listener of controllers.
+    pub(crate) is_controller: bool,
+    /// The broker that has sent heartbeats here.
+    pub(crate) broker: Option<model::NodeId>,
     /// Whether it has sent a request that made sense; until then its frames must be small.
     pub(crate) greeted: bool,
 }
@@ -88,7 +92,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         broker.metrics.connections_refused.inc();
         return;
     };
-    let peer = Peer { listener: incoming.listener.as_str().into(), address, greeted: false };
+    let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
+    let listener = incoming.listener.as_str().into();
+    let peer = Peer { listener, address, is_controller, broker: None, greeted: false };
     let mut serving = Serving {
         broker,
         link,
@@ -102,6 +108,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     };
     let Err(closed) = serving.run().await;
     let closed = serving.finish(closed).await;
+    if let Some(silent) = serving.peer.broker {
+        serving.broker.on_broker_disconnected(silent);
+    }
     match closed {
         Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } | Closed::Unchecked => {
             serving.broker.metrics.requests_refused.inc();

@@ -6,8 +6,8 @@
 
 use crate::{images::Images, metadata_records};
 use coordinator::{Now, Shard};
-use env::World;
-use metadata::{Controller, Error, Record, Reply, Request, Settings};
+use env::{Nanos, World};
+use metadata::{Controller, Error, Heartbeat, Heartbeats, Record, Reply, Request, Settings};
 use model::{LeaderEpoch, Offset};
 use quorum::{Leadership, ProposeError, Quorum, Watched, Watching, watch};
 use std::{io, ops::ControlFlow, sync::Arc};
@@ -35,6 +35,16 @@ pub(crate) struct ControllerLoop {
     images: Arc<Images>,
     orders: mpsc::Receiver<Order>,
     active: Watched<Option<LeaderEpoch>>,
+    sessions: SessionPolicy,
+}
+
+/// How the active controller watches brokers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionPolicy {
+    /// `broker.session.timeout.ms`.
+    pub(crate) timeout_ms: u32,
+    /// The broker of this process sends no heartbeats: it is alive whenever anybody can ask.
+    pub(crate) own_is_alive: bool,
 }
 
 /// Why a decision was not carried out.
@@ -51,11 +61,12 @@ impl ControllerHost {
         settings: Settings,
         quorum: Arc<dyn Quorum>,
         images: Arc<Images>,
+        sessions: SessionPolicy,
     ) -> (Self, ControllerLoop) {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
         let (active, watching) = watch(None);
         let host = Self { orders: sender, active: watching };
-        (host, ControllerLoop { world, settings, quorum, images, orders, active })
+        (host, ControllerLoop { world, settings, quorum, images, orders, active, sessions })
     }
 
     /// A host without a controller: what it is asked goes elsewhere.
@@ -70,6 +81,11 @@ impl ControllerHost {
         let (reply, answer) = oneshot::channel();
         self.orders.send(Order { request, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Whether this node's controller decides.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.borrow().is_some()
     }
 
     /// Waits until this node's controller decides; an error if it has stopped.
@@ -115,8 +131,11 @@ impl ControllerLoop {
             };
         }
         tracing::info!(epoch = known.epoch, "this node's controller is active");
+        let (now, timeout_ms) = (self.now(), self.sessions.timeout_ms);
+        self.images.set_sessions(Some(|image: &metadata::Image| Heartbeats::new(timeout_ms, now, image)));
         self.active.send(Some(known.epoch));
         let ended = loop {
+            let check_at = self.check_at();
             let order = tokio::select! {
                 biased;
                 changed = leadership.changed() => {
@@ -127,6 +146,10 @@ impl ControllerLoop {
                     continue;
                 }
                 order = self.orders.recv() => order,
+                () = self.world.clock.sleep_until(check_at) => {
+                    self.fence_silent(known.epoch).await;
+                    continue;
+                }
             };
             let Some(order) = order else { break ControlFlow::Break(()) };
             let answer = match self.decide(known.epoch, order.request).await {
@@ -140,11 +163,47 @@ impl ControllerLoop {
             let _ = order.reply.send(answer);
         };
         self.active.send(None);
+        self.images.set_sessions(None::<fn(&metadata::Image) -> Heartbeats>);
         ended
     }
 
+    fn now(&self) -> Now {
+        Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() }
+    }
+
+    /// When to look for silent brokers; never if there is nobody but this process.
+    fn check_at(&self) -> Nanos {
+        let node = self.settings.node;
+        let check_at = self.images.with_sessions(|sessions, image| {
+            let alone = self.sessions.own_is_alive && image.brokers().all(|broker| broker.id == node);
+            if alone { Nanos::MAX } else { sessions.check_at(image) }
+        });
+        check_at.unwrap_or(Nanos::MAX)
+    }
+
+    async fn fence_silent(&self, epoch: LeaderEpoch) {
+        let (now, node) = (self.now(), self.settings.node);
+        loop {
+            let silent = self.images.with_sessions(|sessions, image| {
+                if let Some(own) = image.broker(node).filter(|_| self.sessions.own_is_alive) {
+                    let (broker_epoch, metadata_offset) = (own.epoch, image.position().offset);
+                    let beat =
+                        Heartbeat { broker: node, broker_epoch, metadata_offset, ..Heartbeat::default() };
+                    // It is registered under this epoch.
+                    let _ = sessions.on_heartbeat(now, image, beat);
+                }
+                sessions.next_silent(now, image)
+            });
+            let Some(request) = silent.flatten() else { return };
+            tracing::warn!(?request, "a broker is silent");
+            if self.decide(epoch, request).await.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn decide(&self, epoch: LeaderEpoch, request: Request) -> Result<Reply, Failed> {
-        let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
+        let now = self.now();
         let image = metadata::Image::clone(&self.images.newest());
         let outcome = Controller::at(self.settings.clone(), image).handle(now, request);
         let outcome = outcome.map_err(Failed::Refused)?;

@@ -2,12 +2,13 @@
 //!
 //! It knows no semantics. The list of APIs here is the list that is advertised.
 
-use crate::{Broker, connection::Peer, context::Context, handlers};
+use crate::{Broker, connection::Peer, context::Context, discovery, handlers, peer_frames::PeerFrame};
 use bytes::Bytes;
 use env::BoxFuture;
 use model::limits;
+use quorum::{DISCOVERY_VERSION, Quorum};
 use records::Budget;
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use stdx::Parts;
 use wire::{
     ApiKey, Decoder, EncodeError, ErrorCode, Message, catalogue,
@@ -44,7 +45,48 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
 ];
+
+/// What controllers answer on their own listeners.
+pub const CONTROLLER_APIS: &[ApiKey] = &[
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::Envelope,
+    ApiKey::BrokerRegistration,
+    ApiKey::BrokerHeartbeat,
+    ApiKey::AllocateProducerIds,
+    ApiKey::ControllerRegistration,
+    ApiKey::Fetch,
+    ApiKey::FetchSnapshot,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UpdateRaftVoter,
+];
+
+/// What only the active controller can answer: another broker has it answered there.
+const FORWARDED: &[ApiKey] = &[
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::AlterConfigs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+];
+
+/// What is answered on such a listener.
+pub(crate) fn apis(is_controller: bool) -> &'static [ApiKey] {
+    if is_controller { CONTROLLER_APIS } else { APIS }
+}
 
 /// A request that was taken.
 pub(crate) enum Begun {
@@ -104,11 +146,18 @@ pub(crate) fn begin(
     frame: Bytes,
     turn: &mut Budget,
 ) -> Result<Begun, Refused> {
+    if peer.is_controller
+        && let Some(request) = PeerFrame::read(&frame)
+    {
+        peer.greeted = true;
+        return Ok(Begun::Barrier(answer_peer(broker.clone(), request)));
+    }
     let (budget, frame_bytes) = (budget(&frame), frame.len());
+    let whole = broker.config.is_clustered().then(|| frame.clone());
     let mut decoder = Decoder::new(frame, budget);
     let (api, header) = header::decode_request(&mut decoder)?;
     let (version, correlation) = (header.request_api_version, header.correlation_id);
-    if !catalogue::is_answered(APIS, api, version) {
+    if !catalogue::is_answered(apis(peer.is_controller), api, version) {
         return Err(Refused::NotOffered { api, version });
     }
     let context = Context {
@@ -129,10 +178,74 @@ pub(crate) fn begin(
             handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
         }
         ApiKey::JoinGroup | ApiKey::SyncGroup => Begun::Member(barrier(broker, context, decoder, reply)?),
-        _ => Begun::Barrier(barrier(broker, context, decoder, reply)?),
+        _ => {
+            if api == ApiKey::BrokerHeartbeat {
+                // The first field of every version.
+                peer.broker = decoder.peek_i32();
+            }
+            let there = whole.filter(|_| {
+                FORWARDED.contains(&api) && !peer.is_controller && !broker.controller.is_active()
+            });
+            let here = barrier(broker, context, decoder, reply)?;
+            Begun::Barrier(match there {
+                Some(frame) => forward(broker.clone(), frame, peer.address, here),
+                None => here,
+            })
+        }
     };
     peer.greeted = true;
     Ok(begun)
+}
+
+/// Answers another controller of the quorum.
+fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        let answer = if request.version == DISCOVERY_VERSION {
+            discovery::answer_as_member(broker.introduction(), &request.body).encode()
+        } else {
+            broker.quorum.serve(request.body.clone()).await
+        };
+        Ok(request.answer(answer))
+    })
+}
+
+/// Has the active controller answer; if it cannot, `here` says so in the request's own form.
+fn forward(
+    broker: Arc<Broker>,
+    frame: Bytes,
+    client: SocketAddr,
+    here: BoxFuture<'static, Answer>,
+) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        match broker.forward(frame, client.ip()).await {
+            Ok(answer) => {
+                let mut parts = Parts::from(Bytes::copy_from_slice(&(answer.len() as u32).to_be_bytes()));
+                parts.append(answer.into());
+                Ok(parts)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a request could not be forwarded to the active controller");
+                here.await
+            }
+        }
+    })
+}
+
+/// Answers a request that a broker has forwarded: the whole frame.
+pub(crate) fn answer_forwarded(
+    broker: &Arc<Broker>,
+    context: &Context,
+    request: Bytes,
+) -> Result<BoxFuture<'static, Answer>, Refused> {
+    let budget = budget(&request);
+    let mut decoder = Decoder::new(request, budget);
+    let (api, header) = header::decode_request(&mut decoder)?;
+    let (version, correlation) = (header.request_api_version, header.correlation_id);
+    if !catalogue::is_answered(FORWARDED, api, version) {
+        return Err(Refused::NotOffered { api, version });
+    }
+    let context = Context { version, client_id: header.client_id, ..context.clone() };
+    barrier(broker, context, decoder, Reply { api, version, correlation })
 }
 
 /// How to frame the answer.
@@ -166,6 +279,13 @@ fn barrier(
     reply: Reply,
 ) -> Result<BoxFuture<'static, Answer>, Refused> {
     let broker = broker.clone();
+    let is_controller = broker.config.controller_listeners.iter().any(|name| **name == *context.listener);
+    if reply.api == ApiKey::Fetch && is_controller {
+        let request = decode(&mut decoder, reply.api, reply.version)?;
+        return Ok(Box::pin(async move {
+            reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)
+        }));
+    }
     macro_rules! handle {
         ($($key:ident => $module:ident),* $(,)?) => {
             match reply.api {
@@ -207,5 +327,15 @@ fn barrier(
         OffsetDelete => offset_delete,
         DescribeCluster => describe_cluster,
         DescribeTopicPartitions => describe_topic_partitions,
+        Envelope => envelope,
+        BrokerRegistration => broker_registration,
+        BrokerHeartbeat => broker_heartbeat,
+        AllocateProducerIds => allocate_producer_ids,
+        ControllerRegistration => controller_registration,
+        FetchSnapshot => fetch_snapshot,
+        DescribeQuorum => describe_quorum,
+        AddRaftVoter => add_raft_voter,
+        RemoveRaftVoter => remove_raft_voter,
+        UpdateRaftVoter => update_raft_voter,
     })
 }

@@ -4,11 +4,17 @@
 
 use crate::{fetch_sessions::SessionFailure, partition::Refused};
 use log::{AppendError, ProducerError};
+use quorum::ChangeError;
 use records::Invalid;
 use wire::ErrorCode;
 
 /// No failure.
 pub(crate) const NONE: i16 = ErrorCode::None.to_i16();
+
+/// The code of another node's answer.
+pub(crate) fn from_code(code: i16) -> ErrorCode {
+    ErrorCode::from_i16(code).unwrap_or(ErrorCode::UnknownServerError)
+}
 
 /// Why a producer's batch was not taken.
 pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
@@ -126,6 +132,16 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
         Error::UnknownTopicId(_) => ErrorCode::UnknownTopicId,
         Error::UnknownTopicOrPartition(_) => ErrorCode::UnknownTopicOrPartition,
         Error::UnsupportedVersion(_) => ErrorCode::UnsupportedVersion,
+    }
+}
+
+/// Why the voters were not changed.
+pub(crate) fn of_change(error: &ChangeError) -> ErrorCode {
+    match error {
+        ChangeError::NotLeader { .. } | ChangeError::Stopped(_) => ErrorCode::NotLeaderOrFollower,
+        ChangeError::DuplicateVoter(_) => ErrorCode::DuplicateVoter,
+        ChangeError::NoVoter(_) => ErrorCode::VoterNotFound,
+        ChangeError::Refused(_) => ErrorCode::InvalidRequest,
     }
 }
 

@@ -4,12 +4,19 @@
 //! It decides nothing and never looks at what is not committed. Every node has one, whether it leads the quorum or not,
 //! so that what a leader decides reaches its own broker in the same way as all others.
 
-use crate::{Broker, images::Images, metadata_records, partition::on_lane, replicas};
+use crate::{
+    Broker,
+    images::Images,
+    metadata_records,
+    partition::on_lane,
+    remote_log::{Fetched, RemoteLog},
+    replicas,
+};
 use bytes::Bytes;
 use env::{Nanos, World};
-use metadata::{Image, Position};
+use metadata::{Image, Position, Record};
 use model::Offset;
-use quorum::{Committed, Quorum};
+use quorum::{Committed, Quorum, RaftQuorum, SnapshotId};
 use records::{Batch, BatchBuilder, Decompressor};
 use std::{
     io,
@@ -24,6 +31,8 @@ const BATCH_BYTES_MAX: usize = 256 << 20;
 const SNAPSHOT_BATCH_RECORDS: usize = 1024;
 /// How long after a failed read the log is read again.
 const RETRY_MS: i64 = 1000;
+/// The same where controllers are asked, of whom there are several.
+const REMOTE_RETRY_MS: i64 = 50;
 
 /// When a snapshot is due.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +46,7 @@ pub(crate) struct SnapshotPolicy {
 /// See the head of the file.
 pub(crate) struct Follower {
     world: World,
-    quorum: Arc<dyn Quorum>,
+    quorum: Arc<RaftQuorum>,
     images: Arc<Images>,
     policy: SnapshotPolicy,
     /// The offset behind what was replayed.
@@ -51,7 +60,7 @@ pub(crate) struct Follower {
 impl Follower {
     pub(crate) fn new(
         world: World,
-        quorum: Arc<dyn Quorum>,
+        quorum: Arc<RaftQuorum>,
         images: Arc<Images>,
         policy: SnapshotPolicy,
     ) -> Self {
@@ -78,6 +87,14 @@ impl Follower {
         let mut leadership = self.quorum.leadership();
         loop {
             let _ = *leadership.borrow_and_update();
+            if !self.quorum.is_founded()
+                && let Some(remote) = broker.upgrade().map(|broker| broker.remote.clone())
+            {
+                self.follow_remote(&remote).await;
+                let Some(broker) = broker.upgrade() else { return };
+                replicas::follow_newest(&broker).await;
+                continue;
+            }
             let caught_up = self.catch_up().await;
             {
                 let Some(broker) = broker.upgrade() else { return };
@@ -99,18 +116,32 @@ impl Follower {
         }
     }
 
+    /// Takes what the controllers have, for a node whose own log is empty because it has no vote.
+    async fn follow_remote(&mut self, remote: &RemoteLog) {
+        let followed = match remote.fetch(self.next).await {
+            Ok(Fetched::Batches(batches)) if batches.is_empty() => Ok(()),
+            Ok(Fetched::Batches(batches)) => self.replay(&batches),
+            Ok(Fetched::Snapshot(id, batches)) => self.begin_with(id, &batches),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = followed {
+            tracing::debug!(%error, "the metadata cannot be fetched; trying again");
+            self.world.clock.sleep_until(self.world.clock.after_millis(REMOTE_RETRY_MS)).await;
+        }
+    }
+
     fn replay(&mut self, batches: &[Batch]) -> io::Result<()> {
         let mut image = Image::clone(&self.images.newest());
-        let mut decompressor = Decompressor::default();
+        let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
         for batch in batches {
-            apply(&mut image, batch, self.next, &mut decompressor)?;
+            apply(&mut image, batch, self.next, &mut news, &mut decompressor)?;
             self.next = batch.header.next_offset();
             self.bytes += batch.bytes.len() as u64;
             let epoch = batch.header.leader_epoch;
             image.place(Position { offset: batch.header.last_offset(), epoch });
         }
         self.since.get_or_insert(self.world.clock.now());
-        self.images.publish(image);
+        self.images.publish(image, &news);
         Ok(())
     }
 
@@ -119,13 +150,16 @@ impl Follower {
         let snapshot = self.quorum.snapshot().ok_or_else(|| io::Error::other("there is no snapshot"))?;
         let id = snapshot.id();
         let batches = on_lane(&self.world, move || snapshot.batches()).await;
-        let batches = batches.ok_or_else(|| io::Error::other("the node stops"))??;
+        self.begin_with(id, &batches.ok_or_else(|| io::Error::other("the node stops"))??)
+    }
+
+    fn begin_with(&mut self, id: SnapshotId, batches: &[Batch]) -> io::Result<()> {
         let mut image = Image::new(self.images.newest().cluster_id());
-        let mut decompressor = Decompressor::default();
-        batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut decompressor))?;
+        let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
+        batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut news, &mut decompressor))?;
         image.place(Position { offset: id.end_offset - 1, epoch: id.epoch });
         (self.next, self.bytes, self.since) = (id.end_offset, 0, None);
-        self.images.publish(image);
+        self.images.publish(image, &news);
         Ok(())
     }
 
@@ -155,15 +189,28 @@ impl Follower {
     }
 }
 
-/// Applies the records of a batch from `from` on.
-fn apply(image: &mut Image, batch: &Batch, from: Offset, decompressor: &mut Decompressor) -> io::Result<()> {
+/// Applies the records of a batch from `from` on; those about brokers are told.
+fn apply(
+    image: &mut Image,
+    batch: &Batch,
+    from: Offset,
+    news: &mut Vec<(Record, Offset)>,
+    decompressor: &mut Decompressor,
+) -> io::Result<()> {
     if batch.header.attributes.is_control() {
         return Ok(());
     }
     let records = batch.records(BATCH_BYTES_MAX, decompressor).map_err(io::Error::other)?;
     for record in records.into_iter().filter(|record| record.offset >= from) {
         let value = record.value.unwrap_or_default();
-        image.apply(metadata_records::decode(&value).map_err(io::Error::other)?);
+        let change = metadata_records::decode(&value).map_err(io::Error::other)?;
+        if matches!(
+            change,
+            Record::RegisterBroker(_) | Record::UnregisterBroker { .. } | Record::BrokerChange { .. }
+        ) {
+            news.push((change.clone(), record.offset));
+        }
+        image.apply(change);
     }
     Ok(())
 }

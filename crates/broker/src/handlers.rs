@@ -1,9 +1,14 @@
 //! One file per API: a request of any version in, a response of that version out. Versions end here; below them are
 //! cores and hosts that know none.
 
+pub(crate) mod add_raft_voter;
+pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 mod alterations;
 pub(crate) mod api_versions;
+pub(crate) mod broker_heartbeat;
+pub(crate) mod broker_registration;
+pub(crate) mod controller_registration;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
@@ -13,8 +18,12 @@ pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod envelope;
 pub(crate) mod fetch;
+pub(crate) mod fetch_metadata;
+pub(crate) mod fetch_snapshot;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
 pub(crate) mod incremental_alter_configs;
@@ -29,14 +38,18 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod update_raft_voter;
 
-use crate::{Broker, failure_code};
+use crate::{Broker, context::Context, failure_code, partition::Partition};
 use ::metadata::{
     Error, NewTopic, Reply, Request,
     config::{Resource, ResourceKind},
 };
-use model::TopicName;
+use env::BoxFuture;
+use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName};
+use quorum::ChangeError;
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -73,28 +86,114 @@ pub(crate) fn is_internal(name: &str) -> bool {
     TopicName::new(name).is_ok_and(|name| name.is_internal())
 }
 
-/// Creates topics as the configuration says; gives those that could not be created.
+/// Creates topics as the configuration says; gives those that could not be created. The others are in the image.
 pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
-    let order = Request::CreateTopics {
-        topics: topics.collect::<Vec<NewTopic>>(),
-        validate_only: false,
-        seed: broker.world.random.next_u64(),
-    };
-    match broker.controller.ask(order).await {
-        Ok(Reply::CreateTopics(results)) => names
-            .iter()
-            .zip(results)
-            .filter_map(|(name, (_, result))| Some((*name, failure_code::of_controller(&result.err()?))))
-            .filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists)
-            .collect(),
-        other => {
-            let error = failure_code::of_controller(&controller_error(other));
-            names.iter().map(|name| (*name, error)).collect()
+    let topics: Vec<NewTopic> = topics.collect();
+    let is_here = broker.controller.is_active() || !broker.config.is_clustered();
+    let results = if is_here { create(broker, topics).await } else { create_there(broker, topics).await };
+    let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
+    failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
+}
+
+async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+    let (count, seed) = (topics.len(), broker.world.random.next_u64());
+    match broker.controller.ask(Request::CreateTopics { topics, validate_only: false, seed }).await {
+        Ok(Reply::CreateTopics(results)) => {
+            let told = results.into_iter().map(|(_, result)| result);
+            told.map(|result| result.map(drop).map_err(|error| failure_code::of_controller(&error))).collect()
         }
+        other => vec![Err(failure_code::of_controller(&controller_error(other))); count],
     }
+}
+
+/// How long a broker waits until it knows a topic that was created for it.
+const KNOWN_MS_MAX: i64 = 1000;
+
+async fn create_there(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+    let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+    let results = broker.create_topics_there(topics).await;
+    let there =
+        |result: &Result<(), ErrorCode>| matches!(result, Ok(()) | Err(ErrorCode::TopicAlreadyExists));
+    let created: Vec<_> = names.iter().zip(&results).filter(|(_, result)| there(result)).collect();
+    let clock = &broker.world.clock;
+    tokio::select! {
+        biased;
+        _ = broker.images.until(|image| created.iter().all(|(name, _)| image.topic(name).is_some())) => {}
+        () = clock.sleep_until(clock.after_millis(KNOWN_MS_MAX)) => {}
+    }
+    results
+}
+
+/// The replica of a partition that is here; else whether the client asks the wrong broker, or for nothing that exists.
+pub(crate) fn partition_here(
+    broker: &Broker,
+    topic: &str,
+    index: PartitionIndex,
+) -> Result<Arc<Partition>, ErrorCode> {
+    broker.partitions.get(topic, index).ok_or_else(|| broker.absent(topic, index))
+}
+
+/// Who leads a partition, in which epoch, and where it listens (KIP-951).
+pub(crate) struct Leader {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) endpoint: Option<(String, i32, Option<String>)>,
+}
+
+/// See [`Leader`]; the topic by its id, or by its name if that is zero.
+pub(crate) fn leader_of(
+    broker: &Broker,
+    context: &Context,
+    (id, name): (TopicId, &str),
+    index: PartitionIndex,
+) -> Option<Leader> {
+    let image = broker.image();
+    let topic = if id.is_zero() { image.topic(name) } else { image.topic_by_id(id) };
+    let partition = topic?.partition(index)?;
+    let node = image.broker(partition.leader).filter(|node| node.is_active());
+    let endpoint = node.and_then(|node| {
+        let endpoint = node.endpoint(&context.listener)?;
+        Some((endpoint.host.clone(), i32::from(endpoint.port), node.rack.clone()))
+    });
+    Some(Leader { node: partition.leader, epoch: partition.leader_epoch, endpoint })
+}
+
+/// Carries a change of the voters out, within a time; the code and the text of what came of it.
+pub(crate) async fn change_voters(
+    broker: &Arc<Broker>,
+    cluster_id: Option<&str>,
+    change: BoxFuture<'_, Result<(), ChangeError>>,
+    timeout_ms: i64,
+) -> (i16, Option<String>) {
+    let here = broker.dir.meta().cluster_id;
+    if let Some(id) = cluster_id.filter(|id| *id != here) {
+        let error = Error::InconsistentClusterId(format!("This is cluster {here}, not {id}."));
+        return failure_code::with_message(Err(error));
+    }
+    let clock = &broker.world.clock;
+    let changed = tokio::select! {
+        biased;
+        changed = change => changed,
+        () = clock.sleep_until(clock.after_millis(timeout_ms)) => {
+            let why = "the voters were not changed in time; the change may still happen";
+            return (ErrorCode::RequestTimedOut.to_i16(), Some(why.into()));
+        }
+    };
+    match changed {
+        Ok(()) => (failure_code::NONE, None),
+        Err(error) => (failure_code::of_change(&error).to_i16(), Some(error.to_string())),
+    }
+}
+
+/// The broker that clients take for the controller: the active one if it is a broker, else this one, which forwards.
+pub(crate) fn controller_id(broker: &Broker) -> NodeId {
+    let image = broker.image();
+    let leader = broker.active_controller().map(|(node, _)| node);
+    let leader = leader.filter(|node| image.broker(*node).is_some_and(|broker| broker.is_active()));
+    leader.unwrap_or(broker.config.node_id)
 }
 
 /// The failure of a controller's answer that is not of the kind that was asked for.

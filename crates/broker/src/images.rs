@@ -3,8 +3,9 @@
 //! It reads no log; [`crate::follower`] does and publishes here. Everybody who needs metadata asks here.
 
 use arc_swap::ArcSwap;
-use metadata::Image;
+use metadata::{Heartbeats, Image, Record};
 use model::Offset;
+use parking_lot::Mutex;
 use quorum::{Watched, watch};
 use std::sync::Arc;
 
@@ -13,13 +14,15 @@ pub(crate) struct Images {
     newest: ArcSwap<Image>,
     replayed: Watched<Offset>,
     followed: Watched<Offset>,
+    /// Of the brokers, while this node's controller is active; as new as the image.
+    sessions: Mutex<Option<Heartbeats>>,
 }
 
 impl Images {
     /// Nothing is known yet.
     pub(crate) fn new(cluster_id: &str) -> Arc<Self> {
         let newest = ArcSwap::from_pointee(Image::new(cluster_id));
-        Arc::new(Self { newest, replayed: watch(-1).0, followed: watch(-1).0 })
+        Arc::new(Self { newest, replayed: watch(-1).0, followed: watch(-1).0, sessions: Mutex::default() })
     }
 
     /// The newest image.
@@ -27,11 +30,29 @@ impl Images {
         self.newest.load_full()
     }
 
-    /// Publishes an image.
-    pub(crate) fn publish(&self, image: Image) {
+    /// Publishes an image; `news` are the records about brokers that have led to it, with their offsets.
+    pub(crate) fn publish(&self, image: Image, news: &[(Record, Offset)]) {
         let offset = image.position().offset;
-        self.newest.store(Arc::new(image));
+        {
+            let mut sessions = self.sessions.lock();
+            if let Some(sessions) = &mut *sessions {
+                news.iter().for_each(|(record, offset)| sessions.replay(record, *offset));
+            }
+            self.newest.store(Arc::new(image));
+        }
         self.replayed.send(offset);
+    }
+
+    /// The controller becomes active, or is no more: the sessions of brokers begin anew, or are nobody's.
+    pub(crate) fn set_sessions(&self, begin: Option<impl FnOnce(&Image) -> Heartbeats>) {
+        let mut sessions = self.sessions.lock();
+        *sessions = begin.map(|begin| begin(&self.newest()));
+    }
+
+    /// Looks at the sessions together with the image that they belong to; `None` if the controller is not active.
+    pub(crate) fn with_sessions<T>(&self, look: impl FnOnce(&mut Heartbeats, &Image) -> T) -> Option<T> {
+        let mut sessions = self.sessions.lock();
+        sessions.as_mut().map(|sessions| look(sessions, &self.newest()))
     }
 
     /// The broker's partitions are as the image of that offset says.
@@ -39,18 +60,35 @@ impl Images {
         self.followed.send(offset);
     }
 
+    /// The offset up to which the broker is in line.
+    pub(crate) fn followed(&self) -> Offset {
+        *self.followed.borrow()
+    }
+
     /// Waits until what is at `offset` has been replayed; for ever if it never will be.
     pub(crate) async fn until_replayed(&self, offset: Offset) {
-        until(&self.replayed, offset).await;
+        until_reached(&self.replayed, offset).await;
     }
 
     /// The same, and the broker's partitions are in line with it.
     pub(crate) async fn until_followed(&self, offset: Offset) {
-        until(&self.followed, offset).await;
+        until_reached(&self.followed, offset).await;
+    }
+
+    /// Waits until the newest image is one that `is_wanted`.
+    pub(crate) async fn until(&self, is_wanted: impl Fn(&Image) -> bool) -> Arc<Image> {
+        let mut replayed = self.replayed.subscribe();
+        loop {
+            let image = self.newest();
+            // Who publishes lives as long as these images.
+            if is_wanted(&image) || replayed.changed().await.is_err() {
+                return image;
+            }
+        }
     }
 }
 
-async fn until(reached: &Watched<Offset>, offset: Offset) {
+async fn until_reached(reached: &Watched<Offset>, offset: Offset) {
     // Its sender is here: it cannot be gone.
     let _ = reached.subscribe().wait_for(|reached| *reached >= offset).await;
 }

@@ -14,7 +14,9 @@ pub mod connection;
 mod connections;
 mod context;
 mod controller;
+mod discovery;
 pub mod dispatch;
+mod door;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
@@ -27,13 +29,18 @@ mod group_records;
 mod handlers;
 mod images;
 mod isr_changes;
+mod lifecycle;
+mod link;
 mod log_config;
 mod log_dir;
 mod metadata_records;
 pub mod metrics;
 mod partition;
 mod partitions;
+mod peer_frames;
 mod producer_ids;
+mod quorum_member;
+mod remote_log;
 mod replicas;
 mod start;
 mod tail_budget;
@@ -41,6 +48,8 @@ mod upkeep;
 pub mod view;
 
 pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
+pub use door::Door;
+pub use link::Address;
 pub use log_dir::LogDirError;
 pub use metrics::Metrics;
 pub use start::StartError;
@@ -54,6 +63,7 @@ use fetchers::Fetchers;
 use frame_budget::FrameBudget;
 use group_hosts::GroupHosts;
 use images::Images;
+use link::Links;
 use log_dir::LogDir;
 use metadata::{
     Image,
@@ -64,7 +74,9 @@ use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
 use quorum::RaftQuorum;
-use std::sync::Arc;
+use remote_log::RemoteLog;
+use std::sync::{Arc, atomic::AtomicBool};
+use stdx::Uuid;
 use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
@@ -80,6 +92,11 @@ pub struct Broker {
     pub(crate) frame_budget: FrameBudget,
     pub(crate) controller: ControllerHost,
     pub(crate) quorum: Arc<RaftQuorum>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) remote: Arc<RemoteLog>,
+    pub(crate) is_stopping: AtomicBool,
+    /// Drawn at this start.
+    pub(crate) incarnation: Uuid,
     pub(crate) images: Arc<Images>,
     /// The image that the partitions are in line with, once they are open; held while they are brought in line.
     pub(crate) following: tokio::sync::Mutex<Option<Arc<Image>>>,

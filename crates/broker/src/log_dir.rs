@@ -24,7 +24,7 @@ use std::{
 pub(crate) struct LogDir {
     pub(crate) world: World,
     pub(crate) path: PathBuf,
-    pub(crate) meta: MetaProperties,
+    meta: Mutex<MetaProperties>,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
     /// What its leaders want of the ISR.
@@ -48,6 +48,8 @@ struct Checkpoints {
 /// What was found in a log directory when it was opened.
 pub(crate) struct Found {
     pub(crate) clean: bool,
+    /// The epoch of the broker that has stopped cleanly; -1 if it has not.
+    pub(crate) broker_epoch: i64,
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
     pub(crate) high_watermarks: Offsets,
@@ -117,18 +119,41 @@ impl LogDir {
         if disk.space(path).is_ok_and(|(_, usable)| usable < ROOM_BYTES_TO_START) {
             remove_leftovers(disk, path).map_err(fail)?;
         }
-        let clean = log::take_clean_shutdown(disk, path).map_err(fail)?.is_some();
+        let clean = log::take_clean_shutdown(disk, path).map_err(fail)?;
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
-        let path = path.to_owned();
+        let (path, meta) = (path.to_owned(), Mutex::new(meta));
         let dir =
             Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
-        let found =
-            Found { clean, recovery_points: points, start_offsets: starts, high_watermarks: watermarks };
+        let found = Found {
+            clean: clean.is_some(),
+            broker_epoch: clean.unwrap_or(-1),
+            recovery_points: points,
+            start_offsets: starts,
+            high_watermarks: watermarks,
+        };
         Ok((dir, found))
+    }
+
+    /// Whose it is.
+    pub(crate) fn meta(&self) -> MetaProperties {
+        self.meta.lock().clone()
+    }
+
+    /// The node that it belongs to.
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.meta.lock().node_id
+    }
+
+    /// Makes it a directory of that cluster; only one without metadata may become that.
+    pub(crate) fn adopt(&self, cluster_id: &str) -> io::Result<()> {
+        let next = MetaProperties { cluster_id: cluster_id.to_owned(), ..self.meta() };
+        next.write(&*self.world.disk, &self.path)?;
+        *self.meta.lock() = next;
+        Ok(())
     }
 
     /// Writes how far each log is synced, where it starts, and its high watermark, as `offsets` says once it is its turn:

@@ -251,7 +251,7 @@ impl State {
     fn new(opened: OpenedLog, dir: &LogDir, leader_epoch: LeaderEpoch) -> Self {
         match opened {
             Ok((log, files)) => Self::Online(Box::new(Online {
-                role: Role::alone(dir.meta.node_id, leader_epoch, &log, dir.world.clock.now()),
+                role: Role::alone(dir.node_id(), leader_epoch, &log, dir.world.clock.now()),
                 high_watermark: log.flushed_offset(),
                 log,
                 files: Some(files),

@@ -3,22 +3,25 @@
 //! It is the only place where the parts of a [`Broker`] are put together.
 
 use crate::{
-    Broker, Config, LogDirError, METADATA_DIR,
+    Broker, Config, Door, LogDirError, METADATA_DIR,
     backlog::Backlog,
     connections::Connections,
     controller::ControllerHost,
+    discovery::{self, Discovery, Settled, Voters},
     fetch_sessions::FetchSessions,
     fetchers::{Fetchers, Peers},
     follower::Follower,
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
     images::Images,
+    link::Links,
     log_config,
     log_dir::{Found, LogDir},
     metrics::Metrics,
     partition::on_lane,
     partitions::Partitions,
     producer_ids::ProducerIds,
+    remote_log::RemoteLog,
     replicas,
     tail_budget::TailBudget,
     upkeep,
@@ -27,8 +30,16 @@ use env::{BoxFuture, Connection, Network, World};
 use metadata::{Image, RegisterBroker, Request, Settings};
 use model::{TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
-use quorum::{Dial, Member, Quorum, RaftQuorum, Replica, StreamTransport};
-use std::{collections::BTreeMap, io, sync::Arc};
+use quorum::{Dial, Introduction, Member, Quorum, RaftQuorum, Replica, StreamTransport};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use stdx::Uuid;
 
 /// Memory for the recent end of the metadata log.
 const METADATA_TAIL_BYTES_MAX: usize = 1 << 20;
@@ -51,6 +62,9 @@ pub enum StartError {
     /// The controller refuses this broker.
     #[error("the controller refused this broker: {0}")]
     Refused(#[from] metadata::Error),
+    /// The other nodes and this one do not fit together.
+    #[error("this node cannot join its cluster: {0}")]
+    Discovery(String),
     /// A disk failed.
     #[error("the log directory failed: {0}; check the disk")]
     Io(#[from] io::Error),
@@ -62,31 +76,32 @@ impl Broker {
         config: Config,
         world: World,
         network: Arc<dyn Network>,
+        door: &Door,
     ) -> Result<Arc<Self>, StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
+        let links = Links::new(network.clone(), world.clock.clone());
+        let incarnation = world.random.uuid();
+        let settled = discover(&config, &dir, &links, incarnation, door).await?;
         let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
-        let images = Images::new(&dir.meta.cluster_id);
-        let settings = Settings {
-            cluster_id: dir.meta.cluster_id.clone(),
-            node: config.node_id,
-            statics: config.statics.clone(),
-        };
-        let (host, work) = ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone());
-        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
-        broker.found_alone().await?;
+        let cluster_id = dir.meta().cluster_id;
+        let images = Images::new(&cluster_id);
+        let settings = Settings { cluster_id, node: config.node_id, statics: config.statics.clone() };
+        let policy = config.session_policy();
+        let (host, work) =
+            ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), policy);
+        let broker =
+            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
-        let mut follower =
+        let follower =
             Follower::new(broker.world.clone(), broker.quorum.clone(), broker.images.clone(), policy);
-        // Before anything is decided: what cannot be read here, nobody may go on from.
-        let unreadable = |error: io::Error| StartError::Metadata(error.to_string());
-        broker.lead_alone().await?;
-        follower.catch_up().await.map_err(unreadable)?;
-        broker.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(&broker))));
-        broker.controller.until_active().await.map_err(|_| broker.stopped_quorum())?;
-        // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
-        broker.register().await?;
-        replicas::open_all(&broker, &found).await?;
+        if broker.config.is_clustered() {
+            door.open(broker.clone());
+            broker.join(settled, follower, &found).await?;
+        } else {
+            broker.begin_alone(follower, &found).await?;
+            door.open(broker.clone());
+        }
         upkeep::start(&broker);
         Ok(broker)
     }
@@ -94,9 +109,10 @@ impl Broker {
     fn assemble(
         config: Config,
         world: World,
-        network: Arc<dyn Network>,
+        (network, links): (Arc<dyn Network>, Arc<Links>),
         dir: Arc<LogDir>,
         (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
+        incarnation: Uuid,
     ) -> Arc<Self> {
         Arc::new(Self {
             backlog: dir.backlog.clone(),
@@ -105,11 +121,15 @@ impl Broker {
             controller,
             quorum,
             images,
+            is_stopping: AtomicBool::new(false),
             following: tokio::sync::Mutex::default(),
             partitions: Partitions::default(),
             fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
-            producer_ids: ProducerIds::new(config.node_id),
+            producer_ids: ProducerIds::new(),
+            remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
+            links,
+            incarnation,
             sessions: Mutex::new(FetchSessions::new(
                 limits::FETCH_SESSIONS_MAX,
                 limits::FETCH_SESSION_PARTITIONS_MAX,
@@ -131,22 +151,55 @@ impl Broker {
     ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
         let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
-        let images = Images::new(&dir.meta.cluster_id);
-        images.publish(image);
+        let images = Images::new(&dir.meta().cluster_id);
+        images.publish(image, &[]);
         let (host, orders) = ControllerHost::elsewhere();
-        let broker = Self::assemble(config, world, network, dir, (host, quorum, images));
+        let links = Links::new(network.clone(), world.clock.clone());
+        let incarnation = world.random.uuid();
+        let broker =
+            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
         replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok((broker, orders))
     }
 
-    /// A directory without metadata founds a quorum of one.
-    async fn found_alone(&self) -> Result<(), StartError> {
-        if self.quorum.is_founded() {
-            return Ok(());
+    /// A quorum of one leads at once, and its broker needs nobody's leave.
+    async fn begin_alone(self: &Arc<Self>, mut follower: Follower, found: &Found) -> Result<(), StartError> {
+        if !self.quorum.is_founded() {
+            let member = Member::new(self.config.controller_endpoints.clone());
+            self.found(BTreeMap::from([(self.quorum.replica(), member)])).await?;
         }
-        let member = Member::new(self.config.controller_endpoints.clone());
-        let voters = BTreeMap::from([(self.quorum.replica(), member)]);
+        self.lead_alone().await?;
+        // Before anything is decided: what cannot be read here, nobody may go on from.
+        follower.catch_up().await.map_err(|error| StartError::Metadata(error.to_string()))?;
+        self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        self.controller.until_active().await.map_err(|_| self.stopped_quorum())?;
+        // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
+        self.register().await?;
+        replicas::open_all(self, found).await?;
+        Ok(())
+    }
+
+    /// Takes part in the quorum, and lets its broker be registered and unfenced by the active controller.
+    async fn join(
+        self: &Arc<Self>,
+        settled: Option<Settled>,
+        follower: Follower,
+        found: &Found,
+    ) -> Result<(), StartError> {
+        if let Some(Settled::Found(voters)) = settled {
+            self.found(voters).await?;
+        }
+        self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        self.register_there(found.broker_epoch).await?;
+        replicas::open_all(self, found).await?;
+        self.images.set_followed(self.image().position().offset);
+        self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
+        self.until_unfenced().await;
+        Ok(())
+    }
+
+    async fn found(&self, voters: Voters) -> Result<(), StartError> {
         self.quorum.found(voters).await.map_err(|error| StartError::Metadata(error.to_string()))
     }
 
@@ -176,12 +229,12 @@ impl Broker {
     async fn register(self: &Arc<Self>) -> Result<(), StartError> {
         let registration = RegisterBroker {
             broker: self.config.node_id,
-            cluster_id: self.dir.meta.cluster_id.clone(),
-            incarnation: self.world.random.uuid(),
+            cluster_id: self.dir.meta().cluster_id,
+            incarnation: self.incarnation,
             endpoints: self.config.endpoints.clone(),
             features: metadata::features::supported(),
             rack: self.config.rack.clone(),
-            directories: self.dir.meta.directory_id.into_iter().collect(),
+            directories: self.dir.meta().directory_id.into_iter().collect(),
             fenced: false,
             previous_epoch: -1,
             synced: true,
@@ -192,6 +245,11 @@ impl Broker {
 
     /// Stops: ends connections, writes everything down, marks the directory clean.
     pub async fn stop(self: &Arc<Self>) {
+        if self.config.is_clustered() {
+            self.is_stopping.store(true, Ordering::Release);
+            self.take_leave().await;
+            self.hand_over().await;
+        }
         self.connections.stop();
         let epoch = self.image().broker(self.config.node_id).map_or(-1, |broker| broker.epoch);
         let closing = self.partitions.close();
@@ -225,6 +283,51 @@ fn stopped(path: &std::path::Path) -> LogDirError {
     LogDirError::Io { path: path.to_owned(), error: io::Error::other("the node stops") }
 }
 
+fn replica(config: &Config, dir: &LogDir) -> Replica {
+    Replica { node: config.node_id, directory: dir.meta().directory_id.unwrap_or_default() }
+}
+
+/// Finds out how this node comes to its quorum; `None` if its directory has one already, or if it is alone.
+async fn discover(
+    config: &Config,
+    dir: &Arc<LogDir>,
+    links: &Links,
+    incarnation: Uuid,
+    door: &Door,
+) -> Result<Option<Settled>, StartError> {
+    if !config.is_clustered() {
+        return Ok(None);
+    }
+    let on = dir.clone();
+    let is_founded = on_lane(&dir.world, move || holds_metadata(&on)).await.unwrap_or(Ok(false))?;
+    let me = Introduction {
+        replica: replica(config, dir),
+        incarnation,
+        cluster_id: dir.meta().cluster_id,
+        member: Member::new(config.controller_endpoints.clone()),
+        is_founded,
+        voters: Voters::new(),
+    };
+    if is_founded {
+        let answers = discovery::ask_all(links, &config.controllers).await;
+        return discovery::conflict(&me, &answers).map_or(Ok(None), |why| Err(StartError::Discovery(why)));
+    }
+    let discovery = Discovery::new(dir.clone(), me);
+    door.set_discovering(discovery.clone());
+    let settled = discovery.settle(links, &config.controllers).await;
+    settled.map(Some).map_err(StartError::Discovery)
+}
+
+/// Whether the directory holds any of a quorum's metadata.
+fn holds_metadata(dir: &LogDir) -> io::Result<bool> {
+    let entries = match dir.world.disk.list(&dir.path.join(METADATA_DIR)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let is_data = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
+    Ok(entries.iter().any(|entry| is_data(&entry.name) && entry.len > 0))
+}
+
 /// Opens this node's replica of the metadata log.
 async fn open_quorum(
     config: &Config,
@@ -239,8 +342,8 @@ async fn open_quorum(
     );
     debug_assert_eq!(log::names::dir_name(&name), METADATA_DIR);
     let quorum_config = quorum::Config {
-        cluster_id: dir.meta.cluster_id.clone(),
-        replica: Replica { node: config.node_id, directory: dir.meta.directory_id.unwrap_or_default() },
+        cluster_id: dir.meta().cluster_id,
+        replica: replica(config, dir),
         member: Member::new(config.controller_endpoints.clone()),
         dir: dir.path.join(METADATA_DIR),
         plain_recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),

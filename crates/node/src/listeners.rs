@@ -1,9 +1,9 @@
 //! Listeners: Kafka's `listeners` and `advertised.listeners`, and the loop that accepts connections.
 //!
-//! It serves no connection; the broker does.
+//! It serves no connection; the broker does, behind its door.
 
 use crate::{Error, system};
-use broker::Broker;
+use broker::Door;
 use env::Incoming;
 use metadata::Endpoint;
 use std::{
@@ -77,13 +77,19 @@ impl Listener {
         Endpoint { name: self.name.clone(), host, port, security: SECURITY_PLAINTEXT }
     }
 
+    /// What other nodes are told.
+    pub(crate) fn controller_endpoint(&self, advertised: &[ListenerAddress]) -> quorum::Endpoint {
+        let Endpoint { name, host, port, .. } = self.endpoint(advertised);
+        quorum::Endpoint { name, host, port }
+    }
+
     /// Accepts connections until the task is dropped.
-    pub(crate) async fn accept(self, broker: Arc<Broker>, tasks: Arc<dyn env::Tasks>) {
+    pub(crate) async fn accept(self, door: Arc<Door>, tasks: Arc<dyn env::Tasks>) {
         loop {
             match system::accept(&self.listener).await {
                 Ok(socket) => {
                     let incoming = Incoming { listener: self.name.clone(), connection: Box::new(socket) };
-                    tasks.spawn(Box::pin(broker.clone().serve(incoming)));
+                    tasks.spawn(Box::pin(door.clone().serve(incoming)));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: those that are served go on, new ones wait in the kernel.

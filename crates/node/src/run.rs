@@ -1,7 +1,7 @@
 //! A node from its start to its end.
 
 use crate::{Error, Settings, http, limits, logging, system};
-use broker::{Broker, Config};
+use broker::{Broker, Config, Door};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,20 +43,38 @@ async fn serve(
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let listeners =
         settings.listeners.iter().map(|listener| listener.bind()).collect::<Result<Vec<_>, _>>()?;
+    let own = settings.controllers.listeners.iter().map(|listener| listener.bind());
+    let own = own.collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
+    let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    config.is_controller = settings.controllers.is_one;
+    config.controllers = settings.controllers.listed;
+    config.controller_listeners = settings.controllers.names;
+    config.controller_endpoints = reached;
     // Some stay for segments: a crowd of clients must not keep logs from being written.
     let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
-    let broker = Broker::start(config, world.clone(), Arc::new(system::RealNetwork)).await?;
+    let door = Door::new();
+    // The others must reach this node's controller before it can start.
+    for listener in own {
+        world.tasks.spawn(Box::pin(listener.accept(door.clone(), world.tasks.clone())));
+    }
+    let starting = Broker::start(config, world.clone(), Arc::new(system::RealNetwork), &door);
+    let broker = tokio::select! {
+        biased;
+        started = starting => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
     let greeting = Greeting {
         listeners: listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect(),
         http: http.as_ref().and_then(address),
     };
     for listener in listeners {
-        world.tasks.spawn(Box::pin(listener.accept(broker.clone(), world.tasks.clone())));
+        world.tasks.spawn(Box::pin(listener.accept(door.clone(), world.tasks.clone())));
     }
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));

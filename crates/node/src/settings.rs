@@ -1,6 +1,7 @@
 //! What a node was told, read and checked: the one place where configuration becomes plain values.
 
 use crate::{Error, Layers, listeners::ListenerAddress};
+use broker::Address;
 use metadata::{
     Image,
     config::{Configs, Statics},
@@ -15,8 +16,22 @@ pub struct Settings {
     pub(crate) log_dir: PathBuf,
     pub(crate) listeners: Vec<ListenerAddress>,
     pub(crate) advertised: Vec<ListenerAddress>,
+    pub(crate) controllers: Controllers,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) statics: Arc<Statics>,
+}
+
+/// What the node was told of the quorum.
+#[derive(Debug, Default)]
+pub(crate) struct Controllers {
+    /// Whether this node votes.
+    pub(crate) is_one: bool,
+    /// Where it listens for other controllers and for brokers.
+    pub(crate) listeners: Vec<ListenerAddress>,
+    /// Names of such listeners; the first is the one by which others are reached.
+    pub(crate) names: Vec<String>,
+    /// Where all are that are listed; empty for a node that is alone.
+    pub(crate) listed: Vec<Address>,
 }
 
 impl Settings {
@@ -33,22 +48,43 @@ impl Settings {
         let text = |key: &str| {
             resolved.text(key).map(|text| text.into_owned()).filter(|text| !text.trim().is_empty())
         };
-        let controllers = resolved.list("controller.listener.names");
+        let names: Vec<String> =
+            resolved.list("controller.listener.names").iter().map(|name| name.to_uppercase()).collect();
         let mut list = |key: &str| {
             let parsed = ListenerAddress::parse_list(&text(key).unwrap_or_default());
-            let mut listeners = parsed.unwrap_or_else(|why| {
+            parsed.unwrap_or_else(|why| {
+                problems.push(why);
+                Vec::new()
+            })
+        };
+        let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
+        let (own, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| names.contains(&listener.name));
+        let listed = listed(&resolved.list("controller.quorum.bootstrap.servers"))
+            .and_then(|mut all| {
+                all.extend(voters(&resolved.list("controller.quorum.voters"))?);
+                Ok(all)
+            })
+            .unwrap_or_else(|why| {
                 problems.push(why);
                 Vec::new()
             });
-            listeners.retain(|listener| !controllers.contains(&listener.name));
-            listeners
-        };
-        let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
+        let roles = resolved.list("process.roles");
+        let is_one = roles.is_empty() || roles.iter().any(|role| role == "controller");
+        let is_broker = roles.is_empty() || roles.iter().any(|role| role == "broker");
+        // A lone node whose properties name a listener for controllers needs none.
+        let is_clustered = !listed.is_empty();
+        problems.extend(wrong_roles(is_one, is_broker, is_clustered, &own));
+        let controllers =
+            Controllers { is_one, listeners: if is_clustered { own } else { Vec::new() }, names, listed };
         if listeners.is_empty() && problems.is_empty() {
             problems.push("no listener is configured; set listeners=PLAINTEXT://127.0.0.1:9092".into());
         }
         let map = resolved.text("listener.security.protocol.map").unwrap_or_default();
-        problems.extend(listeners.iter().filter_map(|listener| secured(&map, &listener.name)));
+        // As in Kafka, a controller's listener is plain unless something else is said of any listener.
+        let is_mapped = statics.get("listener.security.protocol.map").is_some();
+        let all = listeners.iter().chain(controllers.listeners.iter().filter(|_| is_mapped));
+        problems.extend(all.filter_map(|listener| secured(&map, &listener.name)));
         let log_dir = log_dir(&statics).unwrap_or_else(|why| {
             problems.push(why);
             PathBuf::new()
@@ -61,8 +97,54 @@ impl Settings {
         if !problems.is_empty() {
             return Err(Error::Configuration(problems));
         }
-        Ok(Self { node_id, log_dir, listeners, advertised, http, statics })
+        Ok(Self { node_id, log_dir, listeners, advertised, controllers, http, statics })
     }
+}
+
+/// `host:port` of each.
+fn listed(servers: &[String]) -> Result<Vec<Address>, String> {
+    let read = |server: &String| {
+        let wrong = || format!("'{server}' in controller.quorum.bootstrap.servers is not host:port");
+        let (host, port) = server.trim().rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(Address { host: host.to_owned(), port: port.parse().map_err(|_| wrong())? })
+    };
+    servers.iter().filter(|server| !server.trim().is_empty()).map(read).collect()
+}
+
+/// The addresses in `id@host:port`.
+fn voters(voters: &[String]) -> Result<Vec<Address>, String> {
+    let read = |voter: &String| {
+        let wrong = || format!("'{voter}' in controller.quorum.voters is not id@host:port");
+        voter.split_once('@').map(|(_, server)| server.to_owned()).ok_or_else(wrong)
+    };
+    let servers: Result<Vec<_>, _> =
+        voters.iter().filter(|voter| !voter.trim().is_empty()).map(read).collect();
+    listed(&servers?)
+}
+
+/// What is wrong about the roles of a node.
+fn wrong_roles(
+    is_controller: bool,
+    is_broker: bool,
+    is_clustered: bool,
+    own: &[ListenerAddress],
+) -> Option<String> {
+    if !is_broker {
+        return Some(
+            "process.roles=controller alone is not served by this version; set broker,controller".into(),
+        );
+    }
+    if !is_controller && !is_clustered {
+        return Some(
+            "process.roles=broker needs controllers: name them in controller.quorum.bootstrap.servers".into(),
+        );
+    }
+    (is_controller && is_clustered && own.is_empty()).then(|| {
+        "a controller of a cluster needs a listener: name one in controller.listener.names and give it an address in \
+         listeners, such as listeners=PLAINTEXT://:9092,CONTROLLER://:9093"
+            .into()
+    })
 }
 
 fn log_dir(statics: &Statics) -> Result<PathBuf, String> {
@@ -107,6 +189,32 @@ mod tests {
         let settings = settings.unwrap();
         assert_eq!((settings.node_id, settings.listeners.len()), (7, 1));
         assert_eq!(settings.advertised[0].host, "host");
+        assert!(settings.controllers.listeners.is_empty(), "it is alone");
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_told_by_its_listeners_and_the_list_of_controllers() {
+        let base = "node.id=2\nlog.dirs=/d\ncontroller.listener.names=CONTROLLER\n\
+                    listeners=PLAINTEXT://:9092,CONTROLLER://a:9093\n";
+        for list in [
+            "controller.quorum.bootstrap.servers=a:9093,b:9093",
+            "controller.quorum.voters=1@a:9093,2@b:9093",
+        ] {
+            let controllers = read(&format!("{base}{list}")).unwrap().controllers;
+            assert_eq!(controllers.listed.iter().map(|one| &*one.host).collect::<Vec<_>>(), ["a", "b"]);
+            assert_eq!((controllers.listeners.len(), controllers.listeners[0].port), (1, 9093));
+            assert!(controllers.is_one);
+        }
+        let told = read(
+            "node.id=2\nlog.dirs=/d\nlisteners=PLAINTEXT://:9092\ncontroller.quorum.bootstrap.servers=a:1\n\
+             controller.listener.names=CONTROLLER",
+        );
+        assert!(told.unwrap_err().contains("CONTROLLER://:9093"));
+        let broker = "node.id=4\nlog.dirs=/d\nlisteners=PLAINTEXT://:9092\nprocess.roles=broker\n\
+                      controller.listener.names=CONTROLLER\n";
+        let one = read(&format!("{broker}controller.quorum.bootstrap.servers=a:1")).unwrap();
+        assert!(!one.controllers.is_one && one.controllers.listeners.is_empty());
+        assert!(read(broker).unwrap_err().contains("controller.quorum.bootstrap.servers"));
     }
 
     #[test]

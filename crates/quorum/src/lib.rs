@@ -8,6 +8,7 @@ mod checkpoint;
 mod compact;
 mod config;
 mod control_records;
+mod discovery_message;
 mod entry;
 mod member;
 mod membership_bytes;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use checkpoint::{Checkpoint, SnapshotId};
 pub use config::Config;
+pub use discovery_message::{DISCOVERY_VERSION, Inquiry, Introduction, Reply as DiscoveryReply};
 pub use entry::{Placed, Proposal};
 pub use member::{Endpoint, KRAFT_VERSION, Member, Replica};
 pub use peers::Transport;

@@ -142,10 +142,13 @@ impl RaftQuorum {
             return Err(refused("the batch is larger than the metadata log allows"));
         }
         let leader_id = log_id(epoch, 0).leader_id;
-        let (responder, _, receiver) = ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::new();
+        let (responder, committed, receiver) =
+            ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::new();
         let write = self.0.raft.write(Proposal { batch }).with_leader(leader_id).responder(responder);
         write.await.map_err(|fatal| stopped(&fatal))?;
         let pending = async move {
+            // Nobody waits for the commit before the state machine, but the library complains if nobody could.
+            let _committed = committed;
             match receiver.await {
                 Ok(Ok(response)) => Ok(*response.response()),
                 Ok(Err(error)) => Err(to_propose_error(error)),
@@ -209,8 +212,30 @@ impl RaftQuorum {
             return Err(ChangeError::DuplicateVoter(replica));
         }
         self.0.raft.add_learner(replica, member, true).await.map_err(to_change_error)?;
+        self.until_caught_up(replica).await?;
         let added = ChangeMembers::AddVoterIds(BTreeSet::from([replica]));
         self.0.raft.change_membership(added, true).await.map(drop).map_err(to_change_error)
+    }
+
+    /// Waits until a replica has what is in the log now: with a vote before that it could take the quorum away.
+    async fn until_caught_up(&self, replica: Replica) -> Result<(), ChangeError> {
+        let target = self.0.store.0.state.lock().log.last().map_or(0, |last| last.index);
+        let mut metrics = self.0.raft.metrics();
+        loop {
+            {
+                let known = metrics.borrow_and_update();
+                let matching =
+                    known.replication.as_ref().and_then(|all| all.get(&replica).copied().flatten());
+                if matching.is_some_and(|matching| matching.index >= target) {
+                    return Ok(());
+                }
+                if known.current_leader != Some(self.0.config.replica) {
+                    return Err(ChangeError::NotLeader { leader: known.current_leader });
+                }
+            }
+            let stopped = |_| ChangeError::Stopped("the consensus has stopped".into());
+            metrics.changed().await.map_err(stopped)?;
+        }
     }
 
     async fn remove_voter_inside(&self, replica: Replica) -> Result<(), ChangeError> {

@@ -105,6 +105,14 @@ impl Decoder {
         self.at
     }
 
+    /// The number that comes next, if there is one; it remains to be read.
+    pub fn peek_i32(&mut self) -> Option<i32> {
+        let start = self.at;
+        let number = self.i32().ok();
+        self.at = start;
+        number
+    }
+
     /// How many bytes are left. Kafka ignores what follows a message in a frame; a caller that does not may ask here.
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at

@@ -89,7 +89,8 @@ impl Node {
             random: Arc::new(SimRandom::new(random)),
             tasks: tasks.clone(),
         };
-        match Broker::start(self.config.clone(), world, Arc::new(env::NoNetwork)).await {
+        match Broker::start(self.config.clone(), world, Arc::new(env::NoNetwork), &broker::Door::new()).await
+        {
             Ok(broker) => {
                 note!(self.trace, "node serves");
                 *self.running.lock() = Some(Running { broker, tasks });

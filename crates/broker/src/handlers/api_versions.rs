@@ -16,6 +16,7 @@ pub(crate) async fn handle(
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
     let image = broker.image();
+    let is_controller = broker.config.controller_listeners.iter().any(|name| **name == *context.listener);
     if is_meant_for_another(broker, &image, &request) {
         return refusal(ErrorCode::RebootstrapRequired);
     }
@@ -34,7 +35,7 @@ pub(crate) async fn handle(
         FinalizedFeatureKey { name: name.to_owned(), max_version_level: level, min_version_level: level }
     });
     ApiVersionsResponse {
-        api_keys: catalogue::rows(dispatch::APIS),
+        api_keys: catalogue::rows(dispatch::apis(is_controller)),
         supported_features: supported.collect(),
         finalized_features_epoch: image.position().offset,
         finalized_features: finalized.collect(),

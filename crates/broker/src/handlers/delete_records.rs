@@ -33,7 +33,7 @@ pub(crate) async fn handle(
 }
 
 async fn delete(broker: &Arc<Broker>, topic: &str, index: i32, before: Offset) -> Result<Offset, ErrorCode> {
-    let partition = broker.partitions.get(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = super::partition_here(broker, topic, index)?;
     if partition.is_internal() {
         // Its coordinator owns its log's start.
         return Err(ErrorCode::InvalidTopicException);

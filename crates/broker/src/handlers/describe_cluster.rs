@@ -44,7 +44,7 @@ pub(crate) async fn handle(
     DescribeClusterResponse {
         endpoint_type: ENDPOINTS_OF_BROKERS,
         cluster_id: image.cluster_id().to_owned(),
-        controller_id: broker.config.node_id,
+        controller_id: super::controller_id(broker),
         brokers: brokers.collect(),
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             super::CLUSTER_OPERATIONS

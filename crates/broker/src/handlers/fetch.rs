@@ -24,7 +24,7 @@ const VERSION_WITH_TOPIC_IDS: i16 = 13;
 const VERSION_WITH_FOLLOWERS: i16 = 11;
 /// From this version on followers say who they are with their broker epoch (KIP-903).
 const VERSION_WITH_REPLICA_STATE: i16 = 15;
-/// From this version on the answer says who leads a partition whose epoch the client has wrong.
+/// From this version on the answer says who leads a partition that another broker leads.
 const VERSION_WITH_LEADERS: i16 = 16;
 /// Up to this version clients do not know KAFKA_STORAGE_ERROR and must hear something that makes them try again.
 const VERSION_WITHOUT_STORAGE_ERROR: i16 = 5;
@@ -283,10 +283,9 @@ fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec
         opened.partitions.into_iter().zip(answers).zip(news).filter(|(_, news)| *news)
     {
         let mut data = partition_data(broker, context, key.partition, answer);
-        let is_elsewhere = [ErrorCode::FencedLeaderEpoch, ErrorCode::NotLeaderOrFollower]
-            .iter()
-            .any(|code| code.to_i16() == data.error_code);
-        if context.version >= VERSION_WITH_LEADERS && is_elsewhere {
+        let elsewhere = [ErrorCode::FencedLeaderEpoch, ErrorCode::NotLeaderOrFollower];
+        let is_elsewhere = elsewhere.iter().any(|error| error.to_i16() == data.error_code);
+        if is_elsewhere && context.version >= VERSION_WITH_LEADERS {
             tell_leader(broker, context, &key, &mut data, &mut node_endpoints);
         }
         match responses.last_mut() {
@@ -311,22 +310,14 @@ fn tell_leader(
     data: &mut PartitionData,
     endpoints: &mut Vec<NodeEndpoint>,
 ) {
-    let image = broker.image();
-    let Some(partition) = image.topic_by_id(key.topic_id).and_then(|topic| topic.partition(key.partition))
-    else {
+    let Some(leader) = super::leader_of(broker, context, (key.topic_id, &key.topic), key.partition) else {
         return;
     };
-    data.current_leader.leader_id = partition.leader;
-    data.current_leader.leader_epoch = partition.leader_epoch;
-    let is_told = endpoints.iter().any(|endpoint| endpoint.node_id == partition.leader);
-    let node = image.broker(partition.leader).filter(|node| !is_told && node.is_active());
-    if let Some((node, endpoint)) = node.and_then(|node| Some((node, node.endpoint(&context.listener)?))) {
-        endpoints.push(NodeEndpoint {
-            node_id: node.id,
-            host: endpoint.host.clone(),
-            port: i32::from(endpoint.port),
-            rack: node.rack.clone(),
-        });
+    data.current_leader.leader_id = leader.node;
+    data.current_leader.leader_epoch = leader.epoch;
+    let is_told = endpoints.iter().any(|endpoint| endpoint.node_id == leader.node);
+    if let Some((host, port, rack)) = leader.endpoint.filter(|_| !is_told) {
+        endpoints.push(NodeEndpoint { node_id: leader.node, host, port, rack });
     }
 }
 

@@ -137,8 +137,7 @@ async fn find(
         timestamp if timestamp >= 0 => Sought::Timestamp(timestamp),
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
-    let partition = broker.partitions.get(topic, asked.partition_index);
-    let partition = partition.ok_or_else(|| broker.absent(topic, asked.partition_index))?;
+    let partition = super::partition_here(broker, topic, asked.partition_index)?;
     let found = partition.find(sought, &reader, asked.current_leader_epoch).await;
     found.map_err(|refused| match failure_code::of_partition(&refused) {
         ErrorCode::OffsetNotAvailable if context.version < VERSION_WITH_OFFSET_NOT_AVAILABLE => {

@@ -51,7 +51,7 @@ pub(crate) async fn handle(
     MetadataResponse {
         brokers: brokers.collect(),
         cluster_id: Some(image.cluster_id().to_owned()),
-        controller_id: broker.config.node_id,
+        controller_id: super::controller_id(broker),
         topics,
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             super::CLUSTER_OPERATIONS

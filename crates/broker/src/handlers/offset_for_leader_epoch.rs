@@ -22,12 +22,10 @@ pub(crate) async fn handle(
 }
 
 fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let found = match broker.partitions.get(topic, asked.partition) {
-        None => Err(broker.absent(topic, asked.partition)),
-        Some(partition) => partition
-            .epoch_end(asked.current_leader_epoch, asked.leader_epoch)
-            .map_err(|refused| failure_code::of_partition(&refused)),
-    };
+    let found = super::partition_here(broker, topic, asked.partition).and_then(|partition| {
+        let found = partition.epoch_end(asked.current_leader_epoch, asked.leader_epoch);
+        found.map_err(|refused| failure_code::of_partition(&refused))
+    });
     let (error_code, (leader_epoch, end_offset)) = match found {
         Ok(found) => (failure_code::NONE, found.unwrap_or((-1, -1))),
         Err(error) => (error.to_i16(), (-1, -1)),

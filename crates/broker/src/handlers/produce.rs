@@ -19,11 +19,15 @@ use stdx::Part;
 use wire::{
     ErrorCode, ProduceRequest, ProduceResponse,
     produce_request::{PartitionProduceData, TopicProduceData},
-    produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse},
+    produce_response::{
+        BatchIndexAndErrorMessage, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    },
 };
 
 /// From this version on topics are named by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 13;
+/// From this version on the answer says who leads a partition that another broker leads.
+const VERSION_WITH_LEADERS: i16 = 10;
 /// Before this version zstd is not understood.
 const VERSION_WITH_ZSTD: i16 = 7;
 /// The least time that is waited for durability, whatever the request says: with one replica Kafka acknowledges out of
@@ -73,9 +77,9 @@ pub(crate) fn begin(
     let postponed = appending.postponed;
     let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
     if postponed.is_empty() {
-        return promise.keep(broker, response);
+        return promise.keep(broker, context, response);
     }
-    let broker = broker.clone();
+    let (broker, context) = (broker.clone(), context.clone());
     Ok(Begun::Checking(Box::pin(async move {
         for postponed in postponed {
             let (topic, place) = postponed.place;
@@ -85,7 +89,7 @@ pub(crate) fn begin(
                 *slot = row;
             }
         }
-        promise.keep(&broker, response)
+        promise.keep(&broker, &context, response)
     })))
 }
 
@@ -100,12 +104,20 @@ struct Promise {
 
 impl Promise {
     /// Everything is appended that ever will be: waits until it is durable.
-    fn keep(self, broker: &Broker, mut response: ProduceResponse) -> Result<Begun, Refused> {
+    fn keep(
+        self,
+        broker: &Broker,
+        context: &Context,
+        mut response: ProduceResponse,
+    ) -> Result<Begun, Refused> {
         if self.required == 0 {
             return match self.failed {
                 Some(error) => Err(Refused::Unacknowledged(error)),
                 None => Ok(Begun::Silent),
             };
+        }
+        if self.failed.is_some() && context.version >= VERSION_WITH_LEADERS {
+            tell_leaders(broker, context, &mut response);
         }
         let (reply, mut settled) = (self.reply, self.acks.wait());
         let clock = broker.world.clock.clone();
@@ -130,8 +142,11 @@ impl Promise {
     ) -> PartitionProduceResponse {
         let result = checked.map_err(refusal).and_then(|checked| self.try_append(broker, to, checked));
         result.unwrap_or_else(|failed| {
-            // In Kafka's order: an offline partition is not asked what it thinks of the batch.
+            // In Kafka's order: a partition that is offline or led elsewhere is not asked what it thinks of the batch.
             let failed = match to.partition.offsets() {
+                Some(_) if failed.is_of_batch && !to.partition.is_led_here() => {
+                    ErrorCode::NotLeaderOrFollower.into()
+                }
                 Some(offsets) if is_told_start_offset(failed.code) => {
                     Failed { log_start_offset: offsets.start, ..failed }
                 }
@@ -260,16 +275,18 @@ impl Appending<'_> {
             let slot = self.slots;
             self.slots += 1;
             let index = data.index;
-            let found = match &found {
+            let found = match found.as_ref().and_then(|found| found.partition(index)) {
                 _ if !self.is_authorized => Err(without_transactional_id()),
+                Some(partition) => Ok(partition),
+                // Only here the image is asked: what is not at hand is with another broker, or nowhere.
                 None => Err(absent(index).into()),
-                Some(found) => found.partition(index).ok_or_else(|| absent(index).into()),
             };
             let to = found.map(|partition| Destination { partition, slot, now: self.now });
             let row = to.and_then(|to| self.partition(to, data, (place, in_topic)));
             row.unwrap_or_else(|failed| self.promise.row_of_failed(index, failed))
         });
         let partition_responses = partition_responses.collect();
+        drop(found);
         TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses }
     }
 
@@ -379,6 +396,7 @@ fn is_told_start_offset(code: ErrorCode) -> bool {
             | ErrorCode::MessageTooLarge
             | ErrorCode::RecordListTooLarge
             | ErrorCode::KafkaStorageError
+            | ErrorCode::NotLeaderOrFollower
             | ErrorCode::UnknownTopicOrPartition
     )
 }
@@ -404,6 +422,24 @@ fn refusal(invalid: Invalid) -> Failed {
         records: records.collect(),
         log_start_offset: -1,
         is_of_batch: true,
+    }
+}
+
+/// Who leads the partitions that are not led here, so that the client need not ask for metadata (KIP-951).
+fn tell_leaders(broker: &Broker, context: &Context, response: &mut ProduceResponse) {
+    for topic in &mut response.responses {
+        let named = (topic.topic_id, topic.name.as_str());
+        let elsewhere =
+            |row: &&mut PartitionProduceResponse| row.error_code == ErrorCode::NotLeaderOrFollower.to_i16();
+        for row in topic.partition_responses.iter_mut().filter(elsewhere) {
+            let Some(leader) = super::leader_of(broker, context, named, row.index) else { continue };
+            row.current_leader.leader_id = leader.node;
+            row.current_leader.leader_epoch = leader.epoch;
+            let is_told = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader.node);
+            if let Some((host, port, rack)) = leader.endpoint.filter(|_| !is_told) {
+                response.node_endpoints.push(NodeEndpoint { node_id: leader.node, host, port, rack });
+            }
+        }
     }
 }
 

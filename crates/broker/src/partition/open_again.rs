@@ -48,7 +48,7 @@ impl Partition {
                 *state = State::new(Ok(opened), &self.dir, -1);
                 state.await_role(high_watermark);
                 if let (State::Online(online), Some(assignment)) = (&mut *state, &*self.assignment.load()) {
-                    online.assign(self.dir.meta.node_id, assignment, self.monotonic(), &mut outcome);
+                    online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
                 }
             }
         }

@@ -92,13 +92,13 @@ impl Partition {
                 let online = match &mut *state {
                     State::Online(online) => online,
                     // It is told when its log opens.
-                    State::Offline(_) => return assignment.for_offline(self.dir.meta.node_id),
+                    State::Offline(_) => return assignment.for_offline(self.dir.node_id()),
                     State::Deleted => return Assigned::Unusable,
                 };
                 if online.is_cutting {
                     continue;
                 }
-                online.assign(self.dir.meta.node_id, assignment, self.monotonic(), &mut outcome)
+                online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome)
             };
             self.carry_out(outcome);
             return assigned;
@@ -157,6 +157,11 @@ impl Partition {
             },
             State::Offline(_) | State::Deleted => false,
         }
+    }
+
+    /// Whether this broker leads the partition.
+    pub(crate) fn is_led_here(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.role.leads())
     }
 
     fn on_event(&self, event: Event) {

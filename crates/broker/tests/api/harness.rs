@@ -2,6 +2,7 @@
 
 mod batches;
 mod client;
+mod cluster;
 mod member;
 mod node;
 mod pipe;
@@ -10,6 +11,7 @@ mod world;
 
 pub(crate) use batches::{BatchSpec, batch, batch_of, values};
 pub(crate) use client::{Client, Topic, bytes_of, fetch, fetch_topic, produce};
+pub(crate) use cluster::Cluster;
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
 pub(crate) use reach::{Cut, Reach};

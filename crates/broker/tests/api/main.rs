@@ -13,6 +13,7 @@
 
 mod answers;
 mod checking;
+mod clusters;
 mod configs;
 mod connections;
 mod damage;

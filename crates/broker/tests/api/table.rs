@@ -5,6 +5,7 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+mod quorum;
 mod records;
 mod topics;
 
@@ -71,6 +72,9 @@ rows! {
     OffsetDelete: offsets::offset_delete, "496";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
+    DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
+    AddRaftVoter: quorum::add_raft_voter, "853, 1186";
+    RemoveRaftVoter: quorum::remove_raft_voter, "853";
 }
 
 fn versions(key: ApiKey) -> RangeInclusive<i16> {

@@ -147,3 +147,21 @@ fn a_description_tells_who_is_behind() {
         assert!(described.observers.is_empty());
     });
 }
+
+#[test]
+fn a_replica_that_cannot_be_reached_does_not_become_a_voter() {
+    run(async {
+        let cluster = Cluster::started(23, 1).await;
+        let leader = cluster.leader().await;
+        let adding = leader.add_voter(replica(2), member(2));
+        let late = env::Clock::sleep_until(&*cluster.clock, env::Clock::now(&*cluster.clock) + 3_000_000_000);
+        tokio::select! {
+            biased;
+            added = adding => panic!("{added:?}"),
+            () = late => {}
+        }
+        assert_eq!(leader.describe().voters.len(), 1);
+        cluster.propose().await;
+        cluster.judge.finish();
+    });
+}

@@ -317,7 +317,7 @@ fn obey(broker: &Arc<Broker>, tasks: &Arc<LocalTasks>, brain: Arc<Brain>, mut or
         loop {
             let image = images.borrow_and_update().clone();
             if image.position() > following.image().position() {
-                following.images.publish(Image::clone(&image));
+                following.images.publish(Image::clone(&image), &[]);
                 replicas::follow_newest(&following).await;
             }
             if images.changed().await.is_err() {

@@ -74,7 +74,8 @@ impl Node {
         let tasks = Arc::new(LocalTasks::default());
         let world =
             World { clock: clock.clone(), disk: disk.clone(), random: random.clone(), tasks: tasks.clone() };
-        let broker = Broker::start(config.clone(), world, Arc::new(env::NoNetwork)).await?;
+        let broker =
+            Broker::start(config.clone(), world, Arc::new(env::NoNetwork), &broker::Door::new()).await?;
         Ok(Self { broker, disk, clock, random, tasks, config })
     }
 

@@ -47,6 +47,12 @@ impl Clock for PausedClock {
 #[derive(Default)]
 pub(crate) struct SeededRandom(AtomicU64);
 
+impl SeededRandom {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
 impl Random for SeededRandom {
     fn next_u64(&self) -> u64 {
         let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

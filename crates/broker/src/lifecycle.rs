@@ -1,0 +1,231 @@
+//! The broker's life in a cluster: it registers with the active controller, beats so that it is not fenced, introduces
+//! its own controller, and takes its leave (KIP-631, KIP-919).
+//!
+//! A node that is alone does none of this: its controller is in the same process. `start` calls it.
+
+use crate::{Broker, failure_code, start::StartError};
+use metadata::{ControllerRegistration, Endpoint};
+use quorum::Quorum;
+use std::sync::{Arc, Weak};
+use wire::{
+    AddRaftVoterRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    ControllerRegistrationRequest, ErrorCode, add_raft_voter_request, broker_registration_request,
+    controller_registration_request,
+};
+
+/// How long after a failed attempt to register the next one is made.
+const RETRY_MS: i64 = 100;
+/// How long a controlled shutdown may take.
+const SHUTDOWN_MS_MAX: i64 = 5000;
+/// How often a broker that stops asks whether it may.
+const SHUTDOWN_ASK_MS: i64 = 50;
+/// How long it may take until a new voter has everything.
+const JOIN_MS_MAX: i32 = 4000;
+
+impl Broker {
+    /// Registers; when this returns, the image has the registration. Its epoch is given.
+    pub(crate) async fn register_there(&self, previous_epoch: i64) -> Result<i64, StartError> {
+        let mut told = false;
+        let epoch = loop {
+            let answer = self.ask_controller(&self.registration(previous_epoch)).await;
+            let why = match answer {
+                Ok(answer) if answer.error_code == failure_code::NONE => break answer.broker_epoch,
+                Ok(answer) => match failure_code::from_code(answer.error_code) {
+                    ErrorCode::InconsistentClusterId => {
+                        return Err(StartError::Discovery(format!(
+                            "the controllers belong to another cluster than {}; correct \
+                             controller.quorum.bootstrap.servers, or start with an empty directory",
+                            self.dir.meta().cluster_id
+                        )));
+                    }
+                    error @ (ErrorCode::InvalidRegistration | ErrorCode::UnsupportedVersion) => {
+                        return Err(StartError::Discovery(format!(
+                            "the controller refuses this broker: {error:?}; its log says why"
+                        )));
+                    }
+                    ErrorCode::DuplicateBrokerRegistration => format!(
+                        "a broker with the id {} is alive; if it was just restarted this passes, else give one of \
+                         the two another node.id",
+                        self.config.node_id
+                    ),
+                    error => format!("the controller answers {error:?}"),
+                },
+                Err(error) => error.to_string(),
+            };
+            if !told {
+                tracing::info!(%why, "not registered yet; trying again");
+                told = true;
+            }
+            self.world.clock.sleep_until(self.world.clock.after_millis(RETRY_MS)).await;
+        };
+        let node = self.config.node_id;
+        self.images.until(|image| image.broker(node).is_some_and(|broker| broker.epoch >= epoch)).await;
+        Ok(epoch)
+    }
+
+    fn registration(&self, previous_broker_epoch: i64) -> BrokerRegistrationRequest {
+        let listeners = self.config.endpoints.iter().map(|endpoint| broker_registration_request::Listener {
+            name: endpoint.name.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            security_protocol: endpoint.security,
+        });
+        let features =
+            metadata::features::supported().into_iter().map(|feature| broker_registration_request::Feature {
+                name: feature.name,
+                min_supported_version: feature.min,
+                max_supported_version: feature.max,
+            });
+        BrokerRegistrationRequest {
+            broker_id: self.config.node_id,
+            cluster_id: self.dir.meta().cluster_id,
+            incarnation_id: self.incarnation,
+            listeners: listeners.collect(),
+            features: features.collect(),
+            rack: self.config.rack.clone(),
+            log_dirs: self.dir.meta().directory_id.into_iter().collect(),
+            previous_broker_epoch,
+            ..BrokerRegistrationRequest::default()
+        }
+    }
+
+    /// Beats until the broker is gone.
+    pub(crate) async fn beat(this: Weak<Self>) {
+        while let Some(broker) = this.upgrade() {
+            let clock = broker.world.clock.clone();
+            let next = clock.after_millis(broker.config.broker_heartbeat_ms.max(1));
+            if !broker.is_stopping() {
+                broker.beat_once().await;
+                broker.introduce_controller().await;
+                broker.join_voters().await;
+            }
+            drop(broker);
+            clock.sleep_until(next).await;
+        }
+    }
+
+    async fn beat_once(&self) {
+        let Some(answer) = self.heartbeat(false).await else { return };
+        match failure_code::from_code(answer.error_code) {
+            ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => {
+                tracing::warn!("the controller does not know this broker any more; registering again");
+                if let Err(error) = self.register_there(-1).await {
+                    tracing::error!(%error, "the broker cannot register again");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One heartbeat; `None` if nobody has answered in time.
+    async fn heartbeat(&self, want_shut_down: bool) -> Option<BrokerHeartbeatResponse> {
+        let image = self.image();
+        let node = self.config.node_id;
+        let request = BrokerHeartbeatRequest {
+            broker_id: node,
+            broker_epoch: image.broker(node).map_or(-1, |broker| broker.epoch),
+            current_metadata_offset: self.images.followed(),
+            want_shut_down,
+            ..BrokerHeartbeatRequest::default()
+        };
+        let (_, address) = self.active_controller()?;
+        let within_ms = self.config.broker_heartbeat_ms.saturating_mul(5);
+        match self.links.call(&address, &request, within_ms).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::debug!(%error, %address, "a heartbeat was not answered");
+                None
+            }
+        }
+    }
+
+    /// Waits until this broker may lead.
+    pub(crate) async fn until_unfenced(&self) {
+        let node = self.config.node_id;
+        self.images.until(|image| image.broker(node).is_some_and(|broker| broker.is_active())).await;
+    }
+
+    /// Tells the others where this node's controller listens, if they do not know.
+    async fn introduce_controller(&self) {
+        let me = ControllerRegistration {
+            id: self.config.node_id,
+            incarnation: self.incarnation,
+            endpoints: self.controller_listeners().collect(),
+            features: metadata::features::supported(),
+        };
+        if !self.config.is_controller || self.image().controller(me.id) == Some(&me) {
+            return;
+        }
+        let listeners = me.endpoints.into_iter().map(|endpoint| controller_registration_request::Listener {
+            name: endpoint.name,
+            host: endpoint.host,
+            port: endpoint.port,
+            security_protocol: endpoint.security,
+        });
+        let features = me.features.into_iter().map(|feature| controller_registration_request::Feature {
+            name: feature.name,
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+        });
+        let request = ControllerRegistrationRequest {
+            controller_id: me.id,
+            incarnation_id: me.incarnation,
+            zk_migration_ready: false,
+            listeners: listeners.collect(),
+            features: features.collect(),
+        };
+        if let Err(error) = self.ask_controller(&request).await {
+            tracing::debug!(%error, "the controller could not be introduced");
+        }
+    }
+
+    /// Becomes a voter, if it shall do so by itself (KIP-853).
+    async fn join_voters(&self) {
+        if !self.config.is_controller || !self.config.joins_by_itself || self.quorum.is_founded() {
+            return;
+        }
+        let listeners =
+            self.config.controller_endpoints.iter().map(|endpoint| add_raft_voter_request::Listener {
+                name: endpoint.name.clone(),
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+            });
+        let me = self.quorum.replica();
+        let request = AddRaftVoterRequest {
+            cluster_id: Some(self.dir.meta().cluster_id),
+            timeout_ms: JOIN_MS_MAX,
+            voter_id: me.node,
+            voter_directory_id: me.directory,
+            listeners: listeners.collect(),
+            ..AddRaftVoterRequest::default()
+        };
+        let answer = self.ask_controller(&request).await;
+        match answer.map(|answer| (answer.error_code, answer.error_message)) {
+            Ok((failure_code::NONE, _)) => tracing::info!("this node votes in the quorum now"),
+            Ok((_, why)) => tracing::warn!(?why, "this node does not vote yet"),
+            Err(error) => tracing::debug!(%error, "this node does not vote yet"),
+        }
+    }
+
+    fn controller_listeners(&self) -> impl Iterator<Item = Endpoint> {
+        self.config.controller_endpoints.iter().map(|endpoint| Endpoint {
+            name: endpoint.name.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            security: 0,
+        })
+    }
+
+    /// Lets others lead what this broker leads, as far as there are any (KIP-143).
+    pub(crate) async fn take_leave(self: &Arc<Self>) {
+        let clock = &self.world.clock;
+        let deadline = clock.after_millis(SHUTDOWN_MS_MAX);
+        while clock.now() < deadline {
+            match self.heartbeat(true).await {
+                Some(answer) if !answer.should_shut_down && answer.error_code == failure_code::NONE => {}
+                _ => return,
+            }
+            clock.sleep_until(clock.after_millis(SHUTDOWN_ASK_MS)).await;
+        }
+    }
+}

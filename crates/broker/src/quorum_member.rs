@@ -1,0 +1,192 @@
+//! This node as a member of its quorum: who it is, who leads, and how the active controller is asked from here.
+//!
+//! It decides nothing; `quorum` does. Handlers, `lifecycle` and `start` call it.
+
+use crate::{Broker, failure_code, link::Address};
+use coordinator::Now;
+use metadata::{Error, NewTopic};
+use model::{NodeId, ProducerId};
+use quorum::{Introduction, Quorum};
+use std::{io, sync::atomic::Ordering};
+use wire::{
+    AllocateProducerIdsRequest, CreateTopicsRequest, EnvelopeRequest, ErrorCode, Request,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+};
+
+/// How long the active controller may take to answer a request of a broker.
+const ANSWER_MS_MAX: i64 = 5000;
+/// How long a request waits for a controller to become active.
+const ACTIVE_MS_MAX: i64 = 10_000;
+/// How often it is looked for.
+const LOOK_MS: i64 = 50;
+/// How long a leader that stops waits for the next one.
+const HAND_OVER_MS_MAX: i64 = 1000;
+
+impl Broker {
+    /// What this node answers to controllers that ask who it is.
+    pub(crate) fn introduction(&self) -> Introduction {
+        let described = self.quorum.describe();
+        let voters = described.voters.into_iter().map(|voter| (voter.replica, voter.member)).collect();
+        Introduction {
+            replica: self.quorum.replica(),
+            incarnation: self.incarnation,
+            cluster_id: self.dir.meta().cluster_id,
+            member: quorum::Member::new(self.config.controller_endpoints.clone()),
+            is_founded: self.quorum.is_founded(),
+            voters,
+        }
+    }
+
+    /// The active controller and where it listens, as far as this node knows.
+    pub(crate) fn active_controller(&self) -> Option<(NodeId, Address)> {
+        if !self.quorum.is_founded() {
+            return self.remote.leader();
+        }
+        let leader = self.quorum.leadership().borrow().leader?;
+        let described = self.quorum.describe();
+        let known = described.voters.into_iter().find(|voter| voter.replica == leader)?;
+        let endpoint = known.member.endpoints.into_iter().next()?;
+        Some((leader.node, Address { host: endpoint.host, port: endpoint.port }))
+    }
+
+    /// Asks the active controller, by Kafka's own API; waits for one to become active.
+    pub(crate) async fn ask_controller<R: Request>(&self, request: &R) -> io::Result<R::Response> {
+        let controller = self.until_controller().await?;
+        self.links.call(&controller, request, ANSWER_MS_MAX).await
+    }
+
+    /// Has the active controller answer a client's request: the whole frame of its answer (KIP-590).
+    pub(crate) async fn forward(
+        &self,
+        request: bytes::Bytes,
+        client: std::net::IpAddr,
+    ) -> Result<bytes::Bytes, io::Error> {
+        let deadline = self.world.clock.after_millis(ACTIVE_MS_MAX);
+        let address = match client {
+            std::net::IpAddr::V4(address) => address.octets().to_vec(),
+            std::net::IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let envelope = EnvelopeRequest {
+            request_data: request,
+            request_principal: None,
+            client_host_address: address.into(),
+        };
+        loop {
+            let answer = self.ask_controller(&envelope).await?;
+            match answer.response_data {
+                Some(data) if answer.error_code == failure_code::NONE => return Ok(data),
+                // Another has been elected meanwhile.
+                _ if answer.error_code == ErrorCode::NotController.to_i16()
+                    && self.world.clock.now() < deadline =>
+                {
+                    self.pause().await;
+                }
+                _ => return Err(io::Error::other(format!("the controller refuses: {}", answer.error_code))),
+            }
+        }
+    }
+
+    /// The connection on which a broker sent its heartbeats has ended.
+    pub(crate) fn on_broker_disconnected(&self, silent: NodeId) {
+        let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
+        self.images.with_sessions(|sessions, _| sessions.on_disconnected(now, silent));
+    }
+
+    /// Whether the node is about to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// If this node leads the quorum, has the voter lead that is nearest to it, so that nobody has to wait for an
+    /// election.
+    pub(crate) async fn hand_over(&self) {
+        let (me, described) = (self.quorum.replica(), self.quorum.describe());
+        if described.leadership.leader != Some(me) {
+            return;
+        }
+        let others = described.voters.iter().filter(|voter| voter.replica != me);
+        let Some(next) = others.max_by_key(|voter| voter.log_end_offset) else { return };
+        if self.quorum.transfer_leadership(next.replica).await.is_err() {
+            return;
+        }
+        let mut leadership = self.quorum.leadership();
+        let clock = &self.world.clock;
+        tokio::select! {
+            biased;
+            _ = leadership.wait_for(|known| known.leader.is_some_and(|leader| leader != me)) => {}
+            () = clock.sleep_until(clock.after_millis(HAND_OVER_MS_MAX)) => {}
+        }
+    }
+
+    async fn pause(&self) {
+        self.world.clock.sleep_until(self.world.clock.after_millis(LOOK_MS)).await;
+    }
+
+    async fn until_controller(&self) -> io::Result<Address> {
+        let deadline = self.world.clock.after_millis(ACTIVE_MS_MAX);
+        loop {
+            if let Some((_, address)) = self.active_controller() {
+                return Ok(address);
+            }
+            if self.world.clock.now() >= deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no controller is active"));
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Creates topics as a broker wants them: those that a client has named or groups need. Gives each one's failure.
+    pub(crate) async fn create_topics_there(&self, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+        let count = topics.len();
+        let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+        let creatable = topics.into_iter().map(|topic| CreatableTopic {
+            name: topic.name,
+            num_partitions: topic.partitions,
+            replication_factor: topic.replication_factor,
+            configs: topic
+                .configs
+                .into_iter()
+                .map(|(name, value)| CreatableTopicConfig { name, value })
+                .collect(),
+            ..CreatableTopic::default()
+        });
+        let request =
+            CreateTopicsRequest { topics: creatable.collect(), timeout_ms: 5000, ..Default::default() };
+        match self.ask_controller(&request).await {
+            Ok(response) => {
+                let told = |name: &String| {
+                    let one = response.topics.iter().find(|topic| topic.name == *name);
+                    match failure_code::from_code(one.map_or(-1, |one| one.error_code)) {
+                        ErrorCode::None => Ok(()),
+                        error => Err(error),
+                    }
+                };
+                names.iter().map(told).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "topics could not be created");
+                vec![Err(ErrorCode::NotController); count]
+            }
+        }
+    }
+
+    /// A block of producer ids: the first, and how many.
+    pub(crate) async fn allocate_producer_ids(&self) -> Result<(ProducerId, i32), Error> {
+        let node = self.config.node_id;
+        let broker_epoch = self.image().broker(node).map_or(-1, |broker| broker.epoch);
+        if self.controller.is_active() {
+            let request = metadata::Request::AllocateProducerIds { broker: node, broker_epoch };
+            return match self.controller.ask(request).await? {
+                metadata::Reply::AllocateProducerIds(ids) => Ok((ids.first, ids.count)),
+                other => Err(crate::handlers::controller_error(Ok(other))),
+            };
+        }
+        let failed = |why: String| Error::NotController(format!("no producer ids were allocated: {why}"));
+        let request = AllocateProducerIdsRequest { broker_id: node, broker_epoch };
+        let response = self.ask_controller(&request).await.map_err(|error| failed(error.to_string()))?;
+        match response.error_code {
+            failure_code::NONE => Ok((response.producer_id_start, response.producer_id_len)),
+            code => Err(failed(format!("error {code}"))),
+        }
+    }
+}

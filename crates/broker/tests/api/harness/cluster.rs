@@ -1,0 +1,269 @@
+//! Several nodes in one world: a clock, a network in memory whose links can be cut, a disk for each.
+
+use super::{
+    client::Client,
+    pipe::{self, Wire},
+    world::{LocalTasks, PausedClock, SeededRandom},
+};
+use broker::{Address, Broker, Config, Door, StartError};
+use bytes::{Bytes, BytesMut};
+use env::{BoxFuture, Connection, Incoming, Network, Random, Tasks, World};
+use log::testing::MemoryDisk;
+use metadata::{Endpoint, config::Statics};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use stdx::Parts;
+use tokio::task::JoinHandle;
+
+pub(crate) const CONTROLLER_PORT: u16 = 9093;
+
+/// All nodes, running or not.
+pub(crate) struct Cluster {
+    clock: Arc<PausedClock>,
+    net: Arc<TestNet>,
+    disks: Mutex<BTreeMap<i32, Arc<MemoryDisk>>>,
+    running: Mutex<BTreeMap<i32, Running>>,
+    started: Arc<Mutex<BTreeMap<i32, Arc<Broker>>>>,
+    starts: Mutex<u64>,
+    statics: Vec<(String, String)>,
+}
+
+#[derive(Clone)]
+struct Running {
+    tasks: Arc<LocalTasks>,
+    door: Arc<Door>,
+}
+
+/// Where a node's connections come in, and who runs them.
+type Entrance = (Arc<Door>, Arc<LocalTasks>);
+
+/// Who listens, by the number of the node.
+#[derive(Default)]
+struct TestNet {
+    doors: Mutex<BTreeMap<i32, Entrance>>,
+    cut: Mutex<BTreeSet<i32>>,
+}
+
+/// The network as one node sees it.
+struct Side(Arc<TestNet>, i32);
+
+/// The client's end of a connection.
+struct End {
+    net: Arc<TestNet>,
+    between: [i32; 2],
+    wire: Wire,
+    rest: Bytes,
+}
+
+fn host(node: i32) -> String {
+    format!("node{node}")
+}
+
+/// Where the controllers of these nodes listen.
+pub(crate) fn controllers(nodes: &[i32]) -> Vec<Address> {
+    nodes.iter().map(|node| Address { host: host(*node), port: CONTROLLER_PORT }).collect()
+}
+
+impl TestNet {
+    /// For ever while one of the two is cut off: nothing that is sent arrives.
+    async fn way(&self, between: [i32; 2]) {
+        let is_cut =
+            |cut: &BTreeSet<i32>| between[0] != between[1] && between.iter().any(|one| cut.contains(one));
+        if is_cut(&self.cut.lock().unwrap()) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Network for Side {
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        let (net, from) = (self.0.clone(), self.1);
+        let to: i32 = host.trim_start_matches("node").parse().unwrap();
+        Box::pin(async move {
+            net.way([from, to]).await;
+            let door = net.doors.lock().unwrap().get(&to).cloned();
+            let (door, tasks) = door.ok_or(io::ErrorKind::ConnectionRefused)?;
+            let (wire, pipe) = pipe::connect();
+            let listener = if port == CONTROLLER_PORT { "CONTROLLER" } else { "PLAINTEXT" };
+            let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
+            tasks.spawn(Box::pin(door.serve(incoming)));
+            let between = [from, to];
+            Ok(Box::new(End { net, between, wire, rest: Bytes::new() }) as Box<dyn Connection>)
+        })
+    }
+}
+
+impl Connection for End {
+    fn peer(&self) -> SocketAddr {
+        ([127, 0, 0, 1], 9093).into()
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut BytesMut) -> BoxFuture<'a, io::Result<usize>> {
+        Box::pin(async move {
+            while self.rest.is_empty() {
+                match self.wire.from_broker.recv().await {
+                    Some(bytes) => {
+                        self.net.way(self.between).await;
+                        self.rest = bytes;
+                    }
+                    None => return Ok(0),
+                }
+            }
+            let room = buffer.capacity() - buffer.len();
+            let taken = self.rest.split_to(room.min(self.rest.len()));
+            buffer.extend_from_slice(&taken);
+            Ok(taken.len())
+        })
+    }
+
+    fn write(&mut self, parts: Parts) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            self.net.way(self.between).await;
+            let bytes = log::testing::bytes_of(&parts);
+            let to_broker = self.wire.to_broker.clone().ok_or(io::ErrorKind::BrokenPipe)?;
+            to_broker.send(bytes.into()).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        })
+    }
+}
+
+impl Cluster {
+    /// Nobody runs yet.
+    pub(crate) fn new(statics: &[(&str, &str)]) -> Self {
+        let small = [("offsets.topic.num.partitions", "3"), ("offsets.topic.replication.factor", "1")];
+        let all = small.iter().chain(statics).map(|(key, value)| (key.to_string(), value.to_string()));
+        Self {
+            clock: Arc::new(PausedClock::new()),
+            net: Arc::default(),
+            disks: Mutex::default(),
+            running: Mutex::default(),
+            started: Arc::default(),
+            starts: Mutex::default(),
+            statics: all.collect(),
+        }
+    }
+
+    /// Three nodes that have formed a cluster.
+    pub(crate) async fn of_three() -> Self {
+        let cluster = Self::new(&[]);
+        let starting: Vec<_> = [1, 2, 3].map(|node| cluster.start(node, &[1, 2, 3])).into_iter().collect();
+        for start in starting {
+            start.await.unwrap().unwrap();
+        }
+        cluster
+    }
+
+    pub(crate) fn disk(&self, node: i32) -> Arc<MemoryDisk> {
+        self.disks.lock().unwrap().entry(node).or_default().clone()
+    }
+
+    pub(crate) fn set_disk(&self, node: i32, disk: MemoryDisk) {
+        self.disks.lock().unwrap().insert(node, Arc::new(disk));
+    }
+
+    pub(crate) fn start(&self, node: i32, listed: &[i32]) -> JoinHandle<Result<Arc<Broker>, StartError>> {
+        self.start_as(node, node, listed, |_| {})
+    }
+
+    /// Starts a node at the place `place` of the network; ends when it serves.
+    pub(crate) fn start_as(
+        &self,
+        place: i32,
+        node: i32,
+        listed: &[i32],
+        change: impl FnOnce(&mut Config),
+    ) -> JoinHandle<Result<Arc<Broker>, StartError>> {
+        let statics = Arc::new(Statics::new(self.statics.iter().cloned()));
+        assert_eq!(statics.problems(), Vec::<String>::new());
+        let endpoint = Endpoint { name: "PLAINTEXT".into(), host: host(place), port: 9092, security: 0 };
+        let mut config = Config::new(node, PathBuf::from("/data"), vec![endpoint], statics);
+        config.controllers = controllers(listed);
+        config.controller_listeners = vec!["CONTROLLER".into()];
+        let controller =
+            quorum::Endpoint { name: "CONTROLLER".into(), host: host(place), port: CONTROLLER_PORT };
+        config.controller_endpoints = vec![controller];
+        change(&mut config);
+        let random = {
+            let mut starts = self.starts.lock().unwrap();
+            *starts += 1;
+            SeededRandom::new(*starts * 1000 + place as u64)
+        };
+        let (tasks, door) = (Arc::new(LocalTasks::default()), Door::new());
+        let world = World {
+            clock: self.clock.clone(),
+            disk: self.disk(place),
+            random: Arc::new(random) as Arc<dyn Random>,
+            tasks: tasks.clone(),
+        };
+        self.net.doors.lock().unwrap().insert(place, (door.clone(), tasks.clone()));
+        let running = Running { tasks, door: door.clone() };
+        self.running.lock().unwrap().insert(place, running);
+        let network = Arc::new(Side(self.net.clone(), place));
+        let started = self.started.clone();
+        tokio::spawn(async move {
+            let broker = Broker::start(config, world, network, &door).await?;
+            started.lock().unwrap().insert(place, broker.clone());
+            Ok(broker)
+        })
+    }
+
+    /// Stops a node as an operator would.
+    pub(crate) async fn stop(&self, node: i32) {
+        let broker = self.started.lock().unwrap().remove(&node).unwrap();
+        broker.stop().await;
+        self.kill(node);
+    }
+
+    /// Kills a node's process; what it wrote is there.
+    pub(crate) fn kill(&self, node: i32) {
+        let running = self.running.lock().unwrap().remove(&node).unwrap();
+        self.net.doors.lock().unwrap().remove(&node);
+        self.started.lock().unwrap().remove(&node);
+        running.tasks.kill();
+        let disk = self.disk(node).after_kill();
+        self.set_disk(node, disk);
+    }
+
+    /// Cuts a node off from all others, or heals that.
+    pub(crate) fn set_cut(&self, node: i32, is_cut: bool) {
+        let mut cut = self.net.cut.lock().unwrap();
+        if is_cut {
+            cut.insert(node)
+        } else {
+            cut.remove(&node)
+        };
+    }
+
+    /// A client of a node.
+    pub(crate) fn client(&self, node: i32) -> Client {
+        self.client_at(node, "PLAINTEXT")
+    }
+
+    /// A client of one of a node's listeners.
+    pub(crate) fn client_at(&self, node: i32, listener: &str) -> Client {
+        let running = self.running.lock().unwrap()[&node].clone();
+        let (wire, pipe) = pipe::connect();
+        let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
+        running.tasks.spawn(Box::pin(running.door.serve(incoming)));
+        Client::new(wire)
+    }
+
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        env::Clock::now(&*self.clock) / 1_000_000
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    pub(crate) fn assert_sound(&self) {
+        let running = self.running.lock().unwrap();
+        running.values().for_each(|running| running.tasks.assert_none_panicked());
+    }
+}
