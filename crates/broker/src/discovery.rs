@@ -262,12 +262,6 @@ fn judge(me: &Introduction, answers: &Answers) -> Verdict {
     }
 }
 
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

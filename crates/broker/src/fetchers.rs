@@ -12,12 +12,11 @@ mod tests;
 
 use crate::{Broker, partition::Partition};
 use client::Connect;
-use env::{BoxFuture, Connection, Network};
 use fetcher::Fetcher;
 use metadata::config::Resolved;
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A partition of the cluster.
 pub(crate) type Key = (TopicId, PartitionIndex);
@@ -62,19 +61,6 @@ pub(crate) struct Settings {
     pub(crate) socket_timeout_ms: i64,
     /// `inter.broker.listener.name`, or the one of `security.inter.broker.protocol`.
     pub(crate) listener: String,
-}
-
-/// The way to other brokers, as the client's links want it.
-pub(crate) struct Peers(pub(crate) Arc<dyn Network>);
-
-impl Connect for Peers {
-    fn connect<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
-        let parsed = addr.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        match parsed {
-            Some((host, port)) => self.0.connect(host.trim_matches(['[', ']']), port),
-            None => Box::pin(std::future::ready(Err(io::ErrorKind::InvalidInput.into()))),
-        }
-    }
 }
 
 impl Settings {

@@ -1,18 +1,21 @@
-//! Requests to other nodes: one at a time on a connection, which is kept for the next.
+//! The way to other nodes, for everything that this one asks of them: calls of Kafka's APIs, single frames for the time
+//! before there is a quorum, and connections for whoever keeps one to itself (fetchers, the consensus).
 //!
 //! It knows addresses and frames, not who is asked for what. Who asks sets the time limit.
 
 use bytes::{Buf, Bytes, BytesMut};
-use env::{Clock, Connection, Network};
+use client::{Config, Connect, Error, Link};
+use env::{BoxFuture, Connection, Network, World};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, io, sync::Arc};
+use quorum::{Dial, Member, Replica};
+use std::{collections::BTreeMap, fmt, future::ready, io, sync::Arc};
 use stdx::Parts;
-use wire::{Decoder, Message, Request, header};
+use wire::Request;
 
 /// Connections to one address that are kept while nothing is under way.
-const IDLE_MAX: usize = 2;
-/// No answer is longer: a fetch of metadata asks for a part of this.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+const IDLE_MAX: usize = 4;
+/// No answer to a single frame is longer.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What this node calls itself.
 const CLIENT_ID: &str = "odradek";
 
@@ -25,70 +28,119 @@ pub struct Address {
     pub port: u16,
 }
 
-/// The way to other nodes.
+/// See the head of the file.
 pub(crate) struct Links {
     network: Arc<dyn Network>,
-    clock: Arc<dyn Clock>,
-    idle: Mutex<BTreeMap<Address, Vec<Box<dyn Connection>>>>,
+    world: World,
+    /// Each carries one call at a time: a call that waits at the other node holds up no other.
+    idle: Mutex<BTreeMap<Address, Vec<Link>>>,
 }
 
 impl Links {
-    pub(crate) fn new(network: Arc<dyn Network>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { network, clock, idle: Mutex::default() })
+    pub(crate) fn new(network: Arc<dyn Network>, world: World) -> Arc<Self> {
+        Arc::new(Self { network, world, idle: Mutex::default() })
     }
 
-    /// Asks, at the newest version of the API; gives up after `timeout_ms`.
+    /// Asks, at the newest version of the API that both sides have; gives up after `timeout_ms`.
     pub(crate) async fn call<R: Request>(
         &self,
         to: &Address,
         request: &R,
         timeout_ms: i64,
     ) -> io::Result<R::Response> {
-        let version = R::KEY.highest_stable();
-        let frame = header::encode_request(0, Some(CLIENT_ID), version, request).map_err(io::Error::other)?;
-        let answer = self.exchange(to, frame.to_bytes().unwrap_or_default(), timeout_ms).await?;
-        let mut decoder = Decoder::new(answer, ANSWER_BYTES_MAX);
-        header::decode_response(&mut decoder, R::KEY, version).map_err(io::Error::other)?;
-        R::Response::decode(&mut decoder, version).map_err(io::Error::other)
-    }
-
-    /// Sends a whole frame and gives the answer without its length.
-    pub(crate) async fn exchange(&self, to: &Address, frame: Bytes, timeout_ms: i64) -> io::Result<Bytes> {
-        let late = self.clock.sleep_until(self.clock.after_millis(timeout_ms));
+        let clock = &self.world.clock;
         tokio::select! {
             biased;
-            answer = self.exchange_patiently(to, frame) => answer,
-            () = late => Err(io::ErrorKind::TimedOut.into()),
+            answer = self.call_patiently(to, request, timeout_ms) => answer.map_err(io::Error::other),
+            () = clock.sleep_until(clock.after_millis(timeout_ms)) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
-    async fn exchange_patiently(&self, to: &Address, frame: Bytes) -> io::Result<Bytes> {
-        let kept = self.idle.lock().get_mut(to).and_then(Vec::pop);
-        if let Some(mut connection) = kept
-            && let Ok(answer) = exchange(&mut *connection, frame.clone()).await
-        {
-            self.keep(to, connection);
-            return Ok(answer);
+    async fn call_patiently<R: Request>(
+        &self,
+        to: &Address,
+        request: &R,
+        timeout_ms: i64,
+    ) -> Result<R::Response, Error> {
+        if let Some(link) = self.take_idle(to) {
+            match link.call(request).await {
+                // It may have ended while it was kept; what is sent twice is told apart by who receives it.
+                Err(Error::Closed { .. }) => {}
+                answer => return self.keep(to, link, answer),
+            }
         }
-        // A kept connection may have been closed meanwhile; what is sent twice is told apart by who receives it.
-        let mut connection = self.network.connect(&to.host, to.port).await?;
-        let answer = exchange(&mut *connection, frame).await?;
-        self.keep(to, connection);
-        Ok(answer)
+        let config = Config {
+            client_id: CLIENT_ID.into(),
+            connect_timeout_ms: timeout_ms,
+            request_timeout_ms: timeout_ms,
+            ..Config::new(Vec::new())
+        };
+        let link = Link::open(&self.world, self, &config, &to.to_string()).await?;
+        let answer = link.call(request).await;
+        self.keep(to, link, answer)
     }
 
-    fn keep(&self, to: &Address, connection: Box<dyn Connection>) {
+    fn take_idle(&self, to: &Address) -> Option<Link> {
         let mut idle = self.idle.lock();
-        let kept = idle.entry(to.clone()).or_default();
-        if kept.len() < IDLE_MAX {
-            kept.push(connection);
+        let kept = idle.get_mut(to)?;
+        kept.retain(|link| !link.is_broken());
+        kept.pop()
+    }
+
+    fn keep<T>(&self, to: &Address, link: Link, answer: Result<T, Error>) -> Result<T, Error> {
+        if answer.is_ok() {
+            let mut idle = self.idle.lock();
+            let kept = idle.entry(to.clone()).or_default();
+            if kept.len() < IDLE_MAX {
+                kept.push(link);
+            }
+        }
+        answer
+    }
+
+    /// Sends a whole frame on a connection of its own and gives the answer without its length.
+    pub(crate) async fn exchange(&self, to: &Address, frame: Bytes, timeout_ms: i64) -> io::Result<Bytes> {
+        let exchanging = async {
+            let mut connection = self.network.connect(&to.host, to.port).await?;
+            connection.write(Parts::from(frame)).await?;
+            let answer = read_frame(&mut *connection, ANSWER_BYTES_MAX).await?;
+            answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        };
+        let clock = &self.world.clock;
+        tokio::select! {
+            biased;
+            answer = exchanging => answer,
+            () = clock.sleep_until(clock.after_millis(timeout_ms)) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
 
-async fn exchange(connection: &mut dyn Connection, frame: Bytes) -> io::Result<Bytes> {
-    connection.write(Parts::from(frame)).await?;
-    read_frame(connection, ANSWER_BYTES_MAX).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+impl Connect for Links {
+    fn connect<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
+        let parsed = addr.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parsed {
+            Some((host, port)) => self.network.connect(host.trim_matches(['[', ']']), port),
+            None => Box::pin(ready(Err(io::ErrorKind::InvalidInput.into()))),
+        }
+    }
+}
+
+impl Dial for Links {
+    fn dial(&self, to: Replica, member: &Member) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        match member.endpoints.first() {
+            Some(endpoint) => self.network.connect(&endpoint.host, endpoint.port),
+            None => Box::pin(ready(Err(io::Error::other(format!("{to} has named no listener"))))),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// The next frame without its length; `None` if the peer has closed its side before.

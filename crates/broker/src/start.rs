@@ -9,7 +9,7 @@ use crate::{
     controller::ControllerHost,
     discovery::{self, Discovery, Settled, Voters},
     fetch_sessions::FetchSessions,
-    fetchers::{Fetchers, Peers},
+    fetchers::Fetchers,
     follower::Follower,
     frame_budget::FrameBudget,
     group_hosts::GroupHosts,
@@ -26,11 +26,11 @@ use crate::{
     tail_budget::TailBudget,
     upkeep,
 };
-use env::{BoxFuture, Connection, Network, World};
+use env::{Network, World};
 use metadata::{Image, RegisterBroker, Request, Settings};
 use model::{TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
-use quorum::{Dial, Introduction, Member, Quorum, RaftQuorum, Replica, StreamTransport};
+use quorum::{Introduction, Member, Quorum, RaftQuorum, Replica, StreamTransport};
 use std::{
     collections::BTreeMap,
     io,
@@ -79,10 +79,10 @@ impl Broker {
         door: &Door,
     ) -> Result<Arc<Self>, StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
-        let links = Links::new(network.clone(), world.clock.clone());
+        let links = Links::new(network, world.clone());
         let incarnation = world.random.uuid();
         let settled = discover(&config, &dir, &links, incarnation, door).await?;
-        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let quorum = open_quorum(&config, &dir, &found, links.clone()).await?;
         let cluster_id = dir.meta().cluster_id;
         let images = Images::new(&cluster_id);
         let settings = Settings { cluster_id, node: config.node_id, statics: config.statics.clone() };
@@ -90,7 +90,7 @@ impl Broker {
         let (host, work) =
             ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), policy);
         let broker =
-            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
+            Self::assemble(config, world, links, dir, (host, quorum, images), incarnation);
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
         let follower =
@@ -109,7 +109,7 @@ impl Broker {
     fn assemble(
         config: Config,
         world: World,
-        (network, links): (Arc<dyn Network>, Arc<Links>),
+        links: Arc<Links>,
         dir: Arc<LogDir>,
         (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
         incarnation: Uuid,
@@ -124,7 +124,7 @@ impl Broker {
             is_stopping: AtomicBool::new(false),
             following: tokio::sync::Mutex::default(),
             partitions: Partitions::default(),
-            fetchers: Fetchers::new(Arc::new(Peers(network)), config.fetchers()),
+            fetchers: Fetchers::new(links.clone(), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
             producer_ids: ProducerIds::new(),
             remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
@@ -150,14 +150,14 @@ impl Broker {
         image: Image,
     ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
         let (dir, found) = open_dir(&config, &world).await?;
-        let quorum = open_quorum(&config, &dir, &found, network.clone()).await?;
+        let links = Links::new(network, world.clone());
+        let quorum = open_quorum(&config, &dir, &found, links.clone()).await?;
         let images = Images::new(&dir.meta().cluster_id);
         images.publish(image, &[]);
         let (host, orders) = ControllerHost::elsewhere();
-        let links = Links::new(network.clone(), world.clock.clone());
         let incarnation = world.random.uuid();
         let broker =
-            Self::assemble(config, world, (network, links), dir, (host, quorum, images), incarnation);
+            Self::assemble(config, world, links, dir, (host, quorum, images), incarnation);
         replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok((broker, orders))
@@ -333,7 +333,7 @@ async fn open_quorum(
     config: &Config,
     dir: &Arc<LogDir>,
     found: &Found,
-    network: Arc<dyn Network>,
+    links: Arc<Links>,
 ) -> Result<Arc<RaftQuorum>, StartError> {
     let image = Image::new("");
     let name = TopicPartition::new(
@@ -354,21 +354,7 @@ async fn open_quorum(
         snapshot_timeout_ms: SNAPSHOT_PART_MS_MAX,
         entries_kept: config.snapshot_batches_kept,
     };
-    let transport = Arc::new(StreamTransport::new(Arc::new(PeerDial(network))));
+    let transport = Arc::new(StreamTransport::new(links));
     let opened = RaftQuorum::open(quorum_config, dir.world.clone(), transport).await;
     Ok(Arc::new(opened.map_err(|error| StartError::Metadata(error.to_string()))?))
-}
-
-/// The way to other controllers.
-struct PeerDial(Arc<dyn Network>);
-
-impl Dial for PeerDial {
-    fn dial(&self, to: Replica, member: &Member) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
-        match member.endpoints.first() {
-            Some(endpoint) => self.0.connect(&endpoint.host, endpoint.port),
-            None => {
-                Box::pin(std::future::ready(Err(io::Error::other(format!("{to} has named no listener")))))
-            }
-        }
-    }
 }
