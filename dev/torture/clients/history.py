@@ -1,0 +1,152 @@
+"""librdkafka, through confluent-kafka: what a client did and saw, one line of JSON for each.
+
+It judges nothing. Every line begins with what happened and the microseconds of the monotonic clock, which all
+processes of a machine share:
+  ["send", t, partition, number]            handed to the library
+  ["ack", t, partition, number, offset]     acknowledged
+  ["fail", t, partition, number, error]     given up; it may or may not be in the log
+  ["read", t, partition, offset, value]     polled
+  ["assign", t, asked, {partition: offset}] a member of a group begins where the coordinator says, -1: nowhere yet
+  ["commit", t, asked, {partition: offset}] acknowledged by the coordinator; asked: when the request was made
+  ["end", t]                                nothing follows
+Called as `history.py VERB BOOTSTRAP TOPIC ...`; SIGTERM asks for the end.
+"""
+
+import json
+import signal
+import sys
+import time
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+QUICK = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 5000, "socket.connection.setup.timeout.ms": 2000,
+         "topic.metadata.refresh.interval.ms": 5000}
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+
+
+def say(what, *rest):
+    sys.stdout.write(json.dumps([what, time.monotonic_ns() // 1000, *rest], separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def send(bootstrap, topic, partitions, name, rate):
+    """Idempotent, acks=all: `name:partition:number` to every partition in turn, `rate` records in a second."""
+    producer = Producer({**QUICK, "bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5,
+                         "message.timeout.ms": 60_000, "client.id": name})
+
+    def delivered(partition, number):
+        def on(error, message):
+            if error is None:
+                say("ack", partition, number, message.offset())
+            else:
+                say("fail", partition, number, str(error))
+        return on
+
+    numbers, begun, sent = [0] * int(partitions), time.monotonic(), 0
+    while not stopped:
+        while sent < (time.monotonic() - begun) * float(rate) and not stopped:
+            partition = sent % len(numbers)
+            number = numbers[partition]
+            say("send", partition, number)
+            try:
+                producer.produce(topic, f"{name}:{partition}:{number}", partition=partition,
+                                 on_delivery=delivered(partition, number))
+            except BufferError:
+                say("fail", partition, number, "the library's queue is full")
+            numbers[partition], sent = number + 1, sent + 1
+            producer.poll(0)
+        producer.poll(0.005)
+    producer.flush(90)
+    say("end")
+
+
+def read_on(consumer):
+    for message in consumer.consume(1000, 0.1):
+        if message.error() is None:
+            say("read", message.partition(), message.offset(), message.value().decode())
+
+
+def poll(bootstrap, topic, partitions, name):
+    """Follows all partitions from their beginning."""
+    consumer = Consumer({**QUICK, "bootstrap.servers": bootstrap, "group.id": name, "enable.auto.commit": False,
+                         "auto.offset.reset": "error", "check.crcs": True})
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(int(partitions))])
+    while not stopped:
+        read_on(consumer)
+    say("end")
+
+
+def member(bootstrap, topic, group, name):
+    """Shares the partitions with the other members of a group, and commits what it has read."""
+    consumer = Consumer({**QUICK, "bootstrap.servers": bootstrap, "group.id": group, "client.id": name,
+                         "auto.offset.reset": "earliest", "enable.auto.commit": False,
+                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000})
+
+    def on_assign(consumer, partitions):
+        asked = time.monotonic_ns() // 1000
+        try:
+            found = consumer.committed(partitions, timeout=10)
+        except KafkaException:
+            return  # the library begins where the group is once it can ask
+        say("assign", asked, {p.partition: max(p.offset, -1) for p in found if p.error is None})
+
+    consumer.subscribe([topic], on_assign=on_assign)
+    while not stopped:
+        read_on(consumer)
+        asked = time.monotonic_ns() // 1000
+        try:
+            done = consumer.commit(asynchronous=False)
+        except KafkaException:
+            continue  # nothing to commit, a rebalance, or a coordinator that is moving
+        say("commit", asked, {p.partition: p.offset for p in done or [] if p.error is None and p.offset >= 0})
+    consumer.close()
+    say("end")
+
+
+def read_all(bootstrap, topic, partitions, seconds):
+    """Every partition from its first record to the end that it has now."""
+    consumer = Consumer({**QUICK, "bootstrap.servers": bootstrap, "group.id": "last", "enable.auto.commit": False,
+                         "auto.offset.reset": "error", "check.crcs": True})
+    until, left = time.monotonic() + float(seconds), {}
+    for partition in range(int(partitions)):
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=float(seconds))
+        left[partition] = high
+        if low != 0:
+            raise SystemExit(f"partition {partition} begins at {low}")
+    consumer.assign([TopicPartition(topic, p, 0) for p in left])
+    left = {p: high for p, high in left.items() if high > 0}
+    while left:
+        if time.monotonic() > until:
+            raise SystemExit(f"not reached within {seconds} s: {left}")
+        for message in consumer.consume(1000, 0.1):
+            if message.error() is None:
+                say("read", message.partition(), message.offset(), message.value().decode())
+                if message.offset() + 1 >= left.get(message.partition(), 1 << 62):
+                    left.pop(message.partition())
+    say("end")
+
+
+def create(bootstrap, topic, partitions, replicas, *settings):
+    """The topic, once the cluster has enough brokers for it."""
+    admin, until = AdminClient({**QUICK, "bootstrap.servers": bootstrap}), time.monotonic() + 60
+    config = dict(setting.split("=", 1) for setting in settings)
+    while True:
+        try:
+            new = NewTopic(topic, int(partitions), int(replicas), config=config)
+            admin.create_topics([new], operation_timeout=10)[topic].result(20)
+            break
+        except KafkaException as error:
+            if time.monotonic() > until:
+                raise SystemExit(f"not created: {error}")
+            time.sleep(0.2)
+    while len((admin.list_topics(topic, timeout=10).topics[topic]).partitions) < int(partitions):
+        time.sleep(0.05)
+    say("end")
+
+
+VERBS = {f.__name__: f for f in (send, poll, member, read_all, create)}
+
+if __name__ == "__main__":
+    VERBS[sys.argv[1]](*sys.argv[2:])

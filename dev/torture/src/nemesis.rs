@@ -1,0 +1,168 @@
+//! Does to the nodes what was drawn, and undoes it. It draws nothing and judges nothing; that a node ends although
+//! nobody killed it is an error here.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::faults::{Fault, Spell};
+use crate::node::Node;
+use crate::place::{CLIENTS, Cuts, Place};
+
+/// How often a flapping link changes.
+const FLAP: Duration = Duration::from_millis(300);
+/// How often it is looked whether all is as it should be.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The cluster in its place, and who torments it.
+#[derive(Debug)]
+pub struct Nemesis {
+    place: Place,
+    nodes: Vec<Node>,
+    binary: PathBuf,
+    cuts: Cuts,
+    fillers: Vec<PathBuf>,
+}
+
+impl Nemesis {
+    /// Starts all nodes at once, as an operator with so many terminals does.
+    pub fn start(place: Place, dir: &Path, nodes: usize, binary: PathBuf) -> Result<Nemesis> {
+        let made: Result<Vec<Node>> = (1..=nodes).map(|id| Node::new(id, nodes, &place, dir)).collect();
+        let mut nemesis = Nemesis { place, nodes: made?, binary, cuts: Cuts::default(), fillers: Vec::new() };
+        nemesis.start_all()?;
+        Ok(nemesis)
+    }
+
+    /// The nodes as they are.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// An error if a node has ended by itself.
+    pub fn ensure_alive(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::ensure_alive)
+    }
+
+    /// Lets a spell happen, and its calm; `look` sees the nodes at every tick.
+    pub fn suffer(&mut self, spell: &Spell, mut look: impl FnMut(&[Node])) -> Result<()> {
+        for fault in &spell.faults {
+            self.begin(fault)?;
+        }
+        let flaps = spell.faults.iter().any(|fault| matches!(fault, Fault::Flap(_)));
+        let began = Instant::now();
+        while began.elapsed() < spell.lasts {
+            if flaps {
+                self.flap(spell, began.elapsed())?;
+            }
+            self.ensure_alive()?;
+            look(&self.nodes);
+            std::thread::sleep(TICK);
+        }
+        self.heal()?;
+        self.rest(spell.calm, look)
+    }
+
+    /// Nothing happens for a while.
+    pub fn rest(&mut self, calm: Duration, mut look: impl FnMut(&[Node])) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < calm {
+            self.ensure_alive()?;
+            look(&self.nodes);
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// Nothing is wrong any more: all run, all can be reached, all have room.
+    pub fn heal(&mut self) -> Result<()> {
+        self.cut(Cuts::default())?;
+        for filler in self.fillers.drain(..) {
+            std::fs::remove_file(&filler).with_context(|| format!("removing {}", filler.display()))?;
+        }
+        for node in &mut self.nodes {
+            node.pause(false)?;
+        }
+        self.start_all()
+    }
+
+    /// SIGTERM to one after the other.
+    pub fn stop_all(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::stop)
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        let (place, binary) = (&self.place, &self.binary);
+        self.nodes.iter_mut().try_for_each(|node| node.start(place, binary))
+    }
+
+    fn begin(&mut self, fault: &Fault) -> Result<()> {
+        match fault {
+            Fault::Kill(node) => self.node(*node)?.kill(),
+            Fault::KillAll => self.nodes.iter_mut().try_for_each(Node::kill),
+            Fault::Restart(node) => self.node(*node)?.stop(),
+            Fault::Pause(node) => self.node(*node)?.pause(true),
+            Fault::FillDisk(node) => self.fill(*node),
+            Fault::Isolate { .. } | Fault::OneWay { .. } | Fault::Flap(_) | Fault::Loss { .. } => {
+                let mut cuts = self.cuts.clone();
+                self.add(&mut cuts, fault);
+                self.cut(cuts)
+            }
+        }
+    }
+
+    fn node(&mut self, id: usize) -> Result<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))
+    }
+
+    fn add(&self, cuts: &mut Cuts, fault: &Fault) {
+        match fault {
+            Fault::Isolate { node, from_clients } => {
+                let peers = (1..=self.nodes.len()).chain(from_clients.then_some(CLIENTS));
+                for other in peers.filter(|other| other != node) {
+                    cuts.dropped.extend([(*node, other), (other, *node)]);
+                }
+            }
+            Fault::Flap(node) => self.add(cuts, &Fault::Isolate { node: *node, from_clients: false }),
+            Fault::OneWay { from, to } => cuts.dropped.extend([(*from, *to)]),
+            Fault::Loss { node, percent } => cuts.lost_percent.extend([(*node, *percent)]),
+            _ => {}
+        }
+    }
+
+    fn cut(&mut self, cuts: Cuts) -> Result<()> {
+        self.place.cut(cuts.clone())?;
+        self.cuts = cuts;
+        Ok(())
+    }
+
+    /// The link of a flapping node is there in every second stretch.
+    fn flap(&mut self, spell: &Spell, since: Duration) -> Result<()> {
+        let is_down = (since.as_millis() / FLAP.as_millis()) % 2 == 0;
+        let mut cuts = Cuts::default();
+        for fault in spell.faults.iter().filter(|fault| is_down || !matches!(fault, Fault::Flap(_))) {
+            self.add(&mut cuts, fault);
+        }
+        self.cut(cuts)
+    }
+
+    /// Takes all the room there is on a node's disk.
+    fn fill(&mut self, node: usize) -> Result<()> {
+        let path = self.place.disk(node).join("filler");
+        let free = rustix::fs::statvfs(&self.place.disk(node))?;
+        let mut file = File::create(&path)?;
+        // What is refused here is what was wanted: there is no more room.
+        let _ = rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            free.f_bavail.saturating_mul(free.f_frsize).max(1),
+        );
+        let crumbs = vec![0u8; 4096];
+        while file.write_all(&crumbs).and_then(|()| file.sync_data()).is_ok() {}
+        self.fillers.push(path);
+        Ok(())
+    }
+}

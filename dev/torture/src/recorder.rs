@@ -1,0 +1,147 @@
+//! Running clients and what they say: a thread for each takes its lines, counts what is acknowledged, keeps the history.
+//! It neither judges nor draws.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use conformance::program::{Program, signal};
+
+use crate::history::{Event, History, Role, What};
+
+/// Looked at while the clients are at work.
+#[derive(Debug)]
+pub struct Gauges {
+    began: Instant,
+    /// Acknowledgements of each partition so far.
+    acks: Vec<AtomicU64>,
+    /// When the last one came, and the longest time without one; microseconds since the beginning.
+    last_us: Vec<AtomicU64>,
+    longest_us: Vec<AtomicU64>,
+    /// Records polled.
+    polled: AtomicU64,
+}
+
+impl Gauges {
+    /// For so many partitions.
+    pub fn new(partitions: usize) -> Arc<Gauges> {
+        let zeros = || (0..partitions).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Gauges {
+            began: Instant::now(),
+            acks: zeros(),
+            last_us: zeros(),
+            longest_us: zeros(),
+            polled: AtomicU64::new(0),
+        })
+    }
+
+    fn on(&self, what: &What) {
+        match what {
+            What::Ack(value, _) => {
+                let place = value.partition as usize;
+                let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                if let (Some(acks), Some(last), Some(longest)) =
+                    (self.acks.get(place), self.last_us.get(place), self.longest_us.get(place))
+                {
+                    acks.fetch_add(1, Ordering::Relaxed);
+                    let before = last.swap(now, Ordering::Relaxed);
+                    if before != 0 {
+                        longest.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
+                    }
+                }
+            }
+            What::Read { .. } => {
+                self.polled.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    /// Acknowledgements of each partition.
+    pub fn acks(&self) -> Vec<u64> {
+        self.acks.iter().map(|acks| acks.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Records polled by all.
+    pub fn polled(&self) -> u64 {
+        self.polled.load(Ordering::Relaxed)
+    }
+
+    /// The longest time without an acknowledgement, by partition, since this was asked the last time.
+    pub fn take_longest(&self) -> Vec<Duration> {
+        self.longest_us
+            .iter()
+            .map(|longest| Duration::from_micros(longest.swap(0, Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+/// A client at work.
+#[derive(Debug)]
+pub struct Recorder {
+    name: String,
+    role: Role,
+    pid: u32,
+    taking: JoinHandle<Result<Vec<Event>>>,
+}
+
+impl Recorder {
+    /// Takes the lines of a client that was started; `writer` is its number if it writes.
+    pub fn new(name: &str, role: Role, program: Program, writer: u32, gauges: Arc<Gauges>) -> Recorder {
+        let pid = program.pid();
+        let taking = std::thread::spawn(move || take(program, writer, &gauges));
+        Recorder { name: name.to_owned(), role, pid, taking }
+    }
+
+    /// Whether it has ended, asked or not.
+    pub fn has_ended(&self) -> bool {
+        self.taking.is_finished()
+    }
+
+    /// Asks for the end.
+    pub fn ask_to_end(&self) -> Result<()> {
+        if self.has_ended() { Ok(()) } else { signal(self.pid, rustix::process::Signal::TERM) }
+    }
+
+    /// Waits for the end; its history.
+    pub fn finish(self, limit: Duration) -> Result<History> {
+        let asked = Instant::now();
+        while !self.taking.is_finished() {
+            if asked.elapsed() > limit {
+                signal(self.pid, rustix::process::Signal::KILL)?;
+                bail!("{} did not end within {} s", self.name, limit.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let events =
+            self.taking.join().map_err(|_| anyhow::anyhow!("the recorder of {} panicked", self.name))?;
+        let events = events.with_context(|| self.name.clone())?;
+        Ok(History { name: self.name, role: self.role, events })
+    }
+}
+
+fn take(program: Program, writer: u32, gauges: &Gauges) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    loop {
+        match program.next_line(Duration::from_secs(3600)) {
+            Ok(line) => {
+                let event = Event::parse(&line, writer)?;
+                gauges.on(&event.what);
+                if event.what == What::End {
+                    events.push(event);
+                    program.finish(Duration::from_secs(30))?;
+                    return Ok(events);
+                }
+                events.push(event);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                program.finish(Duration::from_secs(30))?;
+                bail!("it ended without saying so");
+            }
+        }
+    }
+}
