@@ -222,8 +222,14 @@ impl Broker {
         let deadline = clock.after_millis(SHUTDOWN_MS_MAX);
         while clock.now() < deadline {
             match self.heartbeat(true).await {
-                Some(answer) if !answer.should_shut_down && answer.error_code == failure_code::NONE => {}
-                _ => return,
+                Some(answer) if answer.should_shut_down => return,
+                Some(answer) => match failure_code::from_code(answer.error_code) {
+                    // Nobody knows this broker: there is nobody to take leave of.
+                    ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => return,
+                    _ => {}
+                },
+                // Another controller is about to become active.
+                None => {}
             }
             clock.sleep_until(clock.after_millis(SHUTDOWN_ASK_MS)).await;
         }

@@ -49,10 +49,26 @@ impl Broker {
         Some((leader.node, Address { host: endpoint.host, port: endpoint.port }))
     }
 
-    /// Asks the active controller, by Kafka's own API; waits for one to become active.
+    /// Whether this node's own controller is the one to ask.
+    pub(crate) fn is_decided_here(&self) -> bool {
+        self.controller.is_active() || !self.config.is_clustered()
+    }
+
+    /// Asks the active controller, by Kafka's own API; waits for one to become active. Who is asked while another takes
+    /// over answers nobody any more.
     pub(crate) async fn ask_controller<R: Request>(&self, request: &R) -> io::Result<R::Response> {
         let controller = self.until_controller().await?;
-        self.links.call(&controller, request, ANSWER_MS_MAX).await
+        tokio::select! {
+            biased;
+            answer = self.links.call(&controller, request, ANSWER_MS_MAX) => answer,
+            () = self.until_another(&controller) => Err(io::Error::other("another controller has become active")),
+        }
+    }
+
+    async fn until_another(&self, asked: &Address) {
+        while self.active_controller().is_none_or(|(_, address)| address == *asked) {
+            self.pause().await;
+        }
     }
 
     /// Has the active controller answer a client's request: the whole frame of its answer (KIP-590).
@@ -174,7 +190,7 @@ impl Broker {
     pub(crate) async fn allocate_producer_ids(&self) -> Result<(ProducerId, i32), Error> {
         let node = self.config.node_id;
         let broker_epoch = self.image().broker(node).map_or(-1, |broker| broker.epoch);
-        if self.controller.is_active() {
+        if self.is_decided_here() {
             let request = metadata::Request::AllocateProducerIds { broker: node, broker_epoch };
             return match self.controller.ask(request).await? {
                 metadata::Reply::AllocateProducerIds(ids) => Ok((ids.first, ids.count)),
