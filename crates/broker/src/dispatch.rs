@@ -164,6 +164,7 @@ pub(crate) fn begin(
         && let Some(request) = PeerFrame::read(&frame)
     {
         peer.greeted = true;
+        peer.is_voter |= request.version != DISCOVERY_VERSION;
         return Ok(Begun::Barrier(answer_peer(broker.clone(), request)));
     }
     let (budget, frame_bytes) = (budget(&frame), frame.len());

@@ -7,7 +7,10 @@ use coordinator::Now;
 use metadata::{Error, NewTopic};
 use model::{NodeId, ProducerId};
 use quorum::{Introduction, Quorum};
-use std::{io, sync::atomic::Ordering};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 use wire::{
     AllocateProducerIdsRequest, CreateTopicsRequest, EnvelopeRequest, ErrorCode, Request,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
@@ -105,7 +108,25 @@ impl Broker {
     /// The connection on which a broker sent its heartbeats has ended.
     pub(crate) fn on_broker_disconnected(&self, silent: NodeId) {
         let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
-        self.images.with_sessions(|sessions, _| sessions.on_disconnected(now, silent));
+        self.images.hasten_sessions(|sessions| sessions.on_disconnected(now, silent));
+        if self.controller.is_active() {
+            self.doorbell.ring(silent);
+        }
+    }
+
+    /// A connection of another voter has ended. If it was the leader's and nobody listens there any more, this node need not
+    /// wait until its lease is over.
+    pub(crate) fn on_voter_disconnected(self: &Arc<Self>) {
+        let leader = self.quorum.leadership().borrow().leader;
+        let leader = leader.filter(|leader| *leader != self.quorum.replica());
+        let (Some(leader), Some((_, address))) = (leader, self.active_controller()) else { return };
+        let broker = self.clone();
+        self.world.tasks.spawn(Box::pin(async move {
+            if broker.doorbell.is_refused(&address).await {
+                tracing::warn!(%leader, %address, "nobody listens any more where the leader of the quorum did");
+                broker.quorum.on_leader_gone(leader).await;
+            }
+        }));
     }
 
     /// Whether the node is about to stop.
