@@ -50,9 +50,9 @@ impl Elections {
         match reply {
             Reply::BalanceLeaders(true) => self.balance_at = now,
             // A topic may allow now what it did not.
-            Reply::ElectUncleanLeaders(true)
-            | Reply::AlterConfigs(_)
-            | Reply::IncrementalAlterConfigs(_) => self.unclean_at = now,
+            Reply::ElectUncleanLeaders(true) | Reply::AlterConfigs(_) | Reply::IncrementalAlterConfigs(_) => {
+                self.unclean_at = now
+            }
             _ => {}
         }
     }

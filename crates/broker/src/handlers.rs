@@ -116,7 +116,11 @@ pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Ve
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let topics: Vec<NewTopic> = topics.collect();
-    let results = if broker.is_decided_here() { create(broker, topics).await } else { create_there(broker, topics).await };
+    let results = if broker.is_decided_here() {
+        create(broker, topics).await
+    } else {
+        create_there(broker, topics).await
+    };
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
 }

@@ -76,12 +76,17 @@ impl Broker {
                 min_supported_version: feature.min,
                 max_supported_version: feature.max,
             });
+        let synced = broker_registration_request::Feature {
+            name: metadata::features::SYNCED.into(),
+            min_supported_version: 0,
+            max_supported_version: 1,
+        };
         BrokerRegistrationRequest {
             broker_id: self.config.node_id,
             cluster_id: self.dir.meta().cluster_id,
             incarnation_id: self.incarnation,
             listeners: listeners.collect(),
-            features: features.collect(),
+            features: features.chain([synced]).collect(),
             rack: self.config.rack.clone(),
             log_dirs: self.dir.meta().directory_id.into_iter().collect(),
             previous_broker_epoch,

@@ -44,8 +44,7 @@ impl Observers {
     /// All that have fetched lately.
     pub(crate) fn known(&self, now: Millis) -> Vec<ReplicaState> {
         let observers = self.0.lock();
-        let recent =
-            observers.iter().filter(|(_, one)| now.saturating_sub(one.fetched_at) < SILENT_MS_MAX);
+        let recent = observers.iter().filter(|(_, one)| now.saturating_sub(one.fetched_at) < SILENT_MS_MAX);
         let state = |(who, one): (&Replica, &Observer)| ReplicaState {
             replica: *who,
             member: Member::default(),

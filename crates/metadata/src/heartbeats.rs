@@ -189,7 +189,8 @@ impl Heartbeats {
     /// Nobody listens any more where this incarnation of a broker did: its process has ended. Only to be said of one that
     /// has lost its connection, or has none to a controller that has just become active.
     pub fn on_refused(&mut self, now: Now, broker: NodeId, broker_epoch: i64) {
-        if let Some(session) = self.sessions.get_mut(&broker).filter(|session| session.epoch == broker_epoch) {
+        if let Some(session) = self.sessions.get_mut(&broker).filter(|session| session.epoch == broker_epoch)
+        {
             session.refused_at.get_or_insert(now.monotonic);
         }
     }

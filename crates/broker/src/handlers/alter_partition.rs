@@ -36,7 +36,8 @@ pub(crate) async fn handle(
             }
         }
     }
-    let request = AlterPartition { broker: request.broker_id, broker_epoch: request.broker_epoch, partitions };
+    let request =
+        AlterPartition { broker: request.broker_id, broker_epoch: request.broker_epoch, partitions };
     match broker.controller.ask(Request::AlterPartition(request)).await {
         Ok(Reply::AlterPartition(altered)) => {
             answers.extend(altered);

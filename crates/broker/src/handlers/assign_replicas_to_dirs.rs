@@ -52,9 +52,9 @@ fn directories(results: Vec<(DirectoryAssignment, Result<(), Error>)>) -> Vec<Di
         let Some(directory) = directories.last_mut() else { continue };
         match directory.topics.last_mut().filter(|last| last.topic_id == assignment.topic) {
             Some(last) => last.partitions.push(partition),
-            None => directory
-                .topics
-                .push(TopicData { topic_id: assignment.topic, partitions: vec![partition] }),
+            None => {
+                directory.topics.push(TopicData { topic_id: assignment.topic, partitions: vec![partition] })
+            }
         }
     }
     directories

@@ -18,9 +18,9 @@ pub(crate) async fn handle(
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
     let partitions: Option<Vec<_>> = request.topic_partitions.map(|topics| {
-        let named = topics.into_iter().flat_map(|topic| {
-            topic.partitions.into_iter().map(move |index| (topic.topic.clone(), index))
-        });
+        let named = topics
+            .into_iter()
+            .flat_map(|topic| topic.partitions.into_iter().map(move |index| (topic.topic.clone(), index)));
         named.collect()
     });
     let asked = partitions.clone().unwrap_or_default();

@@ -420,8 +420,7 @@ async fn a_controllers_listener_answers_what_it_advertises_at_every_version() {
         let answer = client.call(version, &request).await;
         assert_eq!(answer.error_code, code(ErrorCode::StaleBrokerEpoch), "version {version}");
     }
-    let dirs =
-        wire::AssignReplicasToDirsRequest { broker_id: 9, broker_epoch: 1, directories: Vec::new() };
+    let dirs = wire::AssignReplicasToDirsRequest { broker_id: 9, broker_epoch: 1, directories: Vec::new() };
     assert_eq!(client.call(0, &dirs).await.error_code, code(ErrorCode::StaleBrokerEpoch));
     let ids = wire::AllocateProducerIdsRequest { broker_id: 9, broker_epoch: 1 };
     assert_eq!(client.call(0, &ids).await.error_code, code(ErrorCode::StaleBrokerEpoch));

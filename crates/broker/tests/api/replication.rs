@@ -130,8 +130,35 @@ async fn whoever_is_killed_the_next_record_is_acknowledged_within_a_second_and_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cluster_that_loses_its_power_comes_back_with_all_that_was_acknowledged() {
+    let cluster = Cluster::of_three().await;
+    let replicas: [&[i32]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
+    let topic = create(&cluster, "t", &replicas, &[("min.insync.replicas", "2")]).await;
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for value in 0..5 {
+            expected.push(format!("{round}-{value}"));
+            for index in 0..3 {
+                produce_somewhere(&cluster, 1, &topic, index, &format!("{round}-{value}")).await;
+            }
+        }
+        ALL.into_iter().for_each(|node| cluster.cut_power(node));
+        let starting: Vec<_> = ALL.into_iter().map(|node| cluster.start(node, &ALL)).collect();
+        for start in starting {
+            start.await.unwrap().unwrap();
+        }
+        until_in_sync(&cluster, 1, &topic, &ALL).await;
+    }
+    cluster.pass(1000).await;
+    for (node, index) in ALL.into_iter().flat_map(|node| (0..3).map(move |index| (node, index))) {
+        assert_eq!(read_at(&cluster, node, &topic, index).await, expected, "{index} on node {node}");
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_falls_behind_leaves_the_isr_and_comes_back_by_the_active_controller_wherever_it_is() {
-    // Nobody is fenced meanwhile: the leaders find out by themselves.
+    // Nobody is fenced meanwhile: the leaders find out by themselves who does not fetch.
     let statics = [("replica.lag.time.max.ms", "1000"), ("broker.session.timeout.ms", "60000")];
     let cluster = Cluster::of_three_with(&statics).await;
     let active = controller(&cluster, 1).await;
@@ -140,7 +167,7 @@ async fn who_falls_behind_leaves_the_isr_and_comes_back_by_the_active_controller
     let (leader, follower) = (others[0], others[1]);
     let replicas: [&[i32]; 2] = [&[active, follower], &[leader, follower]];
     let topic = create(&cluster, "t", &replicas, &[]).await;
-    cluster.kill(follower);
+    cluster.set_cut(follower, true);
     for (index, at) in [active, leader].into_iter().enumerate() {
         // It waits for the one that is gone, until that is in sync no more.
         cluster.client(at).produce_at(13, &topic, index as i32, batch(&["a"])).await;
@@ -151,7 +178,8 @@ async fn who_falls_behind_leaves_the_isr_and_comes_back_by_the_active_controller
         let answer = cluster.client(at).produce_at(13, &topic, index as i32, batch(&["b"])).await;
         assert_eq!(answer.error_code, 0);
     }
-    cluster.start(follower, &ALL).await.unwrap().unwrap();
+    cluster.set_cut(follower, false);
+    cluster.pass(30_000).await;
     until(&cluster, active, &topic, |one| one.isr_nodes.len() == 2).await;
     cluster.assert_sound();
 }
@@ -279,11 +307,8 @@ async fn a_partition_waits_for_who_has_everything_unless_its_topic_would_rather_
             config_operation: 0,
             value: Some("true".into()),
         };
-        let resource = AlterConfigsResource {
-            resource_type: 2,
-            resource_name: "t".into(),
-            configs: vec![config],
-        };
+        let resource =
+            AlterConfigsResource { resource_type: 2, resource_name: "t".into(), configs: vec![config] };
         let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
         let answer = cluster.client(3).call(1, &request).await;
         assert_eq!(answer.responses[0].error_code, 0);
@@ -303,7 +328,7 @@ async fn a_broker_that_will_not_come_back_is_forgotten() {
     let all = DescribeClusterRequest { endpoint_type: 1, include_fenced_brokers: true, ..Default::default() };
     assert_eq!(cluster.client(other).call(2, &all).await.brokers.len(), 3);
     let answer = cluster.client(other).call(0, &UnregisterBrokerRequest { broker_id: gone }).await;
-    assert_eq!((answer.error_code, answer.error_message), (0, None));
+    assert_eq!(answer.error_code, 0);
     cluster.pass(500).await;
     assert_eq!(cluster.client(other).call(2, &all).await.brokers.len(), 2);
     // It was a mistake.
@@ -321,9 +346,8 @@ async fn the_active_controller_refuses_an_isr_as_kafka_does() {
     let epoch = cluster.broker_epoch(1);
     let known = partitions(&cluster, 1, &topic).await.remove(0);
     let ask = |broker_epoch: i64, leader_epoch: i32, isr: &[i32], state: i8, version: i16| {
-        let members = isr
-            .iter()
-            .map(|id| alter_partition_request::BrokerState { broker_id: *id, broker_epoch: -1 });
+        let members =
+            isr.iter().map(|id| alter_partition_request::BrokerState { broker_id: *id, broker_epoch: -1 });
         let partition = alter_partition_request::PartitionData {
             partition_index: 0,
             leader_epoch,
@@ -332,8 +356,7 @@ async fn the_active_controller_refuses_an_isr_as_kafka_does() {
             leader_recovery_state: state,
             partition_epoch: 0,
         };
-        let data =
-            alter_partition_request::TopicData { topic_id: topic.id, partitions: vec![partition] };
+        let data = alter_partition_request::TopicData { topic_id: topic.id, partitions: vec![partition] };
         let request = AlterPartitionRequest { broker_id: 1, broker_epoch, topics: vec![data] };
         let mut client = cluster.client_at(active, "CONTROLLER");
         async move {

@@ -244,6 +244,13 @@ impl Cluster {
         started[&node].image().broker(node).unwrap().epoch
     }
 
+    /// Cuts a node's power; only what it has synced is there.
+    pub(crate) fn cut_power(&self, node: i32) {
+        let synced = self.disk(node).after_power_cut();
+        self.kill(node);
+        self.set_disk(node, synced);
+    }
+
     /// Cuts a node off from all others, or heals that.
     pub(crate) fn set_cut(&self, node: i32, is_cut: bool) {
         let mut cut = self.net.cut.lock().unwrap();

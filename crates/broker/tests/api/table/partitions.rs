@@ -28,8 +28,7 @@ pub(super) async fn elect_leaders(version: i16) {
         topic.partition_result.iter().map(|one| (&*topic.topic, one.partition_id, one.error_code))
     });
     let unknown = code(ErrorCode::UnknownTopicOrPartition);
-    let expected =
-        [("t", 0, code(ErrorCode::ElectionNotNeeded)), ("t", 9, unknown), ("none", 0, unknown)];
+    let expected = [("t", 0, code(ErrorCode::ElectionNotNeeded)), ("t", 9, unknown), ("none", 0, unknown)];
     assert_eq!((results.collect::<Vec<_>>(), response.error_code), (expected.to_vec(), 0));
     assert!(response.replica_election_results[0].partition_result[0].error_message.is_some());
     let all = ElectLeadersRequest { topic_partitions: None, ..request.clone() };
