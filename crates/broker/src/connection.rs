@@ -30,6 +30,8 @@ pub(crate) struct Peer {
     pub(crate) is_controller: bool,
     /// The broker that has sent heartbeats here.
     pub(crate) broker: Option<model::NodeId>,
+    /// Whether another voter of the quorum has sent something here.
+    pub(crate) is_voter: bool,
     /// Whether it has sent a request that made sense; until then its frames must be small.
     pub(crate) greeted: bool,
 }
@@ -94,7 +96,7 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     };
     let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
-    let peer = Peer { listener, address, is_controller, broker: None, greeted: false };
+    let peer = Peer { listener, address, is_controller, broker: None, is_voter: false, greeted: false };
     let mut serving = Serving {
         broker,
         link,
@@ -110,6 +112,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     let closed = serving.finish(closed).await;
     if let Some(silent) = serving.peer.broker {
         serving.broker.on_broker_disconnected(silent);
+    }
+    if serving.peer.is_voter {
+        serving.broker.on_voter_disconnected();
     }
     match closed {
         Closed::Frame(_) | Closed::Refused(_) | Closed::Slow { .. } | Closed::Unchecked => {

@@ -4,10 +4,12 @@
 //! It decides nothing about metadata and keeps none: the controller is made of the committed image for each request, so
 //! that there is nothing to take back when a proposal fails.
 
-use crate::{images::Images, metadata_records};
+use crate::{doorbell::Doorbell, elections::Elections, images::Images, metadata_records};
 use coordinator::{Now, Shard};
 use env::{Nanos, World};
-use metadata::{Controller, Error, Heartbeat, Heartbeats, Record, Reply, Request, Settings};
+use metadata::{
+    Controller, Error, Heartbeat, Heartbeats, Image, Record, Reply, Request, Settings, config::Configs,
+};
 use model::{LeaderEpoch, Offset};
 use quorum::{Leadership, ProposeError, Quorum, Watched, Watching, watch};
 use std::{io, ops::ControlFlow, sync::Arc};
@@ -36,6 +38,7 @@ pub(crate) struct ControllerLoop {
     orders: mpsc::Receiver<Order>,
     active: Watched<Option<LeaderEpoch>>,
     sessions: SessionPolicy,
+    doorbell: Arc<Doorbell>,
 }
 
 /// How the active controller watches brokers.
@@ -61,12 +64,12 @@ impl ControllerHost {
         settings: Settings,
         quorum: Arc<dyn Quorum>,
         images: Arc<Images>,
-        sessions: SessionPolicy,
+        (sessions, doorbell): (SessionPolicy, Arc<Doorbell>),
     ) -> (Self, ControllerLoop) {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
         let (active, watching) = watch(None);
         let host = Self { orders: sender, active: watching };
-        (host, ControllerLoop { world, settings, quorum, images, orders, active, sessions })
+        (host, ControllerLoop { world, settings, quorum, images, orders, active, sessions, doorbell })
     }
 
     /// A host without a controller: what it is asked goes elsewhere.
@@ -132,28 +135,50 @@ impl ControllerLoop {
         }
         tracing::info!(epoch = known.epoch, "this node's controller is active");
         let (now, timeout_ms) = (self.now(), self.sessions.timeout_ms);
-        self.images.set_sessions(Some(|image: &metadata::Image| Heartbeats::new(timeout_ms, now, image)));
+        self.images.set_sessions(Some(|image: &Image| Heartbeats::new(timeout_ms, now, image)));
+        // Whoever was killed with the last controller has no connection here that could end.
+        self.doorbell.ring_at_all();
         self.active.send(Some(known.epoch));
-        let ended = loop {
-            let check_at = self.check_at();
+        let ended = self.decide_all(known, leadership).await;
+        self.active.send(None);
+        self.images.set_sessions(None::<fn(&Image) -> Heartbeats>);
+        ended
+    }
+
+    /// Answers orders and does what is due by itself, until this node leads no more.
+    async fn decide_all(
+        &mut self,
+        known: Leadership,
+        leadership: &mut Watching<Leadership>,
+    ) -> ControlFlow<()> {
+        let mut elections = Elections::new(self.now().monotonic, &self.configs(&self.images.newest()));
+        loop {
+            let due_at = self.check_at().min(elections.next_at());
             let order = tokio::select! {
                 biased;
                 changed = leadership.changed() => {
                     let now = *leadership.borrow_and_update();
                     if changed.is_err() || !now.is_active || now.epoch != known.epoch {
-                        break ControlFlow::Continue(());
+                        return ControlFlow::Continue(());
                     }
                     continue;
                 }
-                order = self.orders.recv() => order,
-                () = self.world.clock.sleep_until(check_at) => {
+                // When to look is to be reckoned anew.
+                () = self.images.sessions_hastened() => continue,
+                // Before the orders, or a flood of them would keep silent brokers in office.
+                () = self.world.clock.sleep_until(due_at) => {
                     self.fence_silent(known.epoch).await;
+                    self.elect_due(known.epoch, &mut elections).await;
                     continue;
                 }
+                order = self.orders.recv() => order,
             };
-            let Some(order) = order else { break ControlFlow::Break(()) };
+            let Some(order) = order else { return ControlFlow::Break(()) };
             let answer = match self.decide(known.epoch, order.request).await {
-                Ok(reply) => Ok(reply),
+                Ok(reply) => {
+                    elections.on_reply(self.now().monotonic, &reply);
+                    Ok(reply)
+                }
                 Err(Failed::Refused(error)) => Err(error),
                 Err(Failed::Deposed(why)) => {
                     tracing::warn!(%why, epoch = known.epoch, "a decision was not committed");
@@ -161,10 +186,7 @@ impl ControllerLoop {
                 }
             };
             let _ = order.reply.send(answer);
-        };
-        self.active.send(None);
-        self.images.set_sessions(None::<fn(&metadata::Image) -> Heartbeats>);
-        ended
+        }
     }
 
     fn now(&self) -> Now {
@@ -202,9 +224,28 @@ impl ControllerLoop {
         }
     }
 
+    async fn elect_due(&self, epoch: LeaderEpoch, elections: &mut Elections) {
+        loop {
+            let now = self.now().monotonic;
+            let Some(request) = elections.due(now, &self.configs(&self.images.newest())) else { return };
+            // One thing at a time: others have orders, too.
+            match self.decide(epoch, request).await {
+                Ok(reply) => elections.on_reply(now, &reply),
+                Err(_) => return,
+            }
+            if elections.next_at() <= now {
+                return;
+            }
+        }
+    }
+
+    fn configs<'a>(&'a self, image: &'a Image) -> Configs<'a> {
+        Configs { image, statics: &self.settings.statics, node: self.settings.node }
+    }
+
     async fn decide(&self, epoch: LeaderEpoch, request: Request) -> Result<Reply, Failed> {
         let now = self.now();
-        let image = metadata::Image::clone(&self.images.newest());
+        let image = Image::clone(&self.images.newest());
         let outcome = Controller::at(self.settings.clone(), image).handle(now, request);
         let outcome = outcome.map_err(Failed::Refused)?;
         if !outcome.records.is_empty() {

@@ -42,6 +42,10 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
@@ -58,9 +62,15 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::UnregisterBroker,
     ApiKey::Envelope,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
+    ApiKey::AlterPartition,
+    ApiKey::AssignReplicasToDirs,
     ApiKey::AllocateProducerIds,
     ApiKey::ControllerRegistration,
     ApiKey::Fetch,
@@ -78,6 +88,10 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::ElectLeaders,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
+    ApiKey::UnregisterBroker,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -150,6 +164,7 @@ pub(crate) fn begin(
         && let Some(request) = PeerFrame::read(&frame)
     {
         peer.greeted = true;
+        peer.is_voter |= request.version != DISCOVERY_VERSION;
         return Ok(Begun::Barrier(answer_peer(broker.clone(), request)));
     }
     let (budget, frame_bytes) = (budget(&frame), frame.len());
@@ -337,5 +352,11 @@ fn barrier(
         AddRaftVoter => add_raft_voter,
         RemoveRaftVoter => remove_raft_voter,
         UpdateRaftVoter => update_raft_voter,
+        AlterPartition => alter_partition,
+        AssignReplicasToDirs => assign_replicas_to_dirs,
+        ElectLeaders => elect_leaders,
+        AlterPartitionReassignments => alter_partition_reassignments,
+        ListPartitionReassignments => list_partition_reassignments,
+        UnregisterBroker => unregister_broker,
     })
 }

@@ -135,6 +135,25 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
     }
 }
 
+/// What the code of an active controller elsewhere means. Those of which nobody here makes a difference become one.
+pub(crate) fn to_controller(code: i16) -> metadata::Error {
+    use metadata::Error;
+    let error = from_code(code);
+    let why = format!("the controller answers {error}");
+    match error {
+        ErrorCode::FencedLeaderEpoch => Error::FencedLeaderEpoch(why),
+        ErrorCode::IneligibleReplica => Error::IneligibleReplica(why),
+        ErrorCode::InvalidRequest => Error::InvalidRequest(why),
+        ErrorCode::InvalidUpdateVersion => Error::InvalidUpdateVersion(why),
+        ErrorCode::NewLeaderElected => Error::NewLeaderElected(why),
+        ErrorCode::NotController => Error::NotController(why),
+        ErrorCode::StaleBrokerEpoch => Error::StaleBrokerEpoch(why),
+        ErrorCode::UnknownTopicId => Error::UnknownTopicId(why),
+        ErrorCode::UnknownTopicOrPartition => Error::UnknownTopicOrPartition(why),
+        _ => Error::UnknownServerError(why),
+    }
+}
+
 /// Why the voters were not changed.
 pub(crate) fn of_change(error: &ChangeError) -> ErrorCode {
     match error {

@@ -4,8 +4,11 @@
 pub(crate) mod add_raft_voter;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
+pub(crate) mod alter_partition;
+pub(crate) mod alter_partition_reassignments;
 mod alterations;
 pub(crate) mod api_versions;
+pub(crate) mod assign_replicas_to_dirs;
 pub(crate) mod broker_heartbeat;
 pub(crate) mod broker_registration;
 pub(crate) mod controller_registration;
@@ -20,6 +23,7 @@ pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod elect_leaders;
 pub(crate) mod envelope;
 pub(crate) mod fetch;
 pub(crate) mod fetch_metadata;
@@ -32,6 +36,7 @@ pub(crate) mod join_group;
 pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
+pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
@@ -40,11 +45,12 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
+pub(crate) mod unregister_broker;
 pub(crate) mod update_raft_voter;
 
 use crate::{Broker, context::Context, failure_code, partition::Partition};
 use ::metadata::{
-    Error, NewTopic, Reply, Request,
+    Error, Image, NewTopic, Reply, Request,
     config::{Resource, ResourceKind},
 };
 use env::BoxFuture;
@@ -73,6 +79,24 @@ pub(crate) fn partition_error(partition: &::metadata::Partition) -> i16 {
     error.to_i16()
 }
 
+/// The replicas of a partition that cannot be reached by a listener: their broker is fenced, is not there, does not listen
+/// so, or its log directory has failed.
+pub(crate) fn offline_replicas(
+    image: &Image,
+    partition: &::metadata::Partition,
+    listener: &str,
+) -> Vec<NodeId> {
+    let is_online = |id: &NodeId| {
+        image.broker(*id).is_some_and(|known| {
+            let directory = partition.directory(*id);
+            !known.fenced
+                && known.endpoint(listener).is_some()
+                && directory.is_some_and(|directory| known.has_online(directory))
+        })
+    };
+    partition.replicas.iter().copied().filter(|id| !is_online(id)).collect()
+}
+
 /// What Metadata and its kin say of a topic that does not exist.
 pub(crate) fn unknown_topic_error(name: &str) -> ErrorCode {
     match TopicName::new(name) {
@@ -92,8 +116,11 @@ pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Ve
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let topics: Vec<NewTopic> = topics.collect();
-    let is_here = broker.controller.is_active() || !broker.config.is_clustered();
-    let results = if is_here { create(broker, topics).await } else { create_there(broker, topics).await };
+    let results = if broker.is_decided_here() {
+        create(broker, topics).await
+    } else {
+        create_there(broker, topics).await
+    };
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
 }
@@ -153,7 +180,7 @@ pub(crate) fn leader_of(
     let image = broker.image();
     let topic = if id.is_zero() { image.topic(name) } else { image.topic_by_id(id) };
     let partition = topic?.partition(index)?;
-    let node = image.broker(partition.leader).filter(|node| node.is_active());
+    let node = image.broker(partition.leader).filter(|node| !node.fenced);
     let endpoint = node.and_then(|node| {
         let endpoint = node.endpoint(&context.listener)?;
         Some((endpoint.host.clone(), i32::from(endpoint.port), node.rack.clone()))
@@ -194,6 +221,20 @@ pub(crate) fn controller_id(broker: &Broker) -> NodeId {
     let leader = broker.active_controller().map(|(node, _)| node);
     let leader = leader.filter(|node| image.broker(*node).is_some_and(|broker| broker.is_active()));
     leader.unwrap_or(broker.config.node_id)
+}
+
+/// The results of partitions, together for each topic in the order of the request.
+pub(crate) fn by_topic<T>(
+    results: Vec<(String, PartitionIndex, T)>,
+) -> Vec<(String, Vec<(PartitionIndex, T)>)> {
+    let mut topics: Vec<(String, Vec<(PartitionIndex, T)>)> = Vec::new();
+    for (topic, index, result) in results {
+        match topics.last_mut().filter(|(last, _)| *last == topic) {
+            Some((_, partitions)) => partitions.push((index, result)),
+            None => topics.push((topic, vec![(index, result)])),
+        }
+    }
+    topics
 }
 
 /// The failure of a controller's answer that is not of the kind that was asked for.

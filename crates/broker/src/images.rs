@@ -8,6 +8,7 @@ use model::Offset;
 use parking_lot::Mutex;
 use quorum::{Watched, watch};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// See the head of the file.
 pub(crate) struct Images {
@@ -16,13 +17,20 @@ pub(crate) struct Images {
     followed: Watched<Offset>,
     /// Of the brokers, while this node's controller is active; as new as the image.
     sessions: Mutex<Option<Heartbeats>>,
+    sessions_news: Notify,
 }
 
 impl Images {
     /// Nothing is known yet.
     pub(crate) fn new(cluster_id: &str) -> Arc<Self> {
         let newest = ArcSwap::from_pointee(Image::new(cluster_id));
-        Arc::new(Self { newest, replayed: watch(-1).0, followed: watch(-1).0, sessions: Mutex::default() })
+        Arc::new(Self {
+            newest,
+            replayed: watch(-1).0,
+            followed: watch(-1).0,
+            sessions: Mutex::default(),
+            sessions_news: Notify::new(),
+        })
     }
 
     /// The newest image.
@@ -53,6 +61,18 @@ impl Images {
     pub(crate) fn with_sessions<T>(&self, look: impl FnOnce(&mut Heartbeats, &Image) -> T) -> Option<T> {
         let mut sessions = self.sessions.lock();
         sessions.as_mut().map(|sessions| look(sessions, &self.newest()))
+    }
+
+    /// Something has been noticed of a broker: its session may end sooner.
+    pub(crate) fn hasten_sessions(&self, notice: impl FnOnce(&mut Heartbeats)) {
+        if self.with_sessions(|sessions, _| notice(sessions)).is_some() {
+            self.sessions_news.notify_one();
+        }
+    }
+
+    /// Ends after [`Self::hasten_sessions`].
+    pub(crate) async fn sessions_hastened(&self) {
+        self.sessions_news.notified().await;
     }
 
     /// The broker's partitions are as the image of that offset says.

@@ -17,6 +17,8 @@ mod controller;
 mod discovery;
 pub mod dispatch;
 mod door;
+mod doorbell;
+mod elections;
 mod failure_code;
 mod fetch_sessions;
 mod fetch_wait;
@@ -35,6 +37,7 @@ mod log_config;
 mod log_dir;
 mod metadata_records;
 pub mod metrics;
+mod observers;
 mod partition;
 mod partitions;
 mod peer_frames;
@@ -57,6 +60,7 @@ pub use start::StartError;
 use backlog::Backlog;
 use connections::Connections;
 use controller::ControllerHost;
+use doorbell::Doorbell;
 use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
 use fetchers::Fetchers;
@@ -70,6 +74,7 @@ use metadata::{
     config::{Entry, Resource},
 };
 use model::{PartitionIndex, TopicId};
+use observers::Observers;
 use parking_lot::Mutex;
 use partitions::Partitions;
 use producer_ids::ProducerIds;
@@ -94,6 +99,8 @@ pub struct Broker {
     pub(crate) quorum: Arc<RaftQuorum>,
     pub(crate) links: Arc<Links>,
     pub(crate) remote: Arc<RemoteLog>,
+    pub(crate) observers: Observers,
+    pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) is_stopping: AtomicBool,
     /// Drawn at this start.
     pub(crate) incarnation: Uuid,

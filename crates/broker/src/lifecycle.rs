@@ -76,12 +76,17 @@ impl Broker {
                 min_supported_version: feature.min,
                 max_supported_version: feature.max,
             });
+        let synced = broker_registration_request::Feature {
+            name: metadata::features::SYNCED.into(),
+            min_supported_version: 0,
+            max_supported_version: 1,
+        };
         BrokerRegistrationRequest {
             broker_id: self.config.node_id,
             cluster_id: self.dir.meta().cluster_id,
             incarnation_id: self.incarnation,
             listeners: listeners.collect(),
-            features: features.collect(),
+            features: features.chain([synced]).collect(),
             rack: self.config.rack.clone(),
             log_dirs: self.dir.meta().directory_id.into_iter().collect(),
             previous_broker_epoch,
@@ -222,8 +227,14 @@ impl Broker {
         let deadline = clock.after_millis(SHUTDOWN_MS_MAX);
         while clock.now() < deadline {
             match self.heartbeat(true).await {
-                Some(answer) if !answer.should_shut_down && answer.error_code == failure_code::NONE => {}
-                _ => return,
+                Some(answer) if answer.should_shut_down => return,
+                Some(answer) => match failure_code::from_code(answer.error_code) {
+                    // Nobody knows this broker: there is nobody to take leave of.
+                    ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => return,
+                    _ => {}
+                },
+                // Another controller is about to become active.
+                None => {}
             }
             clock.sleep_until(clock.after_millis(SHUTDOWN_ASK_MS)).await;
         }

@@ -98,6 +98,18 @@ impl Links {
         answer
     }
 
+    /// Whether nobody listens there. Who does not answer in time may still be there.
+    pub(crate) async fn is_refused(&self, address: &Address, timeout_ms: i64) -> bool {
+        let clock = &self.world.clock;
+        tokio::select! {
+            biased;
+            connected = self.network.connect(&address.host, address.port) => {
+                connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            }
+            () = clock.sleep_until(clock.after_millis(timeout_ms)) => false,
+        }
+    }
+
     /// Sends a whole frame on a connection of its own and gives the answer without its length.
     pub(crate) async fn exchange(&self, to: &Address, frame: Bytes, timeout_ms: i64) -> io::Result<Bytes> {
         let exchanging = async {

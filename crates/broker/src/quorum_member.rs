@@ -7,7 +7,10 @@ use coordinator::Now;
 use metadata::{Error, NewTopic};
 use model::{NodeId, ProducerId};
 use quorum::{Introduction, Quorum};
-use std::{io, sync::atomic::Ordering};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 use wire::{
     AllocateProducerIdsRequest, CreateTopicsRequest, EnvelopeRequest, ErrorCode, Request,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
@@ -49,10 +52,26 @@ impl Broker {
         Some((leader.node, Address { host: endpoint.host, port: endpoint.port }))
     }
 
-    /// Asks the active controller, by Kafka's own API; waits for one to become active.
+    /// Whether this node's own controller is the one to ask.
+    pub(crate) fn is_decided_here(&self) -> bool {
+        self.controller.is_active() || !self.config.is_clustered()
+    }
+
+    /// Asks the active controller, by Kafka's own API; waits for one to become active. Who is asked while another takes
+    /// over answers nobody any more.
     pub(crate) async fn ask_controller<R: Request>(&self, request: &R) -> io::Result<R::Response> {
         let controller = self.until_controller().await?;
-        self.links.call(&controller, request, ANSWER_MS_MAX).await
+        tokio::select! {
+            biased;
+            answer = self.links.call(&controller, request, ANSWER_MS_MAX) => answer,
+            () = self.until_another(&controller) => Err(io::Error::other("another controller has become active")),
+        }
+    }
+
+    async fn until_another(&self, asked: &Address) {
+        while self.active_controller().is_none_or(|(_, address)| address == *asked) {
+            self.pause().await;
+        }
     }
 
     /// Has the active controller answer a client's request: the whole frame of its answer (KIP-590).
@@ -89,7 +108,25 @@ impl Broker {
     /// The connection on which a broker sent its heartbeats has ended.
     pub(crate) fn on_broker_disconnected(&self, silent: NodeId) {
         let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
-        self.images.with_sessions(|sessions, _| sessions.on_disconnected(now, silent));
+        self.images.hasten_sessions(|sessions| sessions.on_disconnected(now, silent));
+        if self.controller.is_active() {
+            self.doorbell.ring(silent);
+        }
+    }
+
+    /// A connection of another voter has ended. If it was the leader's and nobody listens there any more, this node need not
+    /// wait until its lease is over.
+    pub(crate) fn on_voter_disconnected(self: &Arc<Self>) {
+        let leader = self.quorum.leadership().borrow().leader;
+        let leader = leader.filter(|leader| *leader != self.quorum.replica());
+        let (Some(leader), Some((_, address))) = (leader, self.active_controller()) else { return };
+        let broker = self.clone();
+        self.world.tasks.spawn(Box::pin(async move {
+            if broker.doorbell.is_refused(&address).await {
+                tracing::warn!(%leader, %address, "nobody listens any more where the leader of the quorum did");
+                broker.quorum.on_leader_gone(leader).await;
+            }
+        }));
     }
 
     /// Whether the node is about to stop.
@@ -174,7 +211,7 @@ impl Broker {
     pub(crate) async fn allocate_producer_ids(&self) -> Result<(ProducerId, i32), Error> {
         let node = self.config.node_id;
         let broker_epoch = self.image().broker(node).map_or(-1, |broker| broker.epoch);
-        if self.controller.is_active() {
+        if self.is_decided_here() {
             let request = metadata::Request::AllocateProducerIds { broker: node, broker_epoch };
             return match self.controller.ask(request).await? {
                 metadata::Reply::AllocateProducerIds(ids) => Ok((ids.first, ids.count)),

@@ -9,7 +9,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use model::{NodeId, Offset};
 use parking_lot::Mutex;
-use quorum::SnapshotId;
+use quorum::{Replica, SnapshotId};
 use records::Batch;
 use std::{
     io,
@@ -37,7 +37,7 @@ const SNAPSHOT_BYTES_MAX: i64 = 1 << 30;
 
 /// See the head of the file.
 pub(crate) struct RemoteLog {
-    node: NodeId,
+    me: Replica,
     links: Arc<Links>,
     listed: Vec<Address>,
     asked: AtomicUsize,
@@ -53,8 +53,8 @@ pub(crate) enum Fetched {
 }
 
 impl RemoteLog {
-    pub(crate) fn new(node: NodeId, links: Arc<Links>, listed: Vec<Address>) -> Arc<Self> {
-        Arc::new(Self { node, links, listed, asked: AtomicUsize::new(0), leader: Mutex::default() })
+    pub(crate) fn new(me: Replica, links: Arc<Links>, listed: Vec<Address>) -> Arc<Self> {
+        Arc::new(Self { me, links, listed, asked: AtomicUsize::new(0), leader: Mutex::default() })
     }
 
     /// The active controller, as the last answer told it.
@@ -82,12 +82,13 @@ impl RemoteLog {
         let partition = FetchPartition {
             fetch_offset: from,
             partition_max_bytes: PART_BYTES,
+            replica_directory_id: self.me.directory,
             ..FetchPartition::default()
         };
         let topic =
             FetchTopic { topic_id: Uuid::METADATA_TOPIC, partitions: vec![partition], ..Default::default() };
         let request = FetchRequest {
-            replica_state: ReplicaState { replica_id: self.node, replica_epoch: -1 },
+            replica_state: ReplicaState { replica_id: self.me.node, replica_epoch: -1 },
             max_wait_ms: WAIT_MS,
             max_bytes: PART_BYTES,
             session_epoch: -1,
@@ -132,10 +133,11 @@ impl RemoteLog {
         loop {
             let mut partition = PartitionSnapshot { position: whole.len() as i64, ..Default::default() };
             partition.current_leader_epoch = -1;
+            partition.replica_directory_id = self.me.directory;
             (partition.snapshot_id.end_offset, partition.snapshot_id.epoch) = (id.end_offset, id.epoch);
             let topic = TopicSnapshot { name: "__cluster_metadata".into(), partitions: vec![partition] };
             let request = FetchSnapshotRequest {
-                replica_id: self.node,
+                replica_id: self.me.node,
                 max_bytes: PART_BYTES,
                 topics: vec![topic],
                 ..FetchSnapshotRequest::default()

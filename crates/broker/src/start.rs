@@ -8,6 +8,7 @@ use crate::{
     connections::Connections,
     controller::ControllerHost,
     discovery::{self, Discovery, Settled, Voters},
+    doorbell::Doorbell,
     fetch_sessions::FetchSessions,
     fetchers::Fetchers,
     follower::Follower,
@@ -18,6 +19,7 @@ use crate::{
     log_config,
     log_dir::{Found, LogDir},
     metrics::Metrics,
+    observers::Observers,
     partition::on_lane,
     partitions::Partitions,
     producer_ids::ProducerIds,
@@ -86,11 +88,12 @@ impl Broker {
         let cluster_id = dir.meta().cluster_id;
         let images = Images::new(&cluster_id);
         let settings = Settings { cluster_id, node: config.node_id, statics: config.statics.clone() };
-        let policy = config.session_policy();
+        let doorbell = doorbell(&config, &world, &links, &images);
+        let watching = (config.session_policy(), doorbell.clone());
         let (host, work) =
-            ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), policy);
+            ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), watching);
         let broker =
-            Self::assemble(config, world, links, dir, (host, quorum, images), incarnation);
+            Self::assemble(config, world, (links, doorbell), dir, (host, quorum, images), incarnation);
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
         let follower =
@@ -109,7 +112,7 @@ impl Broker {
     fn assemble(
         config: Config,
         world: World,
-        links: Arc<Links>,
+        (links, doorbell): (Arc<Links>, Arc<Doorbell>),
         dir: Arc<LogDir>,
         (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
         incarnation: Uuid,
@@ -127,8 +130,10 @@ impl Broker {
             fetchers: Fetchers::new(links.clone(), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
             producer_ids: ProducerIds::new(),
-            remote: RemoteLog::new(config.node_id, links.clone(), config.controllers.clone()),
+            remote: RemoteLog::new(replica(&config, &dir), links.clone(), config.controllers.clone()),
             links,
+            observers: Observers::default(),
+            doorbell,
             incarnation,
             sessions: Mutex::new(FetchSessions::new(
                 limits::FETCH_SESSIONS_MAX,
@@ -156,8 +161,9 @@ impl Broker {
         images.publish(image, &[]);
         let (host, orders) = ControllerHost::elsewhere();
         let incarnation = world.random.uuid();
+        let doorbell = doorbell(&config, &world, &links, &images);
         let broker =
-            Self::assemble(config, world, links, dir, (host, quorum, images), incarnation);
+            Self::assemble(config, world, (links, doorbell), dir, (host, quorum, images), incarnation);
         replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok((broker, orders))
@@ -281,6 +287,11 @@ async fn open_dir(config: &Config, world: &World) -> Result<(Arc<LogDir>, Found)
 
 fn stopped(path: &std::path::Path) -> LogDirError {
     LogDirError::Io { path: path.to_owned(), error: io::Error::other("the node stops") }
+}
+
+fn doorbell(config: &Config, world: &World, links: &Arc<Links>, images: &Arc<Images>) -> Arc<Doorbell> {
+    let listener = config.fetchers().listener;
+    Doorbell::new(links.clone(), images.clone(), world.clone(), (config.node_id, listener))
 }
 
 fn replica(config: &Config, dir: &LogDir) -> Replica {

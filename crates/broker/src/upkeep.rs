@@ -124,8 +124,14 @@ impl AlterIsrs for Broker {
     fn alter(&self, partitions: Vec<IsrChange>) -> BoxFuture<'_, Result<IsrAnswers, Error>> {
         let broker = self.config.node_id;
         let broker_epoch = self.image().broker(broker).map_or(-1, |known| known.epoch);
-        let request = Request::AlterPartition(AlterPartition { broker, broker_epoch, partitions });
         Box::pin(async move {
+            if !self.is_decided_here() {
+                let request = handlers::alter_partition::to_request(broker, broker_epoch, partitions);
+                let answer = self.ask_controller(&request).await;
+                let answer = answer.map_err(|error| Error::NotController(error.to_string()))?;
+                return handlers::alter_partition::from_response(answer);
+            }
+            let request = Request::AlterPartition(AlterPartition { broker, broker_epoch, partitions });
             match self.controller.ask(request).await {
                 Ok(Reply::AlterPartition(answers)) => Ok(answers),
                 other => Err(handlers::controller_error(other)),

@@ -11,6 +11,10 @@ pub const ELR: &str = "eligible.leader.replicas.version";
 /// The feature of the quorum's own protocol, whose level the quorum keeps, not the image.
 pub const KRAFT_VERSION: &str = "kraft.version";
 
+/// By this a broker says, when it registers, that it acknowledges only what is on stable storage where a topic asks for that
+/// (`RegisterBroker::synced`). It is no feature of the cluster and no record has it; Apache Kafka's controllers ignore it.
+pub const SYNCED: &str = "odradek.synced";
+
 /// Name, lowest level, highest level, level of a new cluster.
 const LEVELS: &[(&str, i16, i16, i16)] = &[
     (ELR, 0, 1, 1),

@@ -38,6 +38,8 @@ struct Session {
     rhythm: u64,
     /// When its connection ended, unless it was heard since.
     lost_at: Option<u64>,
+    /// When its listener refused connections after that, unless it was heard since.
+    refused_at: Option<u64>,
     /// How far it has read the metadata; -1 if it has not said so.
     metadata_offset: Offset,
     /// It may be unfenced once it has read that far.
@@ -159,6 +161,12 @@ impl Heartbeats {
         // A broker without any directory can do nothing, whatever it wants.
         heartbeat.wants_fence |= !known.directories.is_empty() && known.directories.iter().all(is_gone);
         let mut pulse = self.next(image, known, &heartbeat, is_caught_up, shut_down_at);
+        if pulse.should_shut_down
+            && let Some(session) = self.sessions.get_mut(&broker)
+        {
+            // It has taken its leave: its next incarnation need not wait until the session is over.
+            session.heard_at = None;
+        }
         let fails = known.directories.iter().any(|dir| heartbeat.offline.contains(dir));
         let cordons = heartbeat.cordoned.as_ref().is_some_and(|cordoned| *cordoned != known.cordoned);
         if fails || cordons {
@@ -175,6 +183,15 @@ impl Heartbeats {
     pub fn on_disconnected(&mut self, now: Now, broker: NodeId) {
         if let Some(session) = self.sessions.get_mut(&broker) {
             session.lost_at.get_or_insert(now.monotonic);
+        }
+    }
+
+    /// Nobody listens any more where this incarnation of a broker did: its process has ended. Only to be said of one that
+    /// has lost its connection, or has none to a controller that has just become active.
+    pub fn on_refused(&mut self, now: Now, broker: NodeId, broker_epoch: i64) {
+        if let Some(session) = self.sessions.get_mut(&broker).filter(|session| session.epoch == broker_epoch)
+        {
+            session.refused_at.get_or_insert(now.monotonic);
         }
     }
 
@@ -269,6 +286,7 @@ impl Session {
             heard_at: None,
             rhythm: 0,
             lost_at: None,
+            refused_at: None,
             metadata_offset: -1,
             registered_at,
             shut_down_at: None,
@@ -280,7 +298,7 @@ impl Session {
             self.rhythm = now.saturating_sub(before).max(self.rhythm - self.rhythm / 8);
         }
         self.heard_at = Some(self.heard_at.unwrap_or(0).max(now));
-        self.lost_at = None;
+        (self.lost_at, self.refused_at) = (None, None);
     }
 
     /// When the broker counts as dead if it is not heard before.
@@ -288,7 +306,7 @@ impl Session {
         let silent = self.heard_at.unwrap_or(0).saturating_add(session_timeout);
         let grace = (session_timeout / GRACE_DIVISOR).max(self.rhythm.saturating_mul(2));
         let lost = self.lost_at.map_or(u64::MAX, |lost_at| lost_at.saturating_add(grace));
-        silent.min(lost)
+        silent.min(lost).min(self.refused_at.unwrap_or(u64::MAX))
     }
 
     /// Moves what happened before the host was away to the end of that time.

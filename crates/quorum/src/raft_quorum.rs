@@ -29,9 +29,10 @@ use env::{BoxFuture, World};
 use model::{LeaderEpoch, Offset};
 use openraft::{
     ChangeMembers, Raft, SnapshotPolicy,
+    async_runtime::WatchReceiver,
     errors::{ClientWriteError, Fatal, ForwardToLeader, InitializeError, RaftError},
     impls::ProgressResponder,
-    raft::ClientWriteResult,
+    raft::{ClientWriteResult, TransferLeaderRequest},
 };
 use parking_lot::Mutex;
 use std::{
@@ -39,6 +40,9 @@ use std::{
     io,
     sync::Arc,
 };
+
+/// How long each voter waits for those before it when the leader is known to be gone.
+const SUCCESSION_MS: i64 = 100;
 
 /// A replica of the metadata log.
 #[derive(Clone)]
@@ -235,6 +239,37 @@ impl RaftQuorum {
             }
             let stopped = |_| ChangeError::Stopped("the consensus has stopped".into());
             metrics.changed().await.map_err(stopped)?;
+        }
+    }
+
+    /// The process of this leader has ended, as the host has found out: nobody waits out its lease. The voter of the lowest
+    /// id asks for votes at once, the others a little later if that did not succeed.
+    ///
+    /// Nothing rests on it being true: who still leads goes on if a quorum hears it, else somebody else is elected, as after any
+    /// election timeout.
+    pub async fn on_leader_gone(&self, leader: Replica) {
+        self.inside(self.on_leader_gone_inside(leader)).await;
+    }
+
+    async fn on_leader_gone_inside(&self, leader: Replica) {
+        let me = self.0.config.replica;
+        let voters: BTreeSet<_> = self.0.raft.voter_ids().filter(|voter| *voter != leader).collect();
+        let Some(rank) = voters.iter().position(|voter| *voter == me) else { return };
+        // As if the leader had said who shall lead: for who does not, it only ends the lease.
+        let transfer = |to: Replica| {
+            let metrics = self.0.raft.metrics().borrow_watched().clone();
+            let is_it = leader != me && metrics.current_leader == Some(leader);
+            is_it.then(|| TransferLeaderRequest::new(metrics.vote, to, None))
+        };
+        let Some(request) = transfer(if rank == 0 { me } else { leader }) else { return };
+        if self.0.raft.handle_transfer_leader(request).await.is_err() || rank == 0 {
+            return;
+        }
+        let clock = &self.0.world.clock;
+        clock.sleep_until(clock.after_millis(SUCCESSION_MS.saturating_mul(rank as i64))).await;
+        if let Some(request) = transfer(me) {
+            // The library has stopped: there is nobody who could lead here.
+            let _ = self.0.raft.handle_transfer_leader(request).await;
         }
     }
 

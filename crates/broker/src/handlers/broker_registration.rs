@@ -28,7 +28,11 @@ async fn register(broker: &Arc<Broker>, request: BrokerRegistrationRequest) -> R
         port: listener.port,
         security: listener.security_protocol,
     });
-    let features = request.features.into_iter().map(|feature| FeatureRange {
+    let is_synced = |name: &str| name == metadata::features::SYNCED;
+    // What is not said is not believed: brokers of Apache Kafka do not say it.
+    let synced = request.features.iter().any(|feature| is_synced(&feature.name));
+    let features = request.features.into_iter().filter(|feature| !is_synced(&feature.name));
+    let features = features.map(|feature| FeatureRange {
         name: feature.name,
         min: feature.min_supported_version,
         max: feature.max_supported_version,
@@ -43,8 +47,7 @@ async fn register(broker: &Arc<Broker>, request: BrokerRegistrationRequest) -> R
         directories: request.log_dirs,
         fenced: true,
         previous_epoch: request.previous_broker_epoch,
-        // Whether it is one of ours is not said; what is not said is not believed.
-        synced: false,
+        synced,
     };
     let now = Now { wall: broker.world.clock.wall(), monotonic: broker.world.clock.now() };
     let checked =

@@ -30,7 +30,7 @@ pub(crate) async fn handle(
         }
         _ => return refuse(ErrorCode::UnsupportedEndpointType, "endpoints are of type 1 or 2"),
     }
-    let brokers = image.brokers().filter(|broker| request.include_fenced_brokers || broker.is_active());
+    let brokers = image.brokers().filter(|broker| request.include_fenced_brokers || !broker.fenced);
     let brokers = brokers.filter_map(|registration| {
         let endpoint = registration.endpoint(&context.listener)?;
         Some(DescribeClusterBroker {
@@ -38,7 +38,7 @@ pub(crate) async fn handle(
             host: endpoint.host.clone(),
             port: i32::from(endpoint.port),
             rack: registration.rack.clone(),
-            is_fenced: !registration.is_active(),
+            is_fenced: registration.fenced,
         })
     });
     DescribeClusterResponse {

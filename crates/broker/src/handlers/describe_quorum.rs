@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     context: &Context,
     request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    let described = broker.quorum.describe();
+    let mut described = broker.quorum.describe();
     if described.leadership.leader != Some(broker.quorum.replica()) {
         return DescribeQuorumResponse {
             error_code: ErrorCode::NotLeaderOrFollower.to_i16(),
@@ -29,6 +29,13 @@ pub(crate) async fn handle(
             ..DescribeQuorumResponse::default()
         };
     }
+    // Controllers that are about to vote the quorum knows itself.
+    let by_fetch = broker.observers.known(broker.now_ms()).into_iter();
+    let is_known = |one: &Known| {
+        described.voters.iter().chain(&described.observers).any(|known| known.replica == one.replica)
+    };
+    let more: Vec<_> = by_fetch.filter(|one| !is_known(one)).collect();
+    described.observers.extend(more);
     let topics = request.topics.into_iter().map(|topic| {
         let is_ours = topic.topic_name == TOPIC;
         let partitions = topic.partitions.into_iter().map(|partition| match partition.partition_index {

@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions (key 75): topics page by page, in the order of their names (KIP-966).
 
 use crate::{Broker, context::Context, failure_code};
-use metadata::Topic;
+use metadata::{Image, Topic};
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ErrorCode,
@@ -16,7 +16,7 @@ const PARTITIONS_MAX: i32 = 2000;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = broker.image();
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
             continue;
         };
         let first = if name == first_topic { first_partition } else { 0 };
-        let page = describe(topic, first, room);
+        let page = describe((&image, &context.listener), topic, first, room);
         let next = first + page.partitions.len() as i32;
         room -= page.partitions.len();
         response.topics.push(page);
@@ -79,7 +79,12 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
-fn describe(topic: &Topic, first: i32, room: usize) -> DescribeTopicPartitionsResponseTopic {
+fn describe(
+    (image, listener): (&Image, &str),
+    topic: &Topic,
+    first: i32,
+    room: usize,
+) -> DescribeTopicPartitionsResponseTopic {
     let rest = topic.indexed().skip(first as usize).take(room);
     let partitions = rest.map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
         error_code: super::partition_error(partition),
@@ -90,7 +95,7 @@ fn describe(topic: &Topic, first: i32, room: usize) -> DescribeTopicPartitionsRe
         isr_nodes: partition.isr.clone(),
         eligible_leader_replicas: Some(partition.elr.clone()),
         last_known_elr: Some(partition.elr_last_known.clone()),
-        offline_replicas: Vec::new(),
+        offline_replicas: super::offline_replicas(image, partition, listener),
     });
     DescribeTopicPartitionsResponseTopic {
         error_code: failure_code::NONE,

@@ -5,7 +5,7 @@
 
 use crate::{Broker, context::Context};
 use bytes::Bytes;
-use quorum::{Committed, Quorum};
+use quorum::{Committed, Quorum, Replica};
 use std::sync::Arc;
 use stdx::{Parts, Uuid};
 use wire::{
@@ -33,6 +33,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
     if !is_ours || wanted.partition != 0 {
         return refuse(ErrorCode::InvalidRequest);
     }
+    note_observer(broker, &request, wanted);
     let data = read(broker, context, wanted, i64::from(request.max_wait_ms)).await;
     let known = broker.active_controller().filter(|_| context.version >= VERSION_WITH_ENDPOINTS);
     let endpoint = known.map(|(node_id, address)| NodeEndpoint {
@@ -51,6 +52,20 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         node_endpoints: endpoint.into_iter().collect(),
         ..FetchResponse::default()
     }
+}
+
+/// Who fetches and has no vote is an observer.
+fn note_observer(broker: &Broker, request: &FetchRequest, wanted: &FetchPartition) {
+    // Up to version 14 the node stands in another place.
+    let node = request.replica_state.replica_id.max(request.replica_id);
+    let described = broker.quorum.describe();
+    let is_voter = described.voters.iter().any(|voter| voter.replica.node == node);
+    if node < 0 || is_voter || described.leadership.leader != Some(broker.quorum.replica()) {
+        return;
+    }
+    let who = Replica { node, directory: wanted.replica_directory_id };
+    let end = described.leadership.high_watermark;
+    broker.observers.on_fetch(broker.now_ms(), who, wanted.fetch_offset, end);
 }
 
 async fn read(

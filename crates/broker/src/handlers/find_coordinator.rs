@@ -55,7 +55,7 @@ async fn of_group(broker: &Arc<Broker>, context: &Context, group: &str) -> Found
         topic.ok_or_else(|| unavailable("the offsets topic could not be created; see the broker's log"))?;
     let index = crate::group_hosts::partition_of(group, topic.partitions.len());
     let leader = topic.partition(index).map_or(-1, |partition| partition.leader);
-    let node = image.broker(leader).filter(|node| node.is_active());
+    let node = image.broker(leader).filter(|node| !node.fenced);
     let node =
         node.ok_or_else(|| unavailable("the partition of the offsets topic has no leader; try again"))?;
     let endpoint = node.endpoint(&context.listener);

@@ -5,7 +5,7 @@
 
 use super::topics_of;
 use crate::{Broker, context::Context, failure_code};
-use metadata::Topic;
+use metadata::{Image, Topic};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -34,12 +34,13 @@ pub(crate) async fn handle(
         Some(topics) => topics.is_empty() && context.version == 0,
     };
     let topics = if wants_all {
-        broker.image().topics().map(|topic| describe(topic, &request)).collect()
+        let image = broker.image();
+        image.topics().map(|topic| describe((&image, context), topic, &request)).collect()
     } else {
         named(broker, context, &request).await
     };
     let image = broker.image();
-    let brokers = image.brokers_active().filter_map(|registration| {
+    let brokers = image.brokers_unfenced().filter_map(|registration| {
         let endpoint = registration.endpoint(&context.listener)?;
         Some(MetadataResponseBroker {
             node_id: registration.id,
@@ -95,7 +96,7 @@ async fn named(
         match (&topic.name, by_id) {
             (_, true) if topic.topic_id.is_zero() || !ids.insert(topic.topic_id) => {}
             (_, true) => match image.topic_by_id(topic.topic_id) {
-                Some(topic) => answers.push(describe(topic, request)),
+                Some(topic) => answers.push(describe((&image, context), topic, request)),
                 None => answers.push(MetadataResponseTopic {
                     error_code: ErrorCode::UnknownTopicId.to_i16(),
                     name: (context.version < VERSION_WITH_TOPIC_IDS).then(String::new),
@@ -116,7 +117,7 @@ async fn named(
     let image = broker.image();
     for name in names {
         answers.push(match image.topic(name) {
-            Some(topic) => describe(topic, request),
+            Some(topic) => describe((&image, context), topic, request),
             None => unknown(name, request, failed.get(name).copied()),
         });
     }
@@ -137,7 +138,11 @@ fn unknown(name: &str, request: &MetadataRequest, failed: Option<ErrorCode>) -> 
     }
 }
 
-fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
+fn describe(
+    (image, context): (&Image, &Context),
+    topic: &Topic,
+    request: &MetadataRequest,
+) -> MetadataResponseTopic {
     let partitions = topic.indexed().map(|(index, partition)| MetadataResponsePartition {
         error_code: super::partition_error(partition),
         partition_index: index,
@@ -145,7 +150,7 @@ fn describe(topic: &Topic, request: &MetadataRequest) -> MetadataResponseTopic {
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
         isr_nodes: partition.isr.clone(),
-        offline_replicas: Vec::new(),
+        offline_replicas: super::offline_replicas(image, partition, &context.listener),
     });
     MetadataResponseTopic {
         error_code: failure_code::NONE,

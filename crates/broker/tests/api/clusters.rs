@@ -1,5 +1,5 @@
 //! Several nodes that form one cluster: from empty disks, through the loss of each of them, with newcomers and strangers.
-//! Data has one replica here; what the quorum promises by itself is tested in `quorum`.
+//! Data has one replica here, `replication` has more; what the quorum promises by itself is tested in `quorum`.
 
 use crate::harness::{Client, Cluster, Topic, batch, code};
 use broker::StartError;
@@ -10,15 +10,15 @@ use wire::{
     metadata_request::MetadataRequestTopic, metadata_response::MetadataResponseTopic,
 };
 
-const ALL: [i32; 3] = [1, 2, 3];
+pub(super) const ALL: [i32; 3] = [1, 2, 3];
 
-async fn metadata(client: &mut Client, topic: &str) -> MetadataResponse {
+pub(super) async fn metadata(client: &mut Client, topic: &str) -> MetadataResponse {
     let topics = Some(vec![MetadataRequestTopic { name: Some(topic.into()), ..Default::default() }]);
     client.call(12, &MetadataRequest { topics, ..Default::default() }).await
 }
 
 /// Waits until a node knows the topic with leaders for all partitions; panics after ten seconds.
-async fn known(cluster: &Cluster, node: i32, topic: &str) -> MetadataResponseTopic {
+pub(super) async fn known(cluster: &Cluster, node: i32, topic: &str) -> MetadataResponseTopic {
     for _ in 0..200 {
         let mut response = metadata(&mut cluster.client(node), topic).await;
         let found = response.topics.remove(0);
@@ -41,13 +41,13 @@ async fn create(cluster: &Cluster, node: i32, name: &str, num_partitions: i32) -
 }
 
 /// Brokers that a node lists, and the cluster's id.
-async fn brokers(cluster: &Cluster, node: i32) -> (Vec<i32>, String) {
+pub(super) async fn brokers(cluster: &Cluster, node: i32) -> (Vec<i32>, String) {
     let request = DescribeClusterRequest { endpoint_type: 1, ..Default::default() };
     let response = cluster.client(node).call(1, &request).await;
     (response.brokers.iter().map(|broker| broker.broker_id).collect(), response.cluster_id)
 }
 
-async fn until_brokers(cluster: &Cluster, node: i32, expected: &[i32]) {
+pub(super) async fn until_brokers(cluster: &Cluster, node: i32, expected: &[i32]) {
     for _ in 0..200 {
         if brokers(cluster, node).await.0 == expected {
             return;
@@ -58,7 +58,7 @@ async fn until_brokers(cluster: &Cluster, node: i32, expected: &[i32]) {
 }
 
 /// The broker that leads the quorum.
-async fn controller(cluster: &Cluster, asked: i32) -> i32 {
+pub(super) async fn controller(cluster: &Cluster, asked: i32) -> i32 {
     let request = DescribeClusterRequest { endpoint_type: 1, ..Default::default() };
     cluster.client(asked).call(1, &request).await.controller_id
 }
@@ -300,7 +300,11 @@ async fn a_node_that_is_only_a_broker_joins_and_leads_partitions() {
     let led = found.partitions.iter().find(|partition| partition.leader_id == 4).unwrap();
     let answer = cluster.client(4).produce_at(13, &topic, led.partition_index, batch(&["a"])).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
-    assert_eq!(voters(&quorum(&cluster, 4).await), ALL, "it has no vote");
+    let described = quorum(&cluster, 4).await;
+    assert_eq!(voters(&described), ALL, "it has no vote");
+    let [observer] = described.observers.as_slice() else { panic!("{:?}", described.observers) };
+    assert_eq!(observer.replica_id, 4);
+    assert!(observer.log_end_offset > 0 && observer.last_caught_up_timestamp > 0, "{observer:?}");
     let active = controller(&cluster, 1).await;
     cluster.kill(active);
     let other = ALL.into_iter().find(|node| *node != active).unwrap();
@@ -411,6 +415,13 @@ async fn a_controllers_listener_answers_what_it_advertises_at_every_version() {
         let answer = client.call(version, &request).await;
         assert_eq!(answer.error_code, code(ErrorCode::StaleBrokerEpoch), "version {version}");
     }
+    for version in 2..=wire::ApiKey::AlterPartition.highest_stable() {
+        let request = wire::AlterPartitionRequest { broker_id: 9, broker_epoch: 1, topics: Vec::new() };
+        let answer = client.call(version, &request).await;
+        assert_eq!(answer.error_code, code(ErrorCode::StaleBrokerEpoch), "version {version}");
+    }
+    let dirs = wire::AssignReplicasToDirsRequest { broker_id: 9, broker_epoch: 1, directories: Vec::new() };
+    assert_eq!(client.call(0, &dirs).await.error_code, code(ErrorCode::StaleBrokerEpoch));
     let ids = wire::AllocateProducerIdsRequest { broker_id: 9, broker_epoch: 1 };
     assert_eq!(client.call(0, &ids).await.error_code, code(ErrorCode::StaleBrokerEpoch));
     let controller = wire::ControllerRegistrationRequest { controller_id: 9, ..Default::default() };

@@ -30,6 +30,7 @@ mod offsets;
 mod own_client;
 mod pipelines;
 mod produce;
+mod replication;
 mod restart;
 mod sessions;
 mod table;

@@ -5,6 +5,7 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+mod partitions;
 mod quorum;
 mod records;
 mod topics;
@@ -69,6 +70,10 @@ rows! {
     CreatePartitions: topics::create_partitions, "195, 599";
     DeleteGroups: groups::delete_groups, "229";
     IncrementalAlterConfigs: configs::incremental_alter_configs, "339";
+    ElectLeaders: partitions::elect_leaders, "183, 460";
+    AlterPartitionReassignments: partitions::alter_partition_reassignments, "455, 860";
+    ListPartitionReassignments: partitions::list_partition_reassignments, "455";
+    UnregisterBroker: partitions::unregister_broker, "631";
     OffsetDelete: offsets::offset_delete, "496";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";

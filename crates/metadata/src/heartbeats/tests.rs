@@ -132,6 +132,21 @@ fn a_lost_connection_shortens_the_session() {
 }
 
 #[test]
+fn a_broker_whose_listener_refuses_connections_is_gone_unless_it_is_heard_again() {
+    let mut world = World::new([false, true, true]);
+    world.beat(200, alive(1));
+    world.heartbeats.on_disconnected(at(250), 1);
+    world.heartbeats.on_refused(at(260), 1, 9);
+    assert_eq!(world.silent(262), None, "that was another incarnation");
+    world.heartbeats.on_refused(at(262), 1, 1);
+    world.beat(263, alive(1));
+    assert_eq!(world.silent(264), None);
+    world.heartbeats.on_refused(at(265), 1, 1);
+    assert_eq!(world.heartbeats.check_at(&world.image), 265 * MS + 1);
+    assert_eq!(world.silent(266), Some(1));
+}
+
+#[test]
 fn the_next_look_is_when_the_first_session_ends() {
     let mut world = World::new([false, false, true]);
     let check_at = |world: &World| world.heartbeats.check_at(&world.image);
@@ -294,6 +309,8 @@ fn a_second_node_with_the_same_id_is_refused_while_the_first_lives() {
     assert!(!check(&world, 1_001, request(2, 1)), "fenced, but alive");
     world.heartbeats.on_disconnected(at(1_000), 2);
     assert!(check(&world, 1_301, request(2, 1)), "killed");
+    assert!(world.beat(2_000, Heartbeat { wants_shutdown: true, ..alive(1) }).should_shut_down);
+    assert!(check(&world, 2_001, request(1, 1)), "it has taken its leave");
 }
 
 #[test]

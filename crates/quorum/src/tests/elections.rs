@@ -43,6 +43,33 @@ fn the_loss_of_a_leader_costs_a_second_and_no_record() {
 }
 
 #[test]
+fn a_leader_that_is_known_to_be_gone_is_replaced_at_once() {
+    // All have heard of it, or only the last in the line.
+    for (seed, everybody) in [(5, true), (6, false)] {
+        run(async move {
+            let cluster = Cluster::started(seed, 3).await;
+            cluster.propose().await;
+            let old = cluster.leader().await;
+            cluster.cut_power(old.replica()).await;
+            let before = cluster.clock.elapsed_ms();
+            let left = cluster.all_running();
+            let told = if everybody { &left[..] } else { &left[1..] };
+            futures_util::future::join_all(told.iter().map(|one| one.on_leader_gone(old.replica()))).await;
+            let new = cluster.leader().await;
+            let took = cluster.clock.elapsed_ms() - before;
+            assert!(took < 300, "{took} ms");
+            assert_ne!(new.replica(), old.replica());
+            // Nobody cares any more for what was heard of an earlier leader.
+            new.on_leader_gone(old.replica()).await;
+            let placed = cluster.propose().await;
+            cluster.start(old.replica()).await.unwrap();
+            cluster.settle(placed.last_offset + 1).await;
+            cluster.judge.finish();
+        });
+    }
+}
+
+#[test]
 fn a_leader_that_is_cut_off_commits_nothing_and_its_records_are_gone() {
     run(async {
         let cluster = Cluster::started(3, 3).await;

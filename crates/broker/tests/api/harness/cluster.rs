@@ -150,7 +150,12 @@ impl Cluster {
 
     /// Three nodes that have formed a cluster.
     pub(crate) async fn of_three() -> Self {
-        let cluster = Self::new(&[]);
+        Self::of_three_with(&[]).await
+    }
+
+    /// ... with configurations beside those that keep tests small.
+    pub(crate) async fn of_three_with(statics: &[(&str, &str)]) -> Self {
+        let cluster = Self::new(statics);
         let starting: Vec<_> = [1, 2, 3].map(|node| cluster.start(node, &[1, 2, 3])).into_iter().collect();
         for start in starting {
             start.await.unwrap().unwrap();
@@ -227,6 +232,23 @@ impl Cluster {
         running.tasks.kill();
         let disk = self.disk(node).after_kill();
         self.set_disk(node, disk);
+    }
+
+    pub(crate) fn is_running(&self, node: i32) -> bool {
+        self.running.lock().unwrap().contains_key(&node)
+    }
+
+    /// The epoch under which a node's broker is registered, as it knows itself.
+    pub(crate) fn broker_epoch(&self, node: i32) -> i64 {
+        let started = self.started.lock().unwrap();
+        started[&node].image().broker(node).unwrap().epoch
+    }
+
+    /// Cuts a node's power; only what it has synced is there.
+    pub(crate) fn cut_power(&self, node: i32) {
+        let synced = self.disk(node).after_power_cut();
+        self.kill(node);
+        self.set_disk(node, synced);
     }
 
     /// Cuts a node off from all others, or heals that.
