@@ -27,12 +27,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     steps.command("doc tests", cargo(&["test", "--locked", "--workspace", "--doc", "--no-fail-fast"])?);
     if !quick {
         steps.command("codegen", cargo(&["xtask", "codegen", "--check"])?);
-        let packages = ["-p", "odradek", "-p", "conformance", "-p", "sim", "-p", "bench"];
+        let packages =
+            ["-p", "odradek", "-p", "conformance", "-p", "sim", "-p", "bench", "-p", "torture"];
         let build = [&["build", "--locked", "--profile", PROFILE, "--all-targets"], &packages[..]].concat();
         steps.command("build, with benches", cargo(&build)?);
         steps.command("sim meta", cargo(&["xtask", "sim", "meta"])?);
         steps.command("sim smoke", cargo(&["xtask", "sim", "--seeds", "1..200"])?);
         steps.command("conformance", cargo(&["xtask", "conformance", "all"])?);
+        steps.command("torture", cargo(&["xtask", "torture", "--seconds", "60", "--seed", "1"])?);
     }
     println!("{}", steps.summary());
     let failed = steps.counts().failed;

@@ -1,4 +1,4 @@
-//! One broker in the race: a running server with its name, and what `/proc` says about it.
+//! One contestant in the race: a broker, or three that form a cluster, with its name, and what `/proc` says about it.
 //! It sends no load. Called by `workloads`.
 
 use std::fs;
@@ -6,17 +6,27 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use conformance::nodes::Nodes;
 use conformance::server::{Kind, Server, Setup};
 
-/// A broker and what the tables call it.
+/// One or three brokers and what the tables call them.
 #[derive(Debug)]
 pub struct Contestant {
     /// What the tables call it.
     pub name: &'static str,
-    /// The running broker.
-    pub server: Server,
+    /// The running brokers.
+    pub nodes: Nodes,
     /// From its start to its first answer.
     pub started_in: Duration,
+}
+
+/// How many brokers each contestant has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// One alone.
+    One,
+    /// A cluster.
+    Three,
 }
 
 /// Name, kind, and the settings in which it differs.
@@ -31,13 +41,25 @@ const ENTRIES: [Entry; 3] = [
 
 impl Contestant {
     /// Starts all whose name contains `filter`, below `dir`.
-    pub fn start_all(dir: &Path, filter: &str) -> Result<Vec<Contestant>> {
+    pub fn start_all(dir: &Path, filter: &str, size: Size) -> Result<Vec<Contestant>> {
         let wanted = ENTRIES.iter().filter(|(name, ..)| name.to_lowercase().contains(&filter.to_lowercase()));
-        wanted.map(|(name, kind, settings)| Contestant::start(dir, name, kind.clone(), settings)).collect()
+        wanted.map(|(name, kind, settings)| Contestant::start(dir, name, kind, (settings, size))).collect()
     }
 
-    fn start(dir: &Path, name: &'static str, kind: Kind, settings: &[(&str, &str)]) -> Result<Contestant> {
-        let mut setup = Setup::new(kind, dir.join(name.replace([' ', ','], "-")));
+    fn start(
+        dir: &Path,
+        name: &'static str,
+        kind: &Kind,
+        (settings, size): (&[(&str, &str)], Size),
+    ) -> Result<Contestant> {
+        let dir = dir.join(name.replace([' ', ','], "-"));
+        if size == Size::Three {
+            let began = Instant::now();
+            let nodes = Nodes::start(kind, &dir.join("cluster"), settings)?;
+            println!("  {name}: three nodes answer after {:.1} s", began.elapsed().as_secs_f64());
+            return Ok(Contestant { name, nodes, started_in: began.elapsed() });
+        }
+        let mut setup = Setup::new(kind.clone(), dir);
         for (key, value) in settings {
             setup = setup.set(key, value);
         }
@@ -46,29 +68,39 @@ impl Contestant {
         server.stop()?;
         let started_in = server.start_again().with_context(|| format!("starting {name}"))?;
         println!("  {name} answers after {:.3} s", started_in.as_secs_f64());
-        Ok(Contestant { name, server, started_in })
+        Ok(Contestant { name, nodes: Nodes::alone(server), started_in })
     }
 
-    /// CPU seconds that it has used so far, user and system, all threads.
+    /// `host:port` of each broker.
+    pub fn addresses(&self) -> Vec<&str> {
+        self.nodes.servers().iter().map(Server::bootstrap).collect()
+    }
+
+    /// CPU seconds that its brokers have used so far, user and system, all threads.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        cpu_seconds(&self.server.pid()?.to_string())
+        self.nodes.servers().iter().map(|server| cpu_seconds(&server.pid()?.to_string())).sum()
     }
 
-    /// Resident memory in MiB.
+    /// Resident memory in MiB, of the broker that has most.
     pub fn resident_mib(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.server.pid()?))?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        let each = self.nodes.servers().iter().map(|server| resident_mib(server.pid()?));
+        each.collect::<Result<Vec<_>>>().map(|all| all.into_iter().fold(0.0, f64::max))
     }
 
-    /// CPU while nothing happens, in percent of one core.
+    /// CPU of a broker while nothing happens, in percent of one core, on average over its brokers.
     pub fn idle_percent(&self, during: Duration) -> Result<f64> {
         let (before, started) = (self.cpu_seconds()?, Instant::now());
         std::thread::sleep(during);
-        Ok((self.cpu_seconds()? - before) / started.elapsed().as_secs_f64() * 100.0)
+        let each = (self.cpu_seconds()? - before) / self.nodes.servers().len() as f64;
+        Ok(each / started.elapsed().as_secs_f64() * 100.0)
     }
+}
+
+fn resident_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// CPU seconds of a process so far, by its id or "self".

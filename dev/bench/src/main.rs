@@ -9,10 +9,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use bench::contestant::Contestant;
+use bench::contestant::{Contestant, Size};
 use bench::load::Load;
 use bench::surroundings::{Ballast, write_cost};
-use bench::workloads::{NAMES, Race};
+use bench::workloads::{CLUSTER_NAMES, NAMES, Race};
 
 struct Options {
     only: Vec<String>,
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!(
                 "{error:#}\n\nbench [--only {}] [--rounds N] [--warm N] [--contestants TEXT] [--out FILE]",
-                NAMES.join("|")
+                [&NAMES[..], &CLUSTER_NAMES].concat().join("|")
             );
             ExitCode::FAILURE
         }
@@ -39,32 +39,35 @@ fn run(options: &Options) -> Result<()> {
     let dir = tempfile::tempdir()?;
     println!("building the load program");
     let load = Load::build()?;
-    println!("starting the contestants");
-    let contestants = Contestant::start_all(dir.path(), &options.contestants)?;
-    if contestants.is_empty() {
-        bail!("no contestant is called like {:?}", options.contestants);
-    }
     println!("filling memory with cached pages");
     let mut ballast = Ballast::new(dir.path())?;
     ballast.fill()?;
+    let mut tables = vec![machine(write_cost(dir.path())?)];
     let mut race = Race {
-        contestants,
+        contestants: Vec::new(),
         load,
         rounds: options.rounds,
         warm: options.warm,
         ballast,
         dir: dir.path().to_owned(),
     };
-    let mut tables = vec![machine(write_cost(dir.path())?)];
     let mut failed = Vec::new();
-    for name in
-        NAMES.iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == *name))
-    {
-        println!("{name}");
-        // One workload that fails does not take the figures of the others with it.
-        match race.run(name) {
-            Ok(found) => tables.extend(found.iter().map(|samples| samples.table())),
-            Err(error) => failed.push(format!("{name}: {error:#}")),
+    for (size, names) in [(Size::One, &NAMES[..]), (Size::Three, &CLUSTER_NAMES)] {
+        let wanted: Vec<&str> = names.iter().copied().filter(|name| options.wants(name, size)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        println!("starting the contestants");
+        race.contestants.clear();
+        race.contestants = Contestant::start_all(dir.path(), &options.contestants, size)?;
+        ensure!(!race.contestants.is_empty(), "no contestant is called like {:?}", options.contestants);
+        for name in wanted {
+            println!("{name}");
+            // One workload that fails does not take the figures of the others with it.
+            match race.run(name) {
+                Ok(found) => tables.extend(found.iter().map(|samples| samples.table())),
+                Err(error) => failed.push(format!("{name}: {error:#}")),
+            }
         }
     }
     let text = tables.join("\n");
@@ -74,6 +77,13 @@ fn run(options: &Options) -> Result<()> {
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
+}
+
+impl Options {
+    /// Without `--only`, everything that one broker can show.
+    fn wants(&self, name: &str, size: Size) -> bool {
+        if self.only.is_empty() { size == Size::One } else { self.only.iter().any(|only| only == name) }
+    }
 }
 
 /// Head of the tables: what they were made on, and how to read them.
@@ -101,7 +111,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} wants a value"))?;
         match arg.as_str() {
-            "--only" if NAMES.contains(&value.as_str()) => options.only.push(value),
+            "--only" if NAMES.contains(&value.as_str()) || CLUSTER_NAMES.contains(&value.as_str()) => options.only.push(value),
             "--rounds" => options.rounds = value.parse().context("--rounds wants a number")?,
             "--warm" => options.warm = value.parse().context("--warm wants a number")?,
             "--contestants" => options.contestants = value,

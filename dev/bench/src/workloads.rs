@@ -17,11 +17,17 @@ const GIB: f64 = (1_u64 << 30) as f64;
 const PARTITIONS: &str = "6";
 const CONNECTIONS: usize = 2_000;
 const MANY_PARTITIONS: i32 = 5_000;
+const CLUSTER_PARTITIONS: i32 = 10_000;
+/// They are of so many topics.
+const CLUSTER_TOPICS: i32 = 10;
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The names that `--only` takes.
+/// What is measured on one broker, by the names that `--only` takes.
 pub const NAMES: [&str; 8] =
     ["start", "produce-1k", "produce-100", "small", "rate", "trip", "connections", "partitions"];
+
+/// What is measured on three brokers with three replicas of everything.
+pub const CLUSTER_NAMES: [&str; 4] = ["cluster-1k", "cluster-100", "cluster-rate", "cluster-partitions"];
 
 /// The contestants, the load program, and how often everything is measured.
 #[derive(Debug)]
@@ -54,8 +60,18 @@ impl Race {
             "trip" => self.trip(&command).map(|table| vec![table]),
             "connections" => self.connections(&command).map(|table| vec![table]),
             "partitions" => self.partitions(&command).map(|table| vec![table]),
-            other => anyhow::bail!("there is no workload {other}, only {}", NAMES.join(", ")),
+            "cluster-1k" => self.produce_and_consume(&command, 1024, 200_000),
+            "cluster-100" => self.produce_and_consume(&command, 100, 1_000_000),
+            "cluster-rate" => self.rate(&command).map(|table| vec![table]),
+            "cluster-partitions" => self.cluster_partitions(&command).map(|table| vec![table]),
+            other => anyhow::bail!("there is no workload {other}, only {}", [&NAMES[..], &CLUSTER_NAMES].concat().join(", ")),
         }
+    }
+
+    /// What the titles say of copies.
+    fn copies(&self) -> &'static str {
+        let is_cluster = self.contestants.iter().any(|contestant| replicas(contestant) > 1);
+        if is_cluster { ", three nodes, three replicas" } else { "" }
     }
 
     fn start(&mut self, command: &str) -> Result<Samples> {
@@ -71,14 +87,14 @@ impl Race {
 
     fn produce_and_consume(&mut self, command: &str, size: u64, count: u64) -> Result<Vec<Samples>> {
         let mut produced =
-            Samples::new(format!("Produce, {size} B, acks=all, {PARTITIONS} partitions"), command);
-        let mut consumed = Samples::new(format!("Consume the same, {size} B"), command);
+            Samples::new(format!("Produce, {size} B, acks=all, {PARTITIONS} partitions{}", self.copies()), command);
+        let mut consumed = Samples::new(format!("Consume the same, {size} B{}", self.copies()), command);
         let (size, count) = (size.to_string(), count.to_string());
         for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
                 self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
-                let to = contestant.server.bootstrap();
+                let to = &contestant.addresses().join(",");
                 let args = ["produce", to, &topic, PARTITIONS, &count, &size, "0", "acks=all"];
                 let first = measure(contestant, || self.load.run(&args))?;
                 let args = ["consume", to, &topic, PARTITIONS, &count, "group.id=bench"];
@@ -103,7 +119,7 @@ impl Race {
                 self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
                 let one = ["acks=all", "batch.num.messages=1", "linger.ms=0"];
-                let to = contestant.server.bootstrap();
+                let to = &contestant.addresses().join(",");
                 let args = [&["produce", to, &topic, PARTITIONS, "60000", "100", "0"], &one[..]].concat();
                 let taken = measure(contestant, || self.load.run(&args))?;
                 progress(contestant, round, &taken.figures);
@@ -124,13 +140,13 @@ impl Race {
     fn rate(&mut self, command: &str) -> Result<Samples> {
         let title =
             "20,000 records/s of 1 KiB for 8 s beside a reader, acks=all, linger 1 ms, on a busy disk";
-        let mut samples = Samples::new(title, command);
+        let mut samples = Samples::new(format!("{title}{}", self.copies()), command);
         let _busy = BusyDisk::start(&self.dir);
         for round in 0..self.warm + self.rounds {
             for contestant in &self.contestants {
                 self.ballast.fill()?;
                 let topic = new_topic(contestant, 6)?;
-                let to = contestant.server.bootstrap();
+                let to = &contestant.addresses().join(",");
                 let fixed = ["160000", "1024", "20000", "acks=all", "linger.ms=1"];
                 let args = [&["flow", to, &topic, PARTITIONS], &fixed[..]].concat();
                 let taken = measure(contestant, || self.load.run(&args))?;
@@ -155,7 +171,7 @@ impl Race {
             for contestant in &self.contestants {
                 self.ballast.fill()?;
                 let topic = new_topic(contestant, 1)?;
-                let to = contestant.server.bootstrap();
+                let to = &contestant.addresses().join(",");
                 let taken = self.load.run(&["trip", to, &topic, "2000", "100", "acks=all", "linger.ms=0"])?;
                 progress(contestant, round, &taken);
                 if round >= self.warm {
@@ -174,7 +190,7 @@ impl Race {
                 (contestant.resident_mib()?, contestant.cpu_seconds()?, Instant::now());
             let mut held = Vec::with_capacity(CONNECTIONS);
             for _ in 0..CONNECTIONS {
-                let mut connection = Raw::connect(contestant.server.bootstrap())?;
+                let mut connection = Raw::connect(&contestant.addresses().concat())?;
                 connection.call(&frame(api::API_VERSIONS, 0, false, &[]))?;
                 held.push(connection);
             }
@@ -192,21 +208,51 @@ impl Race {
             let topic = fresh("many");
             let started = Instant::now();
             let code = raw::create_topic(
-                &mut Raw::connect(contestant.server.bootstrap())?,
+                &mut Raw::connect(&contestant.addresses().concat())?,
                 &topic,
                 MANY_PARTITIONS,
+                1,
             )?;
             ensure!(code == 0, "CreateTopics: error code {code}");
             until_written(contestant, &topic)?;
             samples.add(contestant.name, "usable s", started.elapsed().as_secs_f64());
             samples.add(contestant.name, "MiB", contestant.resident_mib()?);
-            contestant.server.kill()?;
+            contestant.nodes.kill(1)?;
             let started = Instant::now();
-            contestant.server.start_again()?;
+            contestant.nodes.start_again(1)?;
             until_written(contestant, &topic)?;
             samples.add(contestant.name, "usable after kill -9, s", started.elapsed().as_secs_f64());
             samples.add(contestant.name, "MiB after it", contestant.resident_mib()?);
             println!("    {} has had {MANY_PARTITIONS} partitions", contestant.name);
+        }
+        Ok(samples)
+    }
+
+    /// Memory and idle CPU of each node, and how long all partitions of a killed node have no leader.
+    fn cluster_partitions(&mut self, command: &str) -> Result<Samples> {
+        let title = format!("{CLUSTER_PARTITIONS} partitions with three replicas on three nodes");
+        let mut samples = Samples::new(title, command);
+        for contestant in &mut self.contestants {
+            let (topic, started) = (fresh("many"), Instant::now());
+            for part in 0..CLUSTER_TOPICS {
+                let partitions = CLUSTER_PARTITIONS / CLUSTER_TOPICS;
+                let addresses = contestant.addresses();
+                raw::ready_topic_among(&addresses, &format!("{topic}-{part}"), partitions, 3)?;
+            }
+            samples.add(contestant.name, "usable s", started.elapsed().as_secs_f64());
+            std::thread::sleep(IDLE);
+            samples.add(contestant.name, "MiB of a node", contestant.resident_mib()?);
+            samples.add(contestant.name, "idle CPU % of a core, a node", contestant.idle_percent(IDLE)?);
+            contestant.nodes.kill(1)?;
+            let started = Instant::now();
+            let left: Vec<&str> = contestant.addresses().into_iter().skip(1).collect();
+            for part in 0..CLUSTER_TOPICS {
+                raw::until_led(&left, &format!("{topic}-{part}"), CLUSTER_PARTITIONS / CLUSTER_TOPICS)?;
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            samples.add(contestant.name, "all led after kill -9 of a node, s", seconds);
+            contestant.nodes.start_again(1)?;
+            println!("    {} has had {CLUSTER_PARTITIONS} partitions", contestant.name);
         }
         Ok(samples)
     }
@@ -251,8 +297,12 @@ fn progress(contestant: &Contestant, round: usize, figures: &Figures) {
 
 fn new_topic(contestant: &Contestant, partitions: i32) -> Result<String> {
     let topic = fresh("bench");
-    raw::ready_topic(contestant.server.bootstrap(), &topic, partitions)?;
+    raw::ready_topic_among(&contestant.addresses(), &topic, partitions, replicas(contestant))?;
     Ok(topic)
+}
+
+fn replicas(contestant: &Contestant) -> i16 {
+    i16::try_from(contestant.addresses().len()).unwrap_or(i16::MAX)
 }
 
 /// Waits until the last of the many partitions takes a record.
@@ -260,7 +310,7 @@ fn until_written(contestant: &Contestant, topic: &str) -> Result<()> {
     let batch = raw::batch(b"here", true);
     let last = MANY_PARTITIONS - 1;
     until(|| {
-        raw::produce(&mut Raw::greeted(contestant.server.bootstrap())?, topic, last, &batch)
+        raw::produce(&mut Raw::greeted(&contestant.addresses().concat())?, topic, last, &batch)
             .map(|(code, _)| code)
     })
 }
@@ -280,5 +330,6 @@ fn until(ask: impl Fn() -> Result<i16>) -> Result<()> {
 /// So that no round pays for the files of the one before.
 fn delete_topic(contestant: &Contestant, topic: &str) -> Result<()> {
     let body = raw::Bytes::default().i32(1).string(topic).i32(30_000);
-    Raw::connect(contestant.server.bootstrap())?.call(&frame(20, 1, false, &body.0)).map(drop)
+    let first = contestant.addresses().into_iter().next().context("there is no broker")?;
+    Raw::greeted(first)?.call(&frame(20, 1, false, &body.0)).map(drop)
 }

@@ -171,8 +171,9 @@ pub fn batch(value: &[u8], good: bool) -> Vec<u8> {
 }
 
 /// Creates a topic with one replica; the error code of CreateTopics.
-pub fn create_topic(raw: &mut Raw, topic: &str, partitions: i32) -> Result<i16> {
-    let body = Bytes::default().i32(1).string(topic).i32(partitions).i16(1).i32(0).i32(0).i32(30_000).i8(0);
+pub fn create_topic(raw: &mut Raw, topic: &str, partitions: i32, replicas: i16) -> Result<i16> {
+    let topic = Bytes::default().i32(1).string(topic).i32(partitions).i16(replicas);
+    let body = topic.i32(0).i32(0).i32(30_000).i8(0);
     let answer = raw.call(&frame(api::CREATE_TOPICS, 2, false, &body.0))?;
     let mut left = answer.get(8..).context("a short answer")?;
     let length = usize::try_from(take_i16(&mut left)?)?;
@@ -180,26 +181,39 @@ pub fn create_topic(raw: &mut Raw, topic: &str, partitions: i32) -> Result<i16> 
     take_i16(&mut left)
 }
 
-/// Creates a topic and waits until each of its partitions has a leader that answers.
+/// Creates a topic with one replica of each partition, and waits until each has a leader that answers.
 pub fn ready_topic(address: &str, topic: &str, partitions: i32) -> Result<()> {
-    let mut raw = Raw::greeted(address)?;
-    let code = create_topic(&mut raw, topic, partitions)?;
+    ready_topic_among(&[address], topic, partitions, 1)
+}
+
+/// The same in a cluster of the brokers at these addresses, with so many replicas of each partition.
+pub fn ready_topic_among(addresses: &[&str], topic: &str, partitions: i32, replicas: i16) -> Result<()> {
+    let first = addresses.first().context("there is no broker")?;
+    let code = create_topic(&mut Raw::greeted(first)?, topic, partitions, replicas)?;
     ensure!(code == 0, "CreateTopics: error code {code}");
-    let started = Instant::now();
+    until_led(addresses, topic, partitions)
+}
+
+/// Waits until each partition has a leader among the brokers at these addresses that answers.
+pub fn until_led(addresses: &[&str], topic: &str, partitions: i32) -> Result<()> {
+    let greeted = addresses.iter().map(|address| Raw::greeted(address)).collect::<Result<Vec<_>>>();
+    let (mut brokers, started) = (greeted?, Instant::now());
     for partition in 0..partitions {
-        loop {
-            let (code, _) = end_offset(&mut raw, topic, partition)?;
-            if code == 0 {
-                break;
-            }
-            ensure!(
-                started.elapsed() < ANSWER_LIMIT,
-                "partition {partition} has no leader: error code {code}"
-            );
+        while !is_led(&mut brokers, topic, partition)? {
+            ensure!(started.elapsed() < ANSWER_LIMIT, "partition {partition} has no leader");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
     Ok(())
+}
+
+fn is_led(brokers: &mut [Raw], topic: &str, partition: i32) -> Result<bool> {
+    for broker in brokers {
+        if end_offset(broker, topic, partition)?.0 == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Produces one batch with acks=all; error code and base offset.

@@ -2,7 +2,7 @@
 //! nobody killed it is an error here.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -160,6 +160,7 @@ impl Nemesis {
             0,
             free.f_bavail.saturating_mul(free.f_frsize).max(1),
         );
+        file.seek(SeekFrom::End(0))?;
         let crumbs = vec![0u8; 4096];
         while file.write_all(&crumbs).and_then(|()| file.sync_data()).is_ok() {}
         self.fillers.push(path);

@@ -56,7 +56,8 @@ pub fn enter() -> Result<()> {
         bail!("{tool} is missing; install it, on Debian with: apt-get install {package}");
     }
     let mut unshare = Command::new("unshare");
-    unshare.args(["--net", "--mount", "--propagation", "private"]);
+    // A process namespace too: whatever was started ends with this program, however that ends.
+    unshare.args(["--net", "--mount", "--propagation", "private", "--pid", "--mount-proc", "--kill-child"]);
     if !is_root() {
         unshare.arg("--map-root-user");
     }
