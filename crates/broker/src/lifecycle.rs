@@ -131,6 +131,14 @@ impl Broker {
             broker_epoch: image.broker(node).map_or(-1, |broker| broker.epoch),
             current_metadata_offset: self.images.followed(),
             want_shut_down,
+            // Others are to lead what cannot be written here any more.
+            offline_log_dirs: self
+                .dir
+                .meta()
+                .directory_id
+                .filter(|_| self.is_log_dir_offline())
+                .into_iter()
+                .collect(),
             ..BrokerHeartbeatRequest::default()
         };
         let (_, address) = self.active_controller()?;

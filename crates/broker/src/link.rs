@@ -14,6 +14,8 @@ use wire::Request;
 
 /// Connections to one address that are kept while nothing is under way.
 const IDLE_MAX: usize = 4;
+/// No call takes longer, whatever its limit.
+const CALL_MS_MAX: i64 = 60_000;
 /// No answer to a single frame is longer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What this node calls itself.
@@ -72,7 +74,8 @@ impl Links {
         let config = Config {
             client_id: CLIENT_ID.into(),
             connect_timeout_ms: timeout_ms,
-            request_timeout_ms: timeout_ms,
+            // The link will serve others, whose limits are theirs.
+            request_timeout_ms: CALL_MS_MAX,
             ..Config::new(Vec::new())
         };
         let link = Link::open(&self.world, self, &config, &to.to_string()).await?;

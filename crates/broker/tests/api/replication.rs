@@ -185,6 +185,36 @@ async fn who_falls_behind_leaves_the_isr_and_comes_back_by_the_active_controller
 }
 
 #[tokio::test(start_paused = true)]
+async fn others_lead_what_a_node_led_whose_disk_fails() {
+    for is_controller in [false, true] {
+        let cluster = Cluster::of_three().await;
+        let active = controller(&cluster, 1).await;
+        let victim =
+            if is_controller { active } else { ALL.into_iter().find(|node| *node != active).unwrap() };
+        let other = ALL.into_iter().find(|node| *node != victim).unwrap();
+        let mut replicas = ALL.to_vec();
+        replicas.retain(|node| *node != victim);
+        replicas.insert(0, victim);
+        let topic = create(&cluster, "t", &[&replicas], &[("min.insync.replicas", "2")]).await;
+        produce_somewhere(&cluster, other, &topic, 0, "before").await;
+        let failed_at = cluster.elapsed_ms();
+        cluster.disk(victim).switches().fail_writes.store(true, std::sync::atomic::Ordering::Relaxed);
+        produce_somewhere(&cluster, other, &topic, 0, "after").await;
+        let took = cluster.elapsed_ms() - failed_at;
+        assert!(took < 3000, "{took} ms, of the controller: {is_controller}");
+        let seen = partitions(&cluster, other, &topic).await;
+        assert_ne!(seen[0].leader_id, victim);
+        assert_eq!(seen[0].offline_replicas, [victim]);
+        cluster.pass(1000).await;
+        // What was answered with an error may be there, too.
+        let mut read = read_at(&cluster, other, &topic, 0).await;
+        read.dedup();
+        assert_eq!(read, ["before", "after"]);
+        cluster.assert_sound();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn leaders_move_before_a_node_stops() {
     let cluster = Cluster::of_three().await;
     let replicas: [&[i32]; 3] = [&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]];
