@@ -50,6 +50,8 @@ pub struct Config {
     pub watermarks_checkpoint_ms: i64,
     /// `replica.lag.time.max.ms`.
     pub lag_ms_max: i64,
+    /// Whether the node keeps partitions: `process.roles` names `broker`.
+    pub is_broker: bool,
     /// Whether the node votes in the quorum: `process.roles` names `controller`.
     pub is_controller: bool,
     /// `controller.quorum.bootstrap.servers` and `controller.quorum.voters`; empty for a node that is alone.
@@ -116,6 +118,7 @@ impl Config {
             checkpoint_ms: broker.integer("log.flush.offset.checkpoint.interval.ms"),
             watermarks_checkpoint_ms: broker.integer("replica.high.watermark.checkpoint.interval.ms"),
             lag_ms_max: broker.integer("replica.lag.time.max.ms"),
+            is_broker: true,
             is_controller: true,
             controllers: Vec::new(),
             controller_listeners: Vec::new(),

@@ -94,13 +94,15 @@ impl Broker {
         }
     }
 
-    /// Beats until the broker is gone.
+    /// Beats until the broker is gone; a controller without a broker only sees to its place in the quorum.
     pub(crate) async fn beat(this: Weak<Self>) {
         while let Some(broker) = this.upgrade() {
             let clock = broker.world.clock.clone();
             let next = clock.after_millis(broker.config.broker_heartbeat_ms.max(1));
             if !broker.is_stopping() {
-                broker.beat_once().await;
+                if broker.config.is_broker {
+                    broker.beat_once().await;
+                }
                 broker.introduce_controller().await;
                 broker.join_voters().await;
             }

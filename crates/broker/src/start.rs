@@ -100,7 +100,12 @@ impl Broker {
             Follower::new(broker.world.clone(), broker.quorum.clone(), broker.images.clone(), policy);
         if broker.config.is_clustered() {
             door.open(broker.clone());
-            broker.join(settled, follower, &found).await?;
+            broker.enter_quorum(settled, follower).await?;
+            if broker.config.is_broker {
+                broker.join(&found).await?;
+            } else {
+                broker.until_led().await?;
+            }
         } else {
             broker.begin_alone(follower, &found).await?;
             door.open(broker.clone());
@@ -186,23 +191,35 @@ impl Broker {
         Ok(())
     }
 
-    /// Takes part in the quorum, and lets its broker be registered and unfenced by the active controller.
-    async fn join(
+    /// Takes part in the quorum, or follows it.
+    async fn enter_quorum(
         self: &Arc<Self>,
         settled: Option<Settled>,
         follower: Follower,
-        found: &Found,
     ) -> Result<(), StartError> {
         if let Some(Settled::Found(voters)) = settled {
             self.found(voters).await?;
         }
         self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        Ok(())
+    }
+
+    /// Is registered and unfenced by the active controller.
+    async fn join(self: &Arc<Self>, found: &Found) -> Result<(), StartError> {
         self.register_there(found.broker_epoch).await?;
         replicas::open_all(self, found).await?;
         self.images.set_followed(self.image().position().offset);
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
         Ok(())
+    }
+
+    /// A controller without a broker serves once its quorum has a leader.
+    async fn until_led(self: &Arc<Self>) -> Result<(), StartError> {
+        self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
+        let mut leadership = self.quorum.leadership();
+        let led = leadership.wait_for(|known| known.leader.is_some()).await;
+        led.map(drop).map_err(|_| self.stopped_quorum())
     }
 
     async fn found(&self, voters: Voters) -> Result<(), StartError> {
@@ -253,7 +270,9 @@ impl Broker {
     pub async fn stop(self: &Arc<Self>) {
         if self.config.is_clustered() {
             self.is_stopping.store(true, Ordering::Release);
-            self.take_leave().await;
+            if self.config.is_broker {
+                self.take_leave().await;
+            }
             self.hand_over().await;
         }
         self.connections.stop();

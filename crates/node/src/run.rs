@@ -49,6 +49,7 @@ async fn serve(
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
     let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    config.is_broker = settings.is_broker;
     config.is_controller = settings.controllers.is_one;
     config.controllers = settings.controllers.listed;
     config.controller_listeners = settings.controllers.names;

@@ -16,6 +16,8 @@ pub struct Settings {
     pub(crate) log_dir: PathBuf,
     pub(crate) listeners: Vec<ListenerAddress>,
     pub(crate) advertised: Vec<ListenerAddress>,
+    /// Whether this node keeps partitions.
+    pub(crate) is_broker: bool,
     pub(crate) controllers: Controllers,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) statics: Arc<Statics>,
@@ -77,7 +79,7 @@ impl Settings {
         problems.extend(wrong_roles(is_one, is_broker, is_clustered, &own));
         let controllers =
             Controllers { is_one, listeners: if is_clustered { own } else { Vec::new() }, names, listed };
-        if listeners.is_empty() && problems.is_empty() {
+        if listeners.is_empty() && is_broker && problems.is_empty() {
             problems.push("no listener is configured; set listeners=PLAINTEXT://127.0.0.1:9092".into());
         }
         let map = resolved.text("listener.security.protocol.map").unwrap_or_default();
@@ -97,7 +99,7 @@ impl Settings {
         if !problems.is_empty() {
             return Err(Error::Configuration(problems));
         }
-        Ok(Self { node_id, log_dir, listeners, advertised, controllers, http, statics })
+        Ok(Self { node_id, log_dir, listeners, advertised, is_broker, controllers, http, statics })
     }
 }
 
@@ -130,9 +132,14 @@ fn wrong_roles(
     is_clustered: bool,
     own: &[ListenerAddress],
 ) -> Option<String> {
-    if !is_broker {
+    if !is_broker && !is_controller {
+        return Some("process.roles names neither broker nor controller; set it to one of them, or to both".into());
+    }
+    if !is_broker && !is_clustered {
         return Some(
-            "process.roles=controller alone is not served by this version; set broker,controller".into(),
+            "process.roles=controller needs the list of controllers, itself among them: set \
+             controller.quorum.bootstrap.servers"
+                .into(),
         );
     }
     if !is_controller && !is_clustered {
@@ -215,6 +222,12 @@ mod tests {
         let one = read(&format!("{broker}controller.quorum.bootstrap.servers=a:1")).unwrap();
         assert!(!one.controllers.is_one && one.controllers.listeners.is_empty());
         assert!(read(broker).unwrap_err().contains("controller.quorum.bootstrap.servers"));
+        let controller = "node.id=5\nlog.dirs=/d\nlisteners=CONTROLLER://a:9093\nprocess.roles=controller\n\
+                          controller.listener.names=CONTROLLER\n";
+        let one = read(&format!("{controller}controller.quorum.bootstrap.servers=a:9093")).unwrap();
+        assert!(one.controllers.is_one && !one.is_broker && one.listeners.is_empty());
+        assert!(read(controller).unwrap_err().contains("itself among them"));
+        assert!(read(&format!("{broker}process.roles=x")).unwrap_err().contains("neither"));
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn rules_of(from: usize, cuts: &Cuts) -> String {
     let mut rules = vec![
         "add table ip torture".to_owned(),
         "delete table ip torture".to_owned(),
-        "table ip torture { chain out { type filter hook output priority 0; policy accept;".to_owned(),
+        "table ip torture {\nchain out {\ntype filter hook output priority 0; policy accept;".to_owned(),
     ];
     for (_, to) in cuts.dropped.iter().filter(|(source, _)| *source == from) {
         rules.push(format!("ip daddr {} drop;", address(*to)));
@@ -164,7 +164,7 @@ fn rules_of(from: usize, cuts: &Cuts) -> String {
     if let Some(percent) = cuts.lost_percent.get(&from) {
         rules.push(format!("ip daddr 10.77.0.0/24 numgen random mod 100 < {percent} drop;"));
     }
-    rules.push("} }\n".to_owned());
+    rules.push("}\n}\n".to_owned());
     rules.join("\n")
 }
 

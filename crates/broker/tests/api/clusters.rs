@@ -321,6 +321,36 @@ async fn a_node_that_is_only_a_broker_joins_and_leads_partitions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_are_only_controllers_decide_for_brokers_elsewhere_and_keep_no_partition() {
+    let cluster = Cluster::new(&[]);
+    let only_controller = |config: &mut broker::Config| config.is_broker = false;
+    let controllers = ALL.into_iter().map(|node| cluster.start_as(node, node, &ALL, only_controller));
+    let mut starting: Vec<_> = controllers.collect();
+    let only_broker = |config: &mut broker::Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    starting.extend([4, 5].into_iter().map(|node| cluster.start_as(node, node, &ALL, only_broker)));
+    for start in starting {
+        start.await.unwrap().unwrap();
+    }
+    for node in [4, 5] {
+        until_brokers(&cluster, node, &[4, 5]).await;
+    }
+    create(&cluster, 4, "t", 8).await.unwrap();
+    let found = known(&cluster, 5, "t").await;
+    assert!(found.partitions.iter().all(|partition| [4, 5].contains(&partition.leader_id)));
+    let active = quorum(&cluster, 4).await.leader_id;
+    assert!(ALL.contains(&active) && [4, 5].contains(&controller(&cluster, 4).await));
+    cluster.stop(active).await;
+    create(&cluster, 5, "u", 2).await.unwrap();
+    known(&cluster, 4, "u").await;
+    cluster.start_as(active, active, &ALL, only_controller).await.unwrap().unwrap();
+    assert_eq!(voters(&quorum(&cluster, 4).await), ALL);
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_controller_joins_the_voters_by_itself_if_it_is_told_to() {
     let cluster = Cluster::of_three().await;
     cluster.start(4, &[1, 2, 3, 4]).await.unwrap().unwrap();
