@@ -264,7 +264,10 @@ impl Serving {
 
     /// Writes the answers that are there, up to the first that is not.
     async fn answer_ready(&mut self) -> Result<(), Closed> {
-        let mut out = Parts::new();
+        self.answer_ready_behind(Parts::new()).await
+    }
+
+    async fn answer_ready_behind(&mut self, mut out: Parts) -> Result<(), Closed> {
         while let Some(answer) = self.waiting.front_mut().and_then(|first| first.now_or_never()) {
             self.waiting.pop_front();
             match answer {
@@ -306,8 +309,7 @@ impl Serving {
                 reason = self.guard.stopped() => return Err(reason.into()),
             };
             self.waiting.pop_front();
-            self.write(answer?).await?;
-            self.answer_ready().await?;
+            self.answer_ready_behind(answer?).await?;
         }
         Ok(())
     }
@@ -350,7 +352,8 @@ impl Serving {
             },
         };
         waiting.pop_front();
-        write(&mut **link, guard, &*broker.world.clock, answer?).await
+        // Those behind it that are there too go out with it.
+        self.answer_ready_behind(answer?).await
     }
 
     /// Waits for the answer of a request that may park for long. If the peer ends its side meanwhile, the answer joins
