@@ -301,6 +301,16 @@ fn barrier(
             reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)
         }));
     }
+    handle(broker, context, decoder, reply)
+}
+
+/// Hands the request to the file of its API.
+fn handle(
+    broker: Arc<Broker>,
+    context: Context,
+    mut decoder: Decoder,
+    reply: Reply,
+) -> Result<BoxFuture<'static, Answer>, Refused> {
     macro_rules! handle {
         ($($key:ident => $module:ident),* $(,)?) => {
             match reply.api {
