@@ -27,8 +27,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     steps.command("doc tests", cargo(&["test", "--locked", "--workspace", "--doc", "--no-fail-fast"])?);
     if !quick {
         steps.command("codegen", cargo(&["xtask", "codegen", "--check"])?);
-        let packages =
-            ["-p", "odradek", "-p", "conformance", "-p", "sim", "-p", "bench", "-p", "torture"];
+        let packages = ["-p", "odradek", "-p", "conformance", "-p", "sim", "-p", "bench", "-p", "torture"];
         let build = [&["build", "--locked", "--profile", PROFILE, "--all-targets"], &packages[..]].concat();
         steps.command("build, with benches", cargo(&build)?);
         steps.command("sim meta", cargo(&["xtask", "sim", "meta"])?);

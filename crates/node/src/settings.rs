@@ -133,7 +133,9 @@ fn wrong_roles(
     own: &[ListenerAddress],
 ) -> Option<String> {
     if !is_broker && !is_controller {
-        return Some("process.roles names neither broker nor controller; set it to one of them, or to both".into());
+        return Some(
+            "process.roles names neither broker nor controller; set it to one of them, or to both".into(),
+        );
     }
     if !is_broker && !is_clustered {
         return Some(

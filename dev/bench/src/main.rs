@@ -111,7 +111,9 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} wants a value"))?;
         match arg.as_str() {
-            "--only" if NAMES.contains(&value.as_str()) || CLUSTER_NAMES.contains(&value.as_str()) => options.only.push(value),
+            "--only" if NAMES.contains(&value.as_str()) || CLUSTER_NAMES.contains(&value.as_str()) => {
+                options.only.push(value)
+            }
             "--rounds" => options.rounds = value.parse().context("--rounds wants a number")?,
             "--warm" => options.warm = value.parse().context("--warm wants a number")?,
             "--contestants" => options.contestants = value,

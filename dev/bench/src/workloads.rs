@@ -64,7 +64,10 @@ impl Race {
             "cluster-100" => self.produce_and_consume(&command, 100, 1_000_000),
             "cluster-rate" => self.rate(&command).map(|table| vec![table]),
             "cluster-partitions" => self.cluster_partitions(&command).map(|table| vec![table]),
-            other => anyhow::bail!("there is no workload {other}, only {}", [&NAMES[..], &CLUSTER_NAMES].concat().join(", ")),
+            other => anyhow::bail!(
+                "there is no workload {other}, only {}",
+                [&NAMES[..], &CLUSTER_NAMES].concat().join(", ")
+            ),
         }
     }
 
@@ -86,8 +89,10 @@ impl Race {
     }
 
     fn produce_and_consume(&mut self, command: &str, size: u64, count: u64) -> Result<Vec<Samples>> {
-        let mut produced =
-            Samples::new(format!("Produce, {size} B, acks=all, {PARTITIONS} partitions{}", self.copies()), command);
+        let mut produced = Samples::new(
+            format!("Produce, {size} B, acks=all, {PARTITIONS} partitions{}", self.copies()),
+            command,
+        );
         let mut consumed = Samples::new(format!("Consume the same, {size} B{}", self.copies()), command);
         let (size, count) = (size.to_string(), count.to_string());
         for round in 0..self.warm + self.rounds {

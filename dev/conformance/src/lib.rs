@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod groups;
 pub mod java_tools;
 pub mod main_job;
+pub mod nodes;
 pub mod program;
 pub mod quick_start;
 pub mod raw;

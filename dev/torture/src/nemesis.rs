@@ -140,7 +140,7 @@ impl Nemesis {
 
     /// The link of a flapping node is there in every second stretch.
     fn flap(&mut self, spell: &Spell, since: Duration) -> Result<()> {
-        let is_down = (since.as_millis() / FLAP.as_millis()) % 2 == 0;
+        let is_down = (since.as_millis() / FLAP.as_millis()).is_multiple_of(2);
         let mut cuts = Cuts::default();
         for fault in spell.faults.iter().filter(|fault| is_down || !matches!(fault, Fault::Flap(_))) {
             self.add(&mut cuts, fault);
@@ -151,7 +151,7 @@ impl Nemesis {
     /// Takes all the room there is on a node's disk.
     fn fill(&mut self, node: usize) -> Result<()> {
         let path = self.place.disk(node).join("filler");
-        let free = rustix::fs::statvfs(&self.place.disk(node))?;
+        let free = rustix::fs::statvfs(self.place.disk(node))?;
         let mut file = File::create(&path)?;
         // What is refused here is what was wanted: there is no more room.
         let _ = rustix::fs::fallocate(
