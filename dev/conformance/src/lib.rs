@@ -10,11 +10,13 @@
 pub mod bad_input;
 pub mod cache;
 pub mod clients;
+pub mod cluster;
 pub mod dump_log;
 pub mod fleet;
 pub mod groups;
 pub mod java_tools;
 pub mod main_job;
+pub mod nodes;
 pub mod program;
 pub mod quick_start;
 pub mod raw;

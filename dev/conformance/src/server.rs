@@ -354,7 +354,13 @@ pub fn odradek_binary() -> Result<PathBuf> {
 }
 
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(free_ports(1)?.remove(0))
+}
+
+/// So many different ports on which nobody listens.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 fn port_of(line: &str) -> Option<u16> {
