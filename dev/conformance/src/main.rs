@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, dump_log, groups, main_job, quick_start, tools};
+use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, tools};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -21,6 +21,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   groups      consumer groups of every client: join, leave, kill, commit, resume
   tools       Kafka's own command line tools
   dump-log    Kafka's own reader of log files over every file of the data directory
+  cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
 
@@ -29,7 +30,8 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 6] = ["quick-start", "main-job", "groups", "tools", "dump-log", "bad-input"];
+const SUBJECTS: [&str; 7] =
+    ["quick-start", "main-job", "groups", "tools", "dump-log", "cluster", "bad-input"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -64,6 +66,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "quick-start" => quick_start::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
+        "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }

@@ -232,14 +232,15 @@ pub fn number(event: &Value, field: &str) -> Result<u64> {
     event.get(field).and_then(Value::as_u64).with_context(|| format!("no number {field:?} in {event}"))
 }
 
-fn all_acked(written: &Value, wanted: u64) -> Result<String> {
+/// Everything was acknowledged and nothing failed.
+pub fn all_acked(written: &Value, wanted: u64) -> Result<String> {
     let (acked, failed) = (number(written, "acked")?, number(written, "failed")?);
     ensure!(acked == wanted && failed == 0, "{acked} of {wanted} acknowledged: {written}");
     Ok(format!("{acked} acknowledged"))
 }
 
 /// Equal in count, keys and digest, or the fields that differ.
-fn same(expected: &Value, read: &Value) -> Result<String> {
+pub fn same(expected: &Value, read: &Value) -> Result<String> {
     let (Some(wanted), Some(got)) = (expected.as_object(), read.as_object()) else {
         bail!("not an object: {read}");
     };

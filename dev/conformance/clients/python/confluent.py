@@ -38,14 +38,18 @@ class Deliveries:
 def write(bootstrap, topic, path, first, last, start, *settings):
     """Sends rows first..last of the exported flights and waits for every acknowledgement.
 
-    Timestamps are the flights' own with `start` = "own", else they count up from that millisecond.
+    Timestamps are the flights' own with `start` = "own", else they count up from that millisecond. The setting `rate` is no
+    librdkafka's: so many rows a second at most.
     """
     config = {"bootstrap.servers": bootstrap, "message.timeout.ms": 300_000, "linger.ms": 20,
               "reconnect.backoff.max.ms": 500, "queue.buffering.max.messages": 50_000}
     config.update(setting.split("=", 1) for setting in settings)
+    rate, begun = int(config.pop("rate", 0)), time.monotonic()
     producer, deliveries = Producer(config), Deliveries()
     start = None if start == "own" else int(start)
     for number, key, timestamp, value in rows(path, int(first), int(last), start):
+        while rate and (number - int(first)) / rate > time.monotonic() - begun:
+            producer.poll(0.01)
         while True:
             try:
                 producer.produce(topic, value, key, timestamp=timestamp, on_delivery=deliveries.on,
@@ -56,6 +60,52 @@ def write(bootstrap, topic, path, first, last, start, *settings):
         producer.poll(0)
     left = producer.flush(300)
     say(acked=deliveries.acked, left=left, errors=deliveries.errors[:3], failed=len(deliveries.errors))
+
+
+def pulse(bootstrap, topic, *settings):
+    """Sends a record to every partition every 20 ms until SIGTERM.
+
+    Tells for each partition how many were acknowledged and the longest time, in ms, in which none was; what failed.
+    """
+    config = {"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 0}
+    config.update(setting.split("=", 1) for setting in settings)
+    producer, failed, stopped = Producer(config), [], []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    partitions = sorted(producer.list_topics(topic, timeout=30).topics[topic].partitions)
+    acked, gaps, last = dict.fromkeys(partitions, 0), dict.fromkeys(partitions, 0.0), {}
+
+    def on_delivery(error, message):
+        if error is not None:
+            failed.append(str(error))
+            return
+        now, partition = time.monotonic(), message.partition()
+        acked[partition] += 1
+        if partition in last:
+            gaps[partition] = max(gaps[partition], now - last[partition])
+        elif len(last) + 1 == len(partitions):
+            say(pulsing=True)
+        last[partition] = now
+
+    number = 0
+    while not stopped:
+        for partition in partitions:
+            producer.produce(topic, str(number), partition=partition, on_delivery=on_delivery)
+        number += 1
+        until = time.monotonic() + 0.02
+        while (left := until - time.monotonic()) > 0:
+            producer.poll(left)
+    producer.flush(60)
+    say(sent=number, acked=list(acked.values()), gaps_ms=[int(gap * 1000) for gap in gaps.values()],
+        failed=len(failed), errors=failed[:3])
+
+
+def describe(bootstrap, topic):
+    """Who is the controller, which brokers there are, and for each partition its leader and who is in sync."""
+    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(topic, timeout=10)
+    partitions = found.topics[topic].partitions
+    say(controller=found.controller_id, brokers=sorted(found.brokers),
+        leaders=[partitions[p].leader for p in sorted(partitions)],
+        in_sync=[sorted(partitions[p].isrs) for p in sorted(partitions)])
 
 
 def count_up(bootstrap, topic, partitions, count):
@@ -183,7 +233,7 @@ def delete(bootstrap, topic):
     say(deleted=topic)
 
 
-VERBS = {f.__name__: f for f in (write, count_up, read, member, committed, create, delete)}
+VERBS = {f.__name__: f for f in (write, pulse, describe, count_up, read, member, committed, create, delete)}
 
 if __name__ == "__main__":
     VERBS[sys.argv[1]](*sys.argv[2:])
