@@ -29,7 +29,6 @@ async fn create(cluster: &Cluster, name: &str, replicas: &[&[i32]], configs: &[(
         replication_factor: -1,
         assignments: assignments.collect(),
         configs: configs.collect(),
-        ..Default::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, ..Default::default() };
     let answer = cluster.client(1).call(7, &request).await;
