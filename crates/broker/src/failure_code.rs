@@ -4,7 +4,7 @@
 
 use crate::{fetch_sessions::SessionFailure, partition::Refused};
 use log::{AppendError, ProducerError};
-use records::Invalid;
+use records::{Invalid, WalkError};
 use wire::ErrorCode;
 
 /// No failure.
@@ -16,6 +16,8 @@ pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
         Invalid::Corrupt(_) | Invalid::Checksum { .. } => ErrorCode::CorruptMessage,
         Invalid::TooLarge { .. } => ErrorCode::MessageTooLarge,
         Invalid::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
+        Invalid::UnknownCodec(_) | Invalid::Unreadable(_) => ErrorCode::UnknownServerError,
+        Invalid::Records(WalkError::Decompression(_) | WalkError::Length) => ErrorCode::UnknownServerError,
         Invalid::EachRecord(_) if invalid.is_timestamp() => ErrorCode::InvalidTimestamp,
         Invalid::EachRecord(_) | Invalid::Batch(_) | Invalid::Records(_) => ErrorCode::InvalidRecord,
     }

@@ -25,6 +25,7 @@ mod harness;
 mod idempotence;
 mod long_poll;
 mod metadata_log;
+mod odd_batches;
 mod offsets;
 mod own_client;
 mod pipelines;
