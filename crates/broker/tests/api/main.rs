@@ -34,3 +34,4 @@ mod restart;
 mod sessions;
 mod table;
 mod topics;
+mod twice_or_late;
