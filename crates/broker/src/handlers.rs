@@ -54,6 +54,19 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1
 /// for a coordinator that is being read.
 pub(crate) const ASKED_AT_ONCE: usize = 64;
 
+/// Whether the controller has no time at all for a request. Kafka's then answers REQUEST_TIMED_OUT for all of it, and does
+/// nothing.
+pub(crate) fn is_late(timeout_ms: i32) -> bool {
+    timeout_ms <= 0
+}
+
+/// Those that are there once.
+pub(crate) fn once<T: Ord>(all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut times = std::collections::BTreeMap::new();
+    all.for_each(|one| *times.entry(one).or_insert(0usize) += 1);
+    times.into_iter().filter(|(_, times)| *times == 1).map(|(one, _)| one)
+}
+
 /// What Metadata and its kin say of a partition.
 pub(crate) fn partition_error(partition: &::metadata::Partition) -> i16 {
     let error = if partition.leader < 0 { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };

@@ -99,7 +99,7 @@ async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
     node.tasks.hold_next_job();
     client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
     node.pass(1).await;
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     admin.send(5, &request).await;
     let answer = client.receive::<ProduceRequest>(13).await;
     let answer = &answer.responses[0].partition_responses[0];
@@ -127,7 +127,7 @@ async fn the_sync_of_a_deleted_topics_segment_takes_nothing_offline() {
     // The flush has rolled; the full segment is to be synced by a job of its own.
     node.tasks.release_and_hold_next_job();
     assert_eq!(client.receive::<ProduceRequest>(13).await.responses[0].partition_responses[0].error_code, 0);
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     admin.send(5, &request).await;
     assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
     node.tasks.release();

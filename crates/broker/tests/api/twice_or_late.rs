@@ -3,7 +3,11 @@
 
 use crate::harness::{Client, Node, Topic, batch, code};
 use stdx::Uuid;
-use wire::{CreateTopicsRequest, ErrorCode, MetadataRequest, create_topics_request::CreatableTopic};
+use wire::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest,
+    create_partitions_request::CreatePartitionsTopic, create_topics_request::CreatableTopic,
+    delete_topics_request::DeleteTopicState,
+};
 
 async fn node_and_topic() -> (Node, Client, Topic) {
     let node = Node::start().await;
@@ -45,4 +49,38 @@ async fn names_collide_with_topics_that_exist_and_not_within_a_request() {
     client.create("c.d", 1, &[]).await;
     let collides = code(ErrorCode::InvalidTopicException);
     assert_eq!(created(&mut client, &create(&["c_d"], 1000)).await, [("c_d".into(), collides)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_without_time_answers_that_and_does_nothing() {
+    let (_node, mut client, _) = node_and_topic().await;
+    let late = code(ErrorCode::RequestTimedOut);
+    for timeout_ms in [0, -1] {
+        let told = created(&mut client, &create(&["new", "t", "no name"], timeout_ms)).await;
+        assert_eq!(told.iter().map(|(_, code)| *code).collect::<Vec<_>>(), [late; 3]);
+        let only_twice = created(&mut client, &create(&["new", "new"], timeout_ms)).await;
+        assert_eq!(only_twice, [("new".into(), code(ErrorCode::InvalidRequest))], "nobody is asked");
+        let grow = CreatePartitionsTopic { name: "t".into(), count: 3, assignments: None };
+        let request = CreatePartitionsRequest { topics: vec![grow], timeout_ms, validate_only: true };
+        assert_eq!(client.call(3, &request).await.results[0].error_code, late);
+        for version in [1, 5] {
+            let topic_names = vec!["t".into(), "nowhere".into()];
+            let request = DeleteTopicsRequest { topic_names, timeout_ms, ..Default::default() };
+            let told = client.call(version, &request).await.responses;
+            let told: Vec<_> = told.into_iter().map(|one| (one.name.unwrap(), one.error_code)).collect();
+            assert_eq!(told, [("t".into(), late), ("nowhere".into(), late)]);
+        }
+    }
+    assert_eq!(topic_names(&mut client).await, ["t"]);
+}
+
+/// Name, whether there is an id, and error of each answer.
+async fn deleted(client: &mut Client, topics: &[(Option<&str>, Uuid)]) -> Vec<(Option<String>, bool, i16)> {
+    let topics = topics
+        .iter()
+        .map(|(name, topic_id)| DeleteTopicState { name: name.map(Into::into), topic_id: *topic_id });
+    let request = DeleteTopicsRequest { topics: topics.collect(), timeout_ms: 1000, ..Default::default() };
+    let mut responses = client.call(6, &request).await.responses;
+    responses.sort_by_key(|one| (one.name.clone(), one.error_code));
+    responses.into_iter().map(|one| (one.name, !one.topic_id.is_zero(), one.error_code)).collect()
 }
