@@ -84,3 +84,27 @@ async fn deleted(client: &mut Client, topics: &[(Option<&str>, Uuid)]) -> Vec<(O
     responses.sort_by_key(|one| (one.name.clone(), one.error_code));
     responses.into_iter().map(|one| (one.name, !one.topic_id.is_zero(), one.error_code)).collect()
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_to_be_deleted_twice_is_answered_once_and_stays() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    let (invalid, zero, other) = (code(ErrorCode::InvalidRequest), Uuid::ZERO, Uuid([9; 16]));
+    let named = |name: &'static str| (Some(name), zero);
+    let by_id = |id| (None, id);
+    let told = deleted(&mut client, &[named("t"), named("t"), named("nowhere"), named("nowhere")]).await;
+    assert_eq!(told, [(Some("nowhere".into()), false, invalid), (Some("t".into()), false, invalid)]);
+    let told = deleted(&mut client, &[by_id(topic.id), by_id(topic.id), by_id(other), by_id(other)]).await;
+    assert_eq!(told, [(None, true, invalid), (None, true, invalid)]);
+    for ids in [vec![by_id(topic.id)], vec![by_id(topic.id); 2]] {
+        let told = deleted(&mut client, &[&[named("t")], &ids[..]].concat()).await;
+        let by_name = (Some("t".into()), true, invalid);
+        let expected = if ids.len() == 1 { vec![by_name] } else { vec![(None, true, invalid), by_name] };
+        assert_eq!(told, expected);
+    }
+    let told = deleted(&mut client, &[by_id(zero), by_id(zero), (Some("t"), topic.id)]).await;
+    assert_eq!(told.iter().map(|one| one.2).collect::<Vec<_>>(), [invalid; 3]);
+    assert_eq!(topic_names(&mut client).await, ["t"]);
+    let told = deleted(&mut client, &[named("t"), named("x"), named("x")]).await;
+    assert_eq!(told, [(Some("t".into()), true, 0), (Some("x".into()), false, invalid)]);
+    assert!(topic_names(&mut client).await.is_empty());
+}

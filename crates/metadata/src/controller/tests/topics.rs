@@ -150,8 +150,10 @@ fn topics_are_deleted_by_name_or_id() {
     check_delete(&["t"], &["ok"], &["u"]);
     check_delete(&["#u", "t"], &["ok", "ok"], &[]);
     check_delete(&["x", "#x"], &["UnknownTopicOrPartition", "UnknownTopicId"], &["t", "u"]);
-    check_delete(&["t", "t", "u"], &["InvalidRequest", "InvalidRequest", "ok"], &["t"]);
-    check_delete(&["t", "#t"], &["InvalidRequest", "InvalidRequest"], &["t", "u"]);
+    check_delete(&["t", "t", "u"], &["InvalidRequest", "ok"], &["t"]);
+    check_delete(&["x", "x", "#x", "#x"], &["InvalidRequest", "InvalidRequest"], &["t", "u"]);
+    check_delete(&["t", "#t"], &["InvalidRequest"], &["t", "u"]);
+    check_delete(&["t", "#t", "#t"], &["InvalidRequest", "InvalidRequest"], &["t", "u"]);
     check_delete(&["t#t", ""], &["InvalidRequest", "InvalidRequest"], &["t", "u"]);
 }
 
