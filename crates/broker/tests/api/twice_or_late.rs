@@ -108,3 +108,18 @@ async fn a_topic_that_is_to_be_deleted_twice_is_answered_once_and_stays() {
     assert_eq!(told, [(Some("t".into()), true, 0), (Some("x".into()), false, invalid)]);
     assert!(topic_names(&mut client).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn too_many_new_partitions_in_all_are_refused_for_all_topics() {
+    let (_node, mut client, _) = node_and_topic().await;
+    client.create("u", 1, &[]).await;
+    let grow = |name: &str, count| CreatePartitionsTopic { name: name.into(), count, assignments: None };
+    let topics = vec![grow("t", 5002), grow("u", 5002)];
+    let request = CreatePartitionsRequest { topics, timeout_ms: 1000, validate_only: true };
+    let told = client.call(3, &request).await.results;
+    let policy = code(ErrorCode::PolicyViolation);
+    assert_eq!(told.iter().map(|one| one.error_code).collect::<Vec<_>>(), [policy; 2]);
+    let topics = vec![grow("t", 5002), grow("u", 5001)];
+    let told = client.call(3, &CreatePartitionsRequest { topics, ..request }).await.results;
+    assert_eq!(told.iter().map(|one| one.error_code).collect::<Vec<_>>(), [0; 2]);
+}
