@@ -1,12 +1,16 @@
 //! Requests that name something twice, name what cannot be, or leave no time: Apache Kafka's answers, which nobody would
 //! guess. What single APIs do with sensible requests is in the other files.
 
-use crate::harness::{Client, Node, Topic, batch, code};
+use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic};
 use stdx::Uuid;
 use wire::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, MetadataRequest,
-    create_partitions_request::CreatePartitionsTopic, create_topics_request::CreatableTopic,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    create_partitions_request::CreatePartitionsTopic,
+    create_topics_request::CreatableTopic,
     delete_topics_request::DeleteTopicState,
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
 };
 
 async fn node_and_topic() -> (Node, Client, Topic) {
@@ -122,4 +126,82 @@ async fn too_many_new_partitions_in_all_are_refused_for_all_topics() {
     let topics = vec![grow("t", 5002), grow("u", 5001)];
     let told = client.call(3, &CreatePartitionsRequest { topics, ..request }).await.results;
     assert_eq!(told.iter().map(|one| one.error_code).collect::<Vec<_>>(), [0; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_partition_that_is_fetched_twice_the_last_wish_counts() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    for (version, session_epoch) in [(4, -1), (12, 0), (18, -1), (18, 0)] {
+        let mut request = FetchRequest { session_epoch, ..fetch(&topic, 0, 0) };
+        request.topics[0].partitions.extend(fetch_topic(&topic, &[(1, 0)]).partitions);
+        request.topics.push(fetch_topic(&topic, &[(0, 2)]));
+        let response = client.call(version, &request).await;
+        let data: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partitions).collect();
+        assert_eq!(data.iter().map(|data| data.partition_index).collect::<Vec<_>>(), [0, 1], "v{version}");
+        let values = crate::harness::values(crate::harness::bytes_of(data[0]));
+        assert_eq!(values, [(2, "c".to_owned())], "v{version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_isolation_level_that_does_not_exist_is_an_unknown_server_error() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    let nowhere = Topic { name: "nowhere".into(), id: Uuid([9; 16]) };
+    for isolation_level in [-1, 2] {
+        for (version, rows) in [(4, 2), (12, 2), (13, 0), (18, 0)] {
+            let mut request = FetchRequest { isolation_level, ..fetch(&topic, 0, 0) };
+            request.topics.push(fetch_topic(&nowhere, &[(0, 0)]));
+            let response = client.call(version, &request).await;
+            assert_eq!(response.error_code, if version >= 7 { -1 } else { 0 });
+            let data: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partitions).collect();
+            assert_eq!(data.len(), rows, "v{version}");
+            assert!(data.iter().all(|data| (data.error_code, data.high_watermark) == (-1, -1)));
+            assert!(data.iter().all(|data| data.aborted_transactions.as_ref().is_some_and(Vec::is_empty)));
+            let request = FetchRequest { isolation_level, ..fetch(&nowhere, 0, 0) };
+            let response = client.call(version, &request).await;
+            assert_eq!(response.responses[0].partitions.len(), 1, "nothing is read, so nothing is amiss");
+        }
+        for replica_id in [-1, -2] {
+            let latest = ListOffsetsPartition { timestamp: -1, ..Default::default() };
+            let topics = vec![ListOffsetsTopic { name: "t".into(), partitions: vec![latest] }];
+            let request = ListOffsetsRequest { replica_id, isolation_level, topics, ..Default::default() };
+            let answer = &client.call(7, &request).await.topics[0].partitions[0];
+            assert_eq!((answer.error_code, answer.offset), (-1, -1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_does_not_exist_a_fetch_says_that_nothing_was_aborted() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    let nowhere = Topic { name: "nowhere".into(), id: Uuid([9; 16]) };
+    for version in [4, 12, 13, 18] {
+        for (topic, partition, offset, is_told) in
+            [(&nowhere, 0, 0, true), (&topic, 7, 0, true), (&topic, 0, 99, false)]
+        {
+            let answer = client.fetch_at(version, topic, partition, offset).await;
+            assert_ne!(answer.error_code, 0);
+            assert_eq!(answer.aborted_transactions, is_told.then(Vec::new), "v{version}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_minus_one_is_no_leader_epoch_but_in_a_fetch_anything_negative_is() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    let fenced = code(ErrorCode::FencedLeaderEpoch);
+    for (epoch, error) in [(-1, 0), (-2, fenced), (i32::MIN, fenced)] {
+        let latest =
+            ListOffsetsPartition { timestamp: -1, current_leader_epoch: epoch, ..Default::default() };
+        let topics = vec![ListOffsetsTopic { name: "t".into(), partitions: vec![latest] }];
+        let request = ListOffsetsRequest { topics, ..Default::default() };
+        assert_eq!(client.call(7, &request).await.topics[0].partitions[0].error_code, error);
+        let partition = OffsetForLeaderPartition { current_leader_epoch: epoch, ..Default::default() };
+        let topics = vec![OffsetForLeaderTopic { topic: "t".into(), partitions: vec![partition] }];
+        let request = OffsetForLeaderEpochRequest { topics, ..Default::default() };
+        assert_eq!(client.call(4, &request).await.topics[0].partitions[0].error_code, error);
+        let mut request = fetch(&topic, 0, 0);
+        request.topics[0].partitions[0].current_leader_epoch = epoch;
+        assert_eq!(client.call(18, &request).await.responses[0].partitions[0].error_code, 0);
+    }
 }
