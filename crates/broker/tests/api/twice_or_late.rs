@@ -4,10 +4,11 @@
 use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic};
 use stdx::Uuid;
 use wire::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ErrorCode, FetchRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ErrorCode,
+    FetchRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::CreatableTopic,
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     delete_topics_request::DeleteTopicState,
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -204,4 +205,28 @@ async fn only_minus_one_is_no_leader_epoch_but_in_a_fetch_anything_negative_is()
         request.topics[0].partitions[0].current_leader_epoch = epoch;
         assert_eq!(client.call(18, &request).await.responses[0].partitions[0].error_code, 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_records_answers_a_topic_once_and_the_last_offset_of_a_partition_counts() {
+    let (_node, mut client, _) = node_and_topic().await;
+    let partitions = |offsets: &[(i32, i64)]| {
+        let all = offsets.iter();
+        all.map(|(partition_index, offset)| DeleteRecordsPartition {
+            partition_index: *partition_index,
+            offset: *offset,
+        })
+        .collect()
+    };
+    let topic = |offsets| DeleteRecordsTopic { name: "t".into(), partitions: partitions(offsets) };
+    let topics = vec![topic(&[(0, 3), (0, 1)]), topic(&[]), topic(&[(1, 0)])];
+    let response = client.call(2, &DeleteRecordsRequest { topics, timeout_ms: 1000 }).await;
+    assert_eq!(response.topics.len(), 1);
+    let told = response.topics[0].partitions.iter().map(|one| (one.partition_index, one.low_watermark));
+    assert_eq!(told.collect::<Vec<_>>(), [(0, 1), (1, 0)]);
+    let none = DeleteRecordsRequest { topics: vec![topic(&[])], timeout_ms: 1000 };
+    assert!(client.call(2, &none).await.topics.is_empty());
+    let none = vec![ListOffsetsTopic { name: "t".into(), partitions: Vec::new() }];
+    let request = ListOffsetsRequest { topics: none, ..Default::default() };
+    assert!(client.call(7, &request).await.topics.is_empty());
 }
