@@ -4,13 +4,16 @@
 use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic};
 use stdx::Uuid;
 use wire::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ErrorCode,
-    FetchRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest,
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::CreatableTopic,
     delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     delete_topics_request::DeleteTopicState,
+    describe_topic_partitions_request::{Cursor, TopicRequest},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    metadata_request::MetadataRequestTopic,
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
 };
 
@@ -229,4 +232,30 @@ async fn delete_records_answers_a_topic_once_and_the_last_offset_of_a_partition_
     let none = vec![ListOffsetsTopic { name: "t".into(), partitions: Vec::new() }];
     let request = ListOffsetsRequest { topics: none, ..Default::default() };
     assert!(client.call(7, &request).await.topics.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_without_a_name_fails_the_whole_request() {
+    let (_node, mut client, topic) = node_and_topic().await;
+    let by_name =
+        |name: Option<&str>| MetadataRequestTopic { name: name.map(Into::into), topic_id: Uuid::ZERO };
+    let by_id = MetadataRequestTopic { name: None, topic_id: topic.id };
+    for version in [12, 13] {
+        let topics = Some(vec![by_name(Some("t")), by_name(None)]);
+        let told = client.call(version, &MetadataRequest { topics, ..Default::default() }).await;
+        let rows = told.topics.iter().map(|one| (one.error_code, one.name.as_deref().unwrap()));
+        assert_eq!(rows.collect::<Vec<_>>(), [(-1, "t"), (-1, "")]);
+        assert_eq!((told.brokers.len(), told.error_code), (0, if version >= 13 { -1 } else { 0 }));
+        let topics = Some(vec![by_name(None), by_id.clone()]);
+        let told = client.call(version, &MetadataRequest { topics, ..Default::default() }).await;
+        assert_eq!((told.topics.len(), told.topics[0].error_code), (1, 0));
+    }
+    let asked = |name: &str| TopicRequest { name: name.into() };
+    let cursor = |topic_name: &str| Cursor { topic_name: topic_name.into(), partition_index: 0 };
+    for (cursor, errors) in [(None, vec![-1, -1]), (Some(cursor("t")), vec![0])] {
+        let topics = vec![asked("t"), asked("")];
+        let request = DescribeTopicPartitionsRequest { topics, cursor, ..Default::default() };
+        let told = client.call(0, &request).await.topics;
+        assert_eq!(told.iter().map(|one| one.error_code).collect::<Vec<_>>(), errors);
+    }
 }
