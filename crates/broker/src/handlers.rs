@@ -4,6 +4,7 @@
 pub(crate) mod alter_configs;
 mod alterations;
 pub(crate) mod api_versions;
+mod broker_loggers;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;

@@ -29,6 +29,7 @@ mod images;
 mod isr_changes;
 mod log_config;
 mod log_dir;
+pub mod log_levels;
 mod metadata_records;
 pub mod metrics;
 mod partition;

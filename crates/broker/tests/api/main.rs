@@ -23,6 +23,7 @@ mod group_loading;
 mod groups;
 mod harness;
 mod idempotence;
+mod log_levels;
 mod long_poll;
 mod metadata_log;
 mod odd_batches;

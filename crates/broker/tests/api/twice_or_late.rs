@@ -5,13 +5,15 @@ use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic};
 use stdx::Uuid;
 use wire::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest,
+    DescribeConfigsRequest, DescribeTopicPartitionsRequest, ErrorCode, FetchRequest,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
     create_partitions_request::CreatePartitionsTopic,
     create_topics_request::CreatableTopic,
     delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     delete_topics_request::DeleteTopicState,
+    describe_configs_request::DescribeConfigsResource,
     describe_topic_partitions_request::{Cursor, TopicRequest},
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     metadata_request::MetadataRequestTopic,
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -232,6 +234,36 @@ async fn delete_records_answers_a_topic_once_and_the_last_offset_of_a_partition_
     let none = vec![ListOffsetsTopic { name: "t".into(), partitions: Vec::new() }];
     let request = ListOffsetsRequest { topics: none, ..Default::default() };
     assert!(client.call(7, &request).await.topics.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_does_not_exist_fails_all_resources() {
+    let (_node, mut client, _) = node_and_topic().await;
+    let resource = |name: &str, config_operation| AlterConfigsResource {
+        resource_type: 2,
+        resource_name: name.into(),
+        configs: vec![AlterableConfig {
+            name: "retention.ms".into(),
+            config_operation,
+            value: Some("5".into()),
+        }],
+    };
+    client.create("u", 1, &[]).await;
+    for operation in [-1, 4, 9] {
+        let resources = vec![resource("t", operation), resource("u", 0)];
+        let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+        let told = client.call(1, &request).await.responses;
+        assert_eq!(told.iter().map(|one| one.error_code).collect::<Vec<_>>(), [-1, -1]);
+    }
+    let asked = DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "u".into(),
+        configuration_keys: Some(vec!["retention.ms".into()]),
+    };
+    let request = DescribeConfigsRequest { resources: vec![asked], ..Default::default() };
+    let told = &client.call(4, &request).await.results[0];
+    assert_eq!(told.configs[0].value.as_deref(), Some("604800000"));
+    assert_eq!(told.error_message.as_deref(), Some(""), "as Kafka has it");
 }
 
 #[tokio::test(start_paused = true)]
