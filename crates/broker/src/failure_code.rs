@@ -95,6 +95,11 @@ pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
     }
 }
 
+/// What became of a part of a request to the group coordinator.
+pub(crate) fn of_group_result(error: Option<&groups::Error>) -> i16 {
+    error.map_or(NONE, |error| of_groups(error).to_i16())
+}
+
 /// Why the controller refused.
 pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
     use metadata::Error;
