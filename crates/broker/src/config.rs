@@ -3,7 +3,13 @@
 //! It reads nothing: `node` fills it from Kafka's configuration keys, the simulator by hand. What can change while
 //! the broker runs is asked of the image instead.
 
-use crate::{controller::SessionPolicy, fetchers, follower::SnapshotPolicy, link::Address};
+use crate::{
+    controller::SessionPolicy,
+    fetchers,
+    follower::SnapshotPolicy,
+    link::Address,
+    log_levels::{LogLevels, NoLogLevels},
+};
 use metadata::{
     Endpoint, Image, NewTopic,
     config::{Configs, Statics},
@@ -76,6 +82,8 @@ pub struct Config {
     pub snapshot_batches_kept: u64,
     /// `metadata.log.max.snapshot.interval.ms`; 0 means never.
     pub snapshot_interval_ms: i64,
+    /// Who logs for this process.
+    pub log_levels: Arc<dyn LogLevels>,
 }
 
 /// Memory for the recent ends of logs that serves a consumer that keeps up, and leaves the broker small.
@@ -131,6 +139,7 @@ impl Config {
             snapshot_bytes: broker.integer("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
             snapshot_batches_kept: SNAPSHOT_BATCHES_KEPT,
             snapshot_interval_ms: broker.integer("metadata.log.max.snapshot.interval.ms"),
+            log_levels: Arc::new(NoLogLevels),
             statics,
         }
     }

@@ -5,7 +5,7 @@
 use crate::{fetch_sessions::SessionFailure, partition::Refused};
 use log::{AppendError, ProducerError};
 use quorum::ChangeError;
-use records::Invalid;
+use records::{Invalid, WalkError};
 use wire::ErrorCode;
 
 /// No failure.
@@ -22,6 +22,8 @@ pub(crate) fn of_invalid(invalid: &Invalid) -> ErrorCode {
         Invalid::Corrupt(_) | Invalid::Checksum { .. } => ErrorCode::CorruptMessage,
         Invalid::TooLarge { .. } => ErrorCode::MessageTooLarge,
         Invalid::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
+        Invalid::UnknownCodec(_) | Invalid::Unreadable(_) => ErrorCode::UnknownServerError,
+        Invalid::Records(WalkError::Decompression(_) | WalkError::Length) => ErrorCode::UnknownServerError,
         Invalid::EachRecord(_) if invalid.is_timestamp() => ErrorCode::InvalidTimestamp,
         Invalid::EachRecord(_) | Invalid::Batch(_) | Invalid::Records(_) => ErrorCode::InvalidRecord,
     }
@@ -97,6 +99,11 @@ pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
         Error::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
         Error::UnknownServerError => ErrorCode::UnknownServerError,
     }
+}
+
+/// What became of a part of a request to the group coordinator.
+pub(crate) fn of_group_result(error: Option<&groups::Error>) -> i16 {
+    error.map_or(NONE, |error| of_groups(error).to_i16())
 }
 
 /// Why the controller refused.

@@ -10,6 +10,7 @@ mod alterations;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;
 pub(crate) mod broker_heartbeat;
+mod broker_loggers;
 pub(crate) mod broker_registration;
 pub(crate) mod controller_registration;
 pub(crate) mod create_partitions;
@@ -72,6 +73,19 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1
 /// Groups, partitions and the like of one request that are asked at the same time: each may have to wait for a disk or
 /// for a coordinator that is being read.
 pub(crate) const ASKED_AT_ONCE: usize = 64;
+
+/// Whether the controller has no time at all for a request. Kafka's then answers REQUEST_TIMED_OUT for all of it, and does
+/// nothing.
+pub(crate) fn is_late(timeout_ms: i32) -> bool {
+    timeout_ms <= 0
+}
+
+/// Those that are there once.
+pub(crate) fn once<T: Ord>(all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut times = std::collections::BTreeMap::new();
+    all.for_each(|one| *times.entry(one).or_insert(0usize) += 1);
+    times.into_iter().filter(|(_, times)| *times == 1).map(|(one, _)| one)
+}
 
 /// What Metadata and its kin say of a partition.
 pub(crate) fn partition_error(partition: &::metadata::Partition) -> i16 {

@@ -35,6 +35,7 @@ mod lifecycle;
 mod link;
 mod log_config;
 mod log_dir;
+pub mod log_levels;
 mod metadata_records;
 pub mod metrics;
 mod observers;
@@ -158,7 +159,8 @@ impl Broker {
         absent(self.image().topic_by_id(topic).map(Arc::as_ref), index).unwrap_or(ErrorCode::UnknownTopicId)
     }
 
-    pub(crate) fn is_log_dir_offline(&self) -> bool {
+    /// Whether a write or sync of the log directory has failed.
+    pub fn is_log_dir_offline(&self) -> bool {
         self.dir.is_offline()
     }
 

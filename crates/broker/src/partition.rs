@@ -314,7 +314,8 @@ impl Online {
     /// Whether the reader knows the leader epoch; -1 says nothing.
     fn check_epoch(&self, current: LeaderEpoch) -> Result<(), Refused> {
         match current {
-            epoch if epoch < 0 || epoch == self.role.epoch() => Ok(()),
+            -1 => Ok(()),
+            epoch if epoch == self.role.epoch() => Ok(()),
             epoch if epoch < self.role.epoch() => Err(Refused::FencedLeaderEpoch),
             _ => Err(Refused::UnknownLeaderEpoch),
         }

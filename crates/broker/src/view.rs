@@ -1,8 +1,7 @@
 //! What an exporter of metrics, a health check or a console may see of the broker, without going through an API.
 
-use crate::{Broker, log_dir::LogDir};
+use crate::Broker;
 use model::{Offset, PartitionIndex};
-use std::sync::Arc;
 
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +14,25 @@ pub struct PartitionView {
     pub offsets: Option<(Offset, Offset)>,
     /// Bytes of its segments.
     pub size_bytes: u64,
+    /// It refuses records until there is room on the disk, or descriptors.
+    pub waits_for_room: bool,
+}
+
+/// Why a node should get no records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unhealthy {
+    /// A write or sync has failed.
+    #[error("the log directory is offline; see the log for the error, repair the disk and restart")]
+    LogDirOffline,
+    /// The metadata log cannot go on.
+    #[error("the metadata log has failed; see the log for the error, repair the disk and restart")]
+    MetadataLogFailed,
+    /// Partitions take no records until there is room.
+    #[error(
+        "{0} partition(s) take no records because the disk is full or descriptors are used up; make room, no restart \
+         is needed"
+    )]
+    NoRoom(usize),
 }
 
 /// One committed offset of a group.
@@ -49,6 +67,7 @@ impl Broker {
             partition: partition.index(),
             offsets: partition.offsets().map(|offsets| (offsets.start, offsets.high_watermark)),
             size_bytes: partition.size_bytes(),
+            waits_for_room: partition.waits_for_room(),
         });
         views.collect()
     }
@@ -82,9 +101,18 @@ impl Broker {
         self.sessions.lock().count()
     }
 
-    /// Whether the log directory can be written, the metadata log among it.
-    pub fn is_healthy(&self) -> bool {
-        let dir: &Arc<LogDir> = &self.dir;
-        !dir.is_offline() && self.quorum.failed().is_none()
+    /// Whether this node can take records, and why not. A single partition that is offline because it is damaged is no
+    /// reason: the others are served, and a restart would not help it.
+    pub fn health(&self) -> Result<(), Unhealthy> {
+        if self.is_log_dir_offline() {
+            return Err(Unhealthy::LogDirOffline);
+        }
+        if self.quorum.failed().is_some() {
+            return Err(Unhealthy::MetadataLogFailed);
+        }
+        match self.partitions.all().iter().filter(|partition| partition.waits_for_room()).count() {
+            0 => Ok(()),
+            waiting => Err(Unhealthy::NoRoom(waiting)),
+        }
     }
 }

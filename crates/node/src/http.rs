@@ -36,12 +36,10 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Broker>, tasks: Arc
 fn answer(broker: &Broker, request: &Request<Incoming>) -> Response<Full<bytes::Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     match request.uri().path() {
-        "/healthz" if broker.is_healthy() => reply(StatusCode::OK, TEXT, "ok\n".into()),
-        "/healthz" => reply(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "the log directory is offline; see the log for the error, repair the disk and restart\n".into(),
-        ),
+        "/healthz" => match broker.health() {
+            Ok(()) => reply(StatusCode::OK, TEXT, "ok\n".into()),
+            Err(why) => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        },
         "/metrics" => match metrics::render(broker) {
             Ok(text) => reply(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),

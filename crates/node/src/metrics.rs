@@ -2,7 +2,7 @@
 //!
 //! Everything is read when it is asked for; nothing is kept between two scrapes.
 
-use broker::Broker;
+use broker::{Broker, view::PartitionView};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::ConstCounter, family::Family, gauge::Gauge},
@@ -104,6 +104,7 @@ fn process(broker: &Broker, registry: &mut Registry) {
         requests.get_or_create(&vec![("api", api.to_owned())]).inc_by(count);
     }
     registry.register("odradek_requests", "Requests by API", requests);
+    log_dir(broker, registry);
     let connections: Gauge = Gauge::default();
     connections.set(broker.connection_count() as i64);
     registry.register("odradek_connections", "Open connections", connections);
@@ -127,6 +128,35 @@ fn process(broker: &Broker, registry: &mut Registry) {
     ];
     for (name, help, counter) in counters {
         registry.register(name, help, ConstCounter::new(counter.get()));
+    }
+}
+
+/// What an operator is to be woken for, as Kafka's metrics of the same names count it.
+fn log_dir(broker: &Broker, registry: &mut Registry) {
+    let views = broker.partition_views();
+    let count =
+        |matches: fn(&PartitionView) -> bool| views.iter().filter(|view| matches(view)).count() as i64;
+    let gauges = [
+        (
+            "kafka_log_log_manager_offline_log_directory_count",
+            "Log directories that cannot be used because a write or sync has failed",
+            i64::from(broker.is_log_dir_offline()),
+        ),
+        (
+            "kafka_server_replica_manager_offline_replica_count",
+            "Partitions of this node that can be neither read nor written",
+            count(|view| view.offsets.is_none()),
+        ),
+        (
+            "odradek_partitions_refusing_records",
+            "Partitions that take no records until there is room on the disk, or descriptors",
+            count(|view| view.waits_for_room),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
     }
 }
 

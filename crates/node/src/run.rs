@@ -20,7 +20,7 @@ const FILES_FOR_SEGMENTS_MAX: usize = 8192;
 
 /// Runs a node until SIGTERM or SIGINT. `greet` is called once it serves.
 pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Error> {
-    logging::start();
+    let log_levels = logging::start();
     limits::keep_pages_small();
     let open_files_max = limits::raise_open_files();
     let system = |what| move |error| Error::System { what, error };
@@ -28,12 +28,12 @@ pub fn run(settings: Settings, greet: impl FnOnce(&Greeting)) -> Result<(), Erro
         .enable_all()
         .build()
         .map_err(system("the threads of the reactor could not be started"))?;
-    runtime.block_on(serve(settings, open_files_max, greet))
+    runtime.block_on(serve(settings, (log_levels, open_files_max), greet))
 }
 
 async fn serve(
     settings: Settings,
-    open_files_max: usize,
+    (log_levels, open_files_max): (Arc<logging::Levels>, usize),
     greet: impl FnOnce(&Greeting),
 ) -> Result<(), Error> {
     let world = system::world();
@@ -54,6 +54,7 @@ async fn serve(
     config.controllers = settings.controllers.listed;
     config.controller_listeners = settings.controllers.names;
     config.controller_endpoints = reached;
+    config.log_levels = log_levels;
     // Some stay for segments: a crowd of clients must not keep logs from being written.
     let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));

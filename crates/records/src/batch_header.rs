@@ -78,7 +78,6 @@ impl Attributes {
     const LOG_APPEND_TIME: i16 = 0x08;
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
-    const DELETE_HORIZON: i16 = 0x40;
 
     /// The codec; `None` if the number is unknown.
     pub fn codec(self) -> Option<Codec> {
@@ -106,11 +105,6 @@ impl Attributes {
     /// Whether the batch holds control records.
     pub fn is_control(self) -> bool {
         self.0 & Self::CONTROL != 0
-    }
-
-    /// Whether the base timestamp is a delete horizon.
-    pub fn has_delete_horizon(self) -> bool {
-        self.0 & Self::DELETE_HORIZON != 0
     }
 
     /// With another codec.

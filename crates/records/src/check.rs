@@ -5,11 +5,13 @@
 //! [`check`] for each partition of a produce request; only a [`Checked`] batch can be appended.
 
 use crate::{
-    Attributes, Batch, BatchBuilder, BatchHeader, Codec, Compression, Decompressor, Entry, HEADER_BYTES,
-    MAGIC_V2, Record, RecordHead, TimestampType, WalkError, builder, walk::walk_counted,
+    Attributes, Batch, BatchBuilder, BatchHeader, CRC_COVERS_FROM, Codec, Compression, Decompressor,
+    HEADER_BYTES, LOG_OVERHEAD, MAGIC_V2, Record, RecordHead, TimestampType, WalkError, builder,
+    walk::walk_counted,
 };
 use bytes::Bytes;
 use model::{LeaderEpoch, Offset, Timestamp};
+use stdx::Cursor;
 
 /// What a topic asks of the batches in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +54,8 @@ pub struct Stamped {
     pub body: Bytes,
 }
 
-/// What was sent for one partition: one whole batch of format v2 and nothing behind it. Nothing else of it is known to be
-/// right.
+/// What was sent for one partition: one whole batch of format v2, and no other behind it. Nothing else of it is known to
+/// be right.
 #[derive(Debug, Clone)]
 pub struct Unchecked {
     batch: Batch,
@@ -98,11 +100,32 @@ pub enum Invalid {
         /// The limit.
         bytes_max: usize,
     },
-    /// The codec is unknown or newer than the request. Kafka: UNSUPPORTED_COMPRESSION_TYPE.
+    /// The codec is newer than the request. Kafka: UNSUPPORTED_COMPRESSION_TYPE.
     #[error("a produce request of this version cannot carry the compression codec {0}")]
     UnsupportedCodec(u8),
+    /// Nobody knows the codec. Kafka: UNKNOWN_SERVER_ERROR.
+    #[error("there is no compression codec {0}")]
+    UnknownCodec(u8),
+    /// What Kafka's broker stumbles over where it only looks for something else. Kafka: UNKNOWN_SERVER_ERROR.
+    #[error("the batch cannot be read: {0}")]
+    Unreadable(&'static str),
 }
 
+/// What [`Unchecked::glance`] has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glance {
+    /// Nothing that concerns the whole request.
+    Usual,
+    /// The first batch says that it belongs to a transaction.
+    Transactional,
+    /// Kafka fails the whole request over it, if the partition exists.
+    Breaking,
+}
+
+/// The length of the shortest record that any format had.
+const RECORD_BYTES_MIN: i32 = 14;
+/// Where a batch's producer id ends: Kafka reads it without looking whether the batch is as long.
+const PRODUCER_ENDS_AT: usize = 51;
 /// The most faults that are told of one batch.
 const FAULTS_MAX: usize = 1000;
 /// So many bytes of a batch buy one fault: a few compressed bytes stand for a million records.
@@ -162,7 +185,7 @@ impl Invalid {
     }
 }
 
-/// Judges what was sent for one partition: exactly one batch, and nothing behind it.
+/// Judges what was sent for one partition: exactly one batch.
 pub fn check(payload: Bytes, rules: &Rules, decompressor: &mut Decompressor) -> Result<Checked, Invalid> {
     Unchecked::new(payload, rules.zstd_allowed)?.check(rules, decompressor)
 }
@@ -206,18 +229,64 @@ impl From<Invalid> for Stop {
 }
 
 impl Unchecked {
-    /// The batch, if it is one whole batch of format v2, alone, and of a codec that the request may carry.
-    pub fn new(payload: Bytes, zstd_allowed: bool) -> Result<Self, Invalid> {
-        let batch = split(payload)?;
-        if batch.header.attributes.codec() == Some(Codec::Zstd) && !zstd_allowed {
-            return Err(Invalid::UnsupportedCodec(Codec::Zstd.id()));
+    /// The batch, if it is the only whole batch, of format v2, and of a codec that the request may carry. Bytes behind
+    /// it that are no whole batch are dropped.
+    pub fn new(mut payload: Bytes, zstd_allowed: bool) -> Result<Self, Invalid> {
+        let first = next_batch(&payload)?.ok_or(Invalid::Batch("there is no whole batch"))?;
+        if first.magic != MAGIC_V2 {
+            return Err(Invalid::Batch("its format is not v2"));
         }
-        Ok(Self { batch })
+        if !zstd_allowed {
+            let id = first.attributes.codec_id();
+            match first.attributes.codec() {
+                Some(Codec::Zstd) => return Err(Invalid::UnsupportedCodec(id)),
+                None => return Err(Invalid::UnknownCodec(id)),
+                Some(_) => {}
+            }
+        }
+        if next_batch(payload.get(first.bytes..).unwrap_or_default())?.is_some() {
+            return Err(Invalid::Batch("there is more than one batch for the partition"));
+        }
+        if first.bytes < PRODUCER_ENDS_AT {
+            return Err(Invalid::Unreadable("it ends inside its header"));
+        }
+        let batch = Batch::split_off(&mut payload);
+        batch.map(|batch| Self { batch }).ok_or(Invalid::Corrupt("its length is less than that of a header"))
+    }
+
+    /// What of this payload decides on the whole request, as Kafka sees it before it looks at any partition. An error
+    /// fails the request whether the partition exists or not.
+    pub fn glance(payload: &[u8], zstd_allowed: bool) -> Result<Glance, Invalid> {
+        let Some(first) = next_batch(payload)? else { return Ok(Glance::Usual) };
+        let is_v2 = first.magic == MAGIC_V2;
+        if is_v2 && first.attributes.is_transactional() {
+            return Ok(Glance::Transactional);
+        }
+        let is_codec_unknown = first.attributes.codec().is_none();
+        let is_breaking = is_v2
+            && (!zstd_allowed && is_codec_unknown
+                || match next_batch(payload.get(first.bytes..).unwrap_or_default()) {
+                    Ok(None) => first.bytes < PRODUCER_ENDS_AT,
+                    Err(Invalid::Unreadable(_)) => true,
+                    _ => false,
+                });
+        Ok(if is_breaking { Glance::Breaking } else { Glance::Usual })
     }
 
     /// The attributes as they were sent.
     pub fn attributes(&self) -> Attributes {
         self.batch.header.attributes
+    }
+
+    /// Bytes of the batch.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
+    /// The same in memory of its own.
+    pub fn copied(mut self) -> Self {
+        self.batch.bytes = Bytes::copy_from_slice(&self.batch.bytes);
+        self
     }
 
     /// Judges the batch, however long that takes.
@@ -275,7 +344,7 @@ fn judge(
         return Err(Invalid::Checksum { stored: header.crc, computed }.into());
     }
     let Some(codec) = header.attributes.codec() else {
-        return Err(Invalid::UnsupportedCodec(header.attributes.codec_id()).into());
+        return Err(Invalid::UnknownCodec(header.attributes.codec_id()).into());
     };
     if rules.from_client {
         check_header(&header)?;
@@ -288,6 +357,10 @@ fn judge(
     let rewritten =
         match rules.compression.filter(|target| target.codec != codec && !header.attributes.is_control()) {
             None if seen.deltas_right => None,
+            // Kafka would have to write it anew, for which it has not read enough of it.
+            None if is_compressed => {
+                return Err(Invalid::Unreadable("its compressed records are not numbered from 0 on").into());
+            }
             target => {
                 budget.take(seen.plain_bytes.saturating_mul(READ_BYTES_PER_WRITTEN_BYTE))?;
                 let compression = target.unwrap_or(codec.into());
@@ -297,24 +370,32 @@ fn judge(
     Ok(Passed { rewritten, timestamps: header.attributes.with_timestamp_type(timestamp_type), max_timestamp })
 }
 
-fn split(mut payload: Bytes) -> Result<Batch, Invalid> {
-    if payload.len() < crate::ENTRY_BYTES {
-        return Err(Invalid::Batch("there is no whole batch"));
+/// The next whole batch of a payload, of any format, as little as Kafka's iterator knows of it.
+struct Next {
+    bytes: usize,
+    magic: i8,
+    attributes: Attributes,
+}
+
+/// Looks for a whole batch at the front; stray bytes are none, and none is no error.
+fn next_batch(bytes: &[u8]) -> Result<Option<Next>, Invalid> {
+    let mut cursor = Cursor::new(bytes);
+    let (Ok(_), Ok(len)) = (cursor.i64(), cursor.i32()) else { return Ok(None) };
+    if len < RECORD_BYTES_MIN {
+        return Err(Invalid::Corrupt("its length is less than that of any record"));
     }
-    if payload.get(16).is_some_and(|magic| *magic != MAGIC_V2 as u8) {
-        return Err(Invalid::Batch("its format is not v2"));
+    let (Ok(_), Ok(magic)) = (cursor.take(4), cursor.i8()) else { return Ok(None) };
+    if !(0..=MAGIC_V2).contains(&magic) {
+        return Err(Invalid::Corrupt("there is no such format"));
     }
-    let Some(entry) = Entry::peek(&payload) else {
-        return Err(Invalid::Corrupt("its length is less than that of a header"));
+    let Ok(size) = usize::try_from(len.wrapping_add(LOG_OVERHEAD as i32)) else {
+        return Err(Invalid::Unreadable("its length is out of range"));
     };
-    if payload.len() < entry.bytes {
-        return Err(Invalid::Batch("there is no whole batch"));
-    }
-    let batch = Batch::split_off(&mut payload).ok_or(Invalid::Corrupt("it has no header"))?;
-    if !payload.is_empty() {
-        return Err(Invalid::Batch("there is more than one batch for the partition"));
-    }
-    Ok(batch)
+    let Some(batch) = bytes.get(..size) else { return Ok(None) };
+    // The shortest record is long enough to have some.
+    let attributes = batch.get(CRC_COVERS_FROM..).and_then(<[u8]>::first_chunk).copied();
+    let attributes = Attributes(i16::from_be_bytes(attributes.unwrap_or_default()));
+    Ok(Some(Next { bytes: size, magic, attributes }))
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), Invalid> {

@@ -23,7 +23,7 @@ pub use batch_header::{
     TimestampType, sequence_after, sequence_before,
 };
 pub use builder::BatchBuilder;
-pub use check::{Budget, Checked, Fault, FaultKind, Invalid, Rules, Stamped, Unchecked, check};
+pub use check::{Budget, Checked, Fault, FaultKind, Glance, Invalid, Rules, Stamped, Unchecked, check};
 pub use codec::{Codec, Compression};
 pub use compress::compress;
 pub use control::{ControlType, EndTxnMarker};

@@ -29,6 +29,9 @@ pub enum WalkError {
     /// The bytes are no records.
     #[error("the records are malformed: {0}")]
     Malformed(&'static str),
+    /// A record that is not compressed has a length of more than 32 bits.
+    #[error("the records are malformed: a length is longer than 32 bits")]
+    Length,
     /// The codec's number is unknown.
     #[error("the codec {0} is unknown")]
     Codec(u8),
@@ -65,7 +68,10 @@ pub(crate) fn walk_counted(
         None => Err(WalkError::Codec(batch.header.attributes.codec_id())),
         Some(Codec::None) => {
             let mut slice = Slice { bytes: batch.body(), len: batch.body().len() };
-            walk_records(&mut slice, count, visit)?;
+            walk_records(&mut slice, count, visit).map_err(|fault| match fault {
+                Fault::RecordLength => WalkError::Length,
+                fault => fault.into(),
+            })?;
             slice.bytes.is_empty().then_some(()).ok_or(WalkError::Malformed("bytes follow the last record"))
         }
         Some(codec) => {
@@ -95,6 +101,7 @@ pub(crate) fn walk_counted(
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     CutOff,
+    RecordLength,
     Long32,
     Long64,
     Headers,
@@ -198,7 +205,10 @@ fn walk_records<S: Source>(
 
 #[inline(always)]
 fn walk_record<S: Source>(source: &mut S) -> Result<RecordHead, Fault> {
-    let len = source.varint()?;
+    let len = source.varint().map_err(|fault| match fault {
+        Fault::Long32 => Fault::RecordLength,
+        fault => fault,
+    })?;
     let start = source.position();
     let _attributes = source.byte()?;
     let timestamp_delta = source.varlong()?;
@@ -320,7 +330,7 @@ impl From<Fault> for WalkError {
     fn from(fault: Fault) -> Self {
         WalkError::Malformed(match fault {
             Fault::CutOff | Fault::Source => "the bytes end inside a record",
-            Fault::Long32 => "a number is longer than 32 bits",
+            Fault::Long32 | Fault::RecordLength => "a number is longer than 32 bits",
             Fault::Long64 => "a number is longer than 64 bits",
             Fault::Headers => "a record claims an impossible number of headers",
             Fault::HeaderKey => "a header has no key",

@@ -8,9 +8,11 @@ use metadata::{AlterConfigsResults, Error, Reply, config::Resource};
 pub(crate) struct Alterations<T> {
     /// What the controller is asked to change.
     resources: Vec<(Resource, T)>,
-    /// All that was asked for, with the failure of those that the controller is not asked.
-    places: Vec<(i8, String, Option<Error>)>,
+    /// All that was asked for, kind and name, with the results of those that the controller is not asked.
+    places: Vec<(i8, String, Settled)>,
 }
+
+type Settled = Option<Result<(), Error>>;
 
 /// The answer for one resource.
 pub(crate) struct Altered {
@@ -33,9 +35,14 @@ impl<T> Alterations<T> {
                 self.resources.push(resource);
                 None
             }
-            Err(error) => Some(error),
+            Err(error) => Some(Err(error)),
         };
         self.places.push((kind, name, refused));
+    }
+
+    /// One more resource, which is none of the controller's.
+    pub(crate) fn settle(&mut self, kind: i8, name: String, result: Result<(), Error>) {
+        self.places.push((kind, name, Some(result)));
     }
 
     /// The resources that the controller must be asked about.
@@ -46,9 +53,9 @@ impl<T> Alterations<T> {
     /// The answers, given the controller's.
     pub(crate) fn answers(self, reply: Result<Reply, Error>) -> impl Iterator<Item = Altered> {
         let mut results = results(reply).map(|results| results.into_iter().map(|(_, result)| result));
-        self.places.into_iter().map(move |(kind, name, refused)| {
-            let result = match (refused, &mut results) {
-                (Some(error), _) => Err(error),
+        self.places.into_iter().map(move |(kind, name, settled)| {
+            let result = match (settled, &mut results) {
+                (Some(result), _) => result,
                 (None, Ok(results)) => results.next().unwrap_or(Ok(())),
                 (None, Err(error)) => Err(error.clone()),
             };

@@ -5,7 +5,7 @@ use crate::{Broker, context::Context, failure_code};
 use metadata::{NewPartitions, Reply, Request};
 use std::sync::Arc;
 use wire::{
-    CreatePartitionsRequest, CreatePartitionsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, ErrorCode,
     create_partitions_response::CreatePartitionsTopicResult,
 };
 
@@ -15,6 +15,15 @@ pub(crate) async fn handle(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    if super::is_late(request.timeout_ms) && super::once(names.iter()).next().is_some() {
+        let late = |name| CreatePartitionsTopicResult {
+            name,
+            error_code: ErrorCode::RequestTimedOut.to_i16(),
+            error_message: None,
+        };
+        let results = names.into_iter().map(late).collect();
+        return CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() };
+    }
     let topics = request.topics.into_iter().map(|topic| NewPartitions {
         topic: topic.name,
         count: topic.count,

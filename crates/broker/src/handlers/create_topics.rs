@@ -5,7 +5,7 @@ use crate::{Broker, context::Context, failure_code};
 use metadata::{CreatedTopic, Error, NewTopic, Reply, Request};
 use std::sync::Arc;
 use wire::{
-    CreateTopicsRequest, CreateTopicsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, ErrorCode,
     create_topics_request::CreatableTopic,
     create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
 };
@@ -16,6 +16,12 @@ pub(crate) async fn handle(
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    // The others are refused without asking the controller.
+    let is_asked = super::once(names.iter()).any(|name| name != "__cluster_metadata");
+    if super::is_late(request.timeout_ms) && is_asked {
+        let topics = names.into_iter().map(|name| refusal(name, ErrorCode::RequestTimedOut, None));
+        return CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() };
+    }
     let order = Request::CreateTopics {
         topics: request.topics.into_iter().map(|topic| new_topic(broker, topic)).collect(),
         validate_only: request.validate_only,
@@ -55,13 +61,17 @@ fn answer(context: &Context, name: String, result: Result<CreatedTopic, Error>) 
             configs: (context.version >= 5).then(|| created.configs.into_iter().map(config).collect()),
             ..CreatableTopicResult::default()
         },
-        Err(error) => CreatableTopicResult {
-            name,
-            error_code: failure_code::of_controller(&error).to_i16(),
-            error_message: failure_code::message(&error),
-            configs: Some(Vec::new()),
-            ..CreatableTopicResult::default()
-        },
+        Err(error) => refusal(name, failure_code::of_controller(&error), failure_code::message(&error)),
+    }
+}
+
+fn refusal(name: String, error: ErrorCode, error_message: Option<String>) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name,
+        error_code: error.to_i16(),
+        error_message,
+        configs: Some(Vec::new()),
+        ..CreatableTopicResult::default()
     }
 }
 

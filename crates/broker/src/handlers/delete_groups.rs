@@ -25,9 +25,7 @@ pub(crate) async fn handle(
             };
         results.push(DeletableGroupResult {
             group_id: name,
-            error_code: error
-                .as_ref()
-                .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
+            error_code: failure_code::of_group_result(error.as_ref()),
             error_message: error.and_then(|error| failure_code::message(&error)),
         });
     }

@@ -2,7 +2,7 @@
 
 use crate::{Broker, context::Context, failure_code, partition::Refused, upkeep};
 use model::Offset;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use wire::{
     DeleteRecordsRequest, DeleteRecordsResponse, ErrorCode,
     delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
@@ -13,19 +13,23 @@ pub(crate) async fn handle(
     _context: &Context,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in topic.partitions {
-            let result = delete(broker, &topic.name, asked.partition_index, asked.offset).await;
-            let (low_watermark, error_code) = match result {
+    // Of a partition that is named twice the last offset counts, as in Kafka.
+    let mut wanted: BTreeMap<String, BTreeMap<i32, Offset>> = BTreeMap::new();
+    for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
+        let offsets = topic.partitions.iter().map(|asked| (asked.partition_index, asked.offset));
+        wanted.entry(topic.name).or_default().extend(offsets);
+    }
+    let mut topics = Vec::with_capacity(wanted.len());
+    for (name, offsets) in wanted {
+        let mut partitions = Vec::with_capacity(offsets.len());
+        for (partition_index, before) in offsets {
+            let (low_watermark, error_code) = match delete(broker, &name, partition_index, before).await {
                 Ok(start) => (start, failure_code::NONE),
                 Err(error) => (-1, error.to_i16()),
             };
-            let partition_index = asked.partition_index;
             partitions.push(DeleteRecordsPartitionResult { partition_index, low_watermark, error_code });
         }
-        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+        topics.push(DeleteRecordsTopicResult { name, partitions });
     }
     // What was deleted must not come back after a crash.
     upkeep::checkpoint(broker).await;

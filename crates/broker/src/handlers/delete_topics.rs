@@ -4,7 +4,9 @@ use super::controller_error;
 use crate::{Broker, context::Context, failure_code};
 use metadata::{DeleteTopic, DeletedTopic, Error, Reply, Request};
 use std::sync::Arc;
-use wire::{DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_response::DeletableTopicResult};
+use wire::{
+    DeleteTopicsRequest, DeleteTopicsResponse, ErrorCode, delete_topics_response::DeletableTopicResult,
+};
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -16,6 +18,14 @@ pub(crate) async fn handle(
     let by_either =
         request.topics.into_iter().map(|topic| DeleteTopic { name: topic.name, id: topic.topic_id });
     let topics: Vec<_> = by_name.chain(by_either).collect();
+    if super::is_late(request.timeout_ms) && is_controller_asked(broker, &topics) {
+        let late = |topic: DeleteTopic| {
+            let named = DeletedTopic { name: topic.name, id: topic.id, result: Ok(()) };
+            DeletableTopicResult { error_code: ErrorCode::RequestTimedOut.to_i16(), ..answer(context, named) }
+        };
+        let responses = topics.into_iter().map(late).collect();
+        return DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() };
+    }
     let deleted = match broker.controller.ask(Request::DeleteTopics { topics: topics.clone() }).await {
         Ok(Reply::DeleteTopics(deleted)) => deleted,
         other => {
@@ -36,6 +46,13 @@ pub(crate) async fn handle(
         responses: deleted.into_iter().map(|topic| answer(context, topic)).collect(),
         ..DeleteTopicsResponse::default()
     }
+}
+
+/// Whether anything is left for the controller once the others are refused: each must be named once, and in one way.
+fn is_controller_asked(broker: &Broker, topics: &[DeleteTopic]) -> bool {
+    let is_enabled = broker.config.configs(&broker.image()).broker().flag("delete.topic.enable");
+    let named = topics.iter().filter(|topic| topic.name.is_some() == topic.id.is_zero());
+    is_enabled && super::once(named.map(|topic| (&topic.name, topic.id))).next().is_some()
 }
 
 fn answer(context: &Context, topic: DeletedTopic) -> DeletableTopicResult {

@@ -1,5 +1,6 @@
 //! DescribeConfigs (key 32): configurations with their sources, synonyms, types and documentation (KIP-133, KIP-569).
 
+use super::broker_loggers;
 use crate::{Broker, context::Context, failure_code};
 use metadata::{Error, config::Entry};
 use std::sync::Arc;
@@ -20,8 +21,7 @@ pub(crate) async fn handle(
     // As in Kafka, a kind of resource that does not exist is an error of the whole request.
     let kinds = request.resources.iter().map(|resource| super::config_resource(resource.resource_type, ""));
     if let Some(error) = kinds.filter_map(Result::err).next() {
-        let refused =
-            request.resources.into_iter().map(|asked| told(asked, Err(error.clone()), false, false));
+        let refused = request.resources.into_iter().map(|asked| told(asked, Err(error.clone())));
         return DescribeConfigsResponse { results: refused.collect(), ..DescribeConfigsResponse::default() };
     }
     let results = request.resources.into_iter().map(|resource| describe(broker, resource, synonyms, docs));
@@ -34,19 +34,24 @@ fn describe(
     synonyms: bool,
     docs: bool,
 ) -> DescribeConfigsResult {
-    let entries = super::config_resource(asked.resource_type, &asked.resource_name)
-        .and_then(|resource| broker.describe_config(&resource, asked.configuration_keys.as_deref()));
-    told(asked, entries, synonyms, docs)
+    let keys = asked.configuration_keys.as_deref();
+    let configs = if asked.resource_type == broker_loggers::KIND {
+        broker_loggers::describe(broker, &asked.resource_name, keys)
+    } else {
+        super::config_resource(asked.resource_type, &asked.resource_name)
+            .and_then(|resource| broker.describe_config(&resource, keys))
+            .map(|entries| entries.into_iter().map(|entry| answer(entry, synonyms, docs)).collect())
+    };
+    told(asked, configs)
 }
 
 fn told(
     asked: DescribeConfigsResource,
-    entries: Result<Vec<Entry>, Error>,
-    synonyms: bool,
-    docs: bool,
+    configs: Result<Vec<DescribeConfigsResourceResult>, Error>,
 ) -> DescribeConfigsResult {
-    let (entries, error_code, error_message) = match entries {
-        Ok(entries) => (entries, failure_code::NONE, None),
+    let (configs, error_code, error_message) = match configs {
+        // Kafka says nothing here, but not null.
+        Ok(configs) => (configs, failure_code::NONE, Some(String::new())),
         Err(error) => {
             (Vec::new(), failure_code::of_controller(&error).to_i16(), failure_code::message(&error))
         }
@@ -56,7 +61,7 @@ fn told(
         error_message,
         resource_type: asked.resource_type,
         resource_name: asked.resource_name,
-        configs: entries.into_iter().map(|entry| answer(entry, synonyms, docs)).collect(),
+        configs,
     }
 }
 

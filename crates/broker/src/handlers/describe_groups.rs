@@ -56,10 +56,7 @@ fn answer(group: Described, operations: i32) -> DescribedGroup {
         member_assignment: member.assignment,
     });
     DescribedGroup {
-        error_code: group
-            .error
-            .as_ref()
-            .map_or(failure_code::NONE, |error| failure_code::of_groups(error).to_i16()),
+        error_code: failure_code::of_group_result(group.error.as_ref()),
         error_message: group.error.and_then(|error| failure_code::message(&error)),
         group_id: group.group.to_string(),
         group_state: group.state.to_string(),

@@ -23,13 +23,17 @@ pub(crate) async fn handle(
     if let Some(cursor) = &request.cursor {
         let is_asked = |topic: &TopicRequest| topic.name == cursor.topic_name;
         if cursor.partition_index < 0 || !request.topics.is_empty() && !request.topics.iter().any(is_asked) {
-            return refusal(request);
+            return refusal(request, ErrorCode::InvalidRequest);
         }
     }
     let (first_topic, first_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (String::new(), 0),
     };
+    // Kafka stumbles over a name that is none.
+    if first_topic.is_empty() && request.topics.iter().any(|topic| topic.name.is_empty()) {
+        return refusal(request, ErrorCode::UnknownServerError);
+    }
     let names: BTreeSet<String> = if request.topics.is_empty() {
         image.topics_from(&first_topic).map(|topic| topic.name.to_string()).collect()
     } else {
@@ -59,10 +63,10 @@ pub(crate) async fn handle(
     response
 }
 
-/// The cursor is none of this request's. Kafka has no place for the error but the topics.
-fn refusal(request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+/// Kafka has no place for an error of the whole request but the topics.
+fn refusal(request: DescribeTopicPartitionsRequest, error: ErrorCode) -> DescribeTopicPartitionsResponse {
     let topics = request.topics.into_iter().map(|topic| DescribeTopicPartitionsResponseTopic {
-        error_code: ErrorCode::InvalidRequest.to_i16(),
+        error_code: error.to_i16(),
         name: Some(topic.name),
         ..DescribeTopicPartitionsResponseTopic::default()
     });

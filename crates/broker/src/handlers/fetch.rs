@@ -12,7 +12,7 @@ use crate::{
 };
 use model::NodeId;
 use std::sync::Arc;
-use stdx::Parts;
+use stdx::{Map, Parts};
 use wire::{
     ErrorCode, FetchRequest, FetchResponse,
     fetch_response::{AbortedTransaction, FetchableTopicResponse, NodeEndpoint, PartitionData},
@@ -38,8 +38,16 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         Ok(opened) => opened,
         Err(failure) => return refusal(failure_code::of_session(failure)),
     };
-    let limits = Limits::new(broker, context, &request);
     let found: Vec<_> = opened.partitions.iter().map(|(key, _)| resolve(broker, key, by_id)).collect();
+    let Some(limits) = Limits::new(broker, context, &request) else {
+        return match found.iter().any(Result::is_ok) {
+            true => refusal_of_all(context, request),
+            // Nothing is read: what is said of what does not exist does not depend on it.
+            false => {
+                respond(broker, context, opened, found.into_iter().filter_map(Result::err).map(Err).collect())
+            }
+        };
+    };
     let answers = read_enough(broker, &opened, &found, &limits).await;
     respond(broker, context, opened, answers)
 }
@@ -57,15 +65,16 @@ type Answer = Result<Read, ErrorCode>;
 type Resolved = Result<Arc<Partition>, ErrorCode>;
 
 impl Limits {
-    fn new(broker: &Broker, context: &Context, request: &FetchRequest) -> Self {
+    /// `None` if there is no isolation level as the request says.
+    fn new(broker: &Broker, context: &Context, request: &FetchRequest) -> Option<Self> {
         let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max);
-        Self {
+        Some(Self {
             bytes_max,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
             deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
             waits: request.max_wait_ms > 0,
-            reader: Asking::new(context, request),
-        }
+            reader: Asking::new(context, request, Isolation::from_id(request.isolation_level)?),
+        })
     }
 }
 
@@ -76,7 +85,7 @@ enum Asking {
 }
 
 impl Asking {
-    fn new(context: &Context, request: &FetchRequest) -> Self {
+    fn new(context: &Context, request: &FetchRequest, isolation: Isolation) -> Self {
         let (node, broker_epoch) = match context.version {
             VERSION_WITH_REPLICA_STATE.. => {
                 (request.replica_state.replica_id, request.replica_state.replica_epoch)
@@ -86,7 +95,6 @@ impl Asking {
         if node >= 0 {
             return Self::Follower { node, broker_epoch };
         }
-        let isolation = Isolation::from_id(request.isolation_level);
         Self::Consumer { isolation, leader_only: context.version < VERSION_WITH_FOLLOWERS }
     }
 
@@ -106,7 +114,10 @@ impl Asking {
     }
 }
 
+/// What is asked for. Of a partition that is named twice the last counts, in the place of the first, as in Kafka.
 fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
+    let mut all = Vec::new();
+    let mut places = Map::default();
     let topics = request.topics.iter().flat_map(|topic| {
         let name: Arc<str> = topic.topic.as_str().into();
         topic.partitions.iter().map(move |partition| {
@@ -120,7 +131,14 @@ fn wanted(request: &FetchRequest) -> Vec<(Key, Wanted)> {
             (Key { topic_id: topic.topic_id, topic: name.clone(), partition: partition.partition }, wanted)
         })
     });
-    topics.collect()
+    for (key, wanted) in topics {
+        let place = *places.entry(key.clone()).or_insert(all.len());
+        match all.get_mut(place) {
+            Some((_, before)) => *before = wanted,
+            None => all.push((key, wanted)),
+        }
+    }
+    all
 }
 
 fn forgotten(request: &FetchRequest) -> Vec<Key> {
@@ -364,17 +382,49 @@ fn partition_data(broker: &Broker, context: &Context, partition_index: i32, answ
                 ErrorCode::KafkaStorageError if is_old => ErrorCode::NotLeaderOrFollower,
                 error => error,
             };
-            PartitionData {
-                partition_index,
-                error_code: error.to_i16(),
-                high_watermark: -1,
-                last_stable_offset: -1,
-                log_start_offset: -1,
-                aborted_transactions: None,
-                records: Some(Parts::new()),
-                ..PartitionData::default()
-            }
+            let data = failed(partition_index, error.to_i16());
+            // Of what does not exist Kafka says that nothing was aborted, of what fails nothing.
+            let aborted_transactions = data.aborted_transactions.filter(|_| does_not_exist(error));
+            PartitionData { aborted_transactions, ..data }
         }
+    }
+}
+
+fn does_not_exist(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::InconsistentTopicId
+    )
+}
+
+/// Kafka stumbles over an isolation level that does not exist; clients that know no error of a whole answer hear it for
+/// each partition.
+fn refusal_of_all(context: &Context, request: FetchRequest) -> FetchResponse {
+    let error_code = ErrorCode::UnknownServerError.to_i16();
+    let is_old = context.version < VERSION_WITH_TOPIC_IDS;
+    let topics = request.topics.into_iter().filter(|_| is_old).map(|topic| FetchableTopicResponse {
+        topic: topic.topic,
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(|one| failed(one.partition, error_code)).collect(),
+    });
+    FetchResponse {
+        error_code,
+        session_id: request.session_id,
+        responses: topics.collect(),
+        ..FetchResponse::default()
+    }
+}
+
+fn failed(partition_index: i32, error_code: i16) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code,
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        aborted_transactions: Some(Vec::new()),
+        records: Some(Parts::new()),
+        ..PartitionData::default()
     }
 }
 

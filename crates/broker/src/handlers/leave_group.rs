@@ -31,17 +31,14 @@ pub(crate) async fn handle(
         Ok(_) => return refusal(&Error::UnknownServerError),
         Err(error) => return refusal(&error),
     };
-    let code = |error: Option<Error>| {
-        error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
-    };
     if context.version < 3 {
-        let error_code = left.into_iter().next().map_or(failure_code::NONE, |left| code(left.error));
+        let error_code = failure_code::of_group_result(left.first().and_then(|left| left.error.as_ref()));
         return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
     }
     let members = left.into_iter().map(|left| MemberResponse {
         member_id: left.member_id.to_string(),
         group_instance_id: left.instance_id.map(|id| id.to_string()),
-        error_code: code(left.error),
+        error_code: failure_code::of_group_result(left.error.as_ref()),
     });
     LeaveGroupResponse { members: members.collect(), ..LeaveGroupResponse::default() }
 }

@@ -34,12 +34,10 @@ pub(crate) async fn handle(
     context: &Context,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let isolation = if request.replica_id == CONSUMER {
-        Isolation::from_id(request.isolation_level)
-    } else {
-        Isolation::LogEnd
-    };
-    let reader = Reader::Consumer { isolation, leader_only: true };
+    let isolation = Isolation::from_id(request.isolation_level);
+    let isolation =
+        if request.replica_id == CONSUMER { isolation } else { isolation.and(Some(Isolation::LogEnd)) };
+    let reader = isolation.map(|isolation| Reader::Consumer { isolation, leader_only: true });
     let topics = without_repetitions(&request);
     let asked: Vec<_> = topics
         .iter()
@@ -90,6 +88,7 @@ fn without_repetitions(request: &ListOffsetsRequest) -> Vec<Asked<'_>> {
             }
         }
     }
+    topics.retain(|(_, partitions)| !partitions.is_empty());
     topics
 }
 
@@ -121,9 +120,11 @@ async fn find(
     context: &Context,
     topic: &str,
     asked: &ListOffsetsPartition,
-    reader: Reader,
+    reader: Option<Reader>,
     is_twice: bool,
 ) -> Result<Found, ErrorCode> {
+    // Kafka stumbles over a level that does not exist.
+    let reader = reader.ok_or(ErrorCode::UnknownServerError)?;
     if is_twice {
         return Err(ErrorCode::InvalidRequest);
     }

@@ -26,8 +26,8 @@ pub(crate) async fn handle(
     context: &Context,
     request: MetadataRequest,
 ) -> MetadataResponse {
-    if !is_named(context, &request) {
-        return refusal(request);
+    if let Some(error) = misnamed(context, &request) {
+        return refusal(request, error);
     }
     let wants_all = match &request.topics {
         None => true,
@@ -63,16 +63,20 @@ pub(crate) async fn handle(
     }
 }
 
-/// Whether every topic is named in a way that the version allows: versions 10 and 11 have a field for topic ids, but
-/// Kafka takes names only.
-fn is_named(context: &Context, request: &MetadataRequest) -> bool {
+/// What is wrong with the way in which topics are named, if anything: versions 10 and 11 have a field for topic ids, but
+/// Kafka takes names only; later it stumbles over a topic that has neither, unless another has an id.
+fn misnamed(context: &Context, request: &MetadataRequest) -> Option<ErrorCode> {
     let mut topics = request.topics.iter().flatten();
-    context.version >= VERSION_WITH_TOPIC_IDS
-        || topics.all(|topic| topic.name.is_some() && topic.topic_id.is_zero())
+    if context.version < VERSION_WITH_TOPIC_IDS {
+        let is_named = topics.all(|topic| topic.name.is_some() && topic.topic_id.is_zero());
+        return (!is_named).then_some(ErrorCode::InvalidRequest);
+    }
+    let is_nameless = topics.clone().any(|topic| topic.name.is_none());
+    (is_nameless && topics.all(|topic| topic.topic_id.is_zero())).then_some(ErrorCode::UnknownServerError)
 }
 
-fn refusal(request: MetadataRequest) -> MetadataResponse {
-    let error_code = ErrorCode::InvalidRequest.to_i16();
+fn refusal(request: MetadataRequest, error: ErrorCode) -> MetadataResponse {
+    let error_code = error.to_i16();
     let topics = request.topics.into_iter().flatten().map(|topic| MetadataResponseTopic {
         error_code,
         name: Some(topic.name.unwrap_or_default()),

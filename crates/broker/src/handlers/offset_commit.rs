@@ -33,7 +33,10 @@ pub(crate) async fn handle(
             Ok(Reply::OffsetCommit(topics)) => {
                 for topic in topics {
                     let name = topic.topic.to_string();
-                    let partitions = topic.partitions.into_iter().map(|(index, error)| (index, code(error)));
+                    let partitions = topic
+                        .partitions
+                        .into_iter()
+                        .map(|(index, error)| (index, failure_code::of_group_result(error.as_ref())));
                     answers.merge(name, topic.topic_id, partitions);
                 }
                 None
@@ -43,16 +46,13 @@ pub(crate) async fn handle(
         };
         if let Some(error) = error {
             for (name, id, partitions) in asked {
-                let refused = partitions.into_iter().map(|index| (index, code(Some(error.clone()))));
+                let refused =
+                    partitions.into_iter().map(|index| (index, failure_code::of_groups(&error).to_i16()));
                 answers.merge(name, id, refused);
             }
         }
     }
     OffsetCommitResponse { topics: answers.topics, ..OffsetCommitResponse::default() }
-}
-
-fn code(error: Option<Error>) -> i16 {
-    error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
 }
 
 fn shape(topic: &CommitTopic) -> (String, Uuid, Vec<i32>) {

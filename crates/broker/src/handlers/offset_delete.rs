@@ -33,11 +33,11 @@ pub(crate) async fn handle(
     let error = match broker.groups.ask(&group, order).await {
         Ok(Reply::OffsetDelete(results)) => {
             for topic in results {
-                let code = |error: Option<Error>| {
-                    error.map_or(failure_code::NONE, |error| failure_code::of_groups(&error).to_i16())
-                };
                 let partitions = topic.partitions.into_iter();
-                topics.push(&topic.topic, partitions.map(|(index, error)| (index, code(error))));
+                topics.push(
+                    &topic.topic,
+                    partitions.map(|(index, error)| (index, failure_code::of_group_result(error.as_ref()))),
+                );
             }
             return OffsetDeleteResponse { topics: topics.rows, ..OffsetDeleteResponse::default() };
         }

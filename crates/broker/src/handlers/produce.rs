@@ -10,10 +10,10 @@ use crate::{
     dispatch::{Begun, Refused, Reply},
     failure_code,
     partition::{Copies, Partition},
+    partitions::TopicPartitions,
 };
-use bytes::Bytes;
 use model::{Offset, Timestamp, limits};
-use records::{BatchHeader, Budget, Checked, Decompressor, Invalid, Rules, Unchecked};
+use records::{Budget, Checked, Decompressor, Glance, Invalid, Rules, Unchecked};
 use std::{cell::RefCell, sync::Arc};
 use stdx::Part;
 use wire::{
@@ -59,13 +59,13 @@ pub(crate) fn begin(
         reply,
         failed: None,
     };
+    let refused = refused_as_a_whole(broker, context, &request);
     keep_last_of_each(&mut request.topic_data);
-    let is_authorized = request.transactional_id.is_some() || !is_transactional(&request);
     let mut appending = Appending {
         broker,
         context,
         promise: &mut promise,
-        is_authorized,
+        refused,
         frame_bytes,
         now: broker.world.clock.wall(),
         slots: 0,
@@ -240,7 +240,8 @@ struct Appending<'a> {
     broker: &'a Arc<Broker>,
     context: &'a Context,
     promise: &'a mut Promise,
-    is_authorized: bool,
+    /// Why none of the batches is taken.
+    refused: Option<Failed>,
     frame_bytes: usize,
     now: Timestamp,
     slots: usize,
@@ -249,6 +250,7 @@ struct Appending<'a> {
 }
 
 /// Why a partition's batch was refused.
+#[derive(Clone)]
 struct Failed {
     code: ErrorCode,
     message: Option<String>,
@@ -261,11 +263,7 @@ struct Failed {
 impl Appending<'_> {
     fn topic(&mut self, place: usize, topic: TopicProduceData) -> TopicProduceResponse {
         let by_id = self.context.version >= VERSION_WITH_TOPIC_IDS;
-        let found = if by_id {
-            self.broker.partitions.topic_by_id(topic.topic_id)
-        } else {
-            self.broker.partitions.topic(&topic.name)
-        };
+        let found = topic_of(self.broker, self.context, &topic);
         let absent = |index| match by_id {
             true => self.broker.absent_by_id(topic.topic_id, index),
             false => self.broker.absent(&topic.name, index),
@@ -275,11 +273,11 @@ impl Appending<'_> {
             let slot = self.slots;
             self.slots += 1;
             let index = data.index;
-            let found = match found.as_ref().and_then(|found| found.partition(index)) {
-                _ if !self.is_authorized => Err(without_transactional_id()),
-                Some(partition) => Ok(partition),
-                // Only here the image is asked: what is not at hand is with another broker, or nowhere.
-                None => Err(absent(index).into()),
+            let partition = || found.as_ref().and_then(|found| found.partition(index));
+            // Only here the image is asked: what is not at hand is with another broker, or nowhere.
+            let found = match &self.refused {
+                Some(refused) => Err(refused.clone()),
+                None => partition().ok_or_else(|| absent(index).into()),
             };
             let to = found.map(|partition| Destination { partition, slot, now: self.now });
             let row = to.and_then(|to| self.partition(to, data, (place, in_topic)));
@@ -292,15 +290,11 @@ impl Appending<'_> {
 
     /// The batch in memory of its own if it is a small part of the frame: the tail that will keep it counts the batch
     /// and not the frame.
-    fn unpinned(&self, payload: Bytes) -> Bytes {
+    fn unpinned(&self, batch: Unchecked) -> Unchecked {
         let is_small =
-            payload.len().saturating_mul(limits::FRAME_BYTES_PER_BATCH_BYTE_MAX) < self.frame_bytes;
+            batch.bytes().saturating_mul(limits::FRAME_BYTES_PER_BATCH_BYTE_MAX) < self.frame_bytes;
         // The tail copies the smallest ones anyway.
-        if is_small && payload.len() >= limits::TAIL_COPY_BYTES_MAX {
-            Bytes::copy_from_slice(&payload)
-        } else {
-            payload
-        }
+        if is_small && batch.bytes() >= limits::TAIL_COPY_BYTES_MAX { batch.copied() } else { batch }
     }
 
     /// The row of one partition, empty if its batch is postponed. Errors are looked for in Kafka's order.
@@ -311,8 +305,8 @@ impl Appending<'_> {
         place: (usize, usize),
     ) -> Result<PartitionProduceResponse, Failed> {
         let zstd_allowed = self.context.version >= VERSION_WITH_ZSTD;
-        let payload = self.unpinned(data.records.and_then(|records| records.to_bytes()).unwrap_or_default());
-        let unchecked = Unchecked::new(payload, zstd_allowed).map_err(refusal)?;
+        let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
+        let unchecked = self.unpinned(Unchecked::new(payload, zstd_allowed).map_err(refusal)?);
         if unchecked.attributes().is_transactional() {
             // Nobody would ever end it, and readers of committed records would wait behind it for good.
             let message =
@@ -349,6 +343,7 @@ impl Appending<'_> {
 
 /// Of a partition that is named more than once only the last batch counts, as in Kafka; mostly there is none.
 fn keep_last_of_each(topics: &mut Vec<TopicProduceData>) {
+    topics.retain(|topic| !topic.partition_data.is_empty());
     let names = topics.iter().enumerate().flat_map(|(place, topic)| {
         let named =
             move |data: &PartitionProduceData| (topic.topic_id, topic.name.as_str(), data.index, place);
@@ -373,14 +368,40 @@ fn keep_last_of_each(topics: &mut Vec<TopicProduceData>) {
     topics.retain(|topic| !topic.partition_data.is_empty());
 }
 
-/// Whether a batch of the request says that it belongs to a transaction.
-fn is_transactional(request: &ProduceRequest) -> bool {
-    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let mut headers = batches.filter_map(|data| match data.records.as_ref()?.iter().next()? {
-        Part::Memory(bytes) => BatchHeader::parse(bytes),
-        Part::File(_) => None,
-    });
-    headers.any(|header| header.attributes.is_transactional())
+fn topic_of(broker: &Broker, context: &Context, topic: &TopicProduceData) -> Option<Arc<TopicPartitions>> {
+    match context.version >= VERSION_WITH_TOPIC_IDS {
+        true => broker.partitions.topic_by_id(topic.topic_id),
+        false => broker.partitions.topic(&topic.name),
+    }
+}
+
+/// Why nothing of the request is taken, whatever its other batches are. Kafka looks for transactions in all batches
+/// before anything else, up to the first one it finds, and fails over what it meets on the way.
+fn refused_as_a_whole(broker: &Broker, context: &Context, request: &ProduceRequest) -> Option<Failed> {
+    let zstd_allowed = context.version >= VERSION_WITH_ZSTD;
+    let (mut is_transactional, mut is_breaking) = (false, false);
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let Some(Part::Memory(payload)) = data.records.as_ref().and_then(|records| records.iter().next())
+            else {
+                continue;
+            };
+            match Unchecked::glance(payload, zstd_allowed) {
+                Ok(Glance::Usual) => {}
+                Ok(Glance::Transactional) => is_transactional = true,
+                Ok(Glance::Breaking) => {
+                    let topic = topic_of(broker, context, topic);
+                    is_breaking |= topic.is_some_and(|topic| topic.partition(data.index).is_some());
+                }
+                Err(invalid) if !is_transactional => return Some(refusal(invalid)),
+                Err(_) => {}
+            }
+        }
+    }
+    if is_transactional && request.transactional_id.is_none() {
+        return Some(without_transactional_id());
+    }
+    is_breaking.then(|| ErrorCode::UnknownServerError.into())
 }
 
 fn without_transactional_id() -> Failed {

@@ -81,4 +81,14 @@ impl Partition {
             State::Deleted => false,
         }
     }
+
+    /// Whether it refuses records only until there is room on the disk, or descriptors.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        match &*self.state.lock() {
+            State::Online(online) => online.stuck.is_some(),
+            // Taken while a try is under way.
+            State::Offline(offline) => offline.again.is_some(),
+            State::Deleted => false,
+        }
+    }
 }

@@ -82,9 +82,13 @@ pub(crate) struct Cold {
 }
 
 impl Isolation {
-    /// The isolation level of a request: 1 is read_committed, everything else read_uncommitted.
-    pub(crate) fn from_id(id: i8) -> Self {
-        if id == 1 { Self::LastStable } else { Self::HighWatermark }
+    /// The isolation level of a request, if there is such a level: 0 is read_uncommitted, 1 read_committed.
+    pub(crate) fn from_id(id: i8) -> Option<Self> {
+        match id {
+            0 => Some(Self::HighWatermark),
+            1 => Some(Self::LastStable),
+            _ => None,
+        }
     }
 }
 
@@ -134,7 +138,8 @@ impl Partition {
         let isolation = reader.isolation();
         let mut state = self.state.lock();
         let online = state.online()?;
-        online.check_epoch(wanted.current_leader_epoch)?;
+        // In a fetch all that is negative is no epoch, elsewhere only -1.
+        online.check_epoch(wanted.current_leader_epoch.max(-1))?;
         online.check_reader(wanted, reader)?;
         let upto = online.visible(isolation);
         let mut read = Read {

@@ -105,7 +105,8 @@ async fn changed_configurations_survive_a_restart_and_end_with_their_topic() {
     let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
     let described = client.call(4, &request).await;
     assert_eq!(described.results[0].configs[0].value.as_deref(), Some("400"));
-    let delete = wire::DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let delete =
+        wire::DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     assert_eq!(client.call(5, &delete).await.responses[0].error_code, 0);
     let topic = client.create("t", 1, &[]).await;
     let described = client.call(4, &request).await;

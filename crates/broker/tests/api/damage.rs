@@ -239,7 +239,8 @@ async fn a_damaged_metadata_log_is_refused_or_cut_and_no_record_of_a_topic_is_lo
 #[tokio::test(start_paused = true)]
 async fn directories_without_a_topic_are_set_aside_and_those_of_deleted_topics_go() {
     let (node, topic, other) = node().await;
-    let request = wire::DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request =
+        wire::DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     assert_eq!(node.client().call(5, &request).await.responses[0].error_code, 0);
     node.pass(1).await;
     let is_of_t = |path: &PathBuf| path.to_string_lossy().contains("/t-0");

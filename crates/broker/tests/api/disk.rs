@@ -1,6 +1,7 @@
 //! A disk that fails: nothing is acknowledged that was not written, and readers hear of it.
 
 use crate::harness::{BatchSpec, LOG_DIR, Node, batch, batch_of, code, produce};
+use broker::view::Unhealthy;
 use std::sync::atomic::Ordering;
 use wire::{
     DeleteRecordsRequest, DeleteTopicsRequest, ErrorCode, ListOffsetsRequest, ProduceRequest,
@@ -14,12 +15,12 @@ async fn a_produce_that_cannot_be_written_is_not_acknowledged() {
     let mut client = node.client();
     let topic = client.create("t", 1, &[]).await;
     assert_eq!(client.produce(&topic, batch(&["a"])).await.error_code, 0);
-    assert!(node.broker.is_healthy());
+    assert_eq!(node.broker.health(), Ok(()));
     node.disk.switches().fail_writes.store(true, Ordering::Relaxed);
     let storage = code(ErrorCode::KafkaStorageError);
     let answer = client.produce(&topic, batch(&["b"])).await;
     assert_eq!((answer.error_code, answer.base_offset), (storage, -1));
-    assert!(!node.broker.is_healthy());
+    assert_eq!(node.broker.health(), Err(Unhealthy::LogDirOffline));
     assert_eq!(client.produce(&topic, batch(&["c"])).await.error_code, storage);
     let data = client.fetch(&topic, 0).await;
     assert_eq!((data.error_code, data.high_watermark), (storage, -1));
@@ -99,7 +100,8 @@ async fn a_produce_whose_topic_is_deleted_meanwhile_hears_that_it_is_unknown() {
     node.tasks.hold_next_job();
     client.send(13, &produce(&topic, 0, -1, batch(&["a"]))).await;
     node.pass(1).await;
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request =
+        DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     admin.send(5, &request).await;
     let answer = client.receive::<ProduceRequest>(13).await;
     let answer = &answer.responses[0].partition_responses[0];
@@ -127,11 +129,12 @@ async fn the_sync_of_a_deleted_topics_segment_takes_nothing_offline() {
     // The flush has rolled; the full segment is to be synced by a job of its own.
     node.tasks.release_and_hold_next_job();
     assert_eq!(client.receive::<ProduceRequest>(13).await.responses[0].partition_responses[0].error_code, 0);
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request =
+        DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     admin.send(5, &request).await;
     assert_eq!(admin.receive::<DeleteTopicsRequest>(5).await.responses[0].error_code, 0);
     node.tasks.release();
-    assert!(node.broker.is_healthy());
+    assert_eq!(node.broker.health(), Ok(()));
     let answer = client.produce(&topic, batch(&["late"])).await;
     assert_eq!(answer.error_code, code(ErrorCode::UnknownTopicId));
     node.assert_sound();
@@ -150,10 +153,15 @@ async fn a_full_disk_refuses_records_until_there_is_room_and_keeps_readers() {
         assert_eq!((answer.error_code, answer.base_offset), (storage, -1));
         assert_eq!(client.produce_at(13, &topic, 1, batch(&["first"])).await.error_code, storage);
         assert_eq!(client.read_all(&topic).await, ["a"], "what is there can be read");
+        assert_eq!(node.broker.health(), Err(Unhealthy::NoRoom(2)));
+        assert!(
+            node.broker.partition_views().iter().all(|view| view.waits_for_room && view.offsets.is_some())
+        );
         node.pass(3000).await;
     }
     node.disk.switches().full_after.store(0, Ordering::Relaxed);
     node.pass(1100).await;
+    assert_eq!(node.broker.health(), Ok(()));
     assert_eq!(client.produce(&topic, batch(&["d"])).await.error_code, 0);
     assert_eq!(client.produce_at(13, &topic, 1, batch(&["second"])).await.base_offset, 1);
     // What was refused when the room ended may be there, as after any retriable error; what was refused later is not.

@@ -230,7 +230,8 @@ async fn deletion_that_is_disabled_has_a_code_that_old_clients_know() {
     let node = Node::with(&[("delete.topic.enable", "false")]).await;
     let mut client = node.client();
     client.create("t", 1, &[]).await;
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request =
+        DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     for (version, error) in [(2, ErrorCode::InvalidRequest), (3, ErrorCode::TopicDeletionDisabled)] {
         let answer = client.call(version, &request).await.responses.remove(0);
         assert_eq!(answer.error_code, code(error), "version {version}");

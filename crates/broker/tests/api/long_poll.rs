@@ -107,7 +107,8 @@ async fn deleting_the_topic_ends_the_wait_and_says_that_it_is_gone() {
         let start = node.now_ms();
         client.send(version, &patient(&topic, 0, 1)).await;
         node.pass(100).await;
-        let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+        let request =
+            DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
         assert_eq!(node.client().call(5, &request).await.responses[0].error_code, 0);
         let response = client.receive::<FetchRequest>(version).await;
         let expected = ErrorCode::UnknownTopicOrPartition;

@@ -138,7 +138,8 @@ async fn a_producer_finds_a_topic_that_was_made_anew() {
     raw.create("t", 1, &[]).await;
     let producer = Producer::open(&client, small_batches()).await.unwrap();
     produce(&producer, 0..10).await;
-    let request = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let request =
+        DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     assert_eq!(raw.call(5, &request).await.responses[0].error_code, 0);
     let topic = raw.create("t", 1, &[]).await;
     let delivered = send(&producer, 10).await.wait().await.unwrap();

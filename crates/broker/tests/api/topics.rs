@@ -16,7 +16,7 @@ fn named(name: &str) -> MetadataRequest {
 }
 
 fn delete(name: &str) -> DeleteTopicsRequest {
-    DeleteTopicsRequest { topic_names: vec![name.into()], ..Default::default() }
+    DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: 1000, ..Default::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +73,7 @@ async fn names_that_cannot_be_directories_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_collide_in_metrics_are_refused() {
+async fn a_name_that_collides_in_metrics_with_a_topic_is_refused() {
     let node = Node::start().await;
     let mut client = node.client();
     client.create("a.b", 1, &[]).await;

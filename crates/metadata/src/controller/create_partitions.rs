@@ -16,6 +16,10 @@ impl Controller {
         validate_only: bool,
         seed: u64,
     ) -> Outcome<Record, Reply> {
+        if let Err(error) = self.check_added(&topics) {
+            let refused = topics.into_iter().map(|topic| (topic.topic, Err(error.clone())));
+            return Outcome::new(Vec::new(), Reply::CreatePartitions(refused.collect()));
+        }
         let mut placer = self.placer(seed);
         let mut records = Vec::new();
         let mut results: Vec<(String, Result<(), Error>)> = Vec::new();
@@ -25,9 +29,7 @@ impl Controller {
         }
         for topic in &topics {
             let result = match counts.insert(&topic.topic, 0) {
-                Some(1) => {
-                    self.add_partitions(topic, &mut placer, records.len()).map(|new| records.extend(new))
-                }
+                Some(1) => self.add_partitions(topic, &mut placer).map(|new| records.extend(new)),
                 // A name that comes again was answered when it came first.
                 Some(0) | None => continue,
                 Some(_) => {
@@ -42,12 +44,21 @@ impl Controller {
         Outcome::new(records, Reply::CreatePartitions(results))
     }
 
-    fn add_partitions(
-        &self,
-        wanted: &NewPartitions,
-        placer: &mut Placer,
-        before: usize,
-    ) -> Result<Vec<Record>, Error> {
+    /// Kafka refuses what a single request cannot do in one piece, before it looks at anything else.
+    fn check_added(&self, topics: &[NewPartitions]) -> Result<(), Error> {
+        let added = topics.iter().filter_map(|wanted| {
+            let old = self.image.topic(&wanted.topic)?.partitions.len();
+            Some(usize::try_from(wanted.count).unwrap_or(0).saturating_sub(old))
+        });
+        if added.fold(0, usize::saturating_add) > PARTITIONS_MAX {
+            return Err(Error::PolicyViolation(format!(
+                "At most {PARTITIONS_MAX} partitions can be created by one request; use several."
+            )));
+        }
+        Ok(())
+    }
+
+    fn add_partitions(&self, wanted: &NewPartitions, placer: &mut Placer) -> Result<Vec<Record>, Error> {
         let name = &wanted.topic;
         let Some(topic) = self.image.topic(name) else {
             return Err(Error::UnknownTopicOrPartition(format!("There is no topic '{name}'.")));
@@ -58,11 +69,6 @@ impl Controller {
             return Err(Error::InvalidPartitions(format!(
                 "Topic '{name}' has {old} partition(s); it can only get more, but {} were asked for.",
                 wanted.count
-            )));
-        }
-        if added.saturating_add(before) > PARTITIONS_MAX {
-            return Err(Error::PolicyViolation(format!(
-                "At most {PARTITIONS_MAX} partitions can be created by one request; use several."
             )));
         }
         let assignments = wanted.assignments.as_deref();

@@ -11,7 +11,7 @@ use super::{Controller, Decision};
 use crate::{
     CreatedTopic, Error, NewTopic, Record, Reply,
     config::{Resource, ResourceKind, check_alteration},
-    image::{Overrides, unify},
+    image::Overrides,
     placement::Placer,
 };
 
@@ -22,20 +22,13 @@ pub(super) const PARTITIONS_MAX: usize = 10_000;
 struct Batch {
     placer: Placer,
     records: Vec<Record>,
-    /// The new names that could collide, by what their metrics are called.
-    unified: BTreeMap<String, TopicName>,
     ids: BTreeSet<TopicId>,
 }
 
 impl Controller {
     pub(super) fn create_topics(&self, topics: Vec<NewTopic>, validate_only: bool, seed: u64) -> Decision {
         self.check_total(&topics)?;
-        let mut batch = Batch {
-            placer: self.placer(seed),
-            records: Vec::new(),
-            unified: BTreeMap::new(),
-            ids: BTreeSet::new(),
-        };
+        let mut batch = Batch { placer: self.placer(seed), records: Vec::new(), ids: BTreeSet::new() };
         let mut results = Vec::new();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &topics {
@@ -57,7 +50,7 @@ impl Controller {
     }
 
     fn create_topic(&self, topic: &NewTopic, batch: &mut Batch) -> Result<CreatedTopic, Error> {
-        let name = self.check_name(&topic.name, batch)?;
+        let name = self.check_name(&topic.name)?;
         if !batch.ids.insert(topic.id) || topic.id.is_zero() || self.image.topic_by_id(topic.id).is_some() {
             return Err(Error::UnknownServerError(format!("The id {} is taken; try again.", topic.id)));
         }
@@ -78,9 +71,6 @@ impl Controller {
             replication_factor: i16::try_from(replication_factor).unwrap_or(i16::MAX),
             configs: self.configs().describe_own(ResourceKind::Topic, Some(&configs)),
         };
-        if let Some(unified) = unify(&name) {
-            batch.unified.insert(unified, name.clone());
-        }
         batch.records.push(Record::Topic { name, id: topic.id });
         batch.records.extend(configs.into_iter().map(|(name, value)| Record::Config {
             resource: Resource::topic(&topic.name),
@@ -107,7 +97,8 @@ impl Controller {
         Ok(())
     }
 
-    fn check_name(&self, name: &str, batch: &Batch) -> Result<TopicName, Error> {
+    /// As in Kafka only topics that exist count, not those of the same request.
+    fn check_name(&self, name: &str) -> Result<TopicName, Error> {
         if name == "__cluster_metadata" {
             return Err(Error::InvalidRequest(format!(
                 "The topic {name} is the cluster's own and cannot be created."
@@ -117,8 +108,7 @@ impl Controller {
         if self.image.topic(&name).is_some() {
             return Err(Error::TopicAlreadyExists(format!("Topic '{name}' already exists.")));
         }
-        let in_request = unify(&name).and_then(|unified| batch.unified.get(&unified));
-        if let Some(other) = self.image.colliding(&name).or(in_request) {
+        if let Some(other) = self.image.colliding(&name) {
             return Err(Error::InvalidTopicException(format!(
                 "Topic '{name}' would have the same metric names as '{other}', because '.' and '_' count as one there; \
                  choose another name."

@@ -2,7 +2,7 @@
 //!
 //! It deletes no files: brokers do when they learn of it. The controller's dispatch calls it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::Outcome;
 use model::TopicId;
@@ -17,22 +17,54 @@ impl Controller {
                 "Topics cannot be deleted here: delete.topic.enable is false.".to_owned(),
             ));
         }
-        let found: Vec<_> = topics.into_iter().map(|topic| self.find(topic)).collect();
-        let mut wanted: BTreeMap<TopicId, usize> = BTreeMap::new();
-        for topic in found.iter().filter(|topic| topic.result.is_ok()) {
-            *wanted.entry(topic.id).or_default() += 1;
-        }
-        let results = found.into_iter().map(|topic| match wanted.get(&topic.id) {
-            Some(count) if *count > 1 && topic.result.is_ok() => {
-                let twice = "The topic is in this request more than once.".to_owned();
-                DeletedTopic { result: Err(Error::InvalidRequest(twice)), ..topic }
+        let (mut names, mut ids) = (BTreeMap::new(), BTreeMap::new());
+        for topic in &topics {
+            match (&topic.name, topic.id) {
+                (Some(name), id) if id.is_zero() => *names.entry(name.clone()).or_insert(0) += 1,
+                (None, id) if !id.is_zero() => *ids.entry(id).or_insert(0) += 1,
+                _ => {}
             }
-            _ => topic,
-        });
-        let results: Vec<_> = results.collect();
+        }
+        let by_both = self.named_by_both(&names, &ids);
+        let mut results = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let times = match (&topic.name, topic.id) {
+                (Some(name), id) if id.is_zero() => names.insert(name.clone(), 0),
+                (None, id) if !id.is_zero() => ids.insert(id, 0),
+                _ => Some(1),
+            };
+            match times {
+                // It was answered when it came first, or is by its name.
+                Some(0) | None => {}
+                Some(1) if topic.name.is_none() && by_both.contains(&topic.id) => {}
+                Some(1) => {
+                    let found = self.find(topic);
+                    results.push(if found.result.is_ok() && by_both.contains(&found.id) {
+                        refused(found, "The topic is in this request by its id too.")
+                    } else {
+                        found
+                    });
+                }
+                Some(_) => {
+                    let found = DeletedTopic { name: topic.name, id: topic.id, result: Ok(()) };
+                    results.push(refused(found, "The topic is in this request more than once."));
+                }
+            }
+        }
         let deleted = results.iter().filter(|topic| topic.result.is_ok());
         let records = deleted.map(|topic| Record::RemoveTopic { id: topic.id }).collect();
         Ok(Outcome::new(records, Reply::DeleteTopics(results)))
+    }
+
+    /// The ids of topics that are asked for by id, and once by name.
+    fn named_by_both(
+        &self,
+        names: &BTreeMap<String, usize>,
+        ids: &BTreeMap<TopicId, usize>,
+    ) -> BTreeSet<TopicId> {
+        let once = names.iter().filter(|(_, times)| **times == 1);
+        let found = once.filter_map(|(name, _)| Some(self.image.topic(name)?.id));
+        found.filter(|id| ids.contains_key(id)).collect()
     }
 
     fn find(&self, topic: DeleteTopic) -> DeletedTopic {
@@ -54,4 +86,8 @@ impl Controller {
             },
         }
     }
+}
+
+fn refused(topic: DeletedTopic, why: &str) -> DeletedTopic {
+    DeletedTopic { result: Err(Error::InvalidRequest(why.to_owned())), ..topic }
 }

@@ -138,7 +138,7 @@ pub(super) async fn incremental_alter_configs(version: i16) {
             ErrorCode::InvalidConfig,
         ),
         (alter(TOPIC, "t", &[("retention.ms", APPEND, Some("1"))]), ErrorCode::InvalidConfig),
-        (alter(TOPIC, "t", &[("retention.ms", 9, Some("1"))]), ErrorCode::InvalidRequest),
+        (alter(TOPIC, "t", &[("retention.ms", 9, Some("1"))]), ErrorCode::UnknownServerError),
         (alter(TOPIC, "unknown", &[("retention.ms", SET, Some("1"))]), ErrorCode::UnknownTopicOrPartition),
         (alter(BROKER, "99", &[("log.retention.ms", SET, Some("1"))]), ErrorCode::InvalidRequest),
     ];

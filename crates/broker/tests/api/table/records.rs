@@ -50,12 +50,12 @@ pub(super) async fn produce(version: i16) {
 pub(super) async fn fetch(version: i16) {
     let node = Node::start().await;
     let mut client = node.client();
-    let topic = client.create("t", 2, &[]).await;
+    let topic = client.create("t", 3, &[]).await;
     client.produce(&topic, batch(&["a", "b"])).await;
     client.produce(&topic, batch(&["c"])).await;
     client.produce_at(13, &topic, 1, batch(&["x"])).await;
     for isolation_level in [0, 1] {
-        let mut request = fetch_request(&topic, &[(0, 1), (1, 0), (1, 7)], isolation_level);
+        let mut request = fetch_request(&topic, &[(0, 1), (1, 0), (2, 7)], isolation_level);
         request.session_epoch = if version >= 7 { 0 } else { -1 };
         let response = client.call(version, &request).await;
         assert_eq!((response.error_code, response.throttle_time_ms), (0, 0));
