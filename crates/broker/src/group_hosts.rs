@@ -13,6 +13,7 @@ use env::World;
 use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
 use model::{GroupId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
+use quorum::{Watched, watch};
 use std::{
     collections::BTreeMap,
     io,
@@ -21,7 +22,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 /// The topic that holds groups and their offsets.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
@@ -46,7 +47,7 @@ pub(crate) struct GroupHost {
     /// In which this broker leads the partition; what comes later is another host's.
     epoch: LeaderEpoch,
     state: Mutex<State>,
-    loading: watch::Sender<Loading>,
+    loading: Watched<Loading>,
     wake: Notify,
     this: Weak<GroupHost>,
 }
@@ -100,7 +101,7 @@ impl GroupHosts {
             partition,
             epoch,
             state: Mutex::new(state),
-            loading: watch::Sender::new(Loading::UnderWay),
+            loading: watch(Loading::UnderWay).0,
             wake: Notify::new(),
             this: this.clone(),
         })
@@ -179,10 +180,13 @@ async fn load(host: Arc<GroupHost>) {
     while let Some(host) = this.upgrade() {
         let Err(error) = host.replay_from(&mut offset).await else {
             host.step(Event::Loaded);
-            host.loading.send_replace(Loading::Done);
+            host.loading.send(Loading::Done);
             return;
         };
-        if host.loading.send_replace(Loading::Failed) != Loading::Failed {
+        let is_news = host
+            .loading
+            .send_if_modified(|loading| std::mem::replace(loading, Loading::Failed) != Loading::Failed);
+        if is_news {
             tracing::error!(partition = %host.partition, %error, "groups could not be read and are not served");
         }
         drop(host);
@@ -201,7 +205,7 @@ pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
 impl GroupHost {
     /// Whoever waits is sent to look for the next coordinator.
     fn end(&self) {
-        self.loading.send_replace(Loading::Failed);
+        self.loading.send(Loading::Failed);
         for (_, waiting) in self.state.lock().waiting.drain() {
             // Whoever asked may have gone.
             let _ = waiting.send(Err(Error::NotCoordinator));
@@ -211,7 +215,7 @@ impl GroupHost {
 
     async fn ask(&self, request: Request) -> Answer {
         let mut loading = self.loading.subscribe();
-        match loading.wait_for(|loading| *loading != Loading::UnderWay).await.map(|loading| *loading) {
+        match loading.wait_for(|loading| *loading != Loading::UnderWay).await {
             Ok(Loading::Done) => {}
             Ok(_) => return Err(Error::NotCoordinator),
             Err(_) => return Err(Error::CoordinatorNotAvailable),

@@ -2,6 +2,7 @@
 
 use crate::Broker;
 use model::{Offset, PartitionIndex};
+use quorum::Quorum;
 
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,11 @@ pub struct GroupView {
 }
 
 impl Broker {
+    /// Whether this node is the active controller, as far as it knows.
+    pub fn is_active_controller(&self) -> bool {
+        self.quorum.leadership().borrow().is_active
+    }
+
     /// All partitions.
     pub fn partition_views(&self) -> Vec<PartitionView> {
         let views = self.partitions.all().into_iter().map(|partition| PartitionView {

@@ -16,14 +16,18 @@ use env::{BoxFuture, World};
 use openraft::{
     AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
-    network::RPCOption,
+    network::{Backoff, RPCOption},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, future::Future, io, sync::Arc};
+use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
+
+/// The pause before a controller that could not be reached is sent entries again. Heartbeats show much sooner that it is
+/// back, but the library does not go by them.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Carries a message to another controller and brings back its answer: what it gave to
 /// [`crate::Quorum::serve`]. The caller sets the time limit and drops the future when it is over.
@@ -164,6 +168,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             openraft::async_runtime::Select2::First(closed) => Err(StreamingError::Closed(closed)),
             openraft::async_runtime::Select2::Second(sent) => sent,
         }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(AGAIN)))
     }
 
     async fn transfer_leader(

@@ -282,7 +282,8 @@ impl RaftQuorum {
             return Err(ChangeError::Refused("the last voter cannot be removed".into()));
         }
         let removed = ChangeMembers::RemoveVoters(BTreeSet::from([replica]));
-        self.0.raft.change_membership(removed, false).await.map(drop).map_err(to_change_error)
+        // It goes on as an observer: its node may have a broker, which would hear of no metadata any more.
+        self.0.raft.change_membership(removed, true).await.map(drop).map_err(to_change_error)
     }
 
     async fn update_voter_inside(&self, replica: Replica, member: Member) -> Result<(), ChangeError> {

@@ -33,7 +33,7 @@ thread_local! {
 
 /// The library yields by sleeps of a nanosecond and gathers completions by sleeps of a microsecond; timers would make a
 /// millisecond of both.
-const YIELD_NS_MAX: u64 = 10_000;
+const YIELD_NS_MAX: u128 = 10_000;
 
 /// The runtime.
 #[derive(Debug)]
@@ -107,14 +107,17 @@ impl AsyncRuntime for EnvRuntime {
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
+        if duration.as_nanos() <= YIELD_NS_MAX {
+            return Box::pin(yield_now());
+        }
         Self::sleep_until(<EnvInstant as openraft::Instant>::now() + duration)
     }
 
+    /// A deadline is kept however near it is: who computes the next one from the time, as the library's ticks do, would
+    /// come back to the same deadline until time has passed, and where nobody waits time does not pass in a simulation.
     fn sleep_until(deadline: EnvInstant) -> Self::Sleep {
         match world() {
-            Some(world) if deadline.0 <= world.clock.now().saturating_add(YIELD_NS_MAX) => {
-                Box::pin(yield_now())
-            }
+            Some(world) if deadline.0 <= world.clock.now() => Box::pin(yield_now()),
             Some(world) => world.clock.sleep_until(deadline.0),
             None => Box::pin(std::future::pending()),
         }

@@ -1,17 +1,22 @@
 //! The checks: each knows one promise and finds the event that breaks it. docs/invariants.md lists them.
 //!
-//! A check sees what clients see and what happens to the machine, never the broker's insides, and never looks at the
-//! disk. `history` tells every event to every check.
+//! A check sees what clients see and what happens to the machines. Of a cluster the history also tells the metadata that
+//! each node has and what is on its disk, since no client can ask a follower. `history` tells every event to every check.
 
 mod acknowledged;
 mod assignments;
+mod copies;
 mod dense_offsets;
 mod group_offsets;
 mod high_watermark;
 mod idempotence;
 mod known_already;
+mod leaders;
+mod metadata_line;
 mod no_invention;
 mod one_value;
+mod positions;
+mod replicas;
 mod topics;
 
 use crate::history::{Event, Fault, Place};
@@ -37,6 +42,11 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<group_offsets::GroupOffsets>::default(),
         Box::<assignments::Assignments>::default(),
         Box::<topics::Topics>::default(),
+        Box::<copies::Copies>::default(),
+        Box::<leaders::Leaders>::default(),
+        Box::<metadata_line::MetadataLine>::default(),
+        Box::<replicas::Replicas>::default(),
+        Box::<positions::Positions>::default(),
     ]
 }
 

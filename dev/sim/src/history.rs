@@ -44,6 +44,19 @@ pub enum Fault {
 /// A record as it was read: its offset and value; no value is one that nobody can have sent.
 pub type Seen = (i64, Option<ValueId>);
 
+/// A batch on a disk: its first offset, the offset after it, and the checksum of all its bytes.
+pub type BatchSeen = (i64, i64, u32);
+
+/// The metadata that a node has, which the trace shows by their place only.
+#[derive(Clone, PartialEq)]
+pub struct SeenImage(pub Arc<metadata::Image>);
+
+impl fmt::Debug for SeenImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.position())
+    }
+}
+
 /// The state of a topic that an admin client looks at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicState {
@@ -62,6 +75,12 @@ pub enum Event {
     ProduceSent { place: Place, idempotent: bool, values: Vec<ValueId> },
     /// The records have these offsets and are acknowledged.
     ProduceAcked { place: Place, idempotent: bool, request: u64, base_offset: i64, values: Vec<ValueId> },
+    /// An acknowledgement has come, and on so many disks its record is safe.
+    CopiesCounted { place: Place, offset: i64, copies: usize },
+    /// A node has these metadata.
+    ImageSeen { node: i32, image: SeenImage },
+    /// What a replica in sync has when nothing else happens: the batches below the high watermark.
+    ReplicaRead { place: Place, node: i32, high_watermark: i64, batches: Vec<BatchSeen> },
     /// The records are there already, at offsets that the broker no longer knows.
     ProduceKnown { place: Place, request: u64, values: Vec<ValueId> },
     /// The batch was refused, and what came behind it was taken: it never will be.
@@ -75,7 +94,13 @@ pub enum Event {
         high_watermark: i64,
         log_start: i64,
         records: Vec<Seen>,
+        /// The leader epoch that the reader knew and the broker confirmed; -1 if it did not say.
+        leader_epoch: i32,
+        /// Whether the broker was the leader all the while; a deposed one may answer with what is old.
+        is_current: bool,
     },
+    /// A reader of a cluster has read up to a place and hears that it is not there.
+    OutOfRange { place: Place, position: i64, is_current: bool },
     /// Everything from the start of the log to its high watermark was read while nothing else happened.
     ReadAll { place: Place, log_start: i64, high_watermark: i64, records: Vec<Seen> },
     /// Records before an offset may be deleted.
@@ -87,9 +112,16 @@ pub enum Event {
     /// A commit was acknowledged.
     CommitAcked { group: Arc<str>, place: Place, offset: i64 },
     /// This is the committed offset; -1 for none.
-    CommitFetched { group: Arc<str>, request: u64, place: Place, offset: i64 },
+    CommitFetched { group: Arc<str>, request: u64, place: Place, offset: i64, is_current: bool },
     /// A member was told what it owns.
-    Assigned { group: Arc<str>, generation: i32, member: String, request: u64, places: Vec<Place> },
+    Assigned {
+        group: Arc<str>,
+        generation: i32,
+        member: String,
+        request: u64,
+        places: Vec<Place>,
+        is_current: bool,
+    },
     /// An admin client may have changed a topic: what it makes of the topic that is or is not there.
     AdminSent { topic: Arc<str>, change: Change },
     /// The change was acknowledged.
@@ -138,6 +170,7 @@ struct State {
     violations: Vec<Violation>,
     requests: u64,
     counts: BTreeMap<&'static str, u64>,
+    acknowledged: BTreeMap<Place, u64>,
     plant: Option<crate::plant::Corruption>,
     only: Option<&'static str>,
 }
@@ -150,6 +183,7 @@ impl History {
             violations: Vec::new(),
             requests: 0,
             counts: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             plant: plant.map(crate::plant::Corruption::new),
             only,
         };
@@ -179,6 +213,9 @@ impl History {
             note!(self.trace, "history {event:?}");
         }
         *state.counts.entry(event.name()).or_default() += 1;
+        if let Event::ProduceAcked { place, .. } = &event {
+            *state.acknowledged.entry(place.clone()).or_default() += 1;
+        }
         for check in &mut state.checks {
             if let Err(what) = check.on(&event) {
                 self.keep(state.only, &mut state.violations, Violation { check: check.name(), what });
@@ -216,6 +253,11 @@ impl History {
         self.state.lock().violations.clone()
     }
 
+    /// How many batches of each partition were acknowledged.
+    pub fn acknowledged(&self) -> BTreeMap<Place, u64> {
+        self.state.lock().acknowledged.clone()
+    }
+
     /// How often each kind of event happened.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.lock().counts.clone()
@@ -228,11 +270,15 @@ impl Event {
             Event::Asked { .. } => "requests",
             Event::ProduceSent { .. } => "batches sent",
             Event::ProduceAcked { .. } => "batches acknowledged",
+            Event::CopiesCounted { .. } => "acknowledgements whose copies were counted",
+            Event::ImageSeen { .. } => "metadata seen",
+            Event::ReplicaRead { .. } => "replicas read",
             Event::ProduceKnown { .. } => "batches known already",
             Event::ProduceRefused { .. } => "batches refused for good",
             Event::Read { records, .. } if records.is_empty() => "empty reads",
             Event::Read { .. } => "reads",
             Event::ReadAll { .. } => "full reads",
+            Event::OutOfRange { .. } => "readers sent away",
             Event::DeleteRecordsSent { .. } => "record deletions sent",
             Event::DeleteRecordsDone { .. } => "record deletions",
             Event::CommitSent { .. } => "commits sent",

@@ -3,15 +3,21 @@
 use sim::{Keep, Options, Plant, Report};
 use std::{io::Write, ops::Range, process::ExitCode};
 
-const USAGE: &str = "usage: sim --seed N [--trace] [--log] [--plant NAME]
-       sim --seeds A..B [--plant NAME]
-       sim meta [--seed N]
-       sim plants";
+const USAGE: &str = "usage: sim --seed N [--nodes N] [--trace] [--log] [--draw] [--plant NAME]
+       sim --seeds A..B [--nodes N] [--plant NAME]
+       sim meta [--seed N] [--nodes N]
+       sim plants
+--nodes 3 is a cluster of three (up to 7); without it one node is alone. --draw draws a cluster over time.";
+/// More nodes than this are not simulated.
+const NODES_MAX: u64 = 7;
 
 /// What the command line says.
 #[derive(Default)]
 struct Arguments {
     seeds: Option<Range<u64>>,
+    /// 0 if it is not said.
+    nodes: i32,
+    draw: bool,
     trace: bool,
     log: bool,
     meta: bool,
@@ -36,7 +42,7 @@ fn main() -> ExitCode {
         Plant::ALL.iter().for_each(|(name, _)| println!("{name}"));
         Ok(true)
     } else if arguments.meta {
-        meta(seeds.start)
+        meta(seeds.start, &arguments)
     } else {
         all(seeds, &arguments)
     };
@@ -68,6 +74,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 let name = value()?;
                 arguments.plant = Some(Plant::by_name(&name).ok_or(format!("{name} is no planted bug"))?);
             }
+            "--nodes" => match number(&value()?)? {
+                nodes @ (1 | 3..=NODES_MAX) => arguments.nodes = nodes as i32,
+                nodes => return Err(format!("{nodes} nodes are not simulated: 1, or 3 to {NODES_MAX}")),
+            },
+            "--draw" => arguments.draw = true,
             "--trace" => arguments.trace = true,
             "--log" => arguments.log = true,
             "meta" => arguments.meta = true,
@@ -79,7 +90,13 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text} is no seed"))
+    text.parse().map_err(|_| format!("{text} is no number"))
+}
+
+impl Arguments {
+    fn options(&self, keep: Keep) -> Options {
+        Options { nodes: self.nodes.max(1), draw: self.draw, keep, plant: self.plant, only: None }
+    }
 }
 
 /// Runs seeds one after the other; stops at the first violation.
@@ -87,7 +104,8 @@ fn all(seeds: Range<u64>, arguments: &Arguments) -> std::io::Result<bool> {
     let keep = if arguments.trace { Keep::Print } else { Keep::Recent };
     let is_one = seeds.end.saturating_sub(seeds.start) <= 1;
     for seed in seeds.clone() {
-        let report = sim::run(seed, Options { keep, plant: arguments.plant, only: None })?;
+        let report = sim::run(seed, arguments.options(keep))?;
+        report.drawing.iter().for_each(|line| println!("{line}"));
         if !report.violations.is_empty() {
             tell_violation(&report, arguments);
             return Ok(false);
@@ -121,12 +139,13 @@ fn tell_violation(report: &Report, arguments: &Arguments) {
     }
     let plant = Plant::ALL.iter().find(|(_, plant)| Some(*plant) == arguments.plant);
     let plant = plant.map(|(name, _)| format!(" --plant {name}")).unwrap_or_default();
-    eprintln!("see it again: cargo xtask sim --seed {} --trace{plant}", report.seed);
+    let nodes = if arguments.nodes > 1 { format!(" --nodes {}", arguments.nodes) } else { String::new() };
+    eprintln!("see it again: cargo xtask sim --seed {}{nodes} --trace{plant}", report.seed);
 }
 
 /// One seed twice: the traces must be equal byte for byte.
-fn meta(seed: u64) -> std::io::Result<bool> {
-    let options = Options { keep: Keep::All, plant: None, only: None };
+fn meta(seed: u64, arguments: &Arguments) -> std::io::Result<bool> {
+    let options = arguments.options(Keep::All);
     let (first, second) = (sim::run(seed, options)?, sim::run(seed, options)?);
     let differ = first.lines.iter().zip(&second.lines).position(|(a, b)| a != b);
     if let Some(index) = differ {

@@ -30,7 +30,13 @@ pub struct TopicPlan {
 /// Everything that is fixed for a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The node's configuration.
+    /// How many nodes there are.
+    pub nodes: i32,
+    /// How many replicas topics have.
+    pub replication: i16,
+    /// After how many bytes of metadata a snapshot is written, and how many batches stay in the log beside it.
+    pub snapshots: (u64, u64),
+    /// The configuration of every node.
     pub statics: Vec<(String, String)>,
     /// Memory for the ends of all logs.
     pub tail_bytes_max: usize,
@@ -50,6 +56,8 @@ pub struct Plan {
     pub committers: u32,
     /// How many clients create and delete topics.
     pub admins: u32,
+    /// Whether somebody moves partitions and votes about.
+    pub operator: bool,
     /// How long faults happen.
     pub duration_ms: u64,
 }
@@ -74,6 +82,9 @@ impl Plan {
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
         ];
         Self {
+            nodes: 1,
+            replication: 1,
+            snapshots: SNAPSHOTS_OF_ONE,
             statics: statics.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
             backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
@@ -84,12 +95,63 @@ impl Plan {
             members: dice.range(1..=3) as u32,
             committers: dice.range(1..=2) as u32,
             admins: dice.range(0..=2) as u32,
+            operator: false,
             duration_ms: dice.range(8..=25) * 1000,
+        }
+    }
+
+    /// The plan of a seed for a cluster of so many nodes.
+    pub fn of_cluster(dice: &Dice, nodes: i32) -> Self {
+        let mut dice = dice.fork("cluster plan");
+        let dice = &mut dice;
+        let statics = [
+            ("num.partitions", "2".to_owned()),
+            ("default.replication.factor", "3".to_owned()),
+            ("min.insync.replicas", "2".to_owned()),
+            ("log.segment.bytes", dice.pick(&["1048576", "16384", "6000"], "16384").to_owned()),
+            ("log.index.interval.bytes", dice.pick(&["4096", "512", "0"], "512").to_owned()),
+            ("offsets.topic.num.partitions", dice.range(1..=3).to_string()),
+            ("offsets.topic.replication.factor", "3".to_owned()),
+            ("offsets.retention.minutes", "10000000".to_owned()),
+            ("group.initial.rebalance.delay.ms", dice.pick(&["0", "200"], "0").to_owned()),
+            ("log.retention.check.interval.ms", dice.range(500..=5000).to_string()),
+            ("log.retention.ms", "-1".to_owned()),
+            ("log.message.timestamp.after.max.ms", "604800000".to_owned()),
+            ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+            ("replica.high.watermark.checkpoint.interval.ms", dice.range(200..=5000).to_string()),
+            ("replica.lag.time.max.ms", dice.pick(&["1000", "3000", "30000"], "3000").to_owned()),
+        ];
+        Self {
+            nodes,
+            replication: 3,
+            snapshots: (dice.pick(&[2_000, 20_000, 1 << 24], 20_000), dice.range(1..=20)),
+            statics: statics.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
+            backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
+            topics: (0..dice.range(1..=2)).map(|number| TopicPlan::replicated(number, dice)).collect(),
+            // One for each partition at least.
+            idempotent_producers: dice.range(4..=5) as u32,
+            plain_producers: dice.range(0..=1) as u32,
+            readers: dice.range(2..=4) as u32,
+            members: dice.range(1..=2) as u32,
+            committers: dice.range(1..=2) as u32,
+            admins: dice.range(0..=1) as u32,
+            operator: dice.chance(60),
+            duration_ms: dice.range(15..=30) * 1000,
         }
     }
 }
 
+/// Kafka's own distance between snapshots.
+const SNAPSHOTS_OF_ONE: (u64, u64) = (20 << 20, 1000);
+
 impl TopicPlan {
+    /// Every topic of a cluster is durable: what `page-cache` promises there depends on how many lose their power.
+    fn replicated(number: u64, dice: &mut Dice) -> Self {
+        let partitions = dice.range(1..=2) as i32;
+        Self { partitions, durability: Durability::Fsync, ..Self::new(number, dice) }
+    }
+
     fn new(number: u64, dice: &mut Dice) -> Self {
         // The first one is durable, so that group members have something to follow whose offsets never go back.
         let is_durable = number == 0 || dice.chance(60);

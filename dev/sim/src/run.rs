@@ -2,8 +2,11 @@
 //! cut, and once more after an ordinary restart. Two runs of one seed are the same, byte for byte.
 
 use crate::{
-    client::{Admin, Committer, Ground, Member, Oracle, Producer, Reader, Rules},
+    client::{Admin, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules},
+    cluster::Cluster,
+    cluster_run,
     dice::Dice,
+    drawing::Drawing,
     history::{History, Place, Violation},
     node::Node,
     note,
@@ -19,6 +22,10 @@ use tokio::task::JoinSet;
 /// How to run a seed.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// How many nodes there are.
+    pub nodes: i32,
+    /// Whether the run is drawn.
+    pub draw: bool,
     /// How much of the trace is kept.
     pub keep: Keep,
     /// The bug that is planted.
@@ -42,13 +49,18 @@ pub struct Report {
     pub simulated_ms: u64,
     /// The lines of the trace that were kept.
     pub lines: Vec<String>,
+    /// The run as it is drawn: a line for each moment at which something changed.
+    pub drawing: Vec<String>,
 }
 
-struct Run {
-    ground: Ground,
-    oracle: Oracle,
-    schedule: Schedule,
-    places: Vec<(Place, Uuid)>,
+/// The clients of a run, and what they work on.
+pub struct Run {
+    /// What clients need.
+    pub ground: Ground,
+    /// Asks when nothing else happens.
+    pub oracle: Oracle,
+    /// The partitions that exist for the whole run, and the ids of their topics.
+    pub places: Vec<(Place, Uuid)>,
     group: Arc<str>,
     committed: Vec<Arc<str>>,
     admin_topics: Vec<Arc<str>>,
@@ -58,6 +70,8 @@ struct Run {
 const END_MS_MAX: u64 = 90_000;
 /// How long it may take to read everything back.
 const READ_BACK_MS_MAX: u64 = 120_000;
+/// How long a client waits for an answer of the only node.
+const PATIENCE_MS: u64 = 10_000;
 
 /// Runs a seed.
 pub fn run(seed: u64, options: Options) -> io::Result<Report> {
@@ -67,20 +81,19 @@ pub fn run(seed: u64, options: Options) -> io::Result<Report> {
         let clock = SimClock::new();
         let trace = Trace::new(clock.clone(), options.keep);
         let history = History::new(trace.clone(), options.plant, options.only);
-        let plan = Plan::new(&dice);
-        note!(trace, "plan {plan:?}");
-        let node = Node::new(&plan, clock.clone(), trace.clone(), &dice);
-        node.disk.set_faults(|faults| faults.plant = options.plant);
-        let ground = Ground {
-            clock: clock.clone(),
-            node,
-            history: history.clone(),
-            rules: Arc::new(Rules::default()),
+        let drawing = Drawing::new(options.draw);
+        let live = async {
+            if options.nodes > 1 {
+                let world = (clock.clone(), trace.clone(), history.clone());
+                cluster_run::live(world, options, &dice, drawing.clone()).await;
+            } else {
+                live(clock.clone(), trace.clone(), history.clone(), options.plant, &dice).await;
+            }
         };
         tokio::select! {
             biased;
             () = history.until_violated() => {}
-            () = live(ground, &plan, &trace, &dice) => {}
+            () = live => {}
         }
         Report {
             seed,
@@ -89,90 +102,148 @@ pub fn run(seed: u64, options: Options) -> io::Result<Report> {
             counts: history.counts(),
             simulated_ms: clock.elapsed_ms(),
             lines: trace.lines(),
+            drawing: drawing.lines(),
         }
     }))
 }
 
-async fn live(ground: Ground, plan: &Plan, trace: &Arc<Trace>, dice: &Dice) {
-    let schedule = Schedule::new(
-        ground.node.clone(),
-        ground.clock.clone(),
-        ground.history.clone(),
-        trace.clone(),
-        dice.fork("schedule"),
-    );
-    let mut run = Run {
-        oracle: Oracle::new(ground.clone(), dice.fork("oracle")),
-        schedule,
-        places: Vec::new(),
-        group: "members".into(),
-        committed: (0..plan.committers).map(|number| format!("committer{number}").into()).collect(),
-        admin_topics: (0..plan.admins * 2).map(|number| format!("admin{number}").into()).collect(),
-        ground,
+/// The life of a node that is alone.
+async fn live(
+    clock: Arc<SimClock>,
+    trace: Arc<Trace>,
+    history: Arc<History>,
+    plant: Option<Plant>,
+    dice: &Dice,
+) {
+    let plan = Plan::new(dice);
+    note!(trace, "plan {plan:?}");
+    let node = Node::alone(&plan, clock.clone(), trace.clone(), dice);
+    node.disk.set_faults(|faults| faults.plant = plant);
+    let mut schedule =
+        Schedule::new(node.clone(), clock.clone(), history.clone(), trace.clone(), dice.fork("schedule"));
+    let ground = Ground {
+        clock,
+        cluster: Cluster::new(vec![node], history.clone()),
+        history: history.clone(),
+        rules: Arc::new(Rules::default()),
+        patience_ms: PATIENCE_MS,
+        epochs: Arc::default(),
     };
-    run.schedule.start().await;
-    for topic in &plan.topics {
-        let places = run.oracle.create(topic).within(&run.ground.clock, READ_BACK_MS_MAX).await;
-        let Ok(places) = places else {
-            return run.ground.history.violated("availability", format!("{} cannot be created", topic.name));
-        };
-        run.places.extend(places);
+    let mut run = Run::new(ground, &plan, dice);
+    schedule.start().await;
+    if !run.create_topics(&plan).await {
+        return;
     }
-    let mut clients = run.clients(plan, dice);
-    run.schedule.run(plan.duration_ms).await;
+    let clients = run.clients(&plan, dice);
+    schedule.run(plan.duration_ms).await;
     run.ground.clock.sleep_ms(2000).await;
-    run.ground.rules.end();
-    let ended = async { while clients.join_next().await.is_some() {} };
-    if ended.within(&run.ground.clock, END_MS_MAX).await.is_err() {
-        let what =
-            "clients do not come to an end in a calm world: a batch is refused again and again".to_owned();
-        return run.ground.history.violated("availability", what);
+    if !run.end(clients, END_MS_MAX).await {
+        return;
     }
     run.read_back("after the calm").await;
-    run.schedule.cut_power().await;
-    run.schedule.start().await;
+    schedule.inspect();
+    schedule.cut_power().await;
+    schedule.start().await;
     run.read_back("after a power cut in the calm").await;
-    run.schedule.stop().await;
-    run.schedule.start().await;
+    schedule.inspect();
+    schedule.stop().await;
+    schedule.start().await;
     run.read_back("after a restart in the calm").await;
+    schedule.inspect();
 }
 
 impl Run {
-    fn clients(&self, plan: &Plan, dice: &Dice) -> JoinSet<()> {
+    /// Nobody works yet.
+    pub fn new(ground: Ground, plan: &Plan, dice: &Dice) -> Self {
+        Self {
+            oracle: Oracle::new(ground.clone(), dice.fork("oracle")),
+            places: Vec::new(),
+            group: "members".into(),
+            committed: (0..plan.committers).map(|number| format!("committer{number}").into()).collect(),
+            admin_topics: (0..plan.admins * 2).map(|number| format!("admin{number}").into()).collect(),
+            ground,
+        }
+    }
+
+    /// Creates the topics that exist for the whole run; false if that takes for ever.
+    pub async fn create_topics(&mut self, plan: &Plan) -> bool {
+        for topic in &plan.topics {
+            let places = self.oracle.create(topic, plan.replication);
+            let Ok(places) = places.within(&self.ground.clock, READ_BACK_MS_MAX).await else {
+                self.ground.history.violated("availability", format!("{} cannot be created", topic.name));
+                return false;
+            };
+            self.places.extend(places);
+        }
+        true
+    }
+
+    /// Lets all clients come to an end; false if they do not.
+    pub async fn end(&self, mut clients: JoinSet<()>, within_ms: u64) -> bool {
+        self.ground.rules.end();
+        let ended = async { while clients.join_next().await.is_some() {} };
+        let is_over = ended.within(&self.ground.clock, within_ms).await.is_ok();
+        if !is_over {
+            let what = "clients do not come to an end in a calm world: a batch is refused again and again"
+                .to_owned();
+            self.ground.history.violated("availability", what);
+        }
+        is_over
+    }
+
+    /// The partitions for a client with this number: all that there are, or in a cluster one, since each has a leader of
+    /// its own.
+    fn places_of(&self, number: u32) -> Vec<(Place, Uuid)> {
+        if !self.ground.cluster.is_several() {
+            return self.places.clone();
+        }
+        let index = (number as usize).checked_rem(self.places.len()).unwrap_or(0);
+        self.places.get(index).cloned().into_iter().collect()
+    }
+
+    /// Sends the clients to work.
+    pub fn clients(&self, plan: &Plan, dice: &Dice) -> JoinSet<()> {
         let (mut clients, ground, places) = (JoinSet::new(), &self.ground, &self.places);
         for number in 0..plan.idempotent_producers {
             let dice = dice.fork(&format!("producer{number}"));
-            clients.spawn(Producer::new(ground.clone(), dice, number, places.clone()).run_idempotent());
+            let places = self.places_of(number);
+            clients.spawn(Producer::new(ground.for_another(), dice, number, places).run_idempotent());
         }
         for number in 100..100 + plan.plain_producers {
             let dice = dice.fork(&format!("producer{number}"));
-            clients.spawn(Producer::new(ground.clone(), dice, number, places.clone()).run_plain());
+            let places = self.places_of(number);
+            clients.spawn(Producer::new(ground.for_another(), dice, number, places).run_plain());
         }
         for number in 0..plan.readers {
             let dice = dice.fork(&format!("reader{number}"));
-            clients.spawn(Reader::new(ground.clone(), dice, number, places.clone()).run());
+            let places = self.places_of(number);
+            clients.spawn(Reader::new(ground.for_another(), dice, number, places).run());
         }
         // Where a power cut takes records away, offsets go back with them.
         let durable: Vec<_> = places.iter().filter(|(place, _)| !place.is_lossy()).cloned().collect();
         for number in 0..plan.members {
             let dice = dice.fork(&format!("member{number}"));
             let group = self.group.clone();
-            clients.spawn(Member::new(ground.clone(), dice, number, group, durable.clone()).run());
+            clients.spawn(Member::new(ground.for_another(), dice, number, group, durable.clone()).run());
         }
         let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();
         for group in &self.committed {
             let dice = dice.fork(group);
-            clients.spawn(Committer::new(ground.clone(), dice, group.clone(), names.clone()).run());
+            clients.spawn(Committer::new(ground.for_another(), dice, group.clone(), names.clone()).run());
         }
         for (number, topics) in (0..).zip(self.admin_topics.chunks(2)) {
             let dice = dice.fork(&format!("admin{number}"));
-            clients.spawn(Admin::new(ground.clone(), dice, number, topics.to_vec(), names.clone()).run());
+            clients
+                .spawn(Admin::new(ground.for_another(), dice, number, topics.to_vec(), names.clone()).run());
+        }
+        if plan.operator {
+            clients.spawn(Operator::new(ground.for_another(), dice.fork("operator"), names).run());
         }
         clients
     }
 
     /// Asks for everything while nothing else happens.
-    async fn read_back(&mut self, when: &str) {
+    pub async fn read_back(&mut self, when: &str) {
         let Self { oracle, places, group, committed, admin_topics, ground, .. } = self;
         let all = async {
             for (place, id) in places.iter() {
@@ -188,6 +259,5 @@ impl Run {
         if all.within(&ground.clock, READ_BACK_MS_MAX).await.is_err() {
             ground.history.violated("availability", format!("{when} not everything can be read back"));
         }
-        self.schedule.inspect();
     }
 }

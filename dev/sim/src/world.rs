@@ -14,6 +14,6 @@ pub use clock::{Clocked, SimClock};
 pub use disk::{DiskHost, SimFile};
 pub use faults::{DiskFaults, Plant};
 pub use file_system::FileSystem;
-pub use network::{Network, SimConnection};
+pub use network::{CLIENTS, Entrance, Host, Network, Side, SimConnection, name_of};
 pub use random::SimRandom;
-pub use tasks::{LaneSpeed, SimTasks};
+pub use tasks::{Gate, LaneSpeed, SimTasks};

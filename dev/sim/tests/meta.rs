@@ -4,7 +4,8 @@ use sim::{Keep, Options};
 
 #[test]
 fn one_seed_twice_gives_the_same_trace_byte_for_byte() {
-    let run = || sim::run(7, Options { keep: Keep::All, plant: None, only: None }).unwrap();
+    let run =
+        || sim::run(7, Options { nodes: 1, draw: false, keep: Keep::All, plant: None, only: None }).unwrap();
     let (first, second) = (run(), run());
     let parted = first.lines.iter().zip(&second.lines).position(|(a, b)| a != b);
     assert_eq!(parted.map(|index| (&first.lines[index], &second.lines[index])), None);
@@ -14,7 +15,10 @@ fn one_seed_twice_gives_the_same_trace_byte_for_byte() {
 
 #[test]
 fn two_seeds_give_two_traces() {
-    let run = |seed| sim::run(seed, Options { keep: Keep::Recent, plant: None, only: None }).unwrap();
+    let run = |seed| {
+        sim::run(seed, Options { nodes: 1, draw: false, keep: Keep::Recent, plant: None, only: None })
+            .unwrap()
+    };
     assert_ne!(run(1).digest, run(2).digest);
 }
 
@@ -22,7 +26,9 @@ fn two_seeds_give_two_traces() {
 fn ten_seeds_find_nothing_and_much_has_happened() {
     let mut counts = std::collections::BTreeMap::new();
     for seed in 1..=10 {
-        let report = sim::run(seed, Options { keep: Keep::Recent, plant: None, only: None }).unwrap();
+        let report =
+            sim::run(seed, Options { nodes: 1, draw: false, keep: Keep::Recent, plant: None, only: None })
+                .unwrap();
         assert_eq!(report.violations, [], "seed {seed}");
         report.counts.iter().for_each(|(what, count)| *counts.entry(*what).or_insert(0) += count);
     }

@@ -8,7 +8,8 @@ const SEEDS: u64 = 40;
 
 #[track_caller]
 fn check(plant: Plant, expected: &'static str) {
-    let options = Options { keep: Keep::Recent, plant: Some(plant), only: Some(expected) };
+    let options =
+        Options { nodes: 1, draw: false, keep: Keep::Recent, plant: Some(plant), only: Some(expected) };
     let is_found = |seed| sim::run(seed, options).is_ok_and(|report| !report.violations.is_empty());
     assert!((1..=SEEDS).any(is_found), "{plant:?} was not found by {expected} in {SEEDS} seeds");
 }

@@ -33,6 +33,14 @@ fn a_quorum_grows_from_one_to_three_and_shrinks_again() {
         let gone = leader.replica();
         leader.remove_voter(gone).await.unwrap();
         cluster.clock.sleep_ms(3000).await;
+        let placed = cluster.propose().await;
+        cluster.clock.sleep_ms(1000).await;
+        let observer = cluster.running(gone).unwrap();
+        assert!(
+            observer.leadership().borrow().high_watermark > placed.last_offset,
+            "it goes on as an observer"
+        );
+        drop(observer);
         cluster.stop(gone).await;
         let leader = cluster.leader().await;
         assert_ne!(leader.replica(), gone);

@@ -1,5 +1,6 @@
 //! In one generation of a group each partition has at most one owner, and generations never go back for whoever asks
-//! after a newer one was told. It does not judge how partitions are shared out; the leader decides that.
+//! after a newer one was told, unless of a coordinator that was deposed and does not know it yet. It does not judge how
+//! partitions are shared out; the leader decides that.
 
 use super::{Check, Floor, Requests};
 use crate::history::{Event, Place};
@@ -20,10 +21,12 @@ impl Check for Assignments {
 
     fn on(&mut self, event: &Event) -> Result<(), String> {
         self.requests.on(event);
-        let Event::Assigned { group, generation, member, request, places } = event else { return Ok(()) };
+        let Event::Assigned { group, generation, member, request, places, is_current } = event else {
+            return Ok(());
+        };
         let told = self.generations.entry(group.clone()).or_default();
         let now = i64::from(*generation);
-        if let Some(floor) = told.of(*request).filter(|floor| *floor > now) {
+        if let Some(floor) = told.of(*request).filter(|floor| *is_current && *floor > now) {
             return Err(format!("group {group} is in generation {generation}, it was in {floor} before"));
         }
         told.raise(self.requests.newest, now);
@@ -51,6 +54,7 @@ mod tests {
             member: member.into(),
             request,
             places: vec![place()],
+            is_current: true,
         }
     }
 

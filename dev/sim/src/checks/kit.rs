@@ -2,7 +2,7 @@
 
 use crate::{
     checks::Check,
-    history::{Event, Place},
+    history::{Event, Place, SeenImage},
     plan::Durability,
     value::ValueId,
 };
@@ -41,7 +41,17 @@ pub(super) fn read_all(place: Place, log_start: i64, records: &[(i64, u32)]) -> 
 pub(super) fn read(place: Place, request: u64, high_watermark: i64, records: &[(i64, u32)]) -> Event {
     let fetch_offset = records.first().map_or(0, |(offset, _)| *offset);
     let records = records.iter().map(|(offset, number)| (*offset, Some(value(*number)))).collect();
-    Event::Read { reader: 0, request, place, fetch_offset, high_watermark, log_start: 0, records }
+    Event::Read {
+        reader: 0,
+        request,
+        place,
+        fetch_offset,
+        high_watermark,
+        log_start: 0,
+        records,
+        leader_epoch: -1,
+        is_current: true,
+    }
 }
 
 /// All events but the last one are fine; the last one is as `fine` says.
@@ -52,4 +62,30 @@ pub(super) fn check(mut subject: impl Check, events: &[Event], fine: bool) {
     }
     let judged = subject.on(last);
     assert_eq!(judged.is_ok(), fine, "{judged:?}");
+}
+
+/// A node has metadata up to an offset in which a partition is led in an epoch.
+pub(super) fn image_seen(node: i32, offset: i64, (leader, leader_epoch): (i32, i32)) -> Event {
+    let mut image = metadata::Image::new("cluster");
+    let id = stdx::Uuid([7; 16]);
+    let name = model::TopicName::new("t").unwrap();
+    image.apply(metadata::Record::Topic { name, id });
+    let partition = metadata::PartitionRecord {
+        index: 0,
+        topic: id,
+        replicas: vec![1, 2, 3],
+        isr: vec![1, 2, 3],
+        removing: Vec::new(),
+        adding: Vec::new(),
+        leader,
+        recovery: metadata::Recovery::Recovered,
+        leader_epoch,
+        partition_epoch: leader_epoch,
+        directories: Vec::new(),
+        elr: Vec::new(),
+        elr_last_known: Vec::new(),
+    };
+    image.apply(metadata::Record::Partition(partition));
+    image.place(metadata::Position { offset, epoch: 1 });
+    Event::ImageSeen { node, image: SeenImage(std::sync::Arc::new(image)) }
 }

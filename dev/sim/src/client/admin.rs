@@ -2,7 +2,7 @@
 //! the topics that others use. It asks for one thing at a time, so that what a topic must be is known but for answers
 //! that were lost.
 
-use super::{Ground, Link, Lost, oracle};
+use super::{Ground, Link, Lost, Seek, oracle};
 use crate::{
     dice::Dice,
     history::{Change, Event, Place, TopicState},
@@ -46,7 +46,7 @@ impl Admin {
     pub async fn run(mut self) {
         let name = format!("admin{}", self.number);
         while !self.ground.rules.is_ended() {
-            let mut link = self.ground.connect(&name, &mut self.dice).await;
+            let mut link = self.ground.connect(Seek::Anyone, &name, &mut self.dice).await;
             if self.work(&mut link).await.is_err() {
                 drop(link);
                 self.ground.clock.sleep_ms(SETTLED_AFTER_MS).await;
@@ -58,9 +58,12 @@ impl Admin {
         while !self.ground.rules.is_ended() {
             let index = self.dice.below(self.topics.len() as u64) as usize;
             let Some(topic) = self.topics.get(index).cloned() else { return Ok(()) };
+            let is_several = self.ground.cluster.is_several();
             if self.dice.chance(15) {
-                self.delete_records(link).await?;
-            } else if self.dice.chance(50) {
+                if !is_several {
+                    self.delete_records(link).await?;
+                }
+            } else if !is_several && self.dice.chance(50) {
                 oracle::look(&self.ground, link, &topic, &mut self.dice).await?;
             } else {
                 let change = self.change();
@@ -71,6 +74,12 @@ impl Admin {
                     // The metadata log has failed: what was written of the change may be found at the next start.
                     None | Some(ErrorCode::NotController | ErrorCode::RequestTimedOut) => return Err(Lost),
                     Some(ErrorCode::UnknownServerError | ErrorCode::KafkaStorageError) => return Err(Lost),
+                    // A node that forwards a change asks again where it has no answer: it may have made it so itself.
+                    Some(
+                        ErrorCode::TopicAlreadyExists
+                        | ErrorCode::UnknownTopicOrPartition
+                        | ErrorCode::InvalidPartitions,
+                    ) if self.ground.cluster.is_several() => return Err(Lost),
                     Some(_) => Event::AdminRefused { topic, change },
                 });
             }
@@ -102,7 +111,7 @@ impl Admin {
                 let topic = CreatableTopic {
                     name,
                     num_partitions: state.partitions,
-                    replication_factor: 1,
+                    replication_factor: if self.ground.cluster.is_several() { 3 } else { 1 },
                     configs: state.config.iter().map(config).collect(),
                     ..Default::default()
                 };

@@ -1,11 +1,12 @@
 //! A client that commits offsets for a group of its own without being a member, ever later ones, and reads them back.
 
 use super::{
-    Ground, Link, Lost,
+    Ground, Link, Lost, Seek,
     committing::{self, Committing},
 };
 use crate::{dice::Dice, history::Place};
 use std::{collections::BTreeMap, sync::Arc};
+use wire::ErrorCode;
 
 /// Commits without membership.
 pub struct Committer {
@@ -27,7 +28,8 @@ impl Committer {
     pub async fn run(mut self) {
         let name = format!("committer-{}", self.who.group);
         while !self.ground.rules.is_ended() {
-            let mut link = self.ground.connect(&name, &mut self.dice).await;
+            let group = self.who.group.clone();
+            let mut link = self.ground.connect(Seek::Coordinator(&group), &name, &mut self.dice).await;
             let _ = self.commit(&mut link).await;
         }
     }
@@ -40,10 +42,18 @@ impl Committer {
                 let next = self.next.entry(place.clone()).or_insert(0);
                 *next += self.dice.range(1..=10) as i64;
                 let version = self.dice.range(2..=9) as i16;
-                committing::commit(&self.ground, link, &self.who, (&place, *next), version).await?;
+                let error =
+                    committing::commit(&self.ground, link, &self.who, (&place, *next), version).await?;
+                if error != ErrorCode::None && self.ground.cluster.is_several() {
+                    self.ground.clock.sleep_ms(self.dice.range(10..=100)).await;
+                    return Err(Lost);
+                }
             } else {
                 let version = self.dice.range(1..=9) as i16;
-                committing::fetch(&self.ground, link, &self.who.group, &place, version).await?;
+                let fetched = committing::fetch(&self.ground, link, &self.who.group, &place, version).await?;
+                if fetched.is_none() && self.ground.cluster.is_several() {
+                    return Err(Lost);
+                }
             }
             self.ground.clock.sleep_ms(self.dice.range(5..=400)).await;
         }

@@ -85,11 +85,12 @@ pub(super) async fn fetch(
         };
         OffsetFetchRequest { groups: vec![group], ..Default::default() }
     };
-    let asked = ground.history.ask();
+    let (asked, term) = (ground.history.ask(), ground.coordinates(link, group));
     let answer = link.ask(version, &request).await?;
     let Some(offset) = committed(&answer, version) else { return Ok(None) };
+    let is_current = term.is_some() && term == ground.coordinates(link, group);
     let (group, place) = (group.clone(), place.clone());
-    ground.history.tell(Event::CommitFetched { group, request: asked, place, offset });
+    ground.history.tell(Event::CommitFetched { group, request: asked, place, offset, is_current });
     Ok(Some(offset))
 }
 

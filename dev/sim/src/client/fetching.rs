@@ -10,14 +10,22 @@ use wire::fetch_request::{FetchPartition, FetchTopic};
 pub(super) const VERSION_WITH_IDS: i16 = 13;
 /// From this version on there are sessions.
 pub(super) const VERSION_WITH_SESSIONS: i16 = 7;
+/// From this version on a reader says which leader epoch it knows.
+pub(super) const VERSION_WITH_EPOCHS: i16 = 9;
 /// Batches are not unpacked beyond this.
 const PLAIN_BYTES_MAX: usize = 16 << 20;
 
 /// A partition of a fetch request.
-pub(super) fn topic(place: &Place, topic_id: Uuid, fetch_offset: i64, bytes_max: i32) -> FetchTopic {
+pub(super) fn topic(
+    place: &Place,
+    topic_id: Uuid,
+    fetch_offset: i64,
+    bytes_max: i32,
+    leader_epoch: i32,
+) -> FetchTopic {
     let partition = FetchPartition {
         partition: place.partition,
-        current_leader_epoch: -1,
+        current_leader_epoch: leader_epoch,
         fetch_offset,
         last_fetched_epoch: -1,
         log_start_offset: -1,

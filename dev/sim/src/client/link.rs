@@ -4,6 +4,7 @@
 use super::Ground;
 use crate::{
     dice::Dice,
+    node::Node,
     world::{Clocked, SimClock, SimConnection},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +14,11 @@ use wire::{ApiKey, ApiVersionsRequest, Decoder, Message, Request, frame, header}
 
 /// One connection.
 pub struct Link {
+    /// Whom it leads to.
+    pub node: i32,
+    /// The leader epoch for which it was opened; -1 if for none.
+    pub leader_epoch: i32,
+    patience_ms: u64,
     connection: SimConnection,
     buffer: BytesMut,
     clock: Arc<SimClock>,
@@ -28,14 +34,16 @@ pub struct Lost;
 
 const FRAME_BYTES_MAX: usize = 64 << 20;
 const READ_BYTES: usize = 16 * 1024;
-/// How long a client waits for an answer.
-pub const PATIENCE_MS: u64 = 10_000;
 
 impl Link {
     /// Connects and greets.
-    pub async fn open(ground: &Ground, name: &str, dice: &mut Dice) -> Result<Self, Lost> {
-        let connection = ground.node.connect().ok_or(Lost)?;
+    pub async fn open(ground: &Ground, node: &Node, name: &str, dice: &mut Dice) -> Result<Self, Lost> {
+        let connecting = node.connect().within(&ground.clock, ground.patience_ms);
+        let connection = connecting.await.map_err(|_| Lost)?.ok_or(Lost)?;
         let mut link = Self {
+            node: node.id,
+            leader_epoch: -1,
+            patience_ms: ground.patience_ms,
             connection,
             buffer: BytesMut::new(),
             clock: ground.clock.clone(),
@@ -76,7 +84,8 @@ impl Link {
     /// The answer to the oldest request that has none yet.
     pub async fn receive<M: Message>(&mut self) -> Result<M, Lost> {
         let clock = self.clock.clone();
-        let frame = self.frame().within(&clock, PATIENCE_MS).await.map_err(|_| Lost)??;
+        let patience_ms = self.patience_ms;
+        let frame = self.frame().within(&clock, patience_ms).await.map_err(|_| Lost)??;
         let Some((correlation, api, version)) = self.waiting.pop_front() else { return Err(Lost) };
         let mut decoder = Decoder::with_default_budget(frame);
         let head = header::decode_response(&mut decoder, api, version);

@@ -3,7 +3,7 @@
 //! partitions out one by one.
 
 use super::{
-    Ground, Link, Lost,
+    Ground, Link, Lost, Seek,
     committing::{self, Committing},
     fetching, reader,
 };
@@ -64,11 +64,19 @@ impl Member {
     /// Takes part until the run ends.
     pub async fn run(mut self) {
         while !self.ground.rules.is_ended() {
-            let mut link = self.ground.connect(&self.name.clone(), &mut self.dice).await;
+            let (group, name) = (self.who.group.clone(), self.name.clone());
+            let to = Seek::Coordinator(&group);
+            let mut link = self.ground.connect(to, &name, &mut self.dice).await;
             while !self.ground.rules.is_ended() {
                 match self.take_part(&mut link).await {
                     Err(Stop::Lost) => break,
-                    Err(Stop::Rejoin) => self.ground.clock.sleep_ms(self.dice.range(10..=200)).await,
+                    Err(Stop::Rejoin) => {
+                        self.ground.clock.sleep_ms(self.dice.range(10..=200)).await;
+                        // Another node may coordinate by now.
+                        if self.ground.coordinates(&link, &group).is_none() {
+                            break;
+                        }
+                    }
                     Ok(()) => {}
                 }
             }
@@ -144,7 +152,7 @@ impl Member {
             protocol_name: Some(PROTOCOL.into()),
             assignments: if is_leader { self.share_out(joined) } else { Vec::new() },
         };
-        let asked = self.ground.history.ask();
+        let (asked, term) = (self.ground.history.ask(), self.ground.coordinates(link, &self.who.group));
         let answer = link.ask(self.dice.range(lowest..=5) as i16, &request).await?;
         match ErrorCode::from_i16(answer.error_code) {
             Some(ErrorCode::None) => {}
@@ -161,6 +169,7 @@ impl Member {
             member: self.who.instance.clone().unwrap_or_else(|| self.who.member.clone()),
             request: asked,
             places: owned.iter().map(|(place, _)| place.clone()).collect(),
+            is_current: term.is_some() && term == self.ground.coordinates(link, &self.who.group),
         });
         Ok(owned)
     }
@@ -178,16 +187,33 @@ impl Member {
     async fn poll(&mut self, link: &mut Link, positions: &mut [(Place, Uuid, i64)]) -> Result<(), Stop> {
         let index = self.dice.below(positions.len() as u64) as usize;
         let Some((place, id, position)) = positions.get_mut(index) else { return Ok(()) };
+        // In a cluster the records are elsewhere.
+        let mut other = if self.ground.cluster.is_several() {
+            let to = Seek::Leader(place);
+            let Ok(other) = self.ground.try_connect(to, &self.name, &mut self.dice).await else {
+                return Ok(());
+            };
+            Some(other)
+        } else {
+            None
+        };
+        let reading = other.as_mut().unwrap_or(&mut *link);
         let request = FetchRequest {
             replica_id: -1,
             max_wait_ms: 100,
             min_bytes: 1,
             max_bytes: 1 << 20,
             session_epoch: -1,
-            topics: vec![fetching::topic(place, *id, *position, self.dice.pick(&[1, 1000, 20_000], 1000))],
+            topics: vec![fetching::topic(
+                place,
+                *id,
+                *position,
+                self.dice.pick(&[1, 1000, 20_000], 1000),
+                -1,
+            )],
             ..Default::default()
         };
-        let answer = link.ask(self.dice.range(4..=17) as i16, &request).await?;
+        let answer = reading.ask(self.dice.range(4..=17) as i16, &request).await?;
         let data = answer.responses.first().and_then(|topic| topic.partitions.first());
         let Some(data) = data else { return Ok(()) };
         match ErrorCode::from_i16(data.error_code) {
@@ -197,7 +223,7 @@ impl Member {
                 }
             }
             Some(ErrorCode::OffsetOutOfRange) => {
-                let start = reader::earliest(link, place, 5).await?.unwrap_or(0);
+                let start = reader::earliest(reading, place, 5).await?.unwrap_or(0);
                 *position = start.max(*position);
             }
             _ => {}

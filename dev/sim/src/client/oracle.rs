@@ -1,7 +1,7 @@
 //! The client that asks when nothing else happens: creates the topics that exist for the whole run, and at the end reads
 //! everything back. It tries again until it has its answers; whoever waits for it must bound that.
 
-use super::{ADMIN_CONFIG, Ground, Link, Lost, committing, fetching, reader};
+use super::{ADMIN_CONFIG, Ground, Link, Lost, Seek, committing, fetching, reader};
 use crate::{
     dice::Dice,
     history::{Event, Place, TopicState},
@@ -36,10 +36,10 @@ impl Oracle {
     }
 
     /// Creates a topic and gives its partitions.
-    pub async fn create(&mut self, plan: &TopicPlan) -> Vec<(Place, Uuid)> {
+    pub async fn create(&mut self, plan: &TopicPlan, replication: i16) -> Vec<(Place, Uuid)> {
         loop {
-            let mut link = self.ground.connect("oracle", &mut self.dice).await;
-            if let Ok(Some(id)) = create(&mut link, plan).await {
+            let mut link = self.ground.connect(Seek::Anyone, "oracle", &mut self.dice).await;
+            if let Ok(Some(id)) = create(&mut link, plan, replication).await {
                 let name: Arc<str> = plan.name.as_str().into();
                 let place = |partition| Place { topic: name.clone(), partition, durability: plan.durability };
                 return (0..plan.partitions).map(|partition| (place(partition), id)).collect();
@@ -51,7 +51,7 @@ impl Oracle {
     /// Reads a partition from its start to its high watermark.
     pub async fn read_all(&mut self, place: &Place, id: Uuid) {
         loop {
-            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            let mut link = self.ground.connect(Seek::Leader(place), "oracle", &mut self.dice).await;
             if let Ok(Some(read)) = read_all(&mut link, place, id).await {
                 return self.ground.history.tell(read);
             }
@@ -62,7 +62,7 @@ impl Oracle {
     /// Asks for what a group has committed.
     pub async fn committed(&mut self, group: &Arc<str>, place: &Place) {
         loop {
-            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            let mut link = self.ground.connect(Seek::Coordinator(group), "oracle", &mut self.dice).await;
             let version = self.dice.range(1..=9) as i16;
             if let Ok(Some(_)) = committing::fetch(&self.ground, &mut link, group, place, version).await {
                 return;
@@ -74,7 +74,7 @@ impl Oracle {
     /// Looks at a topic.
     pub async fn look(&mut self, topic: &Arc<str>) {
         loop {
-            let mut link = self.ground.connect("oracle", &mut self.dice).await;
+            let mut link = self.ground.connect(Seek::Anyone, "oracle", &mut self.dice).await;
             if look(&self.ground, &mut link, topic, &mut self.dice).await.is_ok() {
                 return;
             }
@@ -83,12 +83,12 @@ impl Oracle {
     }
 }
 
-async fn create(link: &mut Link, plan: &TopicPlan) -> Result<Option<Uuid>, Lost> {
+async fn create(link: &mut Link, plan: &TopicPlan, replication_factor: i16) -> Result<Option<Uuid>, Lost> {
     let config = |(name, value)| CreatableTopicConfig { name, value: Some(value) };
     let topic = CreatableTopic {
         name: plan.name.clone(),
         num_partitions: plan.partitions,
-        replication_factor: 1,
+        replication_factor,
         configs: plan.all_configs().into_iter().map(config).collect(),
         ..Default::default()
     };
@@ -156,7 +156,7 @@ async fn read_all(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Eve
             min_bytes: 0,
             max_bytes: 1 << 20,
             session_epoch: -1,
-            topics: vec![fetching::topic(place, id, position, 1 << 20)],
+            topics: vec![fetching::topic(place, id, position, 1 << 20, link.leader_epoch)],
             ..Default::default()
         };
         let answer = link.ask(12, &request).await?;

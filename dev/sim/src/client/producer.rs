@@ -1,7 +1,7 @@
 //! A producer: idempotent with up to five batches in flight and faithful retries, or plain, which sends each batch once
 //! and takes what comes. It chooses codecs, sizes and protocol versions by dice.
 
-use super::{Ground, Link, Lost};
+use super::{Ground, Link, Lost, Seek};
 use crate::{
     dice::Dice,
     history::{Event, Place},
@@ -82,7 +82,7 @@ impl Producer {
     pub async fn run_idempotent(mut self) {
         let name = format!("producer{}", self.number);
         loop {
-            let mut link = self.ground.connect(&name, &mut self.dice).await;
+            let mut link = self.connect(&name).await;
             link.set_lingers(self.dice.chance(50));
             if self.pipeline(&mut link).await.is_ok() {
                 return;
@@ -94,9 +94,16 @@ impl Producer {
     pub async fn run_plain(mut self) {
         let name = format!("plain{}", self.number);
         while !self.ground.rules.is_ended() {
-            let mut link = self.ground.connect(&name, &mut self.dice).await;
+            let mut link = self.connect(&name).await;
             let _ = self.send_plainly(&mut link).await;
         }
+    }
+
+    /// To who leads the first of its partitions: in a cluster it has only one.
+    async fn connect(&mut self, name: &str) -> Link {
+        let place = self.places.first().map(|(place, _)| place.clone());
+        let to = place.as_ref().map_or(Seek::Anyone, Seek::Leader);
+        self.ground.connect(to, name, &mut self.dice).await
     }
 
     async fn pipeline(&mut self, link: &mut Link) -> Result<(), Lost> {
@@ -141,7 +148,7 @@ impl Producer {
         let Some(batch) = self.outstanding.front() else { return true };
         match fate(answer) {
             Fate::Acked(base_offset) => {
-                self.ground.history.tell(batch.acked(base_offset, true));
+                self.ground.tell_acked(batch.acked(base_offset, true));
                 self.outstanding.pop_front();
                 true
             }
@@ -203,8 +210,14 @@ impl Producer {
             let request = batch.to_request(acks);
             if acks == 0 {
                 link.send_silently(version, &request).await?;
-            } else if let Fate::Acked(base_offset) = fate(&link.ask(version, &request).await?) {
-                self.ground.history.tell(batch.acked(base_offset, false));
+            } else {
+                match fate(&link.ask(version, &request).await?) {
+                    // What only the leader has a new one need not have.
+                    Fate::Acked(_) if acks == 1 && self.ground.cluster.is_several() => {}
+                    Fate::Acked(base_offset) => self.ground.tell_acked(batch.acked(base_offset, false)),
+                    Fate::Retry if self.ground.cluster.is_several() => return Err(Lost),
+                    _ => {}
+                }
             }
             self.think().await;
         }

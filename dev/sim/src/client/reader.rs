@@ -1,7 +1,7 @@
 //! A consumer without a group: follows every partition in a loop, with and without incremental sessions (KIP-227), by
 //! names and by ids, and now and then begins anew, so that the same offsets are read again and again.
 
-use super::{Ground, Link, Lost, fetching};
+use super::{Ground, Link, Lost, Seek, fetching};
 use crate::{
     dice::Dice,
     history::{Event, Place},
@@ -21,6 +21,8 @@ pub struct Reader {
     number: u32,
     places: Vec<(Place, Uuid)>,
     positions: BTreeMap<Place, i64>,
+    /// Whether the node that was asked led everything when it was asked.
+    was_leader: bool,
 }
 
 /// One connection's way of fetching.
@@ -39,14 +41,16 @@ const EARLIEST: i64 = -2;
 impl Reader {
     /// A reader of its own number.
     pub fn new(ground: Ground, dice: Dice, number: u32, places: Vec<(Place, Uuid)>) -> Self {
-        Self { ground, dice, number, places, positions: BTreeMap::new() }
+        Self { ground, dice, number, places, positions: BTreeMap::new(), was_leader: true }
     }
 
     /// Reads until the run ends.
     pub async fn run(mut self) {
         let name = format!("reader{}", self.number);
         while !self.ground.rules.is_ended() {
-            let mut link = self.ground.connect(&name, &mut self.dice).await;
+            let place = self.places.first().map(|(place, _)| place.clone());
+            let to = place.as_ref().map_or(Seek::Anyone, Seek::Leader);
+            let mut link = self.ground.connect(to, &name, &mut self.dice).await;
             let _ = self.follow(&mut link).await;
         }
     }
@@ -57,8 +61,9 @@ impl Reader {
             if self.dice.chance(3) {
                 self.positions.clear();
             }
-            let request = self.request(&mut session);
+            let request = self.request(&mut session, link.leader_epoch);
             let asked = self.ground.history.ask();
+            self.was_leader = self.places.iter().all(|(place, _)| self.ground.is_leader(link, place));
             let answer = link.ask(session.version, &request).await?;
             if !session.follow(&answer) {
                 continue;
@@ -75,7 +80,7 @@ impl Reader {
         Ok(())
     }
 
-    fn request(&mut self, session: &mut Session) -> FetchRequest {
+    fn request(&mut self, session: &mut Session, leader_epoch: i32) -> FetchRequest {
         let is_full = session.epoch <= 0;
         let bytes_max = self.dice.pick(&[1, 500, 4000, 1 << 20], 4000);
         let mut topics = Vec::new();
@@ -83,7 +88,7 @@ impl Reader {
             let position = *self.positions.entry(place.clone()).or_insert(0);
             if is_full || session.told.get(place) != Some(&position) {
                 session.told.insert(place.clone(), position);
-                topics.push(fetching::topic(place, *id, position, bytes_max));
+                topics.push(fetching::topic(place, *id, position, bytes_max, leader_epoch));
             }
         }
         FetchRequest {
@@ -120,13 +125,18 @@ impl Reader {
         match ErrorCode::from_i16(data.error_code) {
             Some(ErrorCode::None) => {}
             Some(ErrorCode::OffsetOutOfRange) => {
+                if self.ground.cluster.is_several() && fetch_offset > 0 {
+                    let is_current = self.was_leader && self.ground.is_leader(link, &place);
+                    let (place, position) = (place.clone(), fetch_offset);
+                    self.ground.history.tell(Event::OutOfRange { place, position, is_current });
+                }
                 let start = earliest(link, &place, self.dice.range(1..=8) as i16).await?;
                 self.positions.insert(place, start.unwrap_or(0));
                 return Ok(());
             }
             _ => {
                 self.ground.clock.sleep_ms(50).await;
-                return Ok(());
+                return if self.ground.cluster.is_several() { Err(Lost) } else { Ok(()) };
             }
         }
         let records = fetching::records(data.records.as_ref(), fetch_offset);
@@ -136,11 +146,17 @@ impl Reader {
         self.ground.history.tell(Event::Read {
             reader: self.number,
             request,
-            place,
             fetch_offset,
             high_watermark: data.high_watermark,
             log_start: data.log_start_offset,
             records,
+            leader_epoch: if session.version >= fetching::VERSION_WITH_EPOCHS {
+                link.leader_epoch
+            } else {
+                -1
+            },
+            is_current: self.was_leader && self.ground.is_leader(link, &place),
+            place,
         });
         Ok(())
     }

@@ -32,6 +32,11 @@ impl SimClock {
         Arc::new(Self { start: Instant::now(), wall_offset_ms: AtomicI64::new(0) })
     }
 
+    /// The clock of another machine: the same time passes, and its wall clock jumps by itself.
+    pub fn beside(&self) -> Arc<Self> {
+        Arc::new(Self { start: self.start, wall_offset_ms: AtomicI64::new(0) })
+    }
+
     /// Moves the wall clock, forwards or backwards.
     pub fn jump(&self, millis: i64) {
         self.wall_offset_ms.fetch_add(millis, Ordering::Relaxed);
@@ -62,7 +67,14 @@ impl Clock for SimClock {
     }
 
     fn sleep_until(&self, deadline: Deadline) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep_until(self.start + Duration::from_nanos(deadline)))
+        // Beyond what can be counted is as good as never.
+        let deadline = self.start.checked_add(Duration::from_nanos(deadline));
+        Box::pin(async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        })
     }
 }
 

@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 /// The disk of one machine, over all starts of its node.
 pub struct DiskHost {
+    /// What lines of the trace begin with.
+    label: String,
     state: Mutex<State>,
     trace: Arc<Trace>,
     power_cut: Notify,
@@ -63,8 +65,8 @@ struct SimLock {
 const TOTAL_BYTES: u64 = 1 << 40;
 
 impl DiskHost {
-    /// An empty disk.
-    pub fn new(trace: Arc<Trace>, mut dice: Dice) -> Arc<Self> {
+    /// An empty disk, called by this name in the trace.
+    pub fn new(label: String, trace: Arc<Trace>, mut dice: Dice) -> Arc<Self> {
         let state = State {
             files: FileSystem::new(dice.pick(&[512, 4096], 512)),
             faults: DiskFaults::default(),
@@ -75,7 +77,7 @@ impl DiskHost {
             power_was_cut: false,
             misdeeds: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), trace, power_cut: Notify::new() })
+        Arc::new(Self { label, state: Mutex::new(state), trace, power_cut: Notify::new() })
     }
 
     /// The disk for the next start of the node; every earlier one is dead.
@@ -100,6 +102,11 @@ impl DiskHost {
         change(&mut self.state.lock().faults);
     }
 
+    /// The bug that is planted.
+    pub fn plant(&self) -> Option<Plant> {
+        self.state.lock().faults.plant
+    }
+
     /// Ends when the power was cut by [`DiskFaults::power_cut_after`].
     pub async fn until_power_cut(&self) {
         while !self.take_power_cut() {
@@ -115,6 +122,29 @@ impl DiskHost {
     /// What the node has done to files after a failed sync.
     pub fn take_misdeeds(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().misdeeds)
+    }
+
+    /// Shows the bytes of the file of a segment that `offset` belongs to: those on the medium. `None` if there is none.
+    pub fn see_durable<T>(&self, dir: &Path, offset: i64, see: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let state = self.state.lock();
+        let base = |entry: &Entry| entry.name.strip_suffix(".log")?.parse::<i64>().ok();
+        let entries = state.files.list(dir).ok()?;
+        let file = entries.iter().rev().find(|entry| base(entry).is_some_and(|base| base <= offset))?;
+        let inode = state.files.find(&dir.join(&file.name)).ok()?;
+        state.files.durable(inode).ok().map(see)
+    }
+
+    /// All segments of a directory, as the page cache shows them.
+    pub fn segments(&self, dir: &Path) -> Vec<Vec<u8>> {
+        let state = self.state.lock();
+        let entries = state.files.list(dir).unwrap_or_default();
+        let segments = entries.iter().filter(|entry| entry.name.ends_with(".log")).filter_map(|entry| {
+            let inode = state.files.find(&dir.join(&entry.name)).ok()?;
+            let mut bytes = vec![0; entry.len as usize];
+            state.files.read(inode, &mut bytes, 0).ok()?;
+            Some(bytes)
+        });
+        segments.collect()
     }
 
     /// Runs one operation, unless the node is dead or dies now.
@@ -133,7 +163,7 @@ impl DiskHost {
                 state.faults.power_cut_after = None;
                 state.cut_power();
                 state.power_was_cut = true;
-                note!(self.trace, "disk power cut before: {what}");
+                note!(self.trace, "{} power cut before: {what}", self.label);
                 self.power_cut.notify_one();
                 return Err(io::Error::other("the machine has no power"));
             }
@@ -141,8 +171,8 @@ impl DiskHost {
         }
         let result = work(&mut state);
         match &result {
-            Ok(_) => note!(self.trace, "disk {what}"),
-            Err(error) => note!(self.trace, "disk {what}: {error}"),
+            Ok(_) => note!(self.trace, "{} {what}", self.label),
+            Err(error) => note!(self.trace, "{} {what}: {error}", self.label),
         };
         result
     }
@@ -162,6 +192,15 @@ impl State {
 
     fn is_planted(&self, plant: Plant) -> bool {
         self.faults.plant == Some(plant)
+    }
+
+    /// Whether this file of the consensus tells of a vote for somebody who does not lead yet.
+    fn tells_of_vote(&self, path: &Path) -> bool {
+        let mut bytes = [0; VOTE_LEADS + 1];
+        let read = self.files.find(path).and_then(|inode| self.files.read(inode, &mut bytes, 0));
+        read.is_ok_and(|read| read == bytes.len())
+            && bytes.get(VOTE_FLAG) == Some(&1)
+            && bytes.last() == Some(&0)
     }
 
     fn check_room(&self) -> io::Result<()> {
@@ -198,6 +237,11 @@ impl State {
     }
 }
 
+/// The file of the consensus, and where in it stand whether there is a vote and whether who got it leads:
+/// docs/formats/metadata-log.md.
+const RAFT_STATE: &str = "raft-state";
+const VOTE_FLAG: usize = 9 + 20;
+const VOTE_LEADS: usize = VOTE_FLAG + 1 + 8 + 20;
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// The topic whose segment this file is.
@@ -250,6 +294,10 @@ impl Disk for SimDisk {
         self.operate(what, |state| {
             // A broker that acknowledges before it syncs knows of no point up to which it has synced.
             if state.is_planted(Plant::SyncIgnored) && to.ends_with(RECOVERY_POINTS) {
+                return Ok(());
+            }
+            if state.is_planted(Plant::VoteForgotten) && to.ends_with(RAFT_STATE) && state.tells_of_vote(from)
+            {
                 return Ok(());
             }
             state.files.rename(from, to)
@@ -388,7 +436,7 @@ mod tests {
         let clock = runtime.block_on(async { SimClock::new() });
         let _inside = runtime.enter();
         let trace = Trace::new(clock, Keep::All);
-        DiskHost::new(trace, Dice::new(1))
+        DiskHost::new("disk".into(), trace, Dice::new(1))
     }
 
     fn write(disk: &dyn Disk, path: &str) -> io::Result<Arc<dyn File>> {

@@ -49,6 +49,12 @@ pub enum Plant {
     ValueChanged,
     /// Answer: a committed offset is unknown.
     CommitForgotten,
+    /// Start of a node of a cluster: its logs are cut at the high watermarks that it knows.
+    CutToHighWatermark,
+    /// Disk: whom a controller has given its vote is not written down before that one leads.
+    VoteForgotten,
+    /// Between nodes: a leader's wish for fewer replicas in sync is granted, and the controller never hears of it.
+    IsrShrunkAlone,
 }
 
 impl Plant {
@@ -70,6 +76,9 @@ impl Plant {
         ("value-invented", Plant::ValueInvented),
         ("value-changed", Plant::ValueChanged),
         ("commit-forgotten", Plant::CommitForgotten),
+        ("cut-to-high-watermark", Plant::CutToHighWatermark),
+        ("vote-forgotten", Plant::VoteForgotten),
+        ("isr-shrunk-alone", Plant::IsrShrunkAlone),
     ];
 
     /// The plant of this name.

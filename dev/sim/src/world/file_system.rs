@@ -159,6 +159,11 @@ impl FileSystem {
         self.file(inode).map(|file| file.shown.len() as u64)
     }
 
+    /// What of a file is on the medium.
+    pub fn durable(&self, inode: Inode) -> io::Result<&[u8]> {
+        self.file(inode).map(|file| file.durable.as_slice())
+    }
+
     /// Reads what the page cache shows.
     pub fn read(&self, inode: Inode, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let shown = &self.file(inode)?.shown;
