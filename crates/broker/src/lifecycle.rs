@@ -4,7 +4,7 @@
 //! A node that is alone does none of this: its controller is in the same process. `start` calls it.
 
 use crate::{Broker, failure_code, start::StartError};
-use metadata::{ControllerRegistration, Endpoint};
+use metadata::{ControllerRegistration, Endpoint, config::AckDurability};
 use quorum::Quorum;
 use std::sync::{Arc, Weak};
 use wire::{
@@ -76,17 +76,20 @@ impl Broker {
                 min_supported_version: feature.min,
                 max_supported_version: feature.max,
             });
-        let synced = broker_registration_request::Feature {
+        // Only who acknowledges nothing that a loss of power would take may say so.
+        let image = self.image();
+        let durability = self.config.configs(&image).topic("").ack_durability();
+        let synced = (durability == AckDurability::Fsync).then(|| broker_registration_request::Feature {
             name: metadata::features::SYNCED.into(),
             min_supported_version: 0,
             max_supported_version: 1,
-        };
+        });
         BrokerRegistrationRequest {
             broker_id: self.config.node_id,
             cluster_id: self.dir.meta().cluster_id,
             incarnation_id: self.incarnation,
             listeners: listeners.collect(),
-            features: features.chain([synced]).collect(),
+            features: features.chain(synced).collect(),
             rack: self.config.rack.clone(),
             log_dirs: self.dir.meta().directory_id.into_iter().collect(),
             previous_broker_epoch,

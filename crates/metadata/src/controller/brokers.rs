@@ -14,6 +14,9 @@ use crate::{
     features::{KRAFT_VERSION, METADATA_VERSION},
 };
 
+/// What a broker names as its previous epoch that was not stopped cleanly.
+const NO_EPOCH: i64 = -1;
+
 impl Controller {
     pub(super) fn register_broker(&self, request: RegisterBroker) -> Decision {
         self.check_registration(&request)?;
@@ -175,7 +178,8 @@ impl Controller {
     /// Whether a new incarnation still holds what the old one held in a topic and in that directory.
     ///
     /// As in Kafka, one that was stopped cleanly does: it names the epoch under which that was. One that crashed does
-    /// too where every acknowledgement waited for stable storage, as long as the directory is the same.
+    /// too where every acknowledgement waited for stable storage, as long as the directory is the same. One that names
+    /// the epoch of an earlier stop does not: its directory is a copy of what it was then.
     fn vouches(
         &self,
         request: &RegisterBroker,
@@ -189,7 +193,8 @@ impl Controller {
             DIRECTORY_UNASSIGNED | DIRECTORY_MIGRATING => known.is_some(),
             _ => request.directories.contains(&directory),
         };
-        here && (clean || request.synced && durable())
+        let crashed = request.previous_epoch == NO_EPOCH;
+        here && (clean || crashed && request.synced && durable())
     }
 
     fn check_registration(&self, request: &RegisterBroker) -> Result<(), Error> {
