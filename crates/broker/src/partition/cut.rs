@@ -42,7 +42,7 @@ impl Partition {
 
     /// Cuts the log, unless it no longer follows the leader of `epoch`.
     pub(crate) async fn cut(self: &Arc<Self>, epoch: LeaderEpoch, cut: Cut) -> Result<(), Refused> {
-        let (files, options) = match self.take_files(epoch, cut).await {
+        let (files, options, ended) = match self.take_files(epoch, cut).await {
             Ok(taken) => taken,
             Err(refused) => {
                 self.call_cut_off();
@@ -50,9 +50,13 @@ impl Partition {
             }
         };
         let disk = self.dir.world.disk.clone();
-        let opened = on_lane(&self.dir.world, move || match cut {
-            Cut::At(offset) => files.truncate(&*disk, offset, options),
-            Cut::StartOver(_) => files.start_over(&*disk, options),
+        let opened = on_lane(&self.dir.world, move || {
+            // Whoever deletes the topic waits for this, for it works by the names of the files.
+            let _ended = ended;
+            match cut {
+                Cut::At(offset) => files.truncate(&*disk, offset, options),
+                Cut::StartOver(_) => files.start_over(&*disk, options),
+            }
         });
         let opened = opened.await.unwrap_or_else(|| Err(OpenError::Io(io::Error::other("the broker stops"))));
         match opened {
@@ -84,7 +88,7 @@ impl Partition {
         self: &Arc<Self>,
         epoch: LeaderEpoch,
         cut: Cut,
-    ) -> Result<(Files, OpenOptions), Refused> {
+    ) -> Result<(Files, OpenOptions, oneshot::Sender<()>), Refused> {
         for _ in 0..TRIES {
             let job = {
                 let mut state = self.state.lock();
@@ -102,11 +106,13 @@ impl Partition {
                     online.is_cutting = true;
                     online.jobs += 1;
                     online.cuts += 1;
+                    let (ended, job) = oneshot::channel();
+                    online.job = Some(job);
                     let start_offset = match cut {
                         Cut::At(_) => online.log.start_offset(),
                         Cut::StartOver(offset) => offset,
                     };
-                    return Ok((files, self.options(self.config.load_full(), start_offset)));
+                    return Ok((files, self.options(self.config.load_full(), start_offset), ended));
                 }
                 online.sync_wanted |= !is_synced;
                 self.flush_soon(online, self.dir.world.clock.wall())
