@@ -19,7 +19,13 @@ use metadata::{
 };
 use model::{NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
 use replica::Term;
-use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+use stdx::Uuid;
 
 /// A replica that this broker shall have.
 #[derive(Clone)]
@@ -218,10 +224,12 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
         );
         shared = Some((wanted.topic.clone(), config.clone()));
         let name = wanted.name();
+        let is_new = !dirs.contains(&names::dir_name(&name));
         let options = OpenOptions {
             topic_id: wanted.topic.id,
-            is_new: !dirs.contains(&names::dir_name(&name)),
-            clean: found.is_none_or(|found| found.clean),
+            is_new,
+            // What lies there although nobody opened it at the start may have been left by a crash before it.
+            clean: found.map_or(is_new, |found| found.clean),
             recovery_point: found.and_then(|found| found.recovery_points.get(&name).copied()).unwrap_or(0),
             start_offset: found.and_then(|found| found.start_offsets.get(&name).copied()).unwrap_or(0),
             now: broker.world.clock.wall(),
@@ -362,22 +370,22 @@ fn delete_dir(dir: &LogDir, name: &str) {
     }
 }
 
-/// Directories of topics that the metadata does not know are renamed, never deleted: metadata may have been lost. Gives
-/// the names of the others.
+/// Directories of topics that the metadata does not know are renamed, never deleted: metadata may have been lost. So are
+/// those of a topic that was deleted and created again meanwhile. Gives the names of the others.
 async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTreeSet<String>> {
-    let known: BTreeSet<String> = image
+    let known: BTreeMap<String, Uuid> = image
         .topics()
         .flat_map(|topic| {
             let name = |index| names::dir_name(&TopicPartition::new(TopicName::clone(&topic.name), index));
-            topic.indexed().map(move |(index, _)| name(index)).collect::<Vec<_>>()
+            topic.indexed().map(move |(index, _)| (name(index), topic.id)).collect::<Vec<_>>()
         })
         .collect();
     let dir = broker.dir.clone();
     let work = on_lane(&broker.world, move || {
         let dirs = dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir);
         let mut dirs: BTreeSet<_> = dirs.map(|entry| entry.name).collect();
-        let strange = |name: &&String| !known.contains(*name) && *name != crate::METADATA_DIR;
-        for name in dirs.iter().filter(strange) {
+        let strays: BTreeSet<_> = dirs.iter().filter(|name| is_stray(&dir, name, &known)).cloned().collect();
+        for name in &strays {
             if names::is_deleted_dir(name) {
                 delete_dir(&dir, name);
             } else if names::parse_dir_name(name).is_some() {
@@ -385,14 +393,26 @@ async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTr
                 if dirs.contains(&stray) {
                     stray = format!("{name}.{}-stray", dir.world.random.uuid());
                 }
-                tracing::warn!(dir = %name, "no topic has this directory; it was renamed to {stray}");
+                tracing::warn!(dir = %name, "no topic of today has this directory; it was renamed to {stray}");
                 dir.world.disk.rename(&dir.path.join(name), &dir.path.join(stray))?;
             }
         }
-        dirs.retain(|name| known.contains(name));
+        dirs.retain(|name| known.contains_key(name) && !strays.contains(name));
         Ok(dirs)
     });
     work.await.unwrap_or_else(|| Ok(BTreeSet::new()))
+}
+
+/// Runs on a lane: whether a directory is of no topic, or of another one than has its name. What cannot be read is looked
+/// at when the log is opened.
+fn is_stray(dir: &LogDir, name: &str, known: &BTreeMap<String, Uuid>) -> bool {
+    match known.get(name) {
+        None => name != crate::METADATA_DIR,
+        Some(id) => {
+            let found = log::read_topic_id(&*dir.world.disk, &dir.path.join(name));
+            found.is_ok_and(|found| found.is_some_and(|found| found != *id))
+        }
+    }
 }
 
 async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {

@@ -55,6 +55,7 @@ pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_plan::OffsetPlan;
 pub use offset_query::{FoundOffset, OffsetAnswer, OffsetQuery};
 pub use open::{Damage, OpenError, OpenOptions, Opened, Recovery, open};
+pub use partition_metadata::read_topic_id;
 pub use producers::{Origin, Producer, ProducerBatch, ProducerError, Producers};
 pub use read::{ReadPlan, Slice};
 pub use retention::BeyondHighWatermark;

@@ -16,7 +16,7 @@ use stdx::Uuid;
 const BYTES_MAX: u64 = 4096;
 
 /// The topic id of the log in `dir`; `None` if the file is not there.
-pub(crate) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
+pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
     let path = dir.join(names::PARTITION_METADATA);
     let bytes = match disk.read_small(&path, BYTES_MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -6,10 +6,12 @@ use crate::{
     harness::{Cluster, Topic, batch, bytes_of, code, fetch, values},
 };
 use wire::{
-    AlterPartitionReassignmentsRequest, AlterPartitionRequest, CreateTopicsRequest, DescribeClusterRequest,
-    ElectLeadersRequest, ErrorCode, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest,
-    UnregisterBrokerRequest, alter_partition_reassignments_request, alter_partition_request,
+    AlterPartitionReassignmentsRequest, AlterPartitionRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, ElectLeadersRequest, ErrorCode, IncrementalAlterConfigsRequest,
+    ListPartitionReassignmentsRequest, UnregisterBrokerRequest, alter_partition_reassignments_request,
+    alter_partition_request,
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+    delete_topics_request::DeleteTopicState,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
     metadata_response::MetadataResponsePartition,
 };
@@ -125,6 +127,41 @@ async fn whoever_is_killed_the_next_record_is_acknowledged_within_a_second_and_n
             assert_eq!(&read_at(&cluster, node, &topic, index as i32).await, expected, "on node {node}");
         }
     }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_created_anew_while_a_node_was_away_does_not_meet_the_old_ones_files_there() {
+    let cluster = Cluster::of_three().await;
+    let old = create(&cluster, "t", &[&[1, 2, 3]], &[]).await;
+    produce_somewhere(&cluster, 1, &old, 0, "old").await;
+    until_in_sync(&cluster, 1, &old, &ALL).await;
+    cluster.pass(1000).await;
+    cluster.kill(3);
+    until_brokers(&cluster, 1, &[1, 2]).await;
+    let deletion = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState { name: Some("t".into()), ..Default::default() }],
+        timeout_ms: 5000,
+        ..Default::default()
+    };
+    assert_eq!(cluster.client(1).call(6, &deletion).await.responses[0].error_code, 0);
+    let assignment = CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2, 3] };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: vec![assignment],
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, ..Default::default() };
+    let answer = cluster.client(1).call(7, &request).await;
+    assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
+    let new = Topic { name: "t".into(), id: answer.topics[0].topic_id };
+    produce_somewhere(&cluster, 1, &new, 0, "new").await;
+    cluster.start(3, &ALL).await.unwrap().unwrap();
+    until_in_sync(&cluster, 1, &new, &ALL).await;
+    cluster.pass(1000).await;
+    assert_eq!(read_at(&cluster, 3, &new, 0).await, ["new"]);
     cluster.assert_sound();
 }
 
