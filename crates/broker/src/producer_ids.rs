@@ -24,8 +24,13 @@ impl ProducerIds {
     /// An id that no other producer has.
     pub(crate) async fn next(&self, broker: &Broker) -> Result<ProducerId, Error> {
         let mut block = self.block.lock().await;
-        if block.left == 0 {
+        if block.left <= 0 {
             let (next, left) = broker.allocate_producer_ids().await?;
+            if left <= 0 {
+                return Err(Error::InvalidRequest(format!(
+                    "The controller gave a block of {left} producer ids."
+                )));
+            }
             *block = Block { next, left };
         }
         let id = block.next;

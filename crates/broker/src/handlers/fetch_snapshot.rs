@@ -22,13 +22,16 @@ pub(crate) async fn handle(
         let error_code = ErrorCode::InconsistentClusterId.to_i16();
         return FetchSnapshotResponse { error_code, ..FetchSnapshotResponse::default() };
     }
-    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(BYTES_MAX);
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(BYTES_MAX);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
             let is_ours = topic.name == TOPIC && wanted.partition == 0;
-            partitions.push(read(broker, &wanted, is_ours, bytes_max).await);
+            let answer = read(broker, &wanted, is_ours, left).await;
+            // The limit is that of the whole answer, however often it names the one partition.
+            left = left.saturating_sub(answer.unaligned_records.len());
+            partitions.push(answer);
         }
         topics.push(TopicSnapshot { name: topic.name, partitions });
     }
