@@ -15,6 +15,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
 pub(crate) use reach::{Cut, Reach};
+pub(crate) use world::WALL_START_MS;
 
 /// What the error codes of answers are compared with.
 pub(crate) fn code(error: wire::ErrorCode) -> i16 {

@@ -1,6 +1,6 @@
 //! Where offsets are found: by time, by epoch, from memory and from the disk, before and after a restart.
 
-use crate::harness::{BatchSpec, Client, Node, Topic, batch, batch_of, code};
+use crate::harness::{BatchSpec, Client, Node, Topic, WALL_START_MS, batch, batch_of, code};
 use records::Codec;
 use wire::{
     DeleteRecordsRequest, ErrorCode, ListOffsetsRequest, OffsetForLeaderEpochRequest,
@@ -70,7 +70,7 @@ async fn an_offset_is_found_by_its_time_wherever_its_segment_is() {
 #[tokio::test(start_paused = true)]
 async fn a_search_by_time_begins_at_the_logs_start() {
     let node = Node::start().await;
-    let start = node.now_ms();
+    let start = WALL_START_MS;
     let mut client = node.client();
     let topic = client.create("t", 1, &[]).await;
     assert_eq!(find(&mut client, 0, -1).await, (0, -1, -1), "nothing in an empty log");

@@ -1,7 +1,8 @@
 //! The APIs that move and find records.
 
 use crate::harness::{
-    Node, Topic, batch, bytes_of, code, fetch as fetch_of, fetch_topic, produce as produce_request, values,
+    Node, Topic, WALL_START_MS, batch, bytes_of, code, fetch as fetch_of, fetch_topic,
+    produce as produce_request, values,
 };
 use wire::{
     DeleteRecordsRequest, ErrorCode, InitProducerIdRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
@@ -92,7 +93,7 @@ pub(super) async fn list_offsets(version: i16) {
     let node = Node::start().await;
     let mut client = node.client();
     let topic = client.create("t", 1, &[]).await;
-    let start = node.now_ms();
+    let start = WALL_START_MS;
     client.produce(&topic, batch(&["a", "b", "c"])).await;
     client.produce(&topic, batch(&["d"])).await;
     client.delete_before(&topic, 1).await;
