@@ -73,8 +73,8 @@ fn a_follower_that_cuts_its_log_at_the_high_watermark_is_noticed() {
 
 #[test]
 fn a_vote_that_is_forgotten_is_noticed() {
-    // The library's own assertion sees two leaders of one term before anybody reads what they wrote.
-    check(Plant::VoteForgotten, "panic");
+    // Who has lost its vote stands behind its own log, and nobody can be elected any more.
+    check(Plant::VoteForgotten, "availability");
 }
 
 #[test]

@@ -194,13 +194,11 @@ impl State {
         self.faults.plant == Some(plant)
     }
 
-    /// Whether this file of the consensus tells of a vote for somebody who does not lead yet.
+    /// Whether this file of the consensus tells of a vote.
     fn tells_of_vote(&self, path: &Path) -> bool {
-        let mut bytes = [0; VOTE_LEADS + 1];
+        let mut bytes = [0; VOTE_FLAG + 1];
         let read = self.files.find(path).and_then(|inode| self.files.read(inode, &mut bytes, 0));
-        read.is_ok_and(|read| read == bytes.len())
-            && bytes.get(VOTE_FLAG) == Some(&1)
-            && bytes.last() == Some(&0)
+        read.is_ok_and(|read| read == bytes.len()) && bytes.get(VOTE_FLAG) == Some(&1)
     }
 
     fn check_room(&self) -> io::Result<()> {
@@ -237,11 +235,10 @@ impl State {
     }
 }
 
-/// The file of the consensus, and where in it stand whether there is a vote and whether who got it leads:
+/// The file of the consensus, and where in it stands whether there is a vote:
 /// docs/formats/metadata-log.md.
 const RAFT_STATE: &str = "raft-state";
 const VOTE_FLAG: usize = 9 + 20;
-const VOTE_LEADS: usize = VOTE_FLAG + 1 + 8 + 20;
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// The topic whose segment this file is.

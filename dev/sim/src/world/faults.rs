@@ -51,7 +51,7 @@ pub enum Plant {
     CommitForgotten,
     /// Start of a node of a cluster: its logs are cut at the high watermarks that it knows.
     CutToHighWatermark,
-    /// Disk: whom a controller has given its vote is not written down before that one leads.
+    /// Disk: whom a controller has given its vote is not written down.
     VoteForgotten,
     /// Between nodes: a leader's wish for fewer replicas in sync is granted, and the controller never hears of it.
     IsrShrunkAlone,
