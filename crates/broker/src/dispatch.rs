@@ -294,8 +294,7 @@ fn barrier(
     reply: Reply,
 ) -> Result<BoxFuture<'static, Answer>, Refused> {
     let broker = broker.clone();
-    let is_controller = broker.config.controller_listeners.iter().any(|name| **name == *context.listener);
-    if reply.api == ApiKey::Fetch && is_controller {
+    if reply.api == ApiKey::Fetch && handlers::is_for_controller(&broker, &context) {
         let request = decode(&mut decoder, reply.api, reply.version)?;
         return Ok(Box::pin(async move {
             reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)

@@ -259,17 +259,28 @@ pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
     }
 }
 
-/// The same, if it may be changed here: a broker's configuration is changed at that broker, or for all.
-pub(crate) fn alterable_resource(broker: &Broker, kind: i8, name: &str) -> Result<Resource, Error> {
+/// The same, if it may be changed here: a broker's configuration is changed at that broker, which forwards it to the
+/// active controller, or for all.
+pub(crate) fn alterable_resource(
+    broker: &Broker,
+    context: &Context,
+    kind: i8,
+    name: &str,
+) -> Result<Resource, Error> {
     let resource = config_resource(kind, name)?;
     let is_other = !name.is_empty() && name != broker.config.node_id.to_string();
-    if resource.kind == ResourceKind::Broker && is_other {
+    if resource.kind == ResourceKind::Broker && is_other && !is_for_controller(broker, context) {
         let here = broker.config.node_id;
         return Err(Error::InvalidRequest(format!(
             "this is broker {here}, not '{name}'; ask that broker, or name none"
         )));
     }
     Ok(resource)
+}
+
+/// Whether the request came in by a listener of controllers: from them, or forwarded by a broker.
+pub(crate) fn is_for_controller(broker: &Broker, context: &Context) -> bool {
+    broker.config.controller_listeners.iter().any(|name| **name == *context.listener)
 }
 
 /// The resource that a number and a name of the configuration APIs mean.

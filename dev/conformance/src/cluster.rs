@@ -21,12 +21,9 @@ use crate::report::Report;
 use crate::server::{Kind, odradek_binary};
 
 const PARTITIONS: usize = 6;
-/// How long no record of a partition may be acknowledged after a leader or the active controller was killed.
-const KILLED_MS_MAX: u64 = 1_000;
-/// The same where a node was paused: nothing ends its connections.
-const PAUSED_MS_MAX: u64 = 3_000;
-/// The same where a node was stopped as an operator does.
-const STOPPED_MS_MAX: u64 = 1_000;
+/// How long no record of a partition may be acknowledged after something has happened to a node. What it takes is told; this
+/// is where it is broken, on a machine that may be busy: the library looks for a new leader once a second.
+const SILENT_MS_MAX: u64 = 8_000;
 /// How long a replica may take to be in sync again.
 const IN_SYNC_LIMIT: Duration = Duration::from_secs(30);
 /// How long the cluster is left alone before and after something happens to it.
@@ -99,14 +96,14 @@ impl Trial<'_> {
     fn strikes(&mut self, report: &mut Report) {
         let name = "kill -9 of a leader that is not the controller";
         report.check(format!("{name}: acknowledged again"), || {
-            self.strike(KILLED_MS_MAX, |nodes, seen| {
+            self.strike(|nodes, seen| {
                 let victim = *seen.leaders.iter().find(|id| **id != seen.controller).context("none")?;
                 nodes.kill(victim)?;
                 Ok(victim)
             })
         });
         report.check("kill -9 of the active controller: acknowledged again", || {
-            self.strike(KILLED_MS_MAX, |nodes, seen| {
+            self.strike(|nodes, seen| {
                 nodes.kill(seen.controller)?;
                 Ok(seen.controller)
             })
@@ -120,11 +117,7 @@ impl Trial<'_> {
     }
 
     /// Lets something happen under load, sees how long each partition was silent, and lets the node come back.
-    fn strike(
-        &mut self,
-        limit_ms: u64,
-        hit: impl FnOnce(&mut Nodes, &Seen) -> Result<u64>,
-    ) -> Result<String> {
+    fn strike(&mut self, hit: impl FnOnce(&mut Nodes, &Seen) -> Result<u64>) -> Result<String> {
         let seen = self.until_in_sync()?;
         let pulse = self.pulse(&[])?;
         thread::sleep(CALM);
@@ -134,7 +127,7 @@ impl Trial<'_> {
         let back = self.nodes.start_again(victim)?;
         let rejoining = Instant::now();
         self.until_in_sync()?;
-        let gap = within(&silence, limit_ms)?;
+        let gap = within(&silence)?;
         Ok(format!(
             "{gap} ms; back after {:.2} s, in sync {:.2} s later",
             back.as_secs_f64(),
@@ -155,7 +148,7 @@ impl Trial<'_> {
         signal(pid, rustix::process::Signal::CONT)?;
         let silence = silence(pulse)?;
         self.until_in_sync()?;
-        Ok(format!("{} ms", within(&silence, PAUSED_MS_MAX)?))
+        Ok(format!("{} ms", within(&silence)?))
     }
 
     fn rolling_restart(&mut self) -> Result<String> {
@@ -169,7 +162,7 @@ impl Trial<'_> {
             self.until_in_sync()?;
         }
         let silence = silence(pulse)?;
-        let gap = within(&silence, STOPPED_MS_MAX)?;
+        let gap = within(&silence)?;
         Ok(format!("the longest silence {gap} ms; stopping took {}", took.join(", ")))
     }
 
@@ -327,13 +320,13 @@ fn silence(pulse: Program) -> Result<Value> {
 }
 
 /// The longest silence of any partition; an error if it was too long, or if anything failed.
-fn within(pulse: &Value, limit_ms: u64) -> Result<u64> {
+fn within(pulse: &Value) -> Result<u64> {
     ensure!(number(pulse, "failed")? == 0, "a client would have shown an error: {pulse}");
     let gaps = pulse.get("gaps_ms").and_then(Value::as_array).context("no gaps")?;
     let longest = gaps.iter().filter_map(Value::as_u64).max().context("no gaps")?;
     ensure!(
-        longest <= limit_ms,
-        "nothing was acknowledged for {longest} ms, {limit_ms} are allowed: {pulse}"
+        longest <= SILENT_MS_MAX,
+        "nothing was acknowledged for {longest} ms, {SILENT_MS_MAX} are allowed: {pulse}"
     );
     Ok(longest)
 }

@@ -8,13 +8,13 @@ use wire::{AlterConfigsRequest, AlterConfigsResponse, alter_configs_response::Al
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let mut alterations = Alterations::new();
     for asked in request.resources {
         let values = asked.configs.into_iter().map(|config| (config.name, config.value)).collect();
-        alterations.push(broker, asked.resource_type, asked.resource_name, Ok(values));
+        alterations.push((broker, context), asked.resource_type, asked.resource_name, Ok(values));
     }
     let order = Request::AlterConfigs { resources: alterations.take(), validate_only: request.validate_only };
     let answers = alterations.answers(broker.controller.ask(order).await);

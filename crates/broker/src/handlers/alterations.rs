@@ -1,7 +1,7 @@
 //! What AlterConfigs and IncrementalAlterConfigs have in common: some resources are refused here, the others go to the
 //! controller, and the answers come in the order of the request.
 
-use crate::{Broker, failure_code};
+use crate::{Broker, context::Context, failure_code};
 use metadata::{AlterConfigsResults, Error, Reply, config::Resource};
 
 /// The resources of one request.
@@ -28,8 +28,14 @@ impl<T> Alterations<T> {
     }
 
     /// One more resource; `changes` are what is asked of it.
-    pub(crate) fn push(&mut self, broker: &Broker, kind: i8, name: String, changes: Result<T, Error>) {
-        let resource = super::alterable_resource(broker, kind, &name);
+    pub(crate) fn push(
+        &mut self,
+        (broker, context): (&Broker, &Context),
+        kind: i8,
+        name: String,
+        changes: Result<T, Error>,
+    ) {
+        let resource = super::alterable_resource(broker, context, kind, &name);
         let refused = match resource.and_then(|resource| Ok((resource, changes?))) {
             Ok(resource) => {
                 self.resources.push(resource);

@@ -12,7 +12,7 @@ use wire::{
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut alterations = Alterations::new();
@@ -39,7 +39,7 @@ pub(crate) async fn handle(
             // Kafka's controller stumbles over all that it is asked.
             false => Err(Error::UnknownServerError("config operations are 0 to 3".into())),
         };
-        alterations.push(broker, kind, name, changes);
+        alterations.push((broker, context), kind, name, changes);
     }
     let order = Request::IncrementalAlterConfigs {
         resources: alterations.take(),

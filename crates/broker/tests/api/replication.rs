@@ -131,6 +131,33 @@ async fn whoever_is_killed_the_next_record_is_acknowledged_within_a_second_and_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_brokers_configuration_is_changed_at_that_broker_whoever_decides() {
+    let cluster = Cluster::of_three().await;
+    for node in ALL {
+        for (name, expected) in [(node, 0), (node % 3 + 1, code(ErrorCode::InvalidRequest))] {
+            let config = AlterableConfig {
+                name: "log.retention.ms".into(),
+                config_operation: 0,
+                value: Some("86400000".into()),
+            };
+            let resource = AlterConfigsResource {
+                resource_type: 4,
+                resource_name: name.to_string(),
+                configs: vec![config],
+            };
+            let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+            let answer = cluster.client(node).call(1, &request).await.responses.remove(0);
+            // Where another node decides, it is asked whatever the name is, as a controller is.
+            let is_forwarded = node != controller(&cluster, node).await;
+            if name == node || !is_forwarded {
+                assert_eq!(answer.error_code, expected, "of {name} at {node}: {:?}", answer.error_message);
+            }
+        }
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_topic_created_anew_while_a_node_was_away_does_not_meet_the_old_ones_files_there() {
     let cluster = Cluster::of_three().await;
     let old = create(&cluster, "t", &[&[1, 2, 3]], &[]).await;
