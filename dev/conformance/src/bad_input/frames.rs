@@ -33,6 +33,8 @@ const AT_ONCE_MIB_MAX: u64 = 224;
 /// What may remain of it, in MiB, once they are gone.
 const LEFT_MIB_MAX: u64 = 32;
 
+/// Within so long the allocator gives memory back, also on a machine where it seldom gets to it.
+const GIVEN_BACK_LIMIT: Duration = Duration::from_secs(40);
 /// Time for that many frames to be read one after the other.
 const AT_ONCE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -160,7 +162,7 @@ fn huge_at_once(server: &mut Server, before_kib: u64) -> Result<String> {
                 "{memory}, {left} MiB more than before, a new client waited at most {slowest:?}"
             ));
         }
-        ensure!(asked.elapsed() < CLOSE_LIMIT, "{left} MiB are not given back to the system");
+        ensure!(asked.elapsed() < GIVEN_BACK_LIMIT, "{left} MiB are not given back to the system");
         thread::sleep(Duration::from_millis(100));
     }
 }
