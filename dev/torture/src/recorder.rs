@@ -21,53 +21,33 @@ pub struct Gauges {
     /// When the last one came, and the longest time without one; microseconds since the beginning.
     last_us: Vec<AtomicU64>,
     longest_us: Vec<AtomicU64>,
-    /// Records polled.
-    polled: AtomicU64,
 }
 
 impl Gauges {
     /// For so many partitions.
     pub fn new(partitions: usize) -> Arc<Gauges> {
         let zeros = || (0..partitions).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Gauges {
-            began: Instant::now(),
-            acks: zeros(),
-            last_us: zeros(),
-            longest_us: zeros(),
-            polled: AtomicU64::new(0),
-        })
+        Arc::new(Gauges { began: Instant::now(), acks: zeros(), last_us: zeros(), longest_us: zeros() })
     }
 
     fn on(&self, what: &What) {
-        match what {
-            What::Ack(value, _) => {
-                let place = value.partition as usize;
-                let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                if let (Some(acks), Some(last), Some(longest)) =
-                    (self.acks.get(place), self.last_us.get(place), self.longest_us.get(place))
-                {
-                    acks.fetch_add(1, Ordering::Relaxed);
-                    let before = last.swap(now, Ordering::Relaxed);
-                    if before != 0 {
-                        longest.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
-                    }
-                }
+        let What::Ack(value, _) = what else { return };
+        let place = value.partition as usize;
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let (Some(acks), Some(last), Some(longest)) =
+            (self.acks.get(place), self.last_us.get(place), self.longest_us.get(place))
+        {
+            acks.fetch_add(1, Ordering::Relaxed);
+            let before = last.swap(now, Ordering::Relaxed);
+            if before != 0 {
+                longest.fetch_max(now.saturating_sub(before), Ordering::Relaxed);
             }
-            What::Read { .. } => {
-                self.polled.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {}
         }
     }
 
     /// Acknowledgements of each partition.
     pub fn acks(&self) -> Vec<u64> {
         self.acks.iter().map(|acks| acks.load(Ordering::Relaxed)).collect()
-    }
-
-    /// Records polled by all.
-    pub fn polled(&self) -> u64 {
-        self.polled.load(Ordering::Relaxed)
     }
 
     /// The longest time without an acknowledgement, by partition, since this was asked the last time.
