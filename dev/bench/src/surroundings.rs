@@ -17,8 +17,12 @@ use anyhow::{Context, Result};
 
 use crate::contestant::cpu_seconds;
 
-/// Free memory above this is filled; below it the kernel's own reserve begins.
-const FREE_BYTES_MAX: u64 = 768 << 20;
+/// The kernel begins to take cached pages back when little more than its reserve is free, so that much may stay free:
+/// this many reserves. What is free beyond that would be handed out first, and may be with the hypervisor by then.
+const RESERVES_FREE: u64 = 3;
+
+/// The kernel's reserve of free memory, in KiB.
+const RESERVE: &str = "/proc/sys/vm/min_free_kbytes";
 
 const STEP_BYTES: usize = 1 << 20;
 
@@ -29,6 +33,7 @@ pub struct Ballast {
     file: File,
     bytes: u64,
     read: u64,
+    free_bytes_max: u64,
 }
 
 impl Ballast {
@@ -39,14 +44,16 @@ impl Ballast {
         let bytes = memory("MemTotal:")?;
         file.set_len(bytes)?;
         let file = File::open(&path)?;
-        Ok(Ballast { file, bytes, read: 0 })
+        let reserve = fs::read_to_string(RESERVE).with_context(|| format!("reading {RESERVE}"))?;
+        let reserve_kib: u64 = reserve.trim().parse().with_context(|| format!("{RESERVE}: {reserve:?}"))?;
+        Ok(Ballast { file, bytes, read: 0, free_bytes_max: RESERVES_FREE * (reserve_kib << 10) })
     }
 
     /// Reads on until little memory is free, at most once round.
     pub fn fill(&mut self) -> Result<()> {
         let mut step = vec![0; STEP_BYTES];
         for _ in 0..self.bytes / STEP_BYTES as u64 {
-            if memory("MemFree:")? < FREE_BYTES_MAX {
+            if memory("MemFree:")? < self.free_bytes_max {
                 break;
             }
             self.file.read_exact_at(&mut step, self.read)?;
