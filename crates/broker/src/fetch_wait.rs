@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -16,6 +16,7 @@ use std::{
 /// Shared by a waiting fetch and the partitions it waits for.
 pub(crate) struct FetchWait {
     missing: AtomicI64,
+    is_stale: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -26,11 +27,22 @@ impl FetchWait {
     /// Waits until `missing` more bytes are readable.
     pub(crate) fn new(missing: usize) -> Arc<Self> {
         let missing = AtomicI64::new(i64::try_from(missing).unwrap_or(i64::MAX));
-        Arc::new(Self { missing, waker: AtomicWaker::new() })
+        Arc::new(Self { missing, is_stale: AtomicBool::new(false), waker: AtomicWaker::new() })
+    }
+
+    /// What was read before the wait is no longer the whole answer, but nothing worth ending the wait for.
+    pub(crate) fn touch(&self) {
+        self.is_stale.store(true, Ordering::Release);
+    }
+
+    /// Whether anything was touched, added or broken off.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Acquire)
     }
 
     /// `bytes` more are readable.
     pub(crate) fn add(&self, bytes: usize) {
+        self.touch();
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
             self.waker.wake();
@@ -39,6 +51,7 @@ impl FetchWait {
 
     /// The answer has changed whatever the bytes: the partition is gone or has failed.
     pub(crate) fn break_off(&self) {
+        self.touch();
         self.missing.store(0, Ordering::Release);
         self.waker.wake();
     }
@@ -75,6 +88,19 @@ mod tests {
         assert_eq!(wait.enough().now_or_never(), None);
         wait.add(6);
         assert_eq!(wait.enough().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn what_was_read_is_the_answer_until_something_is_touched() {
+        let wait = FetchWait::new(10);
+        assert!(!wait.is_stale());
+        wait.touch();
+        assert!(wait.is_stale());
+        assert_eq!(wait.enough().now_or_never(), None, "a touch ends no wait");
+        let (counted, broken) = (FetchWait::new(10), FetchWait::new(10));
+        counted.add(1);
+        broken.break_off();
+        assert!(counted.is_stale() && broken.is_stale());
     }
 
     #[test]

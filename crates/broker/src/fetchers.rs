@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) node: NodeId,
     /// `replica.fetch.wait.max.ms`.
     pub(crate) wait_ms_max: i32,
+    /// The same after an answer that told nothing, where many partitions are followed.
+    pub(crate) wait_ms_quiet: i32,
     /// `replica.fetch.min.bytes`.
     pub(crate) bytes_min: i32,
     /// `replica.fetch.max.bytes`, of one partition.
@@ -63,14 +65,22 @@ pub(crate) struct Settings {
     pub(crate) listener: String,
 }
 
+/// How long an answer is waited for at most after one that told nothing. An idle cluster mostly looks at its partitions
+/// for each other's sake; the longer it waits, the less it looks. Records end any wait at once.
+const WAIT_MS_QUIET: i64 = 2000;
+
 impl Settings {
     /// As the broker is configured.
     pub(crate) fn new(node: NodeId, broker: &Resolved<'_>) -> Self {
         let int = |name: &str| i32::try_from(broker.integer(name)).unwrap_or(i32::MAX);
         let text = |name: &str| broker.text(name).map(|text| text.into_owned());
+        // A leader must hear of its followers long before it takes them for lost.
+        let quiet_ms = WAIT_MS_QUIET.min(broker.integer("replica.lag.time.max.ms") / 5);
+        let wait_ms_max = int("replica.fetch.wait.max.ms");
         Self {
             node,
-            wait_ms_max: int("replica.fetch.wait.max.ms"),
+            wait_ms_max,
+            wait_ms_quiet: wait_ms_max.max(i32::try_from(quiet_ms).unwrap_or(i32::MAX)),
             bytes_min: int("replica.fetch.min.bytes"),
             partition_bytes_max: int("replica.fetch.max.bytes"),
             response_bytes_max: int("replica.fetch.response.max.bytes"),

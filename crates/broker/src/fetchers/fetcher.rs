@@ -146,7 +146,7 @@ impl Fetcher {
             *open = None;
             return Ok(());
         }
-        let wait_ms = i64::from(self.settings.wait_ms_max);
+        let wait_ms = i64::from(request.max_wait_ms);
         let sent = at.link.send(&request, wait_ms).await.map_err(|error| error.to_string())?;
         let response = tokio::select! {
             biased;
@@ -158,7 +158,7 @@ impl Fetcher {
         {
             return self.on_refusal(error, at, open);
         }
-        at.session.on_answer(response.session_id);
+        at.session.on_answer(response.session_id, response.responses.is_empty());
         self.work(broker, &mut at, response).await?;
         *open = Some(at);
         Ok(())

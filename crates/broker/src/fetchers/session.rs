@@ -16,6 +16,8 @@ use wire::{
 const EPOCH_INITIAL: i32 = 0;
 /// No session.
 const NO_ID: i32 = 0;
+/// From so many partitions on it costs something to look at all of them.
+const MANY: usize = 500;
 
 /// A session.
 #[derive(Default)]
@@ -23,12 +25,20 @@ pub(super) struct Session {
     id: i32,
     epoch: i32,
     told: BTreeMap<Key, (LeaderEpoch, Place)>,
+    /// The last answer told nothing: high watermarks are known, too.
+    is_quiet: bool,
 }
 
 impl Session {
     /// Whether the leader follows any partition for this broker.
     pub(super) fn is_empty(&self) -> bool {
         self.told.is_empty()
+    }
+
+    /// How long the leader may keep the next request.
+    pub(super) fn wait_ms(&self, settings: &Settings) -> i32 {
+        let is_idle = self.is_quiet && self.told.len() >= MANY;
+        if is_idle { settings.wait_ms_quiet } else { settings.wait_ms_max }
     }
 
     /// The epoch in which a partition is fetched.
@@ -63,7 +73,7 @@ impl Session {
         }
         FetchRequest {
             replica_state: ReplicaState { replica_id: settings.node, replica_epoch: broker_epoch },
-            max_wait_ms: settings.wait_ms_max,
+            max_wait_ms: self.wait_ms(settings),
             min_bytes: settings.bytes_min,
             max_bytes: settings.response_bytes_max,
             session_id: self.id,
@@ -74,8 +84,9 @@ impl Session {
         }
     }
 
-    /// The leader has answered under this session id.
-    pub(super) fn on_answer(&mut self, id: i32) {
+    /// The leader has answered under this session id; whether it told nothing.
+    pub(super) fn on_answer(&mut self, id: i32, is_quiet: bool) {
+        self.is_quiet = is_quiet;
         (self.id, self.epoch) = match (id, self.epoch) {
             // It has no room for a session: every request is a full one.
             (NO_ID, _) => (NO_ID, EPOCH_INITIAL),

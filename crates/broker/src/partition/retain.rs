@@ -32,6 +32,8 @@ impl Partition {
             let high_watermark = online.high_watermark;
             let moved = online.log.delete_records_before(before, high_watermark, &mut online.pending);
             let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
+            // Followers hear of it at once; the request waits for them.
+            online.break_off_reads();
             let now = self.dir.world.clock.wall();
             online.log.drop_deleted(now, high_watermark, &mut online.pending);
             (start, self.flush_soon(online, now))

@@ -9,7 +9,10 @@ use super::{
     append::{Ack, Due, settle},
     read::Isolation,
 };
-use crate::acks::{Acks, Undone};
+use crate::{
+    acks::{Acks, Undone},
+    fetch_wait::FetchWait,
+};
 use log::Log;
 use model::{LeaderEpoch, NodeId, Offset};
 use replica::{Effect, Event, IsrRefused, Leader, Term};
@@ -306,6 +309,7 @@ impl Online {
         if reached > self.high_watermark {
             self.high_watermark = reached;
             self.log.high_watermark_moved(reached);
+            self.waits().for_each(|wait| wait.touch());
         }
         let result = match &self.role {
             Role::Leader(leader) if !leader.has_enough_counted() => Err(Undone::TooFewInSync),
@@ -328,9 +332,13 @@ impl Online {
         }
     }
 
+    /// All reads that wait.
+    fn waits(&self) -> impl Iterator<Item = &Arc<FetchWait>> {
+        self.watchers.iter().map(|(_, (wait, _))| wait).chain(self.following.iter().map(|(_, wait)| wait))
+    }
+
     /// Whoever reads must look again.
     pub(super) fn break_off_reads(&self) {
-        let readers = self.watchers.iter().map(|(_, (wait, _))| wait);
-        readers.chain(self.following.iter().map(|(_, wait)| wait)).for_each(|wait| wait.break_off());
+        self.waits().for_each(|wait| wait.break_off());
     }
 }

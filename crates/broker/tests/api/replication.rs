@@ -6,11 +6,12 @@ use crate::{
     harness::{Cluster, Topic, batch, bytes_of, code, fetch, values},
 };
 use wire::{
-    AlterPartitionReassignmentsRequest, AlterPartitionRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, ElectLeadersRequest, ErrorCode, IncrementalAlterConfigsRequest,
-    ListPartitionReassignmentsRequest, UnregisterBrokerRequest, alter_partition_reassignments_request,
-    alter_partition_request,
+    AlterPartitionReassignmentsRequest, AlterPartitionRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, ElectLeadersRequest, ErrorCode,
+    IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, UnregisterBrokerRequest,
+    alter_partition_reassignments_request, alter_partition_request,
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     delete_topics_request::DeleteTopicState,
     incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
     metadata_response::MetadataResponsePartition,
@@ -127,6 +128,25 @@ async fn whoever_is_killed_the_next_record_is_acknowledged_within_a_second_and_n
             assert_eq!(&read_at(&cluster, node, &topic, index as i32).await, expected, "on node {node}");
         }
     }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_deleted_everywhere_without_waiting_for_the_followers_next_look() {
+    let cluster = Cluster::of_three().await;
+    let topic = create(&cluster, "t", &[&[1, 2, 3]], &[]).await;
+    produce_somewhere(&cluster, 1, &topic, 0, "a").await;
+    produce_somewhere(&cluster, 1, &topic, 0, "b").await;
+    // High watermarks are known, and the followers wait at the leader again.
+    cluster.pass(1100).await;
+    let asked_at = cluster.elapsed_ms();
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 1 }];
+    let topics = vec![DeleteRecordsTopic { name: "t".into(), partitions }];
+    let answer = cluster.client(1).call(2, &DeleteRecordsRequest { topics, timeout_ms: 5000 }).await;
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!((partition.error_code, partition.low_watermark), (0, 1));
+    let took = cluster.elapsed_ms() - asked_at;
+    assert!(took < 100, "{took} ms");
     cluster.assert_sound();
 }
 

@@ -6,6 +6,7 @@ fn settings() -> Settings {
     Settings {
         node: 7,
         wait_ms_max: 500,
+        wait_ms_quiet: 2000,
         bytes_min: 1,
         partition_bytes_max: 1000,
         response_bytes_max: 9000,
@@ -43,13 +44,13 @@ fn a_session_names_only_what_the_leader_does_not_know() {
     let mut session = Session::default();
     let (a, b, c) = (key(1, 0), key(1, 1), key(2, 0));
     assert_eq!(named(&mut session, &[at(a, 0), at(b, 0), at(c, 0)], &[]), (vec![a, b, c], vec![]));
-    session.on_answer(77);
+    session.on_answer(77, false);
     assert_eq!(named(&mut session, &[at(a, 0)], &[]), (vec![], vec![]), "it is where it was");
-    session.on_answer(77);
+    session.on_answer(77, false);
     assert_eq!(named(&mut session, &[at(b, 9)], &[]), (vec![b], vec![]));
-    session.on_answer(77);
+    session.on_answer(77, false);
     assert_eq!(named(&mut session, &[], &[a]), (vec![], vec![a]));
-    session.on_answer(77);
+    session.on_answer(77, false);
     assert_eq!(named(&mut session, &[at(a, 0)], &[a]), (vec![a], vec![]), "it left and is back");
     assert_eq!(session.epoch_of(a), Some(3));
 }
@@ -59,11 +60,29 @@ fn without_a_session_every_request_names_all() {
     let mut session = Session::default();
     let (a, b) = (key(1, 0), key(1, 1));
     assert_eq!(named(&mut session, &[at(a, 0), at(b, 0)], &[]).0, [a, b]);
-    session.on_answer(0);
+    session.on_answer(0, false);
     assert_eq!(named(&mut session, &[at(a, 4)], &[]), (vec![a, b], vec![]));
-    session.on_answer(0);
+    session.on_answer(0, false);
     assert_eq!(named(&mut session, &[], &[a]), (vec![b], vec![]));
-    session.on_answer(0);
+    session.on_answer(0, false);
     assert_eq!(named(&mut session, &[], &[b]), (vec![], vec![]));
     assert!(session.is_empty());
+}
+
+#[test]
+fn only_many_partitions_without_news_are_waited_for_longer() {
+    let mut session = Session::default();
+    let all: Vec<_> = (0..MANY as i32).map(|partition| at(key(1, partition), 0)).collect();
+    let request = |session: &mut Session, due: &[_]| session.request(&settings(), 5, due, &BTreeSet::new());
+    assert_eq!(request(&mut session, &all).max_wait_ms, 500);
+    session.on_answer(77, false);
+    assert_eq!(request(&mut session, &[]).max_wait_ms, 500, "the answer told something");
+    session.on_answer(77, true);
+    assert_eq!(request(&mut session, &[]).max_wait_ms, 2000);
+    session.on_answer(77, false);
+    assert_eq!(request(&mut session, &[]).max_wait_ms, 500);
+    let mut small = Session::default();
+    request(&mut small, &all[1..]);
+    small.on_answer(77, true);
+    assert_eq!(request(&mut small, &[]).max_wait_ms, 500, "it is quick to look at them");
 }
