@@ -84,7 +84,7 @@ impl RaftQuorum {
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.replica, raft_config, Peers(way.clone()), store.clone(), machine);
         let raft = raft.await.map_err(|error| io::Error::other(error.to_string()))?;
-        let leadership = leading::follow(&world, &raft, &way, committed.clone());
+        let leadership = leading::follow(&world, &raft, &way, config.election_timeout_ms, committed.clone());
         if is_alone {
             // Nobody else can lead, so that there is nobody to wait for.
             raft.trigger().elect(false).await.map_err(|error| io::Error::other(error.to_string()))?;
