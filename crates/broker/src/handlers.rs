@@ -251,6 +251,15 @@ pub(crate) fn by_topic<T>(
     topics
 }
 
+/// Asks this node's controller for whoever has sent the request: a client of this node finds its broker in line with what
+/// was decided, another node sees to itself.
+pub(crate) async fn decide((broker, context): (&Broker, &Context), request: Request) -> Result<Reply, Error> {
+    match is_for_controller(broker, context) {
+        true => broker.controller.ask_for_another(request).await,
+        false => broker.controller.ask(request).await,
+    }
+}
+
 /// The failure of a controller's answer that is not of the kind that was asked for.
 pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
     match answer {

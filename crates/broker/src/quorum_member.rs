@@ -213,7 +213,7 @@ impl Broker {
         let broker_epoch = self.image().broker(node).map_or(-1, |broker| broker.epoch);
         if self.is_decided_here() {
             let request = metadata::Request::AllocateProducerIds { broker: node, broker_epoch };
-            return match self.controller.ask(request).await? {
+            return match self.controller.ask_for_another(request).await? {
                 metadata::Reply::AllocateProducerIds(ids) => Ok((ids.first, ids.count)),
                 other => Err(crate::handlers::controller_error(Ok(other))),
             };

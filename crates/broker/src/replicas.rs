@@ -22,7 +22,7 @@ use replica::Term;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use stdx::Uuid;
@@ -50,6 +50,21 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     open(broker, wanted.collect(), Some(found), &dirs).await;
     *following = Some(image);
     Ok(())
+}
+
+/// Brings the broker to each image that is published, until it is gone.
+pub(crate) async fn follow_images(broker: Weak<Broker>) {
+    let Some(mut replayed) = broker.upgrade().map(|broker| broker.images.replayed()) else { return };
+    loop {
+        let _ = *replayed.borrow_and_update();
+        {
+            let Some(broker) = broker.upgrade() else { return };
+            follow_newest(&broker).await;
+        }
+        if replayed.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Brings the broker to the newest image, if its partitions are open.

@@ -132,7 +132,7 @@ impl AlterIsrs for Broker {
                 return handlers::alter_partition::from_response(answer);
             }
             let request = Request::AlterPartition(AlterPartition { broker, broker_epoch, partitions });
-            match self.controller.ask(request).await {
+            match self.controller.ask_for_another(request).await {
                 Ok(Reply::AlterPartition(answers)) => Ok(answers),
                 other => Err(handlers::controller_error(other)),
             }
