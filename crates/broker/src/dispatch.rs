@@ -97,6 +97,9 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::RemoveRaftVoter,
 ];
 
+/// Of these the broker itself answers a part, and asks for the rest.
+const FORWARDED_IN_PART: &[ApiKey] = &[ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
+
 /// What is answered on such a listener.
 pub(crate) fn apis(is_controller: bool) -> &'static [ApiKey] {
     if is_controller { CONTROLLER_APIS } else { APIS }
@@ -198,9 +201,9 @@ pub(crate) fn begin(
                 // The first field of every version.
                 peer.broker = decoder.peek_i32();
             }
-            let there = whole.filter(|_| {
-                FORWARDED.contains(&api) && !peer.is_controller && !broker.controller.is_active()
-            });
+            let is_forwarded = FORWARDED.contains(&api) && !FORWARDED_IN_PART.contains(&api);
+            let there =
+                whole.filter(|_| is_forwarded && !peer.is_controller && !broker.controller.is_active());
             let here = barrier(broker, context, decoder, reply)?;
             Begun::Barrier(match there {
                 Some(frame) => forward(broker.clone(), frame, peer.address, here),

@@ -287,6 +287,11 @@ pub(crate) fn alterable_resource(
     Ok(resource)
 }
 
+/// Whether a client of this broker asks for what the controller of another node decides.
+pub(crate) fn is_decided_elsewhere(broker: &Broker, context: &Context) -> bool {
+    !broker.is_decided_here() && !is_for_controller(broker, context)
+}
+
 /// Whether the request came in by a listener of controllers: from them, or forwarded by a broker.
 pub(crate) fn is_for_controller(broker: &Broker, context: &Context) -> bool {
     broker.config.controller_listeners.iter().any(|name| **name == *context.listener)
