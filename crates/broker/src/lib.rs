@@ -14,6 +14,7 @@ pub mod connection;
 mod connections;
 mod context;
 mod controller;
+mod dir_assignments;
 mod discovery;
 pub mod dispatch;
 mod door;

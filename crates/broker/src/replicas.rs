@@ -5,6 +5,7 @@
 
 use crate::{
     Broker,
+    dir_assignments::Condition,
     fetchers::Order,
     group_hosts, log_config,
     log_dir::{Found, LogDir},
@@ -278,7 +279,7 @@ async fn open_one(
     options: OpenOptions,
     high_watermark: Offset,
 ) -> Option<(Wanted, Arc<Partition>)> {
-    let config = options.config.clone();
+    let (config, is_new) = (options.config.clone(), options.is_new);
     let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
     let opened = if options.is_new && options.start_offset == 0 {
         // Nothing is read and nothing is written before the first append: no lane is needed.
@@ -287,9 +288,14 @@ async fn open_one(
         let on = dir.clone();
         on_lane(&dir.world, move || open_log(&on, &name, options)).await?
     };
-    if let Err(unopened) = &opened {
-        tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
-    }
+    let condition = match &opened {
+        Ok(_) => Condition::of_open(is_new),
+        Err(unopened) => {
+            tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
+            Condition::Lost
+        }
+    };
+    dir.dir_assignments.note((topic.id, index), condition);
     let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
     partition.await_role(high_watermark);
     Some((wanted, partition))

@@ -214,6 +214,7 @@ impl Broker {
     async fn join(self: &Arc<Self>, found: &Found) -> Result<(), StartError> {
         self.register_there(found.broker_epoch).await?;
         replicas::open_all(self, found).await?;
+        self.dir.dir_assignments.tell_at_start(self).await;
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
         Ok(())
