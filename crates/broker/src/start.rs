@@ -201,6 +201,9 @@ impl Broker {
             self.found(voters).await?;
         }
         self.follow(follower);
+        if self.config.is_controller {
+            self.world.tasks.spawn(Box::pin(Self::keep_place(Arc::downgrade(self))));
+        }
         Ok(())
     }
 
@@ -222,7 +225,6 @@ impl Broker {
 
     /// A controller without a broker serves once its quorum has a leader.
     async fn until_led(self: &Arc<Self>) -> Result<(), StartError> {
-        self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         let mut leadership = self.quorum.leadership();
         let led = leadership.wait_for(|known| known.leader.is_some()).await;
         led.map(drop).map_err(|_| self.stopped_quorum())

@@ -215,7 +215,24 @@ impl RaftQuorum {
         if voters.iter().any(|voter| voter.node == replica.node) {
             return Err(ChangeError::DuplicateVoter(replica));
         }
-        self.0.raft.add_learner(replica, member, true).await.map_err(to_change_error)?;
+        let known = {
+            let metrics = self.0.raft.metrics().borrow_watched().clone();
+            metrics
+                .membership_config
+                .nodes()
+                .find(|(known, _)| **known == replica)
+                .map(|(_, known)| known.clone())
+        };
+        match known {
+            // It was about to become a voter before, or was one.
+            Some(known) if known == member => {}
+            // Adding it again would leave it where it listened then.
+            Some(_) => {
+                let moved = ChangeMembers::SetNodes(BTreeMap::from([(replica, member)]));
+                self.0.raft.change_membership(moved, true).await.map_err(to_change_error)?;
+            }
+            None => drop(self.0.raft.add_learner(replica, member, true).await.map_err(to_change_error)?),
+        }
         self.until_caught_up(replica).await?;
         let added = ChangeMembers::AddVoterIds(BTreeSet::from([replica]));
         self.0.raft.change_membership(added, true).await.map(drop).map_err(to_change_error)

@@ -39,3 +39,4 @@ mod sessions;
 mod table;
 mod topics;
 mod twice_or_late;
+mod voting;
