@@ -45,6 +45,7 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
@@ -65,6 +66,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::Envelope,
     ApiKey::BrokerRegistration,
@@ -91,6 +93,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
@@ -370,5 +373,6 @@ fn handle(
         AlterPartitionReassignments => alter_partition_reassignments,
         ListPartitionReassignments => list_partition_reassignments,
         UnregisterBroker => unregister_broker,
+        UpdateFeatures => update_features,
     })
 }
