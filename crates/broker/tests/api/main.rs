@@ -36,6 +36,7 @@ mod replaced_disks;
 mod replication;
 mod restart;
 mod sessions;
+mod strangers;
 mod table;
 mod topics;
 mod twice_or_late;
