@@ -75,6 +75,32 @@ fn a_replica_that_was_left_half_way_becomes_a_voter_where_it_listens_now() {
 }
 
 #[test]
+fn a_change_that_its_leader_left_half_done_is_finished_by_the_next_one() {
+    let mut left = 0;
+    for ms in 0..60 {
+        left += run(async move {
+            let cluster = Cluster::started(29, 3).await;
+            cluster.start(replica(4)).await.unwrap();
+            let old = cluster.leader().await;
+            tokio::select! {
+                biased;
+                _ = old.add_voter(replica(4), member(4)) => {}
+                () = cluster.clock.sleep_ms(ms) => {}
+            }
+            cluster.cut_power(old.replica()).await;
+            let was_left = cluster.all_running().iter().any(|quorum| quorum.is_half_changed());
+            cluster.propose().await;
+            cluster.clock.sleep_ms(3000).await;
+            cluster.propose().await;
+            assert!(!cluster.leader().await.is_half_changed(), "after {ms} ms");
+            cluster.judge.finish();
+            usize::from(was_left)
+        });
+    }
+    assert!(left > 0, "no leader was gone between the steps");
+}
+
+#[test]
 fn a_removed_voter_that_is_gone_is_told_of_no_more() {
     run(async {
         let cluster = Cluster::started(28, 3).await;
