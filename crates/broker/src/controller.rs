@@ -1,33 +1,44 @@
 //! The host of the controller: while this node leads the quorum, it asks the controller one request after the other,
-//! proposes the records, and answers once they are committed and this node's own broker is in line with them.
+//! proposes the records, and answers once they are committed and replayed. Whoever asks for this node's own clients waits
+//! besides until its broker is in line; nobody else waits for that, for its disk may hang.
 //!
 //! It decides nothing about metadata and keeps none: the controller is made of the committed image for each request, so
 //! that there is nothing to take back when a proposal fails.
 
 use crate::{doorbell::Doorbell, elections::Elections, images::Images, metadata_records};
 use coordinator::{Now, Shard};
-use env::{Nanos, World};
+use env::{Clock, Nanos, World};
 use metadata::{
     Controller, Error, Heartbeat, Heartbeats, Image, Record, Reply, Request, Settings, config::Configs,
 };
 use model::{LeaderEpoch, Offset};
-use quorum::{Leadership, ProposeError, Quorum, Watched, Watching, watch};
-use std::{io, ops::ControlFlow, sync::Arc};
+use quorum::{Leadership, Pending, ProposeError, Quorum, Watched, Watching, watch};
+use std::{io, ops::ControlFlow, pin::pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the controller at once; more wait at their connections.
 const REQUESTS_MAX: usize = 1024;
+/// How long an answer to this node's own clients waits until its broker is in line with what was decided. It is decided
+/// whether the broker is or not.
+const IN_LINE_MS_MAX: i64 = 5000;
+/// Behind which no broker is.
+const NOTHING: Offset = -1;
 
 /// How to ask the controller.
 pub(crate) struct ControllerHost {
     orders: mpsc::Sender<Order>,
     active: Watching<Option<LeaderEpoch>>,
+    images: Arc<Images>,
+    clock: Arc<dyn Clock>,
 }
 
 pub(crate) struct Order {
     pub(crate) request: Request,
-    pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
+    pub(crate) reply: oneshot::Sender<Result<Decided, Error>>,
 }
+
+/// What was decided, and the offset of the last record of it.
+pub(crate) type Decided = (Reply, Offset);
 
 /// The side that works: taken by the task that runs it.
 pub(crate) struct ControllerLoop {
@@ -39,6 +50,9 @@ pub(crate) struct ControllerLoop {
     active: Watched<Option<LeaderEpoch>>,
     sessions: SessionPolicy,
     doorbell: Arc<Doorbell>,
+    /// What this node has proposed in an epoch in which it stopped leading before it knew what came of it. It may go on
+    /// leading in that epoch.
+    unsettled: Option<(LeaderEpoch, Pending)>,
 }
 
 /// How the active controller watches brokers.
@@ -68,18 +82,41 @@ impl ControllerHost {
     ) -> (Self, ControllerLoop) {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
         let (active, watching) = watch(None);
-        let host = Self { orders: sender, active: watching };
-        (host, ControllerLoop { world, settings, quorum, images, orders, active, sessions, doorbell })
+        let host =
+            Self { orders: sender, active: watching, images: images.clone(), clock: world.clock.clone() };
+        let unsettled = None;
+        let work =
+            ControllerLoop { world, settings, quorum, images, orders, active, sessions, doorbell, unsettled };
+        (host, work)
     }
 
     /// A host without a controller: what it is asked goes elsewhere.
     #[cfg(test)]
-    pub(crate) fn elsewhere() -> (Self, mpsc::Receiver<Order>) {
+    pub(crate) fn elsewhere(images: Arc<Images>, clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<Order>) {
         let (sender, orders) = mpsc::channel(REQUESTS_MAX);
-        (Self { orders: sender, active: watch(None).1 }, orders)
+        (Self { orders: sender, active: watch(None).1, images, clock }, orders)
     }
 
+    /// Asks for a client of this node: when the answer is there, its broker is in line with it, unless that takes too
+    /// long.
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        let (reply, upto) = self.decide(request).await?;
+        tokio::select! {
+            biased;
+            () = self.images.until_followed(upto) => {}
+            () = self.clock.sleep_until(self.clock.after_millis(IN_LINE_MS_MAX)) => {
+                tracing::warn!("this node's broker is not in line yet with what its controller has decided");
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Asks for whoever does not depend on this node's broker.
+    pub(crate) async fn ask_for_another(&self, request: Request) -> Result<Reply, Error> {
+        Ok(self.decide(request).await?.0)
+    }
+
+    async fn decide(&self, request: Request) -> Result<Decided, Error> {
         let gone = || Error::NotController("the controller has stopped; see the broker's log".into());
         let (reply, answer) = oneshot::channel();
         self.orders.send(Order { request, reply }).await.map_err(|_| gone())?;
@@ -123,9 +160,12 @@ impl ControllerLoop {
 
     /// Decides as long as this node leads in this epoch; breaks when nobody can ask any more.
     async fn lead(&mut self, known: Leadership, leadership: &mut Watching<Leadership>) -> ControlFlow<()> {
-        self.images.until_replayed(known.high_watermark - 1).await;
         // The first in a cluster says what it starts with.
-        if let Err(Failed::Deposed(why)) = self.decide(known.epoch, Request::Bootstrap).await {
+        let begun = match self.settle(known, leadership).await {
+            Ok(()) => self.decide(known.epoch, leadership, Request::Bootstrap).await.map(drop),
+            Err(deposed) => Err(deposed),
+        };
+        if let Err(Failed::Deposed(why)) = begun {
             tracing::warn!(%why, epoch = known.epoch, "this node's controller could not begin");
             // Not again before something has changed.
             return match leadership.changed().await {
@@ -167,17 +207,17 @@ impl ControllerLoop {
                 () = self.images.sessions_hastened() => continue,
                 // Before the orders, or a flood of them would keep silent brokers in office.
                 () = self.world.clock.sleep_until(due_at) => {
-                    self.fence_silent(known.epoch).await;
-                    self.elect_due(known.epoch, &mut elections).await;
+                    self.fence_silent(known.epoch, leadership).await;
+                    self.elect_due(known.epoch, leadership, &mut elections).await;
                     continue;
                 }
                 order = self.orders.recv() => order,
             };
             let Some(order) = order else { return ControlFlow::Break(()) };
-            let answer = match self.decide(known.epoch, order.request).await {
-                Ok(reply) => {
+            let answer = match self.decide(known.epoch, leadership, order.request).await {
+                Ok((reply, upto)) => {
                     elections.on_reply(self.now().monotonic, &reply);
-                    Ok(reply)
+                    Ok((reply, upto))
                 }
                 Err(Failed::Refused(error)) => Err(error),
                 Err(Failed::Deposed(why)) => {
@@ -203,7 +243,7 @@ impl ControllerLoop {
         check_at.unwrap_or(Nanos::MAX)
     }
 
-    async fn fence_silent(&self, epoch: LeaderEpoch) {
+    async fn fence_silent(&mut self, epoch: LeaderEpoch, leadership: &Watching<Leadership>) {
         let (now, node) = (self.now(), self.settings.node);
         loop {
             let silent = self.images.with_sessions(|sessions, image| {
@@ -218,19 +258,24 @@ impl ControllerLoop {
             });
             let Some(request) = silent.flatten() else { return };
             tracing::warn!(?request, "a broker is silent");
-            if self.decide(epoch, request).await.is_err() {
+            if self.decide(epoch, leadership, request).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn elect_due(&self, epoch: LeaderEpoch, elections: &mut Elections) {
+    async fn elect_due(
+        &mut self,
+        epoch: LeaderEpoch,
+        leadership: &Watching<Leadership>,
+        elections: &mut Elections,
+    ) {
         loop {
             let now = self.now().monotonic;
             let Some(request) = elections.due(now, &self.configs(&self.images.newest())) else { return };
             // One thing at a time: others have orders, too.
-            match self.decide(epoch, request).await {
-                Ok(reply) => elections.on_reply(now, &reply),
+            match self.decide(epoch, leadership, request).await {
+                Ok((reply, _)) => elections.on_reply(now, &reply),
                 Err(_) => return,
             }
             if elections.next_at() <= now {
@@ -243,20 +288,31 @@ impl ControllerLoop {
         Configs { image, statics: &self.settings.statics, node: self.settings.node }
     }
 
-    async fn decide(&self, epoch: LeaderEpoch, request: Request) -> Result<Reply, Failed> {
+    async fn decide(
+        &mut self,
+        epoch: LeaderEpoch,
+        leadership: &Watching<Leadership>,
+        request: Request,
+    ) -> Result<Decided, Failed> {
         let now = self.now();
         let image = Image::clone(&self.images.newest());
         let outcome = Controller::at(self.settings.clone(), image).handle(now, request);
         let outcome = outcome.map_err(Failed::Refused)?;
-        if !outcome.records.is_empty() {
-            let last = self.commit(now, epoch, &outcome.records).await?;
-            self.images.until_followed(last).await;
+        if outcome.records.is_empty() {
+            return Ok((outcome.reply, NOTHING));
         }
-        Ok(outcome.reply)
+        let last = self.commit(now, (epoch, leadership), &outcome.records).await?;
+        while_leading(epoch, leadership, self.images.until_replayed(last)).await?;
+        Ok((outcome.reply, last))
     }
 
     /// Gives the offset of the last record.
-    async fn commit(&self, now: Now, epoch: LeaderEpoch, records: &[Record]) -> Result<Offset, Failed> {
+    async fn commit(
+        &mut self,
+        now: Now,
+        (epoch, leadership): (LeaderEpoch, &Watching<Leadership>),
+        records: &[Record],
+    ) -> Result<Offset, Failed> {
         let mut builder = records::BatchBuilder::new();
         for record in records {
             builder.push(now.wall, None, Some(&metadata_records::encode(record)), &[]);
@@ -266,8 +322,60 @@ impl ControllerLoop {
             ProposeError::Refused(why) => refused(&why),
             error => Failed::Deposed(error.to_string()),
         };
-        let pending = self.quorum.propose(epoch, batch.bytes).await.map_err(failed)?;
-        Ok(pending.await.map_err(failed)?.last_offset)
+        let mut pending = self.quorum.propose(epoch, batch.bytes).await.map_err(failed)?;
+        match while_leading(epoch, leadership, &mut pending).await {
+            Ok(placed) => Ok(placed.map_err(failed)?.last_offset),
+            Err(deposed) => {
+                self.unsettled = Some((epoch, pending));
+                Err(deposed)
+            }
+        }
+    }
+
+    /// Waits until everything is known and replayed that this node may decide on: what it has proposed itself earlier in
+    /// this epoch may still be committed.
+    async fn settle(&mut self, known: Leadership, leadership: &Watching<Leadership>) -> Result<(), Failed> {
+        let mut upto = known.high_watermark - 1;
+        if let Some((epoch, mut pending)) = self.unsettled.take_if(|(epoch, _)| *epoch == known.epoch) {
+            match while_leading(epoch, leadership, &mut pending).await {
+                Ok(Ok(placed)) => upto = upto.max(placed.last_offset),
+                // It was not taken, or somebody else has led since: then it is before the high watermark or nowhere.
+                Ok(Err(_)) => {}
+                Err(deposed) => {
+                    self.unsettled = Some((epoch, pending));
+                    return Err(deposed);
+                }
+            }
+        }
+        self.unsettled = None;
+        while_leading(known.epoch, leadership, self.images.until_replayed(upto)).await
+    }
+}
+
+/// Waits for something as long as this node leads in this epoch: what a quorum must agree to may never come.
+async fn while_leading<T>(
+    epoch: LeaderEpoch,
+    leadership: &Watching<Leadership>,
+    awaited: impl Future<Output = T>,
+) -> Result<T, Failed> {
+    let (mut awaited, mut leadership) = (pin!(awaited), leadership.clone());
+    loop {
+        let leads = {
+            let known = leadership.borrow_and_update();
+            known.is_active && known.epoch == epoch
+        };
+        tokio::select! {
+            biased;
+            done = &mut awaited => return Ok(done),
+            changed = leadership.changed(), if leads => {
+                if changed.is_err() {
+                    return Err(Failed::Deposed("the consensus has stopped".into()));
+                }
+            }
+            () = std::future::ready(()), if !leads => {
+                return Err(Failed::Deposed("no quorum follows this node any more".into()));
+            }
+        }
     }
 }
 
@@ -278,3 +386,6 @@ fn refused(why: &str) -> Failed {
 fn not_here(why: &str) -> Error {
     Error::NotController(format!("this node's controller does not decide: {why}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,7 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
@@ -65,6 +66,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::Envelope,
     ApiKey::BrokerRegistration,
@@ -91,11 +93,15 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::ElectLeaders,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
+    ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
 ];
+
+/// Of these the broker itself answers a part, and asks for the rest.
+const FORWARDED_IN_PART: &[ApiKey] = &[ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
 /// What is answered on such a listener.
 pub(crate) fn apis(is_controller: bool) -> &'static [ApiKey] {
@@ -198,9 +204,9 @@ pub(crate) fn begin(
                 // The first field of every version.
                 peer.broker = decoder.peek_i32();
             }
-            let there = whole.filter(|_| {
-                FORWARDED.contains(&api) && !peer.is_controller && !broker.controller.is_active()
-            });
+            let is_forwarded = FORWARDED.contains(&api) && !FORWARDED_IN_PART.contains(&api);
+            let there =
+                whole.filter(|_| is_forwarded && !peer.is_controller && !broker.controller.is_active());
             let here = barrier(broker, context, decoder, reply)?;
             Begun::Barrier(match there {
                 Some(frame) => forward(broker.clone(), frame, peer.address, here),
@@ -367,5 +373,6 @@ fn handle(
         AlterPartitionReassignments => alter_partition_reassignments,
         ListPartitionReassignments => list_partition_reassignments,
         UnregisterBroker => unregister_broker,
+        UpdateFeatures => update_features,
     })
 }

@@ -8,7 +8,7 @@ mod followed;
 mod session;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{Broker, partition::Partition};
 use client::Connect;

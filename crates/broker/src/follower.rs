@@ -1,8 +1,9 @@
-//! Follows the committed metadata log: replays it into the image, publishes that, brings the broker's partitions in
-//! line, and writes snapshots so that the log need not be kept.
+//! Follows the committed metadata log: replays it into the image, publishes that, and writes snapshots so that the log
+//! need not be kept.
 //!
-//! It decides nothing and never looks at what is not committed. Every node has one, whether it leads the quorum or not,
-//! so that what a leader decides reaches its own broker in the same way as all others.
+//! It decides nothing and never looks at what is not committed. It brings no partitions in line, `replicas` does: a disk
+//! that hangs there must not keep the node from knowing. Every node has one, whether it leads the quorum or not, so that
+//! what a leader decides reaches its own broker in the same way as all others.
 
 use crate::{
     Broker,
@@ -10,7 +11,6 @@ use crate::{
     metadata_records,
     partition::on_lane,
     remote_log::{Fetched, RemoteLog},
-    replicas,
 };
 use bytes::Bytes;
 use env::{Nanos, World};
@@ -91,15 +91,12 @@ impl Follower {
                 && let Some(remote) = broker.upgrade().map(|broker| broker.remote.clone())
             {
                 self.follow_remote(&remote).await;
-                let Some(broker) = broker.upgrade() else { return };
-                replicas::follow_newest(&broker).await;
                 continue;
             }
-            let caught_up = self.catch_up().await;
-            {
-                let Some(broker) = broker.upgrade() else { return };
-                replicas::follow_newest(&broker).await;
+            if broker.strong_count() == 0 {
+                return;
             }
+            let caught_up = self.catch_up().await;
             if let Err(error) = &caught_up {
                 tracing::error!(%error, "the metadata cannot be followed; trying again");
             }

@@ -47,6 +47,7 @@ pub(crate) mod produce;
 pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 pub(crate) mod unregister_broker;
+pub(crate) mod update_features;
 pub(crate) mod update_raft_voter;
 
 use crate::{Broker, context::Context, failure_code, partition::Partition};
@@ -251,6 +252,15 @@ pub(crate) fn by_topic<T>(
     topics
 }
 
+/// Asks this node's controller for whoever has sent the request: a client of this node finds its broker in line with what
+/// was decided, another node sees to itself.
+pub(crate) async fn decide((broker, context): (&Broker, &Context), request: Request) -> Result<Reply, Error> {
+    match is_for_controller(broker, context) {
+        true => broker.controller.ask_for_another(request).await,
+        false => broker.controller.ask(request).await,
+    }
+}
+
 /// The failure of a controller's answer that is not of the kind that was asked for.
 pub(crate) fn controller_error(answer: Result<Reply, Error>) -> Error {
     match answer {
@@ -276,6 +286,11 @@ pub(crate) fn alterable_resource(
         )));
     }
     Ok(resource)
+}
+
+/// Whether a client of this broker asks for what the controller of another node decides.
+pub(crate) fn is_decided_elsewhere(broker: &Broker, context: &Context) -> bool {
+    !broker.is_decided_here() && !is_for_controller(broker, context)
 }
 
 /// Whether the request came in by a listener of controllers: from them, or forwarded by a broker.

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use metadata::{Heartbeats, Image, Record};
 use model::Offset;
 use parking_lot::Mutex;
-use quorum::{Watched, watch};
+use quorum::{Watched, Watching, watch};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -83,6 +83,11 @@ impl Images {
     /// The offset up to which the broker is in line.
     pub(crate) fn followed(&self) -> Offset {
         *self.followed.borrow()
+    }
+
+    /// Tells of each image that is published, by its offset.
+    pub(crate) fn replayed(&self) -> Watching<Offset> {
+        self.replayed.subscribe()
     }
 
     /// Waits until what is at `offset` has been replayed; for ever if it never will be.

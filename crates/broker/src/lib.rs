@@ -14,6 +14,7 @@ pub mod connection;
 mod connections;
 mod context;
 mod controller;
+mod dir_assignments;
 mod discovery;
 pub mod dispatch;
 mod door;
@@ -50,6 +51,7 @@ mod start;
 mod tail_budget;
 mod upkeep;
 pub mod view;
+mod voting;
 
 pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
 pub use door::Door;

@@ -1,16 +1,15 @@
-//! The broker's life in a cluster: it registers with the active controller, beats so that it is not fenced, introduces
-//! its own controller, and takes its leave (KIP-631, KIP-919).
+//! The broker's life in a cluster: it registers with the active controller, beats so that it is not fenced, and takes its
+//! leave (KIP-631).
 //!
-//! A node that is alone does none of this: its controller is in the same process. `start` calls it.
+//! A node that is alone does none of this: its controller is in the same process. What a controller does to be known and to
+//! vote stands in `voting`: nothing that may take long comes between two heartbeats. `start` calls it.
 
 use crate::{Broker, failure_code, start::StartError};
-use metadata::{ControllerRegistration, Endpoint, config::AckDurability};
-use quorum::Quorum;
+use metadata::config::AckDurability;
 use std::sync::{Arc, Weak};
 use wire::{
-    AddRaftVoterRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
-    ControllerRegistrationRequest, ErrorCode, add_raft_voter_request, broker_registration_request,
-    controller_registration_request,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, ErrorCode,
+    broker_registration_request,
 };
 
 /// How long after a failed attempt to register the next one is made.
@@ -19,8 +18,6 @@ const RETRY_MS: i64 = 100;
 const SHUTDOWN_MS_MAX: i64 = 5000;
 /// How often a broker that stops asks whether it may.
 const SHUTDOWN_ASK_MS: i64 = 50;
-/// How long it may take until a new voter has everything.
-const JOIN_MS_MAX: i32 = 4000;
 
 impl Broker {
     /// Registers; when this returns, the image has the registration. Its epoch is given.
@@ -97,17 +94,13 @@ impl Broker {
         }
     }
 
-    /// Beats until the broker is gone; a controller without a broker only sees to its place in the quorum.
+    /// Beats until the broker is gone.
     pub(crate) async fn beat(this: Weak<Self>) {
         while let Some(broker) = this.upgrade() {
             let clock = broker.world.clock.clone();
             let next = clock.after_millis(broker.config.broker_heartbeat_ms.max(1));
             if !broker.is_stopping() {
-                if broker.config.is_broker {
-                    broker.beat_once().await;
-                }
-                broker.introduce_controller().await;
-                broker.join_voters().await;
+                broker.beat_once().await;
             }
             drop(broker);
             clock.sleep_until(next).await;
@@ -161,77 +154,6 @@ impl Broker {
     pub(crate) async fn until_unfenced(&self) {
         let node = self.config.node_id;
         self.images.until(|image| image.broker(node).is_some_and(|broker| broker.is_active())).await;
-    }
-
-    /// Tells the others where this node's controller listens, if they do not know.
-    async fn introduce_controller(&self) {
-        let me = ControllerRegistration {
-            id: self.config.node_id,
-            incarnation: self.incarnation,
-            endpoints: self.controller_listeners().collect(),
-            features: metadata::features::supported(),
-        };
-        if !self.config.is_controller || self.image().controller(me.id) == Some(&me) {
-            return;
-        }
-        let listeners = me.endpoints.into_iter().map(|endpoint| controller_registration_request::Listener {
-            name: endpoint.name,
-            host: endpoint.host,
-            port: endpoint.port,
-            security_protocol: endpoint.security,
-        });
-        let features = me.features.into_iter().map(|feature| controller_registration_request::Feature {
-            name: feature.name,
-            min_supported_version: feature.min,
-            max_supported_version: feature.max,
-        });
-        let request = ControllerRegistrationRequest {
-            controller_id: me.id,
-            incarnation_id: me.incarnation,
-            zk_migration_ready: false,
-            listeners: listeners.collect(),
-            features: features.collect(),
-        };
-        if let Err(error) = self.ask_controller(&request).await {
-            tracing::debug!(%error, "the controller could not be introduced");
-        }
-    }
-
-    /// Becomes a voter, if it shall do so by itself (KIP-853).
-    async fn join_voters(&self) {
-        if !self.config.is_controller || !self.config.joins_by_itself || self.quorum.is_founded() {
-            return;
-        }
-        let listeners =
-            self.config.controller_endpoints.iter().map(|endpoint| add_raft_voter_request::Listener {
-                name: endpoint.name.clone(),
-                host: endpoint.host.clone(),
-                port: endpoint.port,
-            });
-        let me = self.quorum.replica();
-        let request = AddRaftVoterRequest {
-            cluster_id: Some(self.dir.meta().cluster_id),
-            timeout_ms: JOIN_MS_MAX,
-            voter_id: me.node,
-            voter_directory_id: me.directory,
-            listeners: listeners.collect(),
-            ..AddRaftVoterRequest::default()
-        };
-        let answer = self.ask_controller(&request).await;
-        match answer.map(|answer| (answer.error_code, answer.error_message)) {
-            Ok((failure_code::NONE, _)) => tracing::info!("this node votes in the quorum now"),
-            Ok((_, why)) => tracing::warn!(?why, "this node does not vote yet"),
-            Err(error) => tracing::debug!(%error, "this node does not vote yet"),
-        }
-    }
-
-    fn controller_listeners(&self) -> impl Iterator<Item = Endpoint> {
-        self.config.controller_endpoints.iter().map(|endpoint| Endpoint {
-            name: endpoint.name.clone(),
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            security: 0,
-        })
     }
 
     /// Lets others lead what this broker leads, as far as there are any (KIP-143).

@@ -2,7 +2,9 @@
 //!
 //! It holds no partition's files; [`log`] does. Everything here blocks and belongs on a disk lane or into start-up.
 
-use crate::{backlog::Backlog, isr_changes::IsrChanges, tail_budget::TailBudget};
+use crate::{
+    backlog::Backlog, dir_assignments::DirAssignments, isr_changes::IsrChanges, tail_budget::TailBudget,
+};
 use env::{Disk, Lock, World};
 use log::{
     META_PROPERTIES, MetaProperties,
@@ -29,6 +31,8 @@ pub(crate) struct LogDir {
     pub(crate) backlog: Arc<Backlog>,
     /// What its leaders want of the ISR.
     pub(crate) isr_changes: IsrChanges,
+    /// What is to be told of where its replicas are.
+    pub(crate) dir_assignments: DirAssignments,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
@@ -125,9 +129,20 @@ impl LogDir {
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
+        let dir_assignments = DirAssignments::default();
         let (path, meta) = (path.to_owned(), Mutex::new(meta));
-        let dir =
-            Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
+        let dir = Self {
+            path,
+            meta,
+            tail,
+            backlog,
+            isr_changes,
+            dir_assignments,
+            is_offline,
+            checkpoints,
+            _lock: lock,
+            world,
+        };
         let found = Found {
             clean: clean.is_some(),
             broker_epoch: clean.unwrap_or(-1),

@@ -158,7 +158,7 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
             let name = read::<ClearElrRecord>(body, version)?.topic_name;
             Record::ClearElr { topic: TopicName::new(&name).ok() }
         }
-        _ => return Err("this version of odradek does not know it".into()),
+        _ => return Err("this version of odradek does not know it; start the one that wrote it".into()),
     })
 }
 

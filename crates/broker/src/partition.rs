@@ -200,6 +200,11 @@ impl Partition {
         self.index
     }
 
+    /// Which partition of the cluster it is.
+    pub(crate) fn key(&self) -> (TopicId, PartitionIndex) {
+        (self.topic_id, self.index)
+    }
+
     pub(crate) fn is_internal(&self) -> bool {
         self.topic.is_internal()
     }

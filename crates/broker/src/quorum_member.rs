@@ -68,6 +68,23 @@ impl Broker {
         }
     }
 
+    /// The same; asks again while who is asked has just ceased to be the active one. `codes` are those of an answer.
+    pub(crate) async fn ask_active<R: Request>(
+        &self,
+        request: &R,
+        codes: impl Fn(&R::Response) -> Vec<i16>,
+    ) -> io::Result<R::Response> {
+        let deadline = self.world.clock.after_millis(ACTIVE_MS_MAX);
+        loop {
+            let answer = self.ask_controller(request).await?;
+            let is_active = !codes(&answer).contains(&ErrorCode::NotController.to_i16());
+            if is_active || self.world.clock.now() >= deadline {
+                return Ok(answer);
+            }
+            self.pause().await;
+        }
+    }
+
     async fn until_another(&self, asked: &Address) {
         while self.active_controller().is_none_or(|(_, address)| address == *asked) {
             self.pause().await;
@@ -213,7 +230,7 @@ impl Broker {
         let broker_epoch = self.image().broker(node).map_or(-1, |broker| broker.epoch);
         if self.is_decided_here() {
             let request = metadata::Request::AllocateProducerIds { broker: node, broker_epoch };
-            return match self.controller.ask(request).await? {
+            return match self.controller.ask_for_another(request).await? {
                 metadata::Reply::AllocateProducerIds(ids) => Ok((ids.first, ids.count)),
                 other => Err(crate::handlers::controller_error(Ok(other))),
             };

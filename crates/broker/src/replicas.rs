@@ -5,6 +5,7 @@
 
 use crate::{
     Broker,
+    dir_assignments::Condition,
     fetchers::Order,
     group_hosts, log_config,
     log_dir::{Found, LogDir},
@@ -22,7 +23,7 @@ use replica::Term;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use stdx::Uuid;
@@ -50,6 +51,21 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     open(broker, wanted.collect(), Some(found), &dirs).await;
     *following = Some(image);
     Ok(())
+}
+
+/// Brings the broker to each image that is published, until it is gone.
+pub(crate) async fn follow_images(broker: Weak<Broker>) {
+    let Some(mut replayed) = broker.upgrade().map(|broker| broker.images.replayed()) else { return };
+    loop {
+        let _ = *replayed.borrow_and_update();
+        {
+            let Some(broker) = broker.upgrade() else { return };
+            follow_newest(&broker).await;
+        }
+        if replayed.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Brings the broker to the newest image, if its partitions are open.
@@ -263,7 +279,7 @@ async fn open_one(
     options: OpenOptions,
     high_watermark: Offset,
 ) -> Option<(Wanted, Arc<Partition>)> {
-    let config = options.config.clone();
+    let (config, is_new) = (options.config.clone(), options.is_new);
     let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
     let opened = if options.is_new && options.start_offset == 0 {
         // Nothing is read and nothing is written before the first append: no lane is needed.
@@ -272,9 +288,14 @@ async fn open_one(
         let on = dir.clone();
         on_lane(&dir.world, move || open_log(&on, &name, options)).await?
     };
-    if let Err(unopened) = &opened {
-        tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
-    }
+    let condition = match &opened {
+        Ok(_) => Condition::of_open(is_new),
+        Err(unopened) => {
+            tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
+            Condition::Lost
+        }
+    };
+    dir.dir_assignments.note((topic.id, index), condition);
     let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
     partition.await_role(high_watermark);
     Some((wanted, partition))

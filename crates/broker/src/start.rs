@@ -164,7 +164,7 @@ impl Broker {
         let quorum = open_quorum(&config, &dir, &found, links.clone()).await?;
         let images = Images::new(&dir.meta().cluster_id);
         images.publish(image, &[]);
-        let (host, orders) = ControllerHost::elsewhere();
+        let (host, orders) = ControllerHost::elsewhere(images.clone(), world.clock.clone());
         let incarnation = world.random.uuid();
         let doorbell = doorbell(&config, &world, &links, &images);
         let broker =
@@ -183,7 +183,7 @@ impl Broker {
         self.lead_alone().await?;
         // Before anything is decided: what cannot be read here, nobody may go on from.
         follower.catch_up().await.map_err(|error| StartError::Metadata(error.to_string()))?;
-        self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        self.follow(follower);
         self.controller.until_active().await.map_err(|_| self.stopped_quorum())?;
         // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
         self.register().await?;
@@ -200,15 +200,24 @@ impl Broker {
         if let Some(Settled::Found(voters)) = settled {
             self.found(voters).await?;
         }
-        self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        self.follow(follower);
+        if self.config.is_controller {
+            self.world.tasks.spawn(Box::pin(Self::keep_place(Arc::downgrade(self))));
+        }
         Ok(())
+    }
+
+    /// From now on the node knows what is committed, and its partitions follow once they are open.
+    fn follow(self: &Arc<Self>, follower: Follower) {
+        self.world.tasks.spawn(Box::pin(follower.run(Arc::downgrade(self))));
+        self.world.tasks.spawn(Box::pin(replicas::follow_images(Arc::downgrade(self))));
     }
 
     /// Is registered and unfenced by the active controller.
     async fn join(self: &Arc<Self>, found: &Found) -> Result<(), StartError> {
         self.register_there(found.broker_epoch).await?;
         replicas::open_all(self, found).await?;
-        self.images.set_followed(self.image().position().offset);
+        self.dir.dir_assignments.tell_at_start(self).await;
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
         Ok(())
@@ -216,7 +225,6 @@ impl Broker {
 
     /// A controller without a broker serves once its quorum has a leader.
     async fn until_led(self: &Arc<Self>) -> Result<(), StartError> {
-        self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         let mut leadership = self.quorum.leadership();
         let led = leadership.wait_for(|known| known.leader.is_some()).await;
         led.map(drop).map_err(|_| self.stopped_quorum())

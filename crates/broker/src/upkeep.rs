@@ -46,6 +46,8 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     let (dir, world) = (broker.dir.clone(), broker.world.clone());
     let controller: Weak<dyn AlterIsrs> = Arc::<Broker>::downgrade(broker);
     broker.world.tasks.spawn(Box::pin(async move { dir.isr_changes.run(world, controller).await }));
+    let (dir, weak) = (broker.dir.clone(), Arc::downgrade(broker));
+    broker.world.tasks.spawn(Box::pin(async move { dir.dir_assignments.run(weak).await }));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);
@@ -132,7 +134,7 @@ impl AlterIsrs for Broker {
                 return handlers::alter_partition::from_response(answer);
             }
             let request = Request::AlterPartition(AlterPartition { broker, broker_epoch, partitions });
-            match self.controller.ask(request).await {
+            match self.controller.ask_for_another(request).await {
                 Ok(Reply::AlterPartition(answers)) => Ok(answers),
                 other => Err(handlers::controller_error(other)),
             }

@@ -62,7 +62,11 @@ impl MetaProperties {
         let node = match value("version").as_deref() {
             Some("1") => value("node.id"),
             Some("0") | None => value("node.id").or_else(|| value("broker.id")),
-            Some(_) => return Err("its version is not 0 or 1"),
+            Some(_) => {
+                return Err(
+                    "its version is not 0 or 1; if a newer version of this program wrote it, start that one",
+                );
+            }
         };
         let directory_id = match value("directory.id") {
             None => None,

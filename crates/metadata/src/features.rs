@@ -27,6 +27,16 @@ const LEVELS: &[(&str, i16, i16, i16)] = &[
     ("transaction.version", 0, 2, 2),
 ];
 
+/// The least metadata version that eligible leader replicas need: 4.0-IV1.
+pub(crate) const ELR_NEEDS: i16 = 23;
+/// The metadata versions that brought records or fields: Apache Kafka 4.4.0's `MetadataVersion` names them.
+const METADATA_CHANGES: &[i16] = &[7, 8, 11, 13, 14, 15, 17, 23, 30, 32, 33];
+
+/// Whether metadata of the version `high` may say what those of `low` cannot.
+pub(crate) fn has_metadata_changed(low: i16, high: i16) -> bool {
+    METADATA_CHANGES.iter().any(|version| (low + 1..=high).contains(version))
+}
+
 /// Every feature with the levels that this program can work with, by name.
 pub fn supported() -> Vec<FeatureRange> {
     let range = |(name, min, max, _): &(&str, i16, i16, i16)| FeatureRange {

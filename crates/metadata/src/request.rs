@@ -296,9 +296,9 @@ pub struct FeatureUpdate {
 pub enum FeatureUpgrade {
     /// Up.
     Upgrade = 1,
-    /// Up, or down if nothing is lost.
+    /// Down, if nothing is lost.
     SafeDowngrade = 2,
-    /// Up or down.
+    /// Down.
     UnsafeDowngrade = 3,
 }
 

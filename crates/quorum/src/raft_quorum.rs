@@ -3,6 +3,7 @@
 //! It holds no image of the metadata and knows no brokers. A quorum of one is one with one voter; nothing here asks.
 
 mod describing;
+mod finishing;
 mod leading;
 mod serving;
 
@@ -84,7 +85,8 @@ impl RaftQuorum {
         let raft_config = Arc::new(raft_config(&config)?);
         let raft = Raft::new(config.replica, raft_config, Peers(way.clone()), store.clone(), machine);
         let raft = raft.await.map_err(|error| io::Error::other(error.to_string()))?;
-        let leadership = leading::follow(&world, &raft, &way, committed.clone());
+        let leadership = leading::follow(&world, &raft, &way, config.election_timeout_ms, committed.clone());
+        finishing::follow(&world, &raft);
         if is_alone {
             // Nobody else can lead, so that there is nobody to wait for.
             raft.trigger().elect(false).await.map_err(|error| io::Error::other(error.to_string()))?;
@@ -125,6 +127,14 @@ impl RaftQuorum {
     /// Why this replica has stopped, if it has.
     pub fn failed(&self) -> Option<String> {
         self.0.store.0.state.lock().failed.clone()
+    }
+
+    /// Whether both the old and the new voters of a change must agree to everything.
+    #[cfg(test)]
+    pub(crate) fn is_half_changed(&self) -> bool {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().len() > 1
     }
 
     /// Whether the log holds anything.
@@ -215,7 +225,24 @@ impl RaftQuorum {
         if voters.iter().any(|voter| voter.node == replica.node) {
             return Err(ChangeError::DuplicateVoter(replica));
         }
-        self.0.raft.add_learner(replica, member, true).await.map_err(to_change_error)?;
+        let known = {
+            let metrics = self.0.raft.metrics().borrow_watched().clone();
+            metrics
+                .membership_config
+                .nodes()
+                .find(|(known, _)| **known == replica)
+                .map(|(_, known)| known.clone())
+        };
+        match known {
+            // It was about to become a voter before, or was one.
+            Some(known) if known == member => {}
+            // Adding it again would leave it where it listened then.
+            Some(_) => {
+                let moved = ChangeMembers::SetNodes(BTreeMap::from([(replica, member)]));
+                self.0.raft.change_membership(moved, true).await.map_err(to_change_error)?;
+            }
+            None => drop(self.0.raft.add_learner(replica, member, true).await.map_err(to_change_error)?),
+        }
         self.until_caught_up(replica).await?;
         let added = ChangeMembers::AddVoterIds(BTreeSet::from([replica]));
         self.0.raft.change_membership(added, true).await.map(drop).map_err(to_change_error)

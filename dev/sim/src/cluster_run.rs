@@ -1,6 +1,6 @@
 //! The life of a cluster: it forms, clients work while storms come and go, everything is healed, and the cluster must serve
-//! again in bounded time; then everything is read back, once more after all have lost their power, and once more after a
-//! rolling restart. `run` calls it; for one node alone it does the same in its own way.
+//! again in bounded time; then everything is read back, once more after all have lost their power, once more after a
+//! rolling restart, and where lost voters come back by themselves once more after a disk was replaced. `run` calls it; for one node alone it does the same in its own way.
 
 use crate::{
     client::{Ground, Rules},
@@ -27,6 +27,8 @@ const END_MS_MAX: u64 = 40_000;
 /// What is under way when clients have ended.
 const SETTLE_MS: u64 = 2500;
 const LOOK_MS: u64 = 50;
+/// How long controllers may take that become voters by themselves.
+const VOTES_MS: u64 = 12_000;
 /// How long replicas may take to be equal.
 const EQUAL_MS_MAX: u64 = 15_000;
 
@@ -81,6 +83,18 @@ pub async fn live(
     storms.roll().await;
     alongside(&mut storms, run.read_back("after a rolling restart in the calm")).await;
     compare(&mut storms, &run).await;
+    if plan.joins {
+        // Those whose votes were taken have come back.
+        storms.wait(VOTES_MS).await;
+        storms.replace_disk().await;
+        compare(&mut storms, &run).await;
+        storms.wait(VOTES_MS).await;
+        storms.black_out().await;
+        storms.heal().await;
+        storms.start_all().await;
+        alongside(&mut storms, run.read_back("after a disk was replaced in the calm")).await;
+        compare(&mut storms, &run).await;
+    }
 }
 
 /// Does something while somebody watches the machines.

@@ -90,6 +90,7 @@ impl Node {
         config.controller_endpoints =
             vec![quorum::Endpoint { name: CONTROLLER.into(), host: name_of(id), port: CONTROLLER_PORT }];
         (config.snapshot_bytes, config.snapshot_batches_kept) = plan.snapshots;
+        config.joins_by_itself = plan.joins;
         let labels = [&*format!("n{id} disk"), &*format!("n{id}")];
         let dice = dice.fork(&format!("machine{id}"));
         Arc::new(Self::new(id, labels, (clock.beside(), network, config), trace, &dice))

@@ -58,6 +58,9 @@ pub struct Plan {
     pub admins: u32,
     /// Whether somebody moves partitions and votes about.
     pub operator: bool,
+    /// Whether controllers become voters by themselves (`controller.quorum.auto.join.enable`). Only then all of them vote
+    /// in the end, so that one can lose its disk.
+    pub joins: bool,
     /// How long faults happen.
     pub duration_ms: u64,
 }
@@ -96,6 +99,7 @@ impl Plan {
             committers: dice.range(1..=2) as u32,
             admins: dice.range(0..=2) as u32,
             operator: false,
+            joins: false,
             duration_ms: dice.range(8..=25) * 1000,
         }
     }
@@ -138,6 +142,7 @@ impl Plan {
             admins: dice.range(0..=1) as u32,
             operator: dice.chance(60),
             duration_ms: dice.range(15..=30) * 1000,
+            joins: dice.chance(50),
         }
     }
 }

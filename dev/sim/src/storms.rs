@@ -171,6 +171,15 @@ impl Storms {
         }
     }
 
+    /// One node loses its disk and gets an empty one.
+    pub async fn replace_disk(&mut self) {
+        let Some(node) = self.victim() else { return };
+        self.tell(format!("the disk of node {} is replaced", node.id));
+        self.kill(&node).await;
+        node.disk.replace();
+        self.start_all().await;
+    }
+
     /// Nothing is wrong any more; all nodes are on.
     pub async fn heal(&mut self) {
         self.draw("everything is healed");

@@ -19,7 +19,7 @@ mod in_sync;
 mod pipe;
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/world.rs"]
-mod world;
+pub(crate) mod world;
 
 use batches::{batch, values};
 use cluster::Cluster;

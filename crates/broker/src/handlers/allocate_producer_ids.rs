@@ -13,7 +13,7 @@ pub(crate) async fn handle(
 ) -> AllocateProducerIdsResponse {
     let order =
         Request::AllocateProducerIds { broker: request.broker_id, broker_epoch: request.broker_epoch };
-    match broker.controller.ask(order).await {
+    match broker.controller.ask_for_another(order).await {
         Ok(Reply::AllocateProducerIds(ids)) => AllocateProducerIdsResponse {
             producer_id_start: ids.first,
             producer_id_len: ids.count,

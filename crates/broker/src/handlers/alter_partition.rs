@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     }
     let request =
         AlterPartition { broker: request.broker_id, broker_epoch: request.broker_epoch, partitions };
-    match broker.controller.ask(Request::AlterPartition(request)).await {
+    match broker.controller.ask_for_another(Request::AlterPartition(request)).await {
         Ok(Reply::AlterPartition(altered)) => {
             answers.extend(altered);
             response(answers)

@@ -11,7 +11,7 @@ use wire::{
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     let allow_replication_factor_change = request.allow_replication_factor_change;
@@ -26,7 +26,7 @@ pub(crate) async fn handle(
         reassignments: reassignments.collect(),
         allow_replication_factor_change,
     };
-    let results = match broker.controller.ask(order).await {
+    let results = match super::decide((broker, context), order).await {
         Ok(Reply::AlterPartitionReassignments(results)) => results,
         other => {
             let (error_code, error_message) = failure_code::with_message(Err(controller_error(other)));

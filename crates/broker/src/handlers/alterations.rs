@@ -1,8 +1,12 @@
 //! What AlterConfigs and IncrementalAlterConfigs have in common: some resources are refused here, the others go to the
 //! controller, and the answers come in the order of the request.
+//!
+//! As in Kafka, the broker that a client asks judges what is its own, whoever decides: its name and its loggers. Only the
+//! rest goes to a controller elsewhere, in a request of its own.
 
 use crate::{Broker, context::Context, failure_code};
 use metadata::{AlterConfigsResults, Error, Reply, config::Resource};
+use std::io;
 
 /// The resources of one request.
 pub(crate) struct Alterations<T> {
@@ -15,6 +19,7 @@ pub(crate) struct Alterations<T> {
 type Settled = Option<Result<(), Error>>;
 
 /// The answer for one resource.
+#[derive(Debug, Clone)]
 pub(crate) struct Altered {
     pub(crate) kind: i8,
     pub(crate) name: String,
@@ -31,14 +36,12 @@ impl<T> Alterations<T> {
     pub(crate) fn push(
         &mut self,
         (broker, context): (&Broker, &Context),
-        kind: i8,
-        name: String,
-        changes: Result<T, Error>,
+        (kind, name): (i8, String),
+        changes: T,
     ) {
-        let resource = super::alterable_resource(broker, context, kind, &name);
-        let refused = match resource.and_then(|resource| Ok((resource, changes?))) {
+        let refused = match super::alterable_resource(broker, context, kind, &name) {
             Ok(resource) => {
-                self.resources.push(resource);
+                self.resources.push((resource, changes));
                 None
             }
             Err(error) => Some(Err(error)),
@@ -56,19 +59,39 @@ impl<T> Alterations<T> {
         std::mem::take(&mut self.resources)
     }
 
-    /// The answers, given the controller's.
-    pub(crate) fn answers(self, reply: Result<Reply, Error>) -> impl Iterator<Item = Altered> {
+    /// The answers, given those of this node's controller.
+    pub(crate) fn answers(self, reply: Result<Reply, Error>) -> Vec<Altered> {
         let mut results = results(reply).map(|results| results.into_iter().map(|(_, result)| result));
-        self.places.into_iter().map(move |(kind, name, settled)| {
+        let answer = |(kind, name, settled)| {
             let result = match (settled, &mut results) {
                 (Some(result), _) => result,
                 (None, Ok(results)) => results.next().unwrap_or(Ok(())),
                 (None, Err(error)) => Err(error.clone()),
             };
-            let (error_code, error_message) = failure_code::with_message(result);
-            Altered { kind, name, error_code, error_message }
-        })
+            altered((kind, name), result)
+        };
+        self.places.into_iter().map(answer).collect()
     }
+
+    /// The answers, given those of a controller elsewhere, which may come in another order.
+    pub(crate) fn answers_there(self, there: io::Result<Vec<Altered>>) -> Vec<Altered> {
+        let none =
+            |why: &str| Err(Error::NotController(format!("the active controller has not answered: {why}")));
+        let answer = |(kind, name, settled): (i8, String, Settled)| match (settled, &there) {
+            (Some(result), _) => altered((kind, name), result),
+            (None, Ok(there)) => {
+                let found = there.iter().find(|one| one.kind == kind && one.name == name);
+                found.cloned().unwrap_or_else(|| altered((kind, name), none("not for this resource")))
+            }
+            (None, Err(error)) => altered((kind, name), none(&error.to_string())),
+        };
+        self.places.into_iter().map(answer).collect()
+    }
+}
+
+fn altered((kind, name): (i8, String), result: Result<(), Error>) -> Altered {
+    let (error_code, error_message) = failure_code::with_message(result);
+    Altered { kind, name, error_code, error_message }
 }
 
 fn results(reply: Result<Reply, Error>) -> Result<AlterConfigsResults, Error> {

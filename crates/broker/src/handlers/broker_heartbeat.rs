@@ -40,7 +40,7 @@ async fn beat(broker: &Arc<Broker>, request: BrokerHeartbeatRequest) -> Result<P
     let pulse = broker.images.with_sessions(|sessions, image| sessions.on_heartbeat(now, image, heartbeat));
     let mut pulse = pulse.unwrap_or_else(|| Err(Error::NotController("another node decides".into())))?;
     for request in std::mem::take(&mut pulse.requests) {
-        broker.controller.ask(request).await?;
+        broker.controller.ask_for_another(request).await?;
     }
     Ok(pulse)
 }

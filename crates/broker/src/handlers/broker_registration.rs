@@ -53,7 +53,7 @@ async fn register(broker: &Arc<Broker>, request: BrokerRegistrationRequest) -> R
     let checked =
         broker.images.with_sessions(|sessions, image| sessions.check_registration(now, image, &registration));
     checked.unwrap_or_else(|| Err(Error::NotController("another node decides".into())))?;
-    match broker.controller.ask(Request::RegisterBroker(registration)).await? {
+    match broker.controller.ask_for_another(Request::RegisterBroker(registration)).await? {
         Reply::RegisterBroker(epoch) => Ok(epoch),
         other => Err(super::controller_error(Ok(other))),
     }

@@ -28,7 +28,7 @@ pub(crate) async fn handle(
         endpoints: endpoints.collect(),
         features: features.collect(),
     };
-    match broker.controller.ask(Request::RegisterController(registration)).await {
+    match broker.controller.ask_for_another(Request::RegisterController(registration)).await {
         Ok(Reply::RegisterController) => ControllerRegistrationResponse::default(),
         other => {
             let (error_code, error_message) = failure_code::with_message(Err(controller_error(other)));

@@ -11,7 +11,7 @@ use wire::{
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
         validate_only: request.validate_only,
         seed: broker.world.random.next_u64(),
     };
-    let results = match broker.controller.ask(order).await {
+    let results = match super::decide((broker, context), order).await {
         Ok(Reply::CreatePartitions(results)) => results,
         other => {
             let error = controller_error(other);

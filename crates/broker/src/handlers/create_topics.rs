@@ -27,7 +27,7 @@ pub(crate) async fn handle(
         validate_only: request.validate_only,
         seed: broker.world.random.next_u64(),
     };
-    let topics = match broker.controller.ask(order).await {
+    let topics = match super::decide((broker, context), order).await {
         Ok(Reply::CreateTopics(topics)) => {
             topics.into_iter().map(|(name, result)| answer(context, name, result)).collect()
         }

@@ -26,22 +26,23 @@ pub(crate) async fn handle(
         let responses = topics.into_iter().map(late).collect();
         return DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() };
     }
-    let deleted = match broker.controller.ask(Request::DeleteTopics { topics: topics.clone() }).await {
-        Ok(Reply::DeleteTopics(deleted)) => deleted,
-        other => {
-            let error = match controller_error(other) {
-                // Old clients do not know that deletion can be disabled.
-                Error::TopicDeletionDisabled(why) if context.version < 3 => Error::InvalidRequest(why),
-                error => error,
-            };
-            let failed = |topic: DeleteTopic| DeletedTopic {
-                name: topic.name,
-                id: topic.id,
-                result: Err(error.clone()),
-            };
-            topics.into_iter().map(failed).collect()
-        }
-    };
+    let deleted =
+        match super::decide((broker, context), Request::DeleteTopics { topics: topics.clone() }).await {
+            Ok(Reply::DeleteTopics(deleted)) => deleted,
+            other => {
+                let error = match controller_error(other) {
+                    // Old clients do not know that deletion can be disabled.
+                    Error::TopicDeletionDisabled(why) if context.version < 3 => Error::InvalidRequest(why),
+                    error => error,
+                };
+                let failed = |topic: DeleteTopic| DeletedTopic {
+                    name: topic.name,
+                    id: topic.id,
+                    result: Err(error.clone()),
+                };
+                topics.into_iter().map(failed).collect()
+            }
+        };
     DeleteTopicsResponse {
         responses: deleted.into_iter().map(|topic| answer(context, topic)).collect(),
         ..DeleteTopicsResponse::default()

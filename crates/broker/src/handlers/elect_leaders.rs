@@ -24,7 +24,7 @@ pub(crate) async fn handle(
         named.collect()
     });
     let asked = partitions.clone().unwrap_or_default();
-    let (error_code, results) = match elect(broker, request.election_type, partitions).await {
+    let (error_code, results) = match elect((broker, context), request.election_type, partitions).await {
         Ok(results) => (failure_code::NONE, results),
         Err(error) => {
             let code = failure_code::of_controller(&error).to_i16();
@@ -44,7 +44,7 @@ pub(crate) async fn handle(
 }
 
 async fn elect(
-    broker: &Arc<Broker>,
+    asked: (&Broker, &Context),
     kind: i8,
     partitions: Option<Vec<(String, i32)>>,
 ) -> Result<PartitionResults, Error> {
@@ -56,7 +56,7 @@ async fn elect(
             return Err(Error::InvalidRequest(why));
         }
     };
-    match broker.controller.ask(Request::ElectLeaders { kind, partitions }).await {
+    match super::decide(asked, Request::ElectLeaders { kind, partitions }).await {
         Ok(Reply::ElectLeaders(results)) => Ok(results),
         other => Err(controller_error(other)),
     }

@@ -11,14 +11,14 @@ use wire::{
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     let named = request.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
     let order = Request::ListPartitionReassignments { partitions: named };
-    match broker.controller.ask(order).await {
+    match super::decide((broker, context), order).await {
         Ok(Reply::ListPartitionReassignments(ongoing)) => ListPartitionReassignmentsResponse {
             topics: topics(ongoing),
             ..ListPartitionReassignmentsResponse::default()

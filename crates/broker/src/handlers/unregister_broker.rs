@@ -8,10 +8,10 @@ use wire::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
-    _context: &Context,
+    context: &Context,
     request: UnregisterBrokerRequest,
 ) -> UnregisterBrokerResponse {
-    match broker.controller.ask(Request::UnregisterBroker { broker: request.broker_id }).await {
+    match super::decide((broker, context), Request::UnregisterBroker { broker: request.broker_id }).await {
         Ok(Reply::UnregisterBroker) => UnregisterBrokerResponse::default(),
         other => {
             let (error_code, error_message) = failure_code::with_message(Err(controller_error(other)));

@@ -3,7 +3,7 @@
 //! Opening is `replicas`; what a crash or a half try left is repaired there as at any start.
 
 use super::{Offline, Partition, State, Unopened, role::Outcome};
-use crate::replicas;
+use crate::{dir_assignments::Condition, replicas};
 use env::Job;
 use log::OpenOptions;
 use model::TopicPartition;
@@ -28,6 +28,7 @@ impl Partition {
         let now = self.dir.world.clock.wall();
         let options = OpenOptions { config: self.config.load_full(), now, ..options };
         let name = TopicPartition::new(self.topic.clone(), self.index);
+        let is_new = options.is_new;
         let opened = replicas::open_log(&self.dir, &name, options);
         let mut outcome = Outcome::default();
         let mut state = self.state.lock();
@@ -47,6 +48,7 @@ impl Partition {
                 let high_watermark = offline.marks.high_watermark;
                 *state = State::new(Ok(opened), &self.dir, -1);
                 state.await_role(high_watermark);
+                self.dir.dir_assignments.note(self.key(), Condition::of_open(is_new));
                 if let (State::Online(online), Some(assignment)) = (&mut *state, &*self.assignment.load()) {
                     online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
                 }

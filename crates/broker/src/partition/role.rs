@@ -179,8 +179,7 @@ impl Partition {
     pub(super) fn carry_out(&self, outcome: Outcome) {
         settle(outcome.due);
         if let Some(change) = outcome.wish {
-            let key = (self.topic_id, self.index);
-            self.dir.isr_changes.wish(key, change);
+            self.dir.isr_changes.wish(self.key(), change);
         }
     }
 

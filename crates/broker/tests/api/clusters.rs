@@ -30,7 +30,7 @@ pub(super) async fn known(cluster: &Cluster, node: i32, topic: &str) -> Metadata
     panic!("node {node} does not know {topic}");
 }
 
-async fn create(cluster: &Cluster, node: i32, name: &str, num_partitions: i32) -> Result<(), i16> {
+pub(super) async fn create(cluster: &Cluster, node: i32, name: &str, num_partitions: i32) -> Result<(), i16> {
     let topic =
         CreatableTopic { name: name.into(), num_partitions, replication_factor: 1, ..Default::default() };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, ..Default::default() };
@@ -63,7 +63,7 @@ pub(super) async fn controller(cluster: &Cluster, asked: i32) -> i32 {
     cluster.client(asked).call(1, &request).await.controller_id
 }
 
-fn refusal(started: Result<std::sync::Arc<broker::Broker>, StartError>) -> String {
+pub(super) fn refusal(started: Result<std::sync::Arc<broker::Broker>, StartError>) -> String {
     match started {
         Err(error) => error.to_string(),
         Ok(_) => panic!("it has started"),
@@ -242,7 +242,7 @@ async fn a_second_node_of_the_same_id_and_a_copy_of_a_directory_are_refused() {
 }
 
 /// What the leader of the quorum says of it, asked at any broker.
-async fn quorum(cluster: &Cluster, asked: i32) -> wire::describe_quorum_response::PartitionData {
+pub(super) async fn quorum(cluster: &Cluster, asked: i32) -> wire::describe_quorum_response::PartitionData {
     let partition = wire::describe_quorum_request::PartitionData { partition_index: 0 };
     let topic = wire::describe_quorum_request::TopicData {
         topic_name: "__cluster_metadata".into(),
@@ -253,7 +253,7 @@ async fn quorum(cluster: &Cluster, asked: i32) -> wire::describe_quorum_response
     response.topics.remove(0).partitions.remove(0)
 }
 
-fn voters(described: &wire::describe_quorum_response::PartitionData) -> Vec<i32> {
+pub(super) fn voters(described: &wire::describe_quorum_response::PartitionData) -> Vec<i32> {
     described.current_voters.iter().map(|voter| voter.replica_id).collect()
 }
 

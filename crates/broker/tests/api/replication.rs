@@ -18,7 +18,12 @@ use wire::{
 };
 
 /// Creates a topic whose partitions have these replicas; the first of each leads.
-async fn create(cluster: &Cluster, name: &str, replicas: &[&[i32]], configs: &[(&str, &str)]) -> Topic {
+pub(super) async fn create(
+    cluster: &Cluster,
+    name: &str,
+    replicas: &[&[i32]],
+    configs: &[(&str, &str)],
+) -> Topic {
     let assignments = replicas.iter().enumerate().map(|(index, ids)| CreatableReplicaAssignment {
         partition_index: index as i32,
         broker_ids: ids.to_vec(),
@@ -42,12 +47,16 @@ async fn create(cluster: &Cluster, name: &str, replicas: &[&[i32]], configs: &[(
     Topic { name: name.into(), id: answer.topics[0].topic_id }
 }
 
-async fn partitions(cluster: &Cluster, asked: i32, topic: &Topic) -> Vec<MetadataResponsePartition> {
+pub(super) async fn partitions(
+    cluster: &Cluster,
+    asked: i32,
+    topic: &Topic,
+) -> Vec<MetadataResponsePartition> {
     metadata(&mut cluster.client(asked), &topic.name).await.topics.remove(0).partitions
 }
 
 /// Waits until a node sees all partitions as they should be.
-async fn until(
+pub(super) async fn until(
     cluster: &Cluster,
     asked: i32,
     topic: &Topic,
@@ -63,18 +72,18 @@ async fn until(
     panic!("node {asked} sees {:?}", partitions(cluster, asked, topic).await);
 }
 
-fn sorted(nodes: &[i32]) -> Vec<i32> {
+pub(super) fn sorted(nodes: &[i32]) -> Vec<i32> {
     let mut nodes = nodes.to_vec();
     nodes.sort_unstable();
     nodes
 }
 
-async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
+pub(super) async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
     until(cluster, asked, topic, |one| sorted(&one.isr_nodes) == expected).await;
 }
 
 /// Produces with acks=all as a client does: looks for the leader until it is taken.
-async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
+pub(super) async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
     for _ in 0..500 {
         let leader = partitions(cluster, asked, topic).await[index as usize].leader_id;
         if leader >= 0 && cluster.is_running(leader) {
@@ -89,7 +98,7 @@ async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: 
 }
 
 /// What a replica has below its high watermark.
-async fn read_at(cluster: &Cluster, node: i32, topic: &Topic, index: i32) -> Vec<String> {
+pub(super) async fn read_at(cluster: &Cluster, node: i32, topic: &Topic, index: i32) -> Vec<String> {
     let mut answer = cluster.client(node).call(18, &fetch(topic, index, 0)).await;
     let data = answer.responses.remove(0).partitions.remove(0);
     assert_eq!(data.error_code, 0);
@@ -167,12 +176,44 @@ async fn a_brokers_configuration_is_changed_at_that_broker_whoever_decides() {
             };
             let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
             let answer = cluster.client(node).call(1, &request).await.responses.remove(0);
-            // Where another node decides, it is asked whatever the name is, as a controller is.
-            let is_forwarded = node != controller(&cluster, node).await;
-            if name == node || !is_forwarded {
-                assert_eq!(answer.error_code, expected, "of {name} at {node}: {:?}", answer.error_message);
-            }
+            assert_eq!(answer.error_code, expected, "of {name} at {node}: {:?}", answer.error_message);
         }
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_answers_for_its_own_loggers_and_asks_the_controller_for_the_rest() {
+    let cluster = Cluster::of_three().await;
+    create(&cluster, "t", &[&[1]], &[]).await;
+    let active = controller(&cluster, 1).await;
+    for node in ALL {
+        let other = node % 3 + 1;
+        let set = |resource_type, name: String, key: &str, value: &str| AlterConfigsResource {
+            resource_type,
+            resource_name: name,
+            configs: vec![AlterableConfig {
+                name: key.into(),
+                config_operation: 0,
+                value: Some(value.into()),
+            }],
+        };
+        let resources = vec![
+            set(2, "t".into(), "retention.ms", "86400000"),
+            set(8, node.to_string(), "none", "INFO"),
+            set(8, other.to_string(), "none", "INFO"),
+            set(4, other.to_string(), "log.retention.ms", "86400000"),
+            set(2, "none".into(), "retention.ms", "86400000"),
+        ];
+        let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+        let answer = cluster.client(node).call(1, &request).await;
+        let told: Vec<_> = answer.responses.iter().map(|one| (one.resource_type, one.error_code)).collect();
+        let invalid = code(ErrorCode::InvalidRequest);
+        let unknown = code(ErrorCode::UnknownTopicOrPartition);
+        // The broker that is asked knows of its own loggers that this is none.
+        let no_logger = code(ErrorCode::InvalidConfig);
+        let expected = [(2, 0), (8, no_logger), (8, invalid), (4, invalid), (2, unknown)];
+        assert_eq!(told, expected, "at {node}, while {active} decides: {answer:?}");
     }
     cluster.assert_sound();
 }

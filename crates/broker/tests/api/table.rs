@@ -75,6 +75,7 @@ rows! {
     ListPartitionReassignments: partitions::list_partition_reassignments, "455";
     UnregisterBroker: partitions::unregister_broker, "631";
     OffsetDelete: offsets::offset_delete, "496";
+    UpdateFeatures: cluster::update_features, "584, 1022";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";

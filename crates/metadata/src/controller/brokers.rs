@@ -9,7 +9,8 @@ use stdx::Uuid;
 
 use super::{Controller, Decision, election::Outlook};
 use crate::{
-    DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Error, Record, RegisterBroker, Registration, Reply, Topic,
+    DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Error, Record, RegisterBroker, Registration,
+    Reply, Topic,
     config::AckDurability,
     features::{KRAFT_VERSION, METADATA_VERSION},
 };
@@ -190,7 +191,8 @@ impl Controller {
         let clean = known.is_some_and(|known| known.epoch == request.previous_epoch);
         let durable = || self.configs().topic(&topic.name).ack_durability() == AckDurability::Fsync;
         let here = match directory {
-            DIRECTORY_UNASSIGNED | DIRECTORY_MIGRATING => known.is_some(),
+            // Of a replica that could not be opened it is still to be said whether it is whole; until then it leads nothing.
+            DIRECTORY_UNASSIGNED | DIRECTORY_MIGRATING | DIRECTORY_LOST => known.is_some(),
             _ => request.directories.contains(&directory),
         };
         let crashed = request.previous_epoch == NO_EPOCH;

@@ -9,7 +9,10 @@ use model::{NodeId, PartitionIndex, TopicId};
 use stdx::Uuid;
 
 use super::{Controller, Decision, election::Outlook};
-use crate::{ChangeDirectories, DirectoryAssignment, Error, PartitionChange, Record, Registration, Reply};
+use crate::{
+    ChangeDirectories, DIRECTORY_LOST, DIRECTORY_MIGRATING, DirectoryAssignment, Error, PartitionChange,
+    Record, Registration, Reply,
+};
 
 impl Controller {
     /// What was led from a failed directory is led by others; a broker without any directory left is fenced.
@@ -100,8 +103,10 @@ impl Controller {
         if !broker.has_online(directory) {
             draft.after.isr.retain(|id| *id != broker.id);
         }
+        // Kafka's brokers never say so. One of ours takes back that it has lost a replica: it has found it whole.
+        let is_found = *old == DIRECTORY_LOST && directory == DIRECTORY_MIGRATING;
         // A replica that moves out of a failed directory begins with nothing.
-        if !broker.has_online(*old) && *old != directory {
+        if !broker.has_online(*old) && *old != directory && !is_found {
             draft.doubtful = Some(broker.id);
             draft.after.elr_last_known.retain(|id| *id != broker.id);
         }

@@ -194,13 +194,22 @@ fn features_change_within_what_everybody_supports() {
     };
     cluster.ask(Request::RegisterBroker(narrow)).unwrap();
     for (name, level, upgrade, expected) in [
-        ("group.version", 0, Upgrade, "FeatureUpdateFailed"),
+        ("group.version", 0, Upgrade, "InvalidUpdateVersion"),
         ("group.version", 0, SafeDowngrade, "ok"),
+        ("group.version", 1, SafeDowngrade, "InvalidUpdateVersion"),
         ("group.version", 1, Upgrade, "ok"),
-        ("group.version", 2, Upgrade, "FeatureUpdateFailed"),
+        ("group.version", 1, Upgrade, "ok"),
+        ("group.version", 2, Upgrade, "InvalidUpdateVersion"),
+        ("group.version", -1, UnsafeDowngrade, "InvalidUpdateVersion"),
+        ("share.version", 0, SafeDowngrade, "InvalidUpdateVersion"),
         ("share.version", 1, UnsafeDowngrade, "ok"),
-        ("metadata.version", 30, SafeDowngrade, "FeatureUpdateFailed"),
-        ("no.such.version", 1, Upgrade, "FeatureUpdateFailed"),
+        ("metadata.version", 32, SafeDowngrade, "InvalidUpdateVersion"),
+        ("metadata.version", 32, UnsafeDowngrade, "InvalidUpdateVersion"),
+        ("metadata.version", 33, Upgrade, "ok"),
+        ("kraft.version", 1, Upgrade, "ok"),
+        ("kraft.version", 0, UnsafeDowngrade, "InvalidUpdateVersion"),
+        ("no.such.version", 1, Upgrade, "InvalidUpdateVersion"),
+        ("no.such.version", 0, Upgrade, "InvalidUpdateVersion"),
     ] {
         let update = FeatureUpdate { name: name.to_owned(), level, upgrade };
         let before = cluster.image().feature(name);
@@ -211,6 +220,32 @@ fn features_change_within_what_everybody_supports() {
             assert_eq!(cluster.image().feature(name), after, "{name} {level}");
         }
     }
+}
+
+#[test]
+fn a_metadata_version_goes_back_only_where_it_brought_no_records() {
+    use crate::{FeatureUpdate, FeatureUpgrade::*};
+    let mut cluster = Cluster::of(1);
+    let set = |cluster: &mut Cluster, wanted: &[(&str, i16)]| {
+        let update = |(name, level): &(&str, i16)| FeatureUpdate {
+            name: (*name).to_owned(),
+            level: *level,
+            upgrade: if *level < cluster.image().feature(name) { SafeDowngrade } else { Upgrade },
+        };
+        let updates = wanted.iter().map(update).collect();
+        variant(&cluster.ask(Request::UpdateFeatures { updates, validate_only: false }))
+    };
+    cluster.controller.replay(Record::FeatureLevel { name: "metadata.version".to_owned(), level: 29 });
+    for (level, expected) in
+        [(22, "InvalidUpdateVersion"), (23, "ok"), (24, "ok"), (30, "ok"), (29, "InvalidUpdateVersion")]
+    {
+        assert_eq!(set(&mut cluster, &[("metadata.version", level)]), expected, "{level}");
+    }
+    cluster.controller.replay(Record::FeatureLevel { name: "metadata.version".to_owned(), level: 22 });
+    let elr = features::ELR;
+    assert_eq!(set(&mut cluster, &[(elr, 0)]), "ok");
+    assert_eq!(set(&mut cluster, &[(elr, 1)]), "InvalidUpdateVersion", "it needs 23");
+    assert_eq!(set(&mut cluster, &[(elr, 1), ("metadata.version", 23)]), "ok");
 }
 
 /// Leader, ISR, eligible replicas and leader epoch of the first partition of topic t.

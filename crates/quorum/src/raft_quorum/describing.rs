@@ -1,6 +1,7 @@
 //! What DescribeQuorum tells: how far each replica is, as the leader knows it.
 //!
-//! Kafka's replicas fetch and ours are sent to, so the time of the last fetch is that of the last answer.
+//! Kafka's replicas fetch and ours are sent to, so the time of the last fetch is that of the last answer. Who has no vote
+//! and does not answer is told of no more: it may never come back.
 
 use crate::{
     member::Replica,
@@ -10,6 +11,9 @@ use crate::{
 use env::Millis;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
+
+/// An observer that has not answered for so long is not told of, as in Kafka.
+const SILENT_MS_MAX: Millis = 300_000;
 
 /// When each replica had everything last.
 #[derive(Default)]
@@ -47,7 +51,11 @@ pub(super) fn describe(inner: &Inner) -> Description {
             last_fetch_ms,
             last_caught_up_ms: caught_up.0.get(replica).copied().filter(|_| leads).unwrap_or(-1),
         };
-        if voters.contains(replica) { in_quorum.push(described) } else { observers.push(described) }
+        if voters.contains(replica) {
+            in_quorum.push(described);
+        } else if !leads || last_fetch_ms >= 0 && wall - last_fetch_ms < SILENT_MS_MAX {
+            observers.push(described);
+        }
     }
     Description { leadership, voters: in_quorum, observers }
 }

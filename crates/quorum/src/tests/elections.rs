@@ -92,6 +92,47 @@ fn a_leader_that_is_cut_off_commits_nothing_and_its_records_are_gone() {
 }
 
 #[test]
+fn a_leader_that_no_quorum_hears_leads_no_more_and_goes_on_in_its_epoch_when_one_does() {
+    run(async {
+        let cluster = Cluster::started(9, 3).await;
+        cluster.propose().await;
+        let old = cluster.leader().await;
+        let epoch = old.leadership().borrow().epoch;
+        // The others hear it, so that nobody else is elected; their answers are lost.
+        for other in cluster.replicas().into_iter().filter(|other| *other != old.replica()) {
+            cluster.net.cut(other, old.replica());
+        }
+        let lost = old.propose(epoch, batch_of(999)).await.unwrap();
+        cluster.clock.sleep_ms(800).await;
+        let known = *old.leadership().borrow();
+        assert_eq!((known.leader, known.is_active, known.epoch), (None, false, epoch));
+        cluster.net.heal();
+        cluster.clock.sleep_ms(100).await;
+        let known = *old.leadership().borrow();
+        assert_eq!((known.leader, known.is_active, known.epoch), (Some(old.replica()), true, epoch));
+        // What was under way is committed now: who decides has to wait for it.
+        assert_eq!(lost.await.unwrap().epoch, epoch);
+    });
+}
+
+#[test]
+fn a_leader_that_a_quorum_hears_leads_on_while_one_voter_is_away() {
+    run(async {
+        let cluster = Cluster::started(10, 3).await;
+        let old = cluster.leader().await;
+        let away = cluster.replicas().into_iter().find(|other| *other != old.replica()).unwrap();
+        cluster.kill(away).await;
+        let mut leadership = old.leadership();
+        drop(leadership.borrow_and_update());
+        cluster.clock.sleep_ms(5000).await;
+        assert!(leadership.borrow().is_active);
+        // Nobody else leads, and it has never said otherwise.
+        assert_eq!(leadership.borrow().leader, Some(old.replica()));
+        assert!(futures_util::FutureExt::now_or_never(leadership.changed()).is_none());
+    });
+}
+
+#[test]
 fn who_cannot_hear_the_others_does_not_disturb_them() {
     run(async {
         let cluster = Cluster::started(4, 3).await;

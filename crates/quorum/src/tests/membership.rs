@@ -51,6 +51,72 @@ fn a_quorum_grows_from_one_to_three_and_shrinks_again() {
 }
 
 #[test]
+fn a_replica_that_was_left_half_way_becomes_a_voter_where_it_listens_now() {
+    run(async {
+        let cluster = Cluster::started(27, 1).await;
+        let leader = cluster.leader().await;
+        // It is not there yet, and whoever asked gives up.
+        let elsewhere = Member::new(vec![Endpoint { name: "X".into(), host: "elsewhere".into(), port: 1 }]);
+        let late = env::Clock::sleep_until(&*cluster.clock, env::Clock::now(&*cluster.clock) + 1_000_000_000);
+        tokio::select! {
+            biased;
+            added = leader.add_voter(replica(2), elsewhere) => panic!("{added:?}"),
+            () = late => {}
+        }
+        cluster.start(replica(2)).await.unwrap();
+        leader.add_voter(replica(2), member(2)).await.unwrap();
+        let described = leader.describe();
+        assert_eq!(voters(&leader), [replica(1), replica(2)]);
+        assert_eq!(described.voters[1].member, member(2));
+        let placed = cluster.propose().await;
+        cluster.settle(placed.last_offset + 1).await;
+        cluster.judge.finish();
+    });
+}
+
+#[test]
+fn a_change_that_its_leader_left_half_done_is_finished_by_the_next_one() {
+    let mut left = 0;
+    for ms in 0..60 {
+        left += run(async move {
+            let cluster = Cluster::started(29, 3).await;
+            cluster.start(replica(4)).await.unwrap();
+            let old = cluster.leader().await;
+            tokio::select! {
+                biased;
+                _ = old.add_voter(replica(4), member(4)) => {}
+                () = cluster.clock.sleep_ms(ms) => {}
+            }
+            cluster.cut_power(old.replica()).await;
+            let was_left = cluster.all_running().iter().any(|quorum| quorum.is_half_changed());
+            cluster.propose().await;
+            cluster.clock.sleep_ms(3000).await;
+            cluster.propose().await;
+            assert!(!cluster.leader().await.is_half_changed(), "after {ms} ms");
+            cluster.judge.finish();
+            usize::from(was_left)
+        });
+    }
+    assert!(left > 0, "no leader was gone between the steps");
+}
+
+#[test]
+fn a_removed_voter_that_is_gone_is_told_of_no_more() {
+    run(async {
+        let cluster = Cluster::started(28, 3).await;
+        let leader = cluster.leader().await;
+        let gone = cluster.replicas().into_iter().find(|other| *other != leader.replica()).unwrap();
+        leader.remove_voter(gone).await.unwrap();
+        cluster.clock.sleep_ms(1000).await;
+        let observers: Vec<_> = leader.describe().observers.iter().map(|one| one.replica).collect();
+        assert_eq!(observers, [gone], "it follows still");
+        cluster.kill(gone).await;
+        cluster.clock.sleep_ms(301_000).await;
+        assert_eq!(leader.describe().observers, []);
+    });
+}
+
+#[test]
 fn changes_that_make_no_sense_are_refused() {
     run(async {
         let cluster = Cluster::started(22, 1).await;

@@ -6,7 +6,7 @@ use crate::{dice::Dice, history::Place};
 use std::collections::BTreeMap;
 use wire::{
     AddRaftVoterRequest, AlterPartitionReassignmentsRequest, DescribeQuorumRequest, ElectLeadersRequest,
-    RemoveRaftVoterRequest, add_raft_voter_request,
+    ErrorCode, RemoveRaftVoterRequest, add_raft_voter_request,
     alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
     describe_quorum_request,
 };
@@ -93,7 +93,11 @@ impl Operator {
                 ..Default::default()
             };
             let answer = link.ask(self.dice.range(0..=1) as i16, &request).await?;
-            if answer.error_code == 0 {
+            // It may have come back by itself.
+            if [ErrorCode::None, ErrorCode::DuplicateVoter]
+                .iter()
+                .any(|code| code.to_i16() == answer.error_code)
+            {
                 self.without_vote.remove(&voter_id);
             }
             return Ok(());

@@ -92,6 +92,15 @@ impl DiskHost {
         self.state.lock().end_life();
     }
 
+    /// The machine, whose node does not run, gets an empty disk.
+    pub fn replace(&self) {
+        let mut state = self.state.lock();
+        state.end_life();
+        let sector = state.dice.pick(&[512, 4096], 512);
+        state.files = FileSystem::new(sector);
+        state.poisoned.clear();
+    }
+
     /// The machine loses its power now.
     pub fn cut_power(&self) {
         self.state.lock().cut_power();

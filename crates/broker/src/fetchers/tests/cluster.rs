@@ -327,7 +327,8 @@ fn obey(broker: &Arc<Broker>, tasks: &Arc<LocalTasks>, brain: Arc<Brain>, mut or
     }));
     tasks.spawn(Box::pin(async move {
         while let Some(order) = orders.recv().await {
-            let _ = order.reply.send(brain.ask(order.request));
+            let decided = brain.ask(order.request).map(|reply| (reply, -1));
+            let _ = order.reply.send(decided);
         }
     }));
 }

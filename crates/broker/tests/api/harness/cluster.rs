@@ -48,6 +48,10 @@ type Entrance = (Arc<Door>, Arc<LocalTasks>);
 struct TestNet {
     doors: Mutex<BTreeMap<i32, Entrance>>,
     cut: Mutex<BTreeSet<i32>>,
+    /// Pairs that do not reach each other, the lower number first.
+    cut_pairs: Mutex<BTreeSet<[i32; 2]>>,
+    /// Who listens in the place of a node, and answers whatever it hears with these bytes.
+    strangers: Mutex<BTreeMap<i32, Bytes>>,
 }
 
 /// The network as one node sees it.
@@ -75,18 +79,37 @@ impl TestNet {
     async fn way(&self, between: [i32; 2]) {
         let is_cut =
             |cut: &BTreeSet<i32>| between[0] != between[1] && between.iter().any(|one| cut.contains(one));
-        if is_cut(&self.cut.lock().unwrap()) {
+        let [one, other] = between;
+        let is_pair_cut = self.cut_pairs.lock().unwrap().contains(&[one.min(other), one.max(other)]);
+        if is_pair_cut || is_cut(&self.cut.lock().unwrap()) {
             std::future::pending::<()>().await;
         }
     }
 }
 
+/// One who takes whatever is said and answers with the same bytes, whether they mean anything or not.
+fn stranger(answer: Bytes) -> Wire {
+    let (to_broker, mut heard) = tokio::sync::mpsc::channel::<Bytes>(64);
+    let (says, from_broker) = tokio::sync::mpsc::channel(64);
+    tokio::spawn(
+        async move { while heard.recv().await.is_some() && says.send(answer.clone()).await.is_ok() {} },
+    );
+    Wire { to_broker: Some(to_broker), from_broker }
+}
+
 impl Network for Side {
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
         let (net, from) = (self.0.clone(), self.1);
-        let to: i32 = host.trim_start_matches("node").parse().unwrap();
+        let to = host.trim_start_matches("node").parse::<i32>();
         Box::pin(async move {
+            // A name that nobody resolves.
+            let to = to.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
             net.way([from, to]).await;
+            let answer = net.strangers.lock().unwrap().get(&to).cloned();
+            if let Some(answer) = answer {
+                let (between, wire) = ([from, to], stranger(answer));
+                return Ok(Box::new(End { net, between, wire, rest: Bytes::new() }) as Box<dyn Connection>);
+            }
             let door = net.doors.lock().unwrap().get(&to).cloned();
             let (door, tasks) = door.ok_or(io::ErrorKind::ConnectionRefused)?;
             let (wire, pipe) = pipe::connect();
@@ -261,6 +284,35 @@ impl Cluster {
         };
     }
 
+    /// Cuts two nodes off from each other, or heals that.
+    pub(crate) fn set_pair_cut(&self, one: i32, other: i32, is_cut: bool) {
+        let mut pairs = self.net.cut_pairs.lock().unwrap();
+        let pair = [one.min(other), one.max(other)];
+        if is_cut {
+            pairs.insert(pair)
+        } else {
+            pairs.remove(&pair)
+        };
+    }
+
+    /// In the place of that node listens something else, or nothing any more.
+    pub(crate) fn set_stranger(&self, node: i32, answer: Option<&'static [u8]>) {
+        let mut strangers = self.net.strangers.lock().unwrap();
+        match answer {
+            Some(answer) => drop(strangers.insert(node, Bytes::from_static(answer))),
+            None => drop(strangers.remove(&node)),
+        }
+    }
+
+    /// A connection to one of a node's listeners, for bytes of any kind.
+    pub(crate) fn wire(&self, node: i32, listener: &str) -> Wire {
+        let running = self.running.lock().unwrap()[&node].clone();
+        let (wire, pipe) = pipe::connect();
+        let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
+        running.tasks.spawn(Box::pin(running.door.serve(incoming)));
+        wire
+    }
+
     /// A client of a node.
     pub(crate) fn client(&self, node: i32) -> Client {
         self.client_at(node, "PLAINTEXT")
@@ -268,11 +320,7 @@ impl Cluster {
 
     /// A client of one of a node's listeners.
     pub(crate) fn client_at(&self, node: i32, listener: &str) -> Client {
-        let running = self.running.lock().unwrap()[&node].clone();
-        let (wire, pipe) = pipe::connect();
-        let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
-        running.tasks.spawn(Box::pin(running.door.serve(incoming)));
-        Client::new(wire)
+        Client::new(self.wire(node, listener))
     }
 
     pub(crate) fn elapsed_ms(&self) -> u64 {

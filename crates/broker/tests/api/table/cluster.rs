@@ -3,10 +3,11 @@
 use crate::harness::{LOG_DIR, NODE_ID, Node, batch, code};
 use wire::{
     ApiKey, ApiVersionsRequest, DescribeClusterRequest, DescribeLogDirsRequest,
-    DescribeTopicPartitionsRequest, ErrorCode, MetadataRequest,
+    DescribeTopicPartitionsRequest, ErrorCode, MetadataRequest, UpdateFeaturesRequest,
     describe_log_dirs_request::DescribableLogDirTopic,
     describe_topic_partitions_request::{Cursor, TopicRequest},
     metadata_request::MetadataRequestTopic,
+    update_features_request::FeatureUpdateKey,
 };
 
 fn named(names: &[&str]) -> MetadataRequest {
@@ -225,4 +226,57 @@ pub(super) async fn describe_log_dirs(version: i16) {
         .map(|topic| (topic.name.as_str(), topic.partitions.len()))
         .collect();
     assert_eq!(names, [("one", 1)]);
+}
+
+/// The level of a feature that is in force, as ApiVersions tells it.
+async fn finalized(client: &mut crate::harness::Client, name: &str) -> i16 {
+    let hello = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
+    let told = client.call(4, &hello).await.finalized_features.into_iter();
+    told.filter(|feature| feature.name == name).map(|feature| feature.max_version_level).sum()
+}
+
+pub(super) async fn update_features(version: i16) {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let update = |feature: &str, max_version_level, upgrade_type| FeatureUpdateKey {
+        feature: feature.into(),
+        max_version_level,
+        allow_downgrade: false,
+        upgrade_type,
+    };
+    let ask = |updates: &[FeatureUpdateKey], validate_only| UpdateFeaturesRequest {
+        timeout_ms: 1000,
+        feature_updates: updates.to_vec(),
+        validate_only,
+    };
+    let refused = code(ErrorCode::InvalidUpdateVersion);
+    // All or none, and up only.
+    let two = [update("kraft.version", 1, 1), update("group.version", 0, 1)];
+    let response = client.call(version, &ask(&two, false)).await;
+    assert_eq!((response.error_code, response.results.len()), (refused, 0));
+    assert!(response.error_message.unwrap().contains("group.version"));
+    assert_eq!(
+        (finalized(&mut client, "kraft.version").await, finalized(&mut client, "group.version").await),
+        (0, 1)
+    );
+    if version >= 1 {
+        let down = [update("group.version", 0, 2)];
+        for (validate_only, after) in [(true, 1), (false, 0)] {
+            let response = client.call(version, &ask(&down, validate_only)).await;
+            assert_eq!((response.error_code, response.error_message), (0, None));
+            assert_eq!(finalized(&mut client, "group.version").await, after);
+        }
+        let strange = [update("group.version", 1, 9)];
+        assert_eq!(client.call(version, &ask(&strange, false)).await.error_code, refused);
+    }
+    let up = [update("group.version", 1, 1)];
+    let response = client.call(version, &ask(&up, false)).await;
+    assert_eq!(response.error_code, 0);
+    let told: Vec<_> = response.results.iter().map(|one| (&*one.feature, one.error_code)).collect();
+    assert_eq!(told, [("group.version", 0)][..usize::from(version <= 1)]);
+    assert_eq!(finalized(&mut client, "group.version").await, 1);
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    AlterPartition, ChangeDirectories, ConfigChange, ConfigOperation, DirectoryAssignment, ElectionKind,
-    IsrChange, Partition, Reassignment, Recovery,
+    AlterPartition, ChangeDirectories, ConfigChange, ConfigOperation, DIRECTORY_LOST, DIRECTORY_MIGRATING,
+    DirectoryAssignment, ElectionKind, IsrChange, Partition, Reassignment, Recovery,
 };
 
 const BROKERS: i32 = 5;
@@ -60,12 +60,17 @@ fn steps(clean: bool) -> impl Strategy<Value = Step> {
         1 => Just(Step::ElectUnclean),
         2 => (any::<bool>(), 1..4u8).prop_map(|(one, least)| Step::MinIsr(one, least)),
         2 => (broker(), 0..2u8).prop_map(|(id, which)| Step::Fail(id, which)),
-        3 => (broker(), place(), 0..2u8).prop_map(|(id, place, which)| Step::Assign(id, place, which)),
+        4 => (broker(), place(), 0..4u8).prop_map(|(id, place, which)| Step::Assign(id, place, which)),
     ]
 }
 
+/// One of a broker's two; or that the replica could not be opened, or is whole after all.
 fn directory(broker: i32, which: u8) -> Uuid {
-    Uuid([0x10 * broker as u8 + which; 16])
+    match which {
+        2 => DIRECTORY_LOST,
+        3 => DIRECTORY_MIGRATING,
+        which => Uuid([0x10 * broker as u8 + which; 16]),
+    }
 }
 
 struct Model {
@@ -256,7 +261,8 @@ impl Model {
         let old = self.partition(place).directory(broker);
         let registration = self.cluster.image().broker(broker);
         let lost = old.zip(registration).is_some_and(|(old, known)| !known.has_online(old));
-        if lost && old != Some(directory) {
+        let is_found = old == Some(DIRECTORY_LOST) && directory == DIRECTORY_MIGRATING;
+        if lost && old != Some(directory) && !is_found {
             if self.clean {
                 return;
             }
@@ -271,6 +277,11 @@ impl Model {
     fn heal(&mut self) {
         for broker in 1..=BROKERS {
             self.restart(broker, true, true);
+            for place in 0..PARTITIONS.len() {
+                if self.partition(place).directory(broker) == Some(DIRECTORY_LOST) {
+                    self.assign(broker, place, DIRECTORY_MIGRATING);
+                }
+            }
             self.step(Step::Unfence(broker));
         }
         self.step(Step::Elect(ElectionKind::Preferred));

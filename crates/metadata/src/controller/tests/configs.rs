@@ -167,10 +167,11 @@ fn a_new_least_isr_forgets_nobody_where_the_isr_is_empty() {
 
 #[test]
 fn eligible_replicas_are_the_isr_once_the_feature_is_off_and_one_least_isr_comes_with_it() {
-    use crate::{FeatureUpdate, FeatureUpgrade::SafeDowngrade};
+    use crate::{FeatureUpdate, FeatureUpgrade};
     let mut cluster = leaderless();
     let update = |cluster: &mut Cluster, level| {
-        let update = FeatureUpdate { name: features::ELR.to_owned(), level, upgrade: SafeDowngrade };
+        let upgrade = if level > 0 { FeatureUpgrade::Upgrade } else { FeatureUpgrade::SafeDowngrade };
+        let update = FeatureUpdate { name: features::ELR.to_owned(), level, upgrade };
         cluster.decide(Request::UpdateFeatures { updates: vec![update], validate_only: false }).unwrap().0
     };
     assert_eq!(update(&mut cluster, 0).len(), 2);

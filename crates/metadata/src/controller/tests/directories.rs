@@ -1,7 +1,9 @@
 //! Log directories that fail, are cordoned, and get replicas.
 
 use super::*;
-use crate::{ChangeDirectories, DIRECTORY_LOST, DIRECTORY_UNASSIGNED, DirectoryAssignment};
+use crate::{
+    ChangeDirectories, DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, DirectoryAssignment,
+};
 
 const FIRST: Uuid = Uuid([0xa1; 16]);
 const SECOND: Uuid = Uuid([0xa2; 16]);
@@ -89,6 +91,55 @@ fn a_replica_that_moves_out_of_a_failed_directory_is_eligible_no_more() {
     assert_eq!(assign(&mut cluster, SECOND), "ok");
     assert_eq!(directory(&cluster), SECOND);
     assert_eq!(state(&cluster), (2, vec![2], vec![], 1));
+    set_isr(&mut cluster, &[1, 2]).unwrap();
+}
+
+#[test]
+fn a_replica_that_could_not_be_opened_leads_nothing_and_counts_again_once_it_is_found_whole() {
+    let mut cluster = cluster();
+    assert_eq!(assign(&mut cluster, DIRECTORY_LOST), "ok");
+    assert_eq!(state(&cluster), (2, vec![2], vec![1], 1));
+    fence(&mut cluster, 2, true);
+    assert_eq!(state(&cluster), (-1, vec![], vec![1, 2], 2), "what it holds is out of reach");
+    // It stops, and comes back.
+    let again = |incarnation, cluster: &Cluster| RegisterBroker {
+        directories: vec![FIRST, SECOND],
+        previous_epoch: cluster.epoch(1),
+        fenced: true,
+        ..registration(1, incarnation)
+    };
+    let request = again(2, &cluster);
+    cluster.ask(Request::RegisterBroker(request)).unwrap();
+    assert_eq!(state(&cluster), (-1, vec![], vec![1, 2], 2));
+    assert_eq!(assign(&mut cluster, DIRECTORY_MIGRATING), "ok");
+    assert_eq!(assign(&mut cluster, FIRST), "ok");
+    fence(&mut cluster, 1, false);
+    assert_eq!(state(&cluster).0, 1);
+    // The same, but its log began with nothing.
+    let mut cluster = self::cluster();
+    assign(&mut cluster, DIRECTORY_LOST);
+    fence(&mut cluster, 2, true);
+    let request = again(2, &cluster);
+    cluster.ask(Request::RegisterBroker(request)).unwrap();
+    assert_eq!(assign(&mut cluster, FIRST), "ok");
+    fence(&mut cluster, 1, false);
+    assert_eq!(state(&cluster), (-1, vec![], vec![2], 2));
+}
+
+#[test]
+fn a_replica_whose_disk_was_replaced_counts_for_nothing_until_it_is_in_sync_again() {
+    let third = Uuid([0xa3; 16]);
+    let mut cluster = cluster();
+    fence(&mut cluster, 2, true);
+    assert_eq!(state(&cluster), (1, vec![1], vec![2], 0));
+    let replaced = RegisterBroker { directories: vec![third], fenced: true, ..registration(1, 2) };
+    cluster.ask(Request::RegisterBroker(replaced)).unwrap();
+    assert_eq!(state(&cluster), (-1, vec![], vec![2], 1));
+    fence(&mut cluster, 1, false);
+    assert_eq!(assign(&mut cluster, third), "ok");
+    assert_eq!(state(&cluster), (-1, vec![], vec![2], 1), "an empty replica leads nothing");
+    fence(&mut cluster, 2, false);
+    assert_eq!(state(&cluster).0, 2);
     set_isr(&mut cluster, &[1, 2]).unwrap();
 }
 

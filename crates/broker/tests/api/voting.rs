@@ -1,0 +1,153 @@
+//! Controllers and their place in the quorum: those that join by themselves, move, lose their disks, or are cut off.
+
+use crate::{
+    clusters::{ALL, brokers, controller, create, known, quorum, until_brokers, voters},
+    harness::{Cluster, code},
+};
+use broker::Config;
+use log::testing::MemoryDisk;
+use std::path::Path;
+use stdx::Uuid;
+use wire::{AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, add_raft_voter_request};
+
+fn joins(config: &mut Config) {
+    config.joins_by_itself = true;
+}
+
+fn others(node: i32) -> Vec<i32> {
+    ALL.into_iter().filter(|other| *other != node).collect()
+}
+
+async fn until_voters(cluster: &Cluster, asked: i32, expected: &[i32]) {
+    for _ in 0..400 {
+        if voters(&quorum(cluster, asked).await) == expected {
+            return;
+        }
+        cluster.pass(50).await;
+    }
+    panic!("{:?} vote, not {expected:?}", voters(&quorum(cluster, asked).await));
+}
+
+/// The id of a node's log directory.
+fn directory(cluster: &Cluster, node: i32) -> Uuid {
+    let meta = cluster.disk(node).contents(Path::new("/data/meta.properties")).unwrap();
+    let meta = String::from_utf8(meta).unwrap();
+    let id = meta.lines().find_map(|line| line.strip_prefix("directory.id=")).unwrap();
+    Uuid::parse(id).unwrap()
+}
+
+/// Where a voter listens, as the leader has it.
+async fn host(cluster: &Cluster, asked: i32, voter: i32) -> String {
+    let partition = wire::describe_quorum_request::PartitionData { partition_index: 0 };
+    let topic = wire::describe_quorum_request::TopicData {
+        topic_name: "__cluster_metadata".into(),
+        partitions: vec![partition],
+    };
+    let told = cluster.client(asked).call(2, &DescribeQuorumRequest { topics: vec![topic] }).await;
+    let node = told.nodes.into_iter().find(|node| node.node_id == voter);
+    node.map(|node| node.listeners[0].host.clone()).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_was_left_half_way_into_the_quorum_votes_in_the_end() {
+    let cluster = Cluster::of_three().await;
+    cluster.start(4, &[1, 2, 3, 4]).await.unwrap().unwrap();
+    let active = controller(&cluster, 1).await;
+    let listener =
+        add_raft_voter_request::Listener { name: "CONTROLLER".into(), host: "node4".into(), port: 9093 };
+    let request = AddRaftVoterRequest {
+        cluster_id: None,
+        voter_id: 4,
+        voter_directory_id: directory(&cluster, 4),
+        listeners: vec![listener],
+        timeout_ms: 0,
+        ..Default::default()
+    };
+    // Whoever asks has no patience.
+    let answer = cluster.client_at(active, "CONTROLLER").call(0, &request).await;
+    assert_eq!(answer.error_code, code(ErrorCode::RequestTimedOut));
+    cluster.pass(2000).await;
+    assert_eq!(voters(&quorum(&cluster, 1).await), ALL);
+    cluster.kill(4);
+    cluster.start_as(4, 4, &[1, 2, 3, 4], joins).await.unwrap().unwrap();
+    until_voters(&cluster, 1, &[1, 2, 3, 4]).await;
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_that_has_lost_its_disk_votes_again_if_it_joins_by_itself() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    let lost = others(active)[0];
+    let before = directory(&cluster, lost);
+    cluster.kill(lost);
+    cluster.set_disk(lost, MemoryDisk::new());
+    cluster.start_as(lost, lost, &ALL, joins).await.unwrap().unwrap();
+    let now = directory(&cluster, lost);
+    assert_ne!(now, before);
+    for _ in 0..400 {
+        let told = quorum(&cluster, active).await;
+        let ids: Vec<_> = told.current_voters.iter().map(|voter| voter.replica_directory_id).collect();
+        if ids.contains(&now) {
+            assert!(!ids.contains(&before) && ids.len() == 3, "{told:?}");
+            break;
+        }
+        cluster.pass(50).await;
+    }
+    // Its vote counts: one of the others can go.
+    cluster.kill(others(active)[1]);
+    while create(&cluster, active, "after", 1).await.is_err() {
+        cluster.pass(100).await;
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_that_moved_tells_the_quorum_where_it_listens_now() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    let (moved, third) = (others(active)[0], others(active)[1]);
+    cluster.kill(moved);
+    cluster.set_disk(5, cluster.disk(moved).after_kill());
+    cluster.start_as(5, moved, &ALL, |_| {}).await.unwrap().unwrap();
+    for _ in 0..200 {
+        if host(&cluster, active, moved).await == "node5" {
+            break;
+        }
+        cluster.pass(50).await;
+    }
+    assert_eq!(host(&cluster, active, moved).await, "node5");
+    // The active controller reaches it there: without the third one, only the two are a quorum.
+    cluster.kill(third);
+    while create(&cluster, active, "after", 1).await.is_err() {
+        cluster.pass(100).await;
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_no_quorum_hears_lets_go_of_the_brokers_that_still_reach_it() {
+    let cluster = Cluster::of_three().await;
+    let only_broker = |config: &mut Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+    let old = controller(&cluster, 1).await;
+    let rest = others(old);
+    for other in &rest {
+        cluster.set_pair_cut(old, *other, true);
+    }
+    // The new one fences the old one, which it does not hear.
+    let with_4 = [rest[0], rest[1], 4];
+    until_brokers(&cluster, rest[0], &with_4).await;
+    create(&cluster, rest[0], "after", 1).await.unwrap();
+    known(&cluster, 4, "after").await;
+    assert_eq!(brokers(&cluster, 4).await.0, with_4);
+    for other in &rest {
+        cluster.set_pair_cut(old, *other, false);
+    }
+    until_brokers(&cluster, 4, &[1, 2, 3, 4]).await;
+    known(&cluster, old, "after").await;
+    cluster.assert_sound();
+}
