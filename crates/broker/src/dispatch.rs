@@ -48,6 +48,8 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
@@ -367,5 +369,7 @@ fn handle(
         AlterPartitionReassignments => alter_partition_reassignments,
         ListPartitionReassignments => list_partition_reassignments,
         UnregisterBroker => unregister_broker,
+        ConsumerGroupHeartbeat => consumer_group_heartbeat,
+        ConsumerGroupDescribe => consumer_group_describe,
     })
 }

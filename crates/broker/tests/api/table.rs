@@ -3,6 +3,7 @@
 
 mod cluster;
 mod configs;
+mod consumer_groups;
 mod groups;
 mod offsets;
 mod partitions;
@@ -76,6 +77,8 @@ rows! {
     UnregisterBroker: partitions::unregister_broker, "631";
     OffsetDelete: offsets::offset_delete, "496";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
+    ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
+    ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";
