@@ -49,6 +49,8 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::DescribeTopicPartitions,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
@@ -374,5 +376,7 @@ fn handle(
         ListPartitionReassignments => list_partition_reassignments,
         UnregisterBroker => unregister_broker,
         UpdateFeatures => update_features,
+        ConsumerGroupHeartbeat => consumer_group_heartbeat,
+        ConsumerGroupDescribe => consumer_group_describe,
     })
 }

@@ -97,6 +97,13 @@ pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
         Error::NonEmptyGroup => ErrorCode::NonEmptyGroup,
         Error::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
         Error::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        Error::FencedMemberEpoch => ErrorCode::FencedMemberEpoch,
+        Error::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+        Error::UnreleasedInstanceId => ErrorCode::UnreleasedInstanceId,
+        Error::UnsupportedAssignor(_) => ErrorCode::UnsupportedAssignor,
+        Error::InvalidRegularExpression(_) => ErrorCode::InvalidRegularExpression,
+        Error::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Error::UnknownServerError => ErrorCode::UnknownServerError,
     }
 }

@@ -10,7 +10,9 @@ use crate::{
 };
 use coordinator::Now;
 use env::World;
-use groups::{AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token};
+use groups::{
+    AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token, TopicsView,
+};
 use model::{GroupId, LeaderEpoch, Offset};
 use parking_lot::{Mutex, RwLock};
 use quorum::{Watched, watch};
@@ -35,6 +37,7 @@ pub(crate) struct GroupHosts {
     hosts: RwLock<BTreeMap<i32, Arc<GroupHost>>>,
     /// Partitions of the offsets topic, led here or elsewhere.
     partitions: AtomicUsize,
+    topics: Mutex<Option<TopicsView>>,
 }
 
 /// What became of a request.
@@ -71,7 +74,7 @@ struct State {
 
 impl GroupHosts {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0) }
+        Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0), topics: Mutex::default() }
     }
 
     /// This broker leads these partitions of the offsets topic, each in its epoch: reads them, then serves their groups.
@@ -89,8 +92,13 @@ impl GroupHosts {
     }
 
     fn host(&self, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) -> Arc<GroupHost> {
+        let mut coordinator = Coordinator::new(config);
+        if let Some(topics) = self.topics.lock().clone() {
+            let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
+            coordinator.step(now, Event::TopicsChanged(topics), &mut Vec::new());
+        }
         let state = State {
-            coordinator: Coordinator::new(config),
+            coordinator,
             waiting: stdx::Map::default(),
             token_next: 0,
             wake_at: None,
@@ -151,6 +159,15 @@ impl GroupHosts {
     pub(crate) fn topics_deleted(&self, topics: &[groups::DeletedTopic]) {
         for host in self.all() {
             host.step(Event::TopicsDeleted(topics.to_vec()));
+        }
+    }
+
+    /// Tells all coordinators that there are other topics, or other numbers of partitions.
+    pub(crate) fn topics_changed(&self, topics: &TopicsView) {
+        // First for those to come: none may miss it.
+        *self.topics.lock() = Some(topics.clone());
+        for host in self.all() {
+            host.step(Event::TopicsChanged(topics.clone()));
         }
     }
 

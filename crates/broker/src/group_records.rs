@@ -1,8 +1,10 @@
-//! Groups and offsets as the bytes of `__consumer_offsets`: Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value.
+//! Groups and offsets as the bytes of `__consumer_offsets`: Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value;
+//! consumer groups are in `consumer_records`.
 //!
 //! Keys begin with their type as a two-byte version (0 and 1: an offset, 2: a group), values with their own version.
-//! Records of other types (newer group protocols, transactions' leftovers) are skipped.
+//! Records of other types (groups of kinds that this broker does not know) are skipped.
 
+use crate::consumer_records;
 use bytes::{BufMut, Bytes, BytesMut};
 use groups::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 use model::{GroupId, TopicName};
@@ -32,6 +34,7 @@ pub(crate) fn encode(record: &Record) -> (Bytes, Option<Bytes>) {
         Record::OffsetRemoved { group, topic, partition } => (offset_key(group, topic, *partition), None),
         Record::GroupMetadata(metadata) => (group_key(&metadata.group), Some(group_value(metadata))),
         Record::GroupRemoved { group } => (group_key(group), None),
+        Record::Consumer { group, change } => consumer_records::encode(group, change),
     }
 }
 
@@ -65,20 +68,23 @@ pub(crate) fn decode(record: &records::Record) -> Option<Record> {
             let (version, body) = split(value)?;
             Some(Record::GroupMetadata(group_metadata(group, read(body, version)?)))
         }
-        _ => None,
+        kind => consumer_records::decode(kind, body, record.value.as_ref()),
     }
 }
 
-fn split(bytes: &Bytes) -> Option<(i16, Bytes)> {
+/// The version in front, and what follows.
+pub(crate) fn split(bytes: &Bytes) -> Option<(i16, Bytes)> {
     let (version, _) = bytes.split_first_chunk::<2>()?;
     Some((i16::from_be_bytes(*version), bytes.slice(2..)))
 }
 
-fn read<T: Message>(body: Bytes, version: i16) -> Option<T> {
+/// A message in `version`, if it is one.
+pub(crate) fn read<T: Message>(body: Bytes, version: i16) -> Option<T> {
     T::decode(&mut Decoder::with_default_budget(body), version).ok()
 }
 
-fn write<T: Message>(kind: i16, version: i16, message: &T) -> Bytes {
+/// A message behind its key type or version.
+pub(crate) fn write<T: Message>(kind: i16, version: i16, message: &T) -> Bytes {
     let mut encoder = Encoder::new();
     let encoded = message.encode(&mut encoder, version).ok().and_then(|()| encoder.into_bytes());
     debug_assert!(encoded.is_some(), "records are built for the version they are written in");

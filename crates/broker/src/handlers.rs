@@ -12,6 +12,8 @@ pub(crate) mod assign_replicas_to_dirs;
 pub(crate) mod broker_heartbeat;
 mod broker_loggers;
 pub(crate) mod broker_registration;
+pub(crate) mod consumer_group_describe;
+pub(crate) mod consumer_group_heartbeat;
 pub(crate) mod controller_registration;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;

@@ -76,6 +76,10 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
         rebalance_delay_ms_initial: int("group.initial.rebalance.delay.ms"),
         group_members_max: usize::try_from(broker.integer("group.max.size")).unwrap_or(usize::MAX),
         join_timeout_ms_new_member: 300_000,
+        consumer_members_max: usize::try_from(broker.integer("group.consumer.max.size"))
+            .unwrap_or(usize::MAX),
+        consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
+        consumer_assignment_interval_ms: broker.integer("group.consumer.assignment.interval.ms"),
         offset_metadata_chars_max: usize::try_from(broker.integer("offset.metadata.max.bytes"))
             .unwrap_or(4096),
         offsets_retention_ms: broker.integer("offsets.retention.minutes").saturating_mul(60_000),
@@ -235,6 +239,9 @@ mod tests {
             rebalance_delay_ms_initial: 1003,
             group_members_max: 1004,
             join_timeout_ms_new_member: 300_000,
+            consumer_members_max: 2_147_483_647,
+            consumer_session_timeout_ms: 45_000,
+            consumer_assignment_interval_ms: 1000,
             offset_metadata_chars_max: 1005,
             offsets_retention_ms: 120_000,
             offsets_retention_check_interval_ms: 1006,

@@ -7,7 +7,7 @@ use crate::{
     Broker,
     dir_assignments::Condition,
     fetchers::Order,
-    group_hosts, log_config,
+    group_hosts, image_topics, log_config,
     log_dir::{Found, LogDir},
     partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
     upkeep,
@@ -47,6 +47,7 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     let mut following = broker.following.lock().await;
     let image = broker.image();
     let dirs = set_aside_strays(broker, &image).await?;
+    broker.groups.topics_changed(&image_topics::view(image.clone()));
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
     open(broker, wanted.collect(), Some(found), &dirs).await;
     *following = Some(image);
@@ -80,14 +81,24 @@ pub(crate) async fn follow_newest(broker: &Arc<Broker>) {
 }
 
 /// Brings the broker from one image to the next.
-async fn follow(broker: &Arc<Broker>, before: &Image, after: &Image) {
+async fn follow(broker: &Arc<Broker>, before: &Image, after: &Arc<Image>) {
     let mut changes = Changes::default();
+    let mut has_other_topics = before.topics_count() != after.topics_count();
     for topic in after.topics() {
         match before.topic_by_id(topic.id) {
             Some(known) if Arc::ptr_eq(known, topic) => {}
-            Some(known) => changes.note(broker, known, topic),
-            None => changes.come.extend(ours(broker, topic)),
+            Some(known) => {
+                has_other_topics |= known.partitions.len() != topic.partitions.len();
+                changes.note(broker, known, topic);
+            }
+            None => {
+                has_other_topics = true;
+                changes.come.extend(ours(broker, topic));
+            }
         }
+    }
+    if has_other_topics {
+        broker.groups.topics_changed(&image_topics::view(after.clone()));
     }
     let gone: Vec<_> =
         before.topics().filter(|topic| after.topic_by_id(topic.id).is_none()).cloned().collect();

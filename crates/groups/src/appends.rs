@@ -2,7 +2,7 @@
 //!
 //! It appends nothing and decides nothing; the coordinator takes each out when the host reports on it.
 
-use crate::{MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token};
+use crate::{MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token, consumer::changes::Undo};
 use bytes::Bytes;
 use model::GroupId;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +32,8 @@ pub(crate) enum Then {
     GroupCreated { group: GroupId, token: Token },
     /// The leader's assignment.
     Assigned { group: GroupId, generation: i32, assignments: BTreeMap<MemberId, Bytes> },
+    /// A consumer group was changed; this takes it back.
+    ConsumerChanged(Undo),
     /// A static member came back under a new id and takes the old one's place.
     StaticReplaced { group: GroupId, replaced: Replaced },
 }

@@ -4,8 +4,8 @@
 
 use crate::{
     CommitPartition, CommittedOffset, Coordinator, Effects, Error, FetchTopic, FetchedOffset, FetchedTopic,
-    OffsetCommit, OffsetFetch, Record, Reply, State, Token, TopicResult, appends::Waiting, group::Group,
-    offsets::Offsets, step::Step,
+    OffsetCommit, OffsetFetch, Record, Reply, State, Token, TopicResult, appends::Waiting,
+    consumer::commit::Allowed, group::Group, offsets::Offsets, step::Step,
 };
 use coordinator::Now;
 use model::{GroupId, PartitionIndex, TopicId};
@@ -18,8 +18,16 @@ impl Coordinator {
         request: OffsetCommit,
         effects: &mut Effects,
     ) {
+        let consumer = self.consumers.get(&request.group);
+        let checked = consumer.map(|group| group.check_commit(&request, &*self.topics.0)).transpose();
+        let assigned = match checked {
+            Ok(assigned) => assigned.unwrap_or(Allowed::All),
+            Err(error) => return self.split(now, effects).2.reply(token, Err(error)),
+        };
+        let is_consumer = consumer.is_some();
         let (groups, _, mut step) = self.split(now, effects);
         let allowed = match groups.get(&request.group) {
+            _ if is_consumer => Ok(()),
             Some(group) => group.validate_commit(&mut step, &request),
             // Not a member of anything: the offsets will make a group that only holds them.
             None if request.generation < 0 => Ok(()),
@@ -37,8 +45,13 @@ impl Coordinator {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in topic.partitions {
                 let is_too_large = chars(&partition.metadata) > step.config.offset_metadata_chars_max;
-                partitions.push((partition.partition, is_too_large.then_some(Error::OffsetMetadataTooLarge)));
-                if !is_too_large {
+                let is_stale = !assigned.allows(&topic.topic, topic.topic_id, partition.partition);
+                let error = match is_too_large {
+                    true => Some(Error::OffsetMetadataTooLarge),
+                    false => is_stale.then_some(Error::StaleMemberEpoch),
+                };
+                partitions.push((partition.partition, error.clone()));
+                if error.is_none() {
                     records.push(Record::OffsetCommitted {
                         group: request.group.clone(),
                         topic: topic.topic.clone(),
@@ -59,6 +72,12 @@ impl Coordinator {
         request: OffsetFetch,
         effects: &mut Effects,
     ) {
+        if let Some((member, epoch)) = &request.member
+            && let Some(group) = self.consumers.get(&request.group)
+            && let Err(error) = group.check_member(member, *epoch)
+        {
+            return self.split(now, effects).2.reply(token, Err(error));
+        }
         if let Some(append) = self.appends.newest().filter(|_| request.require_stable) {
             append.replies.push((token, Waiting::Fetch(request)));
         } else {

@@ -1,4 +1,4 @@
-//! What an operator may set about classic groups and offsets.
+//! What an operator may set about groups and offsets.
 //!
 //! It reads nothing: the broker fills it from Kafka's configuration keys, which each field names.
 
@@ -17,6 +17,12 @@ pub struct Config {
     /// How long a new member may wait in its first JoinGroup before it is taken for gone (300000, fixed in Kafka): it
     /// has no id to heartbeat with, and a client that gave up and retried would fill the group with ghosts.
     pub join_timeout_ms_new_member: i32,
+    /// `group.consumer.max.size` (2147483647): members of a consumer group.
+    pub consumer_members_max: usize,
+    /// `group.consumer.session.timeout.ms` (45000): how long a member of a consumer group may be silent.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.assignment.interval.ms` (1000): the shortest time between two target assignments (KIP-1263).
+    pub consumer_assignment_interval_ms: i64,
     /// `offset.metadata.max.bytes` (4096): characters (UTF-16 units, as Kafka counts) of an offset's metadata.
     pub offset_metadata_chars_max: usize,
     /// `offsets.retention.minutes` (10080), in milliseconds: how long offsets outlive their last use.

@@ -7,6 +7,10 @@ use crate::{
     AppendFailure, Config, Effect, Effects, Error, Event, GroupView, JoinGroup, OffsetView, Record, Request,
     Ticket, Token,
     appends::{Append, Appends, Then, Waiting},
+    consumer::{
+        ConsumerGroup,
+        topics::{NoTopics, TopicsView},
+    },
     group::Group,
     leave::nobody_left,
     offsets::Offsets,
@@ -15,7 +19,7 @@ use crate::{
 };
 use coordinator::Now;
 use model::GroupId;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// All groups and offsets of one partition.
 ///
@@ -28,6 +32,11 @@ use std::collections::BTreeMap;
 pub struct Coordinator {
     pub(crate) config: Config,
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// No id is in both maps.
+    pub(crate) consumers: BTreeMap<GroupId, ConsumerGroup>,
+    pub(crate) topics: TopicsView,
+    /// How often the topics changed.
+    pub(crate) topics_version: u64,
     pub(crate) offsets: Offsets,
     pub(crate) timers: Timers,
     pub(crate) appends: Appends,
@@ -39,6 +48,9 @@ impl Coordinator {
         Self {
             config,
             groups: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            topics: TopicsView(Arc::new(NoTopics)),
+            topics_version: 0,
             offsets: Offsets::default(),
             timers: Timers::default(),
             appends: Appends::default(),
@@ -51,6 +63,7 @@ impl Coordinator {
             Record::GroupMetadata(metadata) => {
                 self.groups.insert(metadata.group.clone(), Group::from_record(metadata));
             }
+            Record::Consumer { group, change } => self.replay_consumer(group, change),
             record => self.apply(record),
         }
     }
@@ -65,6 +78,10 @@ impl Coordinator {
                 self.on_append_done(now, ticket, Some(failure), effects);
             }
             Event::Tick => self.on_tick(now, effects),
+            Event::TopicsChanged(topics) => {
+                self.topics = topics;
+                self.topics_version += 1;
+            }
             Event::TopicsDeleted(topics) => self.on_topics_deleted(now, &topics, effects),
             Event::Configured(config) => self.config = config,
             Event::Unloaded => return self.on_unloaded(effects),
@@ -92,12 +109,27 @@ impl Coordinator {
         (&mut self.groups, &mut self.offsets, Step { now, config, timers, appends, effects })
     }
 
+    /// The consumer groups and the surroundings of a decision, side by side.
+    pub(crate) fn split_consumers<'a>(
+        &'a mut self,
+        now: Now,
+        effects: &'a mut Effects,
+    ) -> (&'a mut BTreeMap<GroupId, ConsumerGroup>, Step<'a>) {
+        let (config, timers, appends) = (&self.config, &mut self.timers, &mut self.appends);
+        (&mut self.consumers, Step { now, config, timers, appends, effects })
+    }
+
     fn on_request(&mut self, now: Now, token: Token, request: Request, effects: &mut Effects) {
         match request {
             Request::JoinGroup(request) => self.on_join(now, token, request, effects),
             Request::OffsetCommit(request) => self.on_offset_commit(now, token, request, effects),
             Request::OffsetFetch(request) => self.on_offset_fetch(now, token, request, effects),
             Request::OffsetDelete(request) => self.on_offset_delete(now, token, request, effects),
+            Request::ConsumerHeartbeat(request) => self.on_consumer_heartbeat(now, token, request, effects),
+            Request::ConsumerDescribe { groups } => {
+                let reply = self.describe_consumers(groups);
+                self.split(now, effects).2.reply_after(0, token, reply);
+            }
             Request::DeleteGroups { groups } => self.on_delete_groups(now, token, groups, effects),
             Request::ListGroups { states, types } => {
                 let reply = Ok(self.list_groups(&states, &types));
@@ -132,6 +164,7 @@ impl Coordinator {
     }
 
     fn on_join(&mut self, now: Now, token: Token, request: JoinGroup, effects: &mut Effects) {
+        let is_consumer = self.consumers.contains_key(&request.group);
         let (groups, _, mut step) = self.split(now, effects);
         let config = step.config;
         let session_timeouts_ms = config.session_timeout_ms_min..=config.session_timeout_ms_max;
@@ -140,6 +173,9 @@ impl Coordinator {
         }
         if !session_timeouts_ms.contains(&request.session_timeout_ms) {
             return step.reply(token, Err(Error::InvalidSessionTimeout));
+        }
+        if is_consumer {
+            return step.reply(token, Err(Error::InconsistentGroupProtocol));
         }
         if let Some(group) = groups.get_mut(&request.group) {
             return group.on_join(&mut step, token, request);
@@ -173,7 +209,13 @@ impl Coordinator {
             }
         }
         let error = failure.map(Error::from);
-        self.follow_up(now, then, error.clone(), effects);
+        if let Then::ConsumerChanged(undo) = then {
+            if error.is_some() {
+                self.undo_consumer(undo);
+            }
+        } else {
+            self.follow_up(now, then, error.clone(), effects);
+        }
         for (token, waiting) in replies {
             let reply = match (waiting, &error) {
                 (Waiting::Reply(reply), None) => Ok(reply),
@@ -187,7 +229,7 @@ impl Coordinator {
     fn follow_up(&mut self, now: Now, then: Then, failure: Option<Error>, effects: &mut Effects) {
         let (groups, _, mut step) = self.split(now, effects);
         match then {
-            Then::Nothing => {}
+            Then::Nothing | Then::ConsumerChanged(_) => {}
             Then::GroupCreated { group: id, token } => {
                 let (Some(error), Some(group)) = (failure, groups.get_mut(&id)) else { return };
                 group.on_creation_failed(&mut step, token, &error);
@@ -210,9 +252,10 @@ impl Coordinator {
         match record {
             Record::OffsetCommitted { group, topic, partition, offset } => {
                 // Offsets without a group make a group that only holds offsets ("simple" in Kafka).
-                let holder =
-                    self.groups.entry(group.clone()).or_insert_with(|| Group::new(group.clone(), -1));
-                holder.is_committed = true;
+                if !self.consumers.contains_key(&group) {
+                    let make = || Group::new(group.clone(), -1);
+                    self.groups.entry(group.clone()).or_insert_with(make).is_committed = true;
+                }
                 self.offsets.put(group, topic, partition, offset);
             }
             Record::OffsetRemoved { group, topic, partition } => {
@@ -226,6 +269,8 @@ impl Coordinator {
             Record::GroupRemoved { group } => {
                 self.groups.remove(&group);
             }
+            // Consumer groups change when they decide.
+            Record::Consumer { .. } => {}
         }
     }
 
@@ -242,14 +287,22 @@ impl Coordinator {
         }
         let interval_ms = step.config.offsets_retention_check_interval_ms;
         step.schedule(Timer::Expiry, interval_ms);
+        self.watch_consumers(now, effects);
     }
 
     fn on_tick(&mut self, now: Now, effects: &mut Effects) {
         self.timers.on_woken();
         // Every timer that is set meanwhile lies in the future, so this ends.
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
+            if let Timer::Heartbeat(group, member) | Timer::Revoke(group, member) = &timer
+                && self.consumers.contains_key(group)
+            {
+                self.fence_consumer(now, group, member, effects);
+                continue;
+            }
             let (groups, _, mut step) = self.split(now, effects);
             match timer {
+                Timer::Revoke(..) => {}
                 Timer::Heartbeat(group, member) => {
                     groups.get_mut(&group).into_iter().for_each(|g| g.on_session_timeout(&mut step, &member));
                 }
@@ -275,6 +328,7 @@ impl Coordinator {
             group.answer_all_parked(&mut step, &Error::NotCoordinator);
         }
         groups.clear();
+        self.consumers.clear();
         self.offsets = Offsets::default();
         self.timers.clear();
     }

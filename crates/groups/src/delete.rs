@@ -28,23 +28,32 @@ impl Coordinator {
         request: OffsetDelete,
         effects: &mut Effects,
     ) {
+        let consumer = self.consumers.get(&request.group).map(|group| {
+            let asked = request.topics.iter().map(|topic| topic.topic.clone());
+            asked.filter(|topic| group.is_subscribed(topic)).collect::<BTreeSet<TopicName>>()
+        });
         let (groups, offsets, mut step) = self.split(now, effects);
-        let group = find(groups, &request.group, Error::GroupIdNotFound);
-        let group = match group.and_then(|group| group.validate_offset_delete().map(|()| group)) {
-            Ok(group) => group,
-            Err(error) => return step.reply(token, Err(error)),
+        let group = match (&consumer, find(groups, &request.group, Error::GroupIdNotFound)) {
+            (Some(_), _) => None,
+            (None, found) => match found.and_then(|group| group.validate_offset_delete().map(|()| group)) {
+                Ok(group) => Some(group),
+                Err(error) => return step.reply(token, Err(error)),
+            },
         };
-        let under_way = under_way(step.appends, &group.id);
+        let id = &request.group;
+        let under_way = under_way(step.appends, id);
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(request.topics.len());
         for FetchTopic { topic, topic_id, partitions } in request.topics {
-            let is_subscribed = group.is_subscribed(&topic);
+            let by_consumer = consumer.as_ref().is_some_and(|subscribed| subscribed.contains(&topic));
+            let is_subscribed =
+                by_consumer || group.as_ref().is_some_and(|group| group.is_subscribed(&topic));
             if !is_subscribed {
                 let known = |partition: &&PartitionIndex| {
-                    offsets.get(&group.id, &topic, **partition).is_some()
+                    offsets.get(id, &topic, **partition).is_some()
                         || under_way.contains(&(topic.clone(), **partition))
                 };
-                let tombstone = |&partition: &PartitionIndex| removed(&group.id, &topic, partition);
+                let tombstone = |&partition: &PartitionIndex| removed(id, &topic, partition);
                 records.extend(partitions.iter().filter(known).map(tombstone));
             }
             let error = is_subscribed.then_some(Error::GroupSubscribedToTopic);
@@ -61,17 +70,38 @@ impl Coordinator {
         ids: Vec<GroupId>,
         effects: &mut Effects,
     ) {
-        let (groups, offsets, mut step) = self.split(now, effects);
+        let issued = self.appends.issued();
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(ids.len());
         for id in ids {
+            if self.consumers.contains_key(&id) {
+                let error = self.delete_consumer(now, &id, effects).err();
+                results.push(Deleted { group: id, error });
+                continue;
+            }
+            let (groups, offsets, mut step) = self.split(now, effects);
             let error = match groups.get_mut(&id) {
                 Some(group) => delete(&mut step, group, offsets, &mut records).err(),
                 None => Some(Error::GroupIdNotFound),
             };
             results.push(Deleted { group: id, error });
         }
-        step.append_then_reply(records, token, Reply::DeleteGroups(results));
+        let (_, _, mut step) = self.split(now, effects);
+        if !records.is_empty() {
+            step.append(records, Then::Nothing);
+        }
+        step.reply_after(issued, token, Reply::DeleteGroups(results));
+    }
+
+    /// Deletes a consumer group without members, with its offsets and those under way.
+    fn delete_consumer(&mut self, now: Now, id: &GroupId, effects: &mut Effects) -> Result<(), Error> {
+        let (tombstones, undo) = self.bury_consumer(id)?;
+        let (_, offsets, mut step) = self.split(now, effects);
+        let committed = offsets.of_group(id).map(|view| (view.topic.clone(), view.partition));
+        let all = committed.chain(under_way(step.appends, id)).collect::<BTreeSet<_>>();
+        let offsets = all.into_iter().map(|(topic, partition)| removed(id, &topic, partition));
+        step.append(offsets.chain(tombstones).collect(), Then::ConsumerChanged(undo));
+        Ok(())
     }
 
     /// Removes the offsets of topics that are gone, those under way too. Nobody waits for it.
@@ -152,7 +182,7 @@ pub(crate) fn append_in_pieces(step: &mut Step<'_>, records: Vec<Record>) {
         let size = match &record {
             Record::OffsetRemoved { group, topic, .. } => group.len() + topic.len(),
             Record::GroupRemoved { group } => group.len(),
-            Record::OffsetCommitted { .. } | Record::GroupMetadata(_) => 0,
+            Record::OffsetCommitted { .. } | Record::GroupMetadata(_) | Record::Consumer { .. } => 0,
         };
         // What a record and its key weigh beside their names.
         bytes += size + 64;

@@ -52,6 +52,27 @@ pub enum Error {
     /// The metadata of an offset is longer than `offset.metadata.max.bytes`.
     #[error("the metadata of the offset is too large")]
     OffsetMetadataTooLarge,
+    /// The member epoch is not the member's: it must give up all its partitions and join anew (KIP-848).
+    #[error("the member epoch is not the member's; give up all partitions and join anew")]
+    FencedMemberEpoch,
+    /// The member epoch of an offset commit is not the member's (KIP-848).
+    #[error("the member epoch is not the member's present one")]
+    StaleMemberEpoch,
+    /// A member that is there has this `group.instance.id` (KIP-848).
+    #[error("the group instance id belongs to a member that has not left")]
+    UnreleasedInstanceId,
+    /// There is no such server-side assignor.
+    #[error("there is no assignor {0}; there are uniform and range")]
+    UnsupportedAssignor(std::sync::Arc<str>),
+    /// The pattern cannot be understood.
+    #[error("the pattern is invalid: {0}")]
+    InvalidRegularExpression(String),
+    /// The request contradicts itself.
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    /// Members of consumer groups commit with version 9 of OffsetCommit or later.
+    #[error("members of consumer groups commit with version 9 or later")]
+    UnsupportedVersion,
     /// The records were larger than the partition's `max.message.bytes`.
     #[error("the group's records cannot be stored")]
     UnknownServerError,

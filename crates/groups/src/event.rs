@@ -1,6 +1,6 @@
 //! What the host tells the coordinator: past facts.
 
-use crate::{Config, Request, Ticket, Token};
+use crate::{Config, Request, Ticket, Token, TopicsView};
 use model::{TopicId, TopicName};
 
 /// Something that has happened.
@@ -29,6 +29,8 @@ pub enum Event {
     },
     /// The moment of the last [`crate::Effect::WakeAt`] has come. Harmless at any other time.
     Tick,
+    /// The cluster's topics or their partitions are others now.
+    TopicsChanged(TopicsView),
     /// Topics are gone from the cluster: their offsets go too.
     TopicsDeleted(Vec<DeletedTopic>),
     /// The configuration was changed; holds from the next decision on.

@@ -4,6 +4,7 @@
 
 use crate::{
     CommittedOffset, Config, Coordinator, Effects, State,
+    appends::Then,
     delete::{append_in_pieces, bury, removed},
     group::Group,
     offsets::Offsets,
@@ -31,8 +32,38 @@ impl Coordinator {
             }
         }
         append_in_pieces(&mut step, records);
+        self.expire_consumers(now, &busy, effects);
+        let (_, _, mut step) = self.split(now, effects);
         let interval_ms = step.config.offsets_retention_check_interval_ms;
         step.schedule(Timer::Expiry, interval_ms);
+    }
+}
+
+impl Coordinator {
+    /// The same for consumer groups: an offset ages from its commit on, unless members are subscribed to its topic.
+    fn expire_consumers(&mut self, now: Now, busy: &BTreeSet<GroupId>, effects: &mut Effects) {
+        let mut records = Vec::new();
+        let mut unused = Vec::new();
+        for group in self.consumers.values().filter(|group| !busy.contains(&group.id)) {
+            let mut is_all = true;
+            for view in self.offsets.of_group(&group.id) {
+                let since = view.offset.commit_timestamp;
+                if is_expired(&self.config, now, view.offset, since) && !group.is_subscribed(view.topic) {
+                    records.push(removed(&group.id, view.topic, view.partition));
+                } else {
+                    is_all = false;
+                }
+            }
+            if is_all && group.members.is_empty() {
+                unused.push(group.id.clone());
+            }
+        }
+        append_in_pieces(&mut self.split(now, effects).2, records);
+        for id in unused {
+            if let Ok((tombstones, undo)) = self.bury_consumer(&id) {
+                self.split(now, effects).2.append(tombstones, Then::ConsumerChanged(undo));
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Classic consumer groups and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
+//! Consumer groups, classic and of KIP-848, and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
 //!
 //! It knows no API versions, no bytes of records, no clock and no network. The broker's host hands it [`Event`]s,
 //! appends what its [`Effect`]s order, and answers clients with their replies.
@@ -9,6 +9,8 @@
 mod appends;
 mod commit;
 mod config;
+mod consumer;
+mod consumers;
 mod coordinator;
 mod delete;
 mod effect;
@@ -38,18 +40,27 @@ mod view;
 mod tests;
 
 pub use config::Config;
+pub use consumer::{
+    ConsumerState,
+    records::{
+        ClassicMember, ConsumerChange, Current, Epochs, GroupEpoch, MemberState, Partitions, Pattern,
+        Subscription, TargetEpoch,
+    },
+    topics::{Topics, TopicsView},
+};
 pub use coordinator::Coordinator;
 pub use effect::{Effect, Effects};
 pub use error::Error;
 pub use event::{AppendFailure, DeletedTopic, Event};
 pub use record::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 pub use reply::{
-    Deleted, Described, DescribedMember, FetchedOffset, FetchedTopic, Joined, JoinedMember, Left, Listed,
-    Reply, Synced, TopicResult,
+    ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeatReply, Deleted, Described, DescribedMember,
+    FetchedOffset, FetchedTopic, Joined, JoinedMember, Left, Listed, ListedState, NamedPartitions, Reply,
+    Synced, TopicResult,
 };
 pub use request::{
-    CommitPartition, CommitTopic, FetchTopic, Heartbeat, JoinGroup, LeaveGroup, LeavingMember, OffsetCommit,
-    OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup,
+    CommitPartition, CommitTopic, ConsumerHeartbeat, FetchTopic, Heartbeat, JoinGroup, LeaveGroup,
+    LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup,
 };
 pub use state::State;
 pub use view::{GroupView, OffsetView};

@@ -2,22 +2,44 @@
 //!
 //! They show groups that the log holds or whose members have joined, and these as they are in memory.
 
-use crate::{Coordinator, Described, Error, GroupView, Listed, Reply, State, group::Group, member::Member};
+use crate::{
+    ConsumerDescribed, ConsumerState, Coordinator, Described, Error, GroupView, Listed, ListedState, Reply,
+    State, consumer::ConsumerGroup, group::Group, member::Member,
+};
 use model::GroupId;
+use std::sync::Arc;
 
-/// Kafka's name of the type of these groups (KIP-848).
+/// Kafka's names of the types of groups (KIP-848).
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 impl Coordinator {
     pub(crate) fn list_groups(&self, states: &[String], types: &[String]) -> Reply {
-        let matches_state = |state: State| {
-            states.is_empty() || states.iter().any(|name| name.trim().eq_ignore_ascii_case(state.name()))
+        let matches = |listed: &Listed| {
+            let is_state = |name: &String| name.trim().eq_ignore_ascii_case(listed.state.name());
+            let is_type = |name: &String| name.eq_ignore_ascii_case(listed.group_type);
+            (states.is_empty() || states.iter().any(is_state))
+                && (types.is_empty() || types.iter().any(is_type))
         };
-        if !types.is_empty() && !types.iter().any(|name| name.eq_ignore_ascii_case(CLASSIC)) {
-            return Reply::ListGroups(Vec::new());
-        }
-        let shown = self.groups.values().filter(|group| group.is_shown() && matches_state(group.state));
-        Reply::ListGroups(shown.map(Group::to_listed).collect())
+        let classic = self.groups.values().filter(|group| group.is_shown()).map(Group::to_listed);
+        let consumer = self.consumers.values().map(ConsumerGroup::to_listed);
+        Reply::ListGroups(classic.chain(consumer).filter(matches).collect())
+    }
+
+    pub(crate) fn describe_consumers(&self, ids: Vec<GroupId>) -> Reply {
+        let describe = |id: GroupId| match self.consumers.get(&id) {
+            Some(group) => group.to_described(&*self.topics.0),
+            None => ConsumerDescribed {
+                group: id,
+                error: Some(Error::GroupIdNotFound),
+                state: ConsumerState::Dead,
+                epoch: 0,
+                assignment_epoch: 0,
+                assignor: Arc::default(),
+                members: Vec::new(),
+            },
+        };
+        Reply::ConsumerDescribe(ids.into_iter().map(describe).collect())
     }
 
     pub(crate) fn describe_groups(&self, ids: Vec<GroupId>, missing_is_error: bool) -> Reply {
@@ -39,7 +61,7 @@ impl Group {
         Listed {
             group: self.id.clone(),
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            state: self.state,
+            state: ListedState::Classic(self.state),
             group_type: CLASSIC,
         }
     }
@@ -66,6 +88,17 @@ impl Group {
             generation: self.generation,
             members: self.members.len(),
             rebalance_reason: &self.rebalance_reason,
+        }
+    }
+}
+
+impl ConsumerGroup {
+    fn to_listed(&self) -> Listed {
+        Listed {
+            group: self.id.clone(),
+            protocol_type: CONSUMER.into(),
+            state: ListedState::Consumer(self.state()),
+            group_type: CONSUMER,
         }
     }
 }

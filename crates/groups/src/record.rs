@@ -2,7 +2,7 @@
 //!
 //! It knows no bytes: the broker translates each to and from Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value.
 
-use crate::{InstanceId, MemberId};
+use crate::{ConsumerChange, InstanceId, MemberId};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 use std::sync::Arc;
@@ -32,6 +32,13 @@ pub enum Record {
     },
     /// A generation of a group with its assignment, or the group without members (GroupMetadataKey with a value).
     GroupMetadata(GroupMetadata),
+    /// A value of a consumer group (KIP-848).
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// Which value, and what it is.
+        change: ConsumerChange,
+    },
     /// The group is deleted or expired (GroupMetadataKey without a value).
     GroupRemoved {
         /// The group.
@@ -102,6 +109,7 @@ impl Record {
         match self {
             Self::OffsetCommitted { group, .. }
             | Self::OffsetRemoved { group, .. }
+            | Self::Consumer { group, .. }
             | Self::GroupRemoved { group } => group,
             Self::GroupMetadata(metadata) => &metadata.group,
         }

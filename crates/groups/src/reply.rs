@@ -1,6 +1,6 @@
 //! What clients hear, without API versions.
 
-use crate::{Error, InstanceId, MemberId, State};
+use crate::{ConsumerState, Error, InstanceId, MemberId, Partitions, State, Subscription};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub enum Reply {
     ListGroups(Vec<Listed>),
     /// One description per group asked for.
     DescribeGroups(Vec<Described>),
+    /// The member is in the consumer group, or has left it.
+    ConsumerHeartbeat(ConsumerHeartbeatReply),
+    /// One description per consumer group asked for.
+    ConsumerDescribe(Vec<ConsumerDescribed>),
     /// What became of each group, in the order of the request.
     DeleteGroups(Vec<Deleted>),
 }
@@ -125,9 +129,86 @@ pub struct Listed {
     /// The kind of protocol; empty for a group that only holds offsets.
     pub protocol_type: Arc<str>,
     /// Its state.
-    pub state: State,
+    pub state: ListedState,
     /// Kafka's name of its type.
     pub group_type: &'static str,
+}
+
+/// The state of a group of any kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedState {
+    /// Of a classic group.
+    Classic(State),
+    /// Of a consumer group.
+    Consumer(ConsumerState),
+}
+
+impl ListedState {
+    /// Kafka's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic(state) => state.name(),
+            Self::Consumer(state) => state.name(),
+        }
+    }
+}
+
+/// What a member of a consumer group hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerHeartbeatReply {
+    /// Its id.
+    pub member_id: Option<MemberId>,
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// How often it is to report.
+    pub interval_ms: i32,
+    /// All that it may have, if that changed or it asked anew.
+    pub assignment: Option<Partitions>,
+}
+
+/// A consumer group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerDescribed {
+    /// The group.
+    pub group: GroupId,
+    /// Why it could not be described.
+    pub error: Option<Error>,
+    /// Its state.
+    pub state: ConsumerState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch that its target assignment was computed for.
+    pub assignment_epoch: i32,
+    /// The assignor.
+    pub assignor: Arc<str>,
+    /// Its members, by id.
+    pub members: Vec<ConsumerDescribedMember>,
+}
+
+/// A member of a consumer group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerDescribedMember {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it said of itself.
+    pub subscription: Subscription,
+    /// What it has, with what it is still to give up.
+    pub assignment: Vec<NamedPartitions>,
+    /// What it is to have.
+    pub target: Vec<NamedPartitions>,
+}
+
+/// Partitions of a topic, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPartitions {
+    /// The topic's id.
+    pub topic_id: TopicId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The partitions.
+    pub partitions: Vec<PartitionIndex>,
 }
 
 /// A group described.

@@ -2,7 +2,7 @@
 //!
 //! It checks nothing; the handlers in `broker` have authorised the request and looked its topics up.
 
-use crate::{InstanceId, MemberId};
+use crate::{InstanceId, MemberId, Partitions};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use std::sync::Arc;
@@ -38,6 +38,13 @@ pub enum Request {
         groups: Vec<GroupId>,
         /// v6 on: a group that does not exist is an error, not just `Dead`.
         missing_is_error: bool,
+    },
+    /// Be a member of a consumer group (KIP-848): join, stay, leave.
+    ConsumerHeartbeat(ConsumerHeartbeat),
+    /// Describe consumer groups.
+    ConsumerDescribe {
+        /// Which.
+        groups: Vec<GroupId>,
     },
     /// Delete groups that have no members.
     DeleteGroups {
@@ -103,6 +110,43 @@ pub struct SyncGroup {
     pub protocol: Option<Arc<str>>,
     /// From the leader: who gets what.
     pub assignments: Vec<(MemberId, Bytes)>,
+}
+
+/// What a member of a consumer group says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerHeartbeat {
+    /// The group.
+    pub group: GroupId,
+    /// The member's id, chosen by itself (v1 on); empty: it wants one.
+    pub member_id: MemberId,
+    /// v1 on: the member brings its id from the start.
+    pub is_id_required: bool,
+    /// Its epoch; 0: it joins, -1: it leaves, -2: a static member leaves and will come back.
+    pub epoch: i32,
+    /// Its `group.instance.id` if it is static.
+    pub instance_id: Option<InstanceId>,
+    /// Its `client.rack`; `None`: as before.
+    pub rack_id: Option<Arc<str>>,
+    /// How long it may take to give partitions up; -1: as before.
+    pub rebalance_timeout_ms: i32,
+    /// The topics that it is subscribed to by name; `None`: as before.
+    pub topics: Option<Vec<Arc<str>>>,
+    /// The pattern that it is subscribed to (v1 on); `None`: as before, empty: none.
+    pub pattern: Option<Arc<str>>,
+    /// The assignor that it prefers; `None`: as before.
+    pub assignor: Option<Arc<str>>,
+    /// The partitions that it has; `None`: as before.
+    pub owned: Option<Partitions>,
+    /// Its `client.id`.
+    pub client_id: Arc<str>,
+    /// The address that it connects from.
+    pub client_host: Arc<str>,
+    /// Fresh randomness, of which a new member's id is made.
+    pub fresh_id: Uuid,
+    /// How long it may be silent (`consumer.session.timeout.ms` of the group).
+    pub session_timeout_ms: i32,
+    /// How often it is to report (`consumer.heartbeat.interval.ms` of the group).
+    pub interval_ms: i32,
 }
 
 /// A sign of life.
@@ -188,6 +232,8 @@ pub struct OffsetFetch {
     pub group: GroupId,
     /// Which; `None`: all that the group has.
     pub topics: Option<Vec<FetchTopic>>,
+    /// v9 on: the member that asks, with its epoch; it must be the one it says, if the group is a consumer group.
+    pub member: Option<(MemberId, i32)>,
     /// Wait for commits under way, so that a reader never starts behind them (KIP-447).
     pub require_stable: bool,
 }

@@ -1,6 +1,8 @@
 //! The coordinator as its host sees it: events in, replies, appends and wake-ups out.
 
 mod chaos;
+mod consumer_chaos;
+mod consumers;
 mod deleting;
 mod desk;
 mod expiring;

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Timer {
     /// A member, or an id given to a client that has not come back with it, was silent for too long.
     Heartbeat(GroupId, MemberId),
+    /// The time to give partitions up is over.
+    Revoke(GroupId, MemberId),
     /// The time to join is over.
     Join(GroupId),
     /// The time to ask for the assignment is over.
@@ -74,7 +76,6 @@ impl Timers {
     }
 
     /// Whether `timer` is set.
-    #[cfg(test)]
     pub(crate) fn is_set(&self, timer: &Timer) -> bool {
         self.deadlines.contains_key(timer)
     }

@@ -19,13 +19,21 @@ const PARTITIONS: u64 = 6;
 /// A member that joins or leaves in good order: some heartbeats of 0.5 s and the start of a JVM.
 const SETTLE: Duration = Duration::from_secs(45);
 
+/// The times that a broker sets for consumer groups (KIP-848), as short as members set theirs for classic ones.
+const BROKER_TIMES: [(&str, u32); 4] = [
+    ("group.consumer.min.session.timeout.ms", 6000),
+    ("group.consumer.session.timeout.ms", 6000),
+    ("group.consumer.min.heartbeat.interval.ms", 500),
+    ("group.consumer.heartbeat.interval.ms", 500),
+];
+
 /// The members of one group, in the order in which they start; they come round again after the last.
 struct Cast {
     name: &'static str,
     members: &'static [(Client, &'static str)],
 }
 
-const CASTS: [Cast; 9] = [
+const CASTS: [Cast; 12] = [
     Cast { name: "librdkafka range", members: &[(Client::Librdkafka, "range")] },
     Cast { name: "librdkafka roundrobin", members: &[(Client::Librdkafka, "roundrobin")] },
     Cast { name: "librdkafka cooperative", members: &[(Client::Librdkafka, "cooperative-sticky")] },
@@ -34,6 +42,12 @@ const CASTS: [Cast; 9] = [
     Cast { name: "franz-go cooperative", members: &[(Client::FranzGo, "cooperative-sticky")] },
     Cast { name: "kafkajs", members: &[(Client::KafkaJs, "RoundRobinAssigner")] },
     Cast { name: "kafka-python roundrobin", members: &[(Client::KafkaPython, "roundrobin")] },
+    Cast { name: "librdkafka consumer protocol", members: &[(Client::Librdkafka, "consumer:uniform")] },
+    Cast { name: "java consumer protocol", members: &[(Client::Java, "consumer:range")] },
+    Cast {
+        name: "two clients in one consumer group",
+        members: &[(Client::Librdkafka, "consumer:uniform"), (Client::Java, "consumer:uniform")],
+    },
     Cast {
         name: "four clients in one group",
         members: &[
@@ -49,7 +63,10 @@ const CASTS: [Cast; 9] = [
 pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let clients = Clients::install()?;
-    let mut server = Server::start(Setup::new(kind.clone(), dir.path()))?;
+    let setup = BROKER_TIMES
+        .iter()
+        .fold(Setup::new(kind.clone(), dir.path()), |setup, (key, value)| setup.set(key, value));
+    let mut server = Server::start(setup)?;
     for cast in &CASTS {
         let mut life = Life::new(&clients, cast)?;
         life.run(report, &mut server);

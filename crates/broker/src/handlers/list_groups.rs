@@ -18,7 +18,7 @@ pub(crate) async fn handle(
                 response.groups.extend(groups.into_iter().map(|listed| ListedGroup {
                     group_id: listed.group.to_string(),
                     protocol_type: listed.protocol_type.to_string(),
-                    group_state: listed.state.to_string(),
+                    group_state: listed.state.name().to_owned(),
                     group_type: listed.group_type.to_owned(),
                 }));
                 continue;

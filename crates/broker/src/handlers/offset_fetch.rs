@@ -85,7 +85,8 @@ async fn of_group(
             .collect::<Vec<_>>()
     });
     let shape = known.clone().unwrap_or_default();
-    let fetch = OffsetFetch { group: group.clone(), topics: known, require_stable };
+    let member = asked.member_id.map(|id| (id.as_str().into(), asked.member_epoch));
+    let fetch = OffsetFetch { group: group.clone(), topics: known, member, require_stable };
     let error = match broker.groups.ask(&group, Request::OffsetFetch(fetch)).await {
         Ok(Reply::OffsetFetch(topics)) => {
             let unknown = std::mem::take(&mut answer.topics);

@@ -16,6 +16,7 @@ mod checking;
 mod clusters;
 mod configs;
 mod connections;
+mod consumer_groups;
 mod damage;
 mod disk;
 mod edge_cases;

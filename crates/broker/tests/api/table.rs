@@ -3,6 +3,7 @@
 
 mod cluster;
 mod configs;
+mod consumer_groups;
 mod groups;
 mod offsets;
 mod partitions;
@@ -77,6 +78,8 @@ rows! {
     OffsetDelete: offsets::offset_delete, "496";
     UpdateFeatures: cluster::update_features, "584, 1022";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
+    ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
+    ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";

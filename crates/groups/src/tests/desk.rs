@@ -37,6 +37,9 @@ pub(super) fn config() -> Config {
         rebalance_delay_ms_initial: 3000,
         group_members_max: usize::MAX,
         join_timeout_ms_new_member: 300_000,
+        consumer_members_max: usize::MAX,
+        consumer_session_timeout_ms: 45_000,
+        consumer_assignment_interval_ms: 0,
         offset_metadata_chars_max: 10,
         offsets_retention_ms: 7 * DAY as i64,
         offsets_retention_check_interval_ms: 10 * MINUTE as i64,
@@ -381,7 +384,7 @@ pub(super) fn commit(generation: i32, member: &str, topic_name: &str, offset: i6
 
 pub(super) fn fetch(topic_name: &str, require_stable: bool) -> Request {
     let topics = vec![FetchTopic { topic: topic(topic_name), topic_id: Uuid::ZERO, partitions: vec![0] }];
-    Request::OffsetFetch(OffsetFetch { group: group(), topics: Some(topics), require_stable })
+    Request::OffsetFetch(OffsetFetch { group: group(), topics: Some(topics), member: None, require_stable })
 }
 
 /// The one offset in the answer to `fetch`.

@@ -2,6 +2,13 @@ use super::desk::*;
 use crate::*;
 use model::GroupId;
 
+fn classic(state: ListedState) -> State {
+    match state {
+        ListedState::Classic(state) => state,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn list(states: &[&str], types: &[&str]) -> Request {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Request::ListGroups { states: owned(states), types: owned(types) }
@@ -9,7 +16,7 @@ fn list(states: &[&str], types: &[&str]) -> Request {
 
 fn listed(reply: Result<Reply, Error>) -> Vec<(String, State)> {
     let Ok(Reply::ListGroups(groups)) = reply else { panic!("{reply:?}") };
-    groups.into_iter().map(|group| (group.group.to_string(), group.state)).collect()
+    groups.into_iter().map(|group| (group.group.to_string(), classic(group.state))).collect()
 }
 
 #[test]

@@ -133,12 +133,18 @@ fn all_offsets_of_a_group_can_be_read_at_once() {
     for (name, offset) in [("t", 1), ("u", 2)] {
         commit_ok(&mut desk, commit(-1, "", name, offset));
     }
-    let all = Request::OffsetFetch(OffsetFetch { group: group(), topics: None, require_stable: true });
+    let all = Request::OffsetFetch(OffsetFetch {
+        group: group(),
+        topics: None,
+        member: None,
+        require_stable: true,
+    });
     let Ok(Reply::OffsetFetch(topics)) = desk.ask(all) else { panic!() };
     let found = topics.iter().map(|t| (&*t.topic, t.partitions[0].offset)).collect::<Vec<_>>();
     assert_eq!(found, [("t", 1), ("u", 2)]);
     let other = model::GroupId::new("other");
-    let none = Request::OffsetFetch(OffsetFetch { group: other, topics: None, require_stable: true });
+    let none =
+        Request::OffsetFetch(OffsetFetch { group: other, topics: None, member: None, require_stable: true });
     assert_eq!(desk.ask(none), Ok(Reply::OffsetFetch(vec![])));
 }
 
@@ -150,7 +156,8 @@ fn an_offset_of_a_former_topic_of_the_name_is_not_shown() {
     commit_ok(&mut desk, request);
     for (id, offset) in [([1; 16], 1), ([0; 16], 1), ([2; 16], -1)] {
         let topics = vec![FetchTopic { topic: topic("t"), topic_id: Uuid(id), partitions: vec![0] }];
-        let request = OffsetFetch { group: group(), topics: Some(topics), require_stable: false };
+        let request =
+            OffsetFetch { group: group(), topics: Some(topics), member: None, require_stable: false };
         assert_eq!(fetched(desk.ask(Request::OffsetFetch(request))), offset);
     }
 }
@@ -160,6 +167,7 @@ fn the_empty_group_id_may_hold_offsets() {
     let mut desk = Desk::new();
     let none = model::GroupId::new("");
     commit_ok(&mut desk, OffsetCommit { group: none.clone(), ..commit(-1, "", "t", 9) });
-    let all = Request::OffsetFetch(OffsetFetch { group: none, topics: None, require_stable: false });
+    let all =
+        Request::OffsetFetch(OffsetFetch { group: none, topics: None, member: None, require_stable: false });
     assert_eq!(fetched(desk.ask(all)), 9);
 }

@@ -103,16 +103,24 @@ public final class Client {
         System.out.println(digest.summary());
     }
 
-    /** GROUP STRATEGY [INSTANCE]: commits what it consumed and tells every assignment, until SIGTERM. */
+    /**
+     * GROUP STRATEGY [INSTANCE]: commits what it consumed and tells every assignment, until SIGTERM. STRATEGY is a class of
+     * the client, or `consumer:ASSIGNOR` for an assignor of the broker (KIP-848).
+     */
     private static void member(String bootstrap, String topic, String[] args) throws Exception {
         Properties config = new Properties();
         config.put("bootstrap.servers", bootstrap);
         config.put("group.id", args[0]);
-        config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + args[1]);
         config.put("auto.offset.reset", "earliest");
         config.put("enable.auto.commit", "false");
-        config.put("session.timeout.ms", "6000");
-        config.put("heartbeat.interval.ms", "500");
+        if (args[1].startsWith("consumer:")) {
+            config.put("group.protocol", "consumer");
+            config.put("group.remote.assignor", args[1].substring("consumer:".length()));
+        } else {
+            config.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + args[1]);
+            config.put("session.timeout.ms", "6000");
+            config.put("heartbeat.interval.ms", "500");
+        }
         config.put("metadata.max.age.ms", "2000");
         config.put("reconnect.backoff.max.ms", "500");
         if (args.length > 2) {

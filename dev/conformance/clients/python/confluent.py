@@ -151,11 +151,18 @@ def read(bootstrap, topic, *settings):
 
 
 def member(bootstrap, topic, group, strategy, instance=""):
-    """A group member that commits what it consumed and tells every assignment, until SIGTERM."""
+    """A group member that commits what it consumed and tells every assignment, until SIGTERM.
+    `strategy` is an assignor of the classic protocol, or `consumer:ASSIGNOR` for one of the broker's (KIP-848)."""
     config = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
               "partition.assignment.strategy": strategy, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
               "enable.auto.commit": False, "topic.metadata.refresh.interval.ms": 2000,
               "reconnect.backoff.max.ms": 500}
+    by_broker = strategy.startswith("consumer:")
+    if by_broker:
+        for key in ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms"):
+            del config[key]
+        config.update({"group.protocol": "consumer", "group.remote.assignor": strategy.split(":")[1]})
+    incremental = by_broker or strategy == "cooperative-sticky"
     if instance:
         config["group.instance.id"] = instance
     stopped = []
@@ -164,7 +171,7 @@ def member(bootstrap, topic, group, strategy, instance=""):
 
     def on_assign(consumer, partitions):
         held.update(p.partition for p in partitions)
-        if strategy == "cooperative-sticky":
+        if incremental:
             consumer.incremental_assign(partitions)
         else:
             consumer.assign(partitions)
@@ -172,7 +179,7 @@ def member(bootstrap, topic, group, strategy, instance=""):
 
     def on_gone(consumer, partitions):
         held.difference_update(p.partition for p in partitions)
-        if strategy == "cooperative-sticky":
+        if incremental:
             consumer.incremental_unassign(partitions)
         else:
             consumer.unassign()

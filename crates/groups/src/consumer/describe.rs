@@ -1,0 +1,44 @@
+//! ConsumerGroupDescribe, and what lists show of consumer groups.
+
+use super::{ConsumerGroup, Member, records::Partitions, topics::Topics};
+use crate::{ConsumerDescribed, ConsumerDescribedMember, MemberId, NamedPartitions};
+use std::sync::Arc;
+
+impl ConsumerGroup {
+    /// The group, as people see it. Topics that are gone are left out.
+    pub(crate) fn to_described(&self, topics: &dyn Topics) -> ConsumerDescribed {
+        let assignor = self.preferred.0.iter().max_by_key(|(_, count)| **count);
+        ConsumerDescribed {
+            group: self.id.clone(),
+            error: None,
+            state: self.state(),
+            epoch: self.epoch.epoch,
+            assignment_epoch: self.target_epoch.epoch,
+            assignor: assignor.map_or_else(|| Arc::from(self.assignor().name()), |(name, _)| name.clone()),
+            members: self.members.iter().map(|(id, member)| self.member(id, member, topics)).collect(),
+        }
+    }
+
+    fn member(&self, id: &MemberId, member: &Member, topics: &dyn Topics) -> ConsumerDescribedMember {
+        let mut assigned = super::records::without_epochs(&member.current.assigned);
+        for (topic, partitions) in &member.current.revoking {
+            assigned.entry(*topic).or_default().extend(partitions.keys());
+        }
+        let nothing = Partitions::new();
+        ConsumerDescribedMember {
+            member_id: id.clone(),
+            epoch: member.current.epoch,
+            subscription: member.subscription.clone(),
+            assignment: named(&assigned, topics),
+            target: named(self.targets.get(id).unwrap_or(&nothing), topics),
+        }
+    }
+}
+
+fn named(partitions: &Partitions, topics: &dyn Topics) -> Vec<NamedPartitions> {
+    let name = |(id, indices): (&model::TopicId, &std::collections::BTreeSet<i32>)| {
+        let (name, _) = topics.by_id(id)?;
+        Some(NamedPartitions { topic_id: *id, name, partitions: indices.iter().copied().collect() })
+    };
+    partitions.iter().filter_map(name).collect()
+}

@@ -1,0 +1,68 @@
+//! Members of consumer groups leave, fall silent, or take too long to give partitions up.
+
+use super::{
+    ConsumerGroup,
+    changes::Changes,
+    heartbeat::LEAVING_FOR_A_WHILE,
+    records::{ConsumerChange, Current, Epochs},
+    topics::Topics,
+};
+use crate::{ConsumerHeartbeat, ConsumerHeartbeatReply, Error, MemberId};
+
+/// Lets a member go: for good, or (a static one) for a while. Gives its id.
+pub(crate) fn leave(
+    changes: &mut Changes<'_>,
+    topics: &dyn Topics,
+    request: &ConsumerHeartbeat,
+) -> Result<(MemberId, ConsumerHeartbeatReply), Error> {
+    let group = &*changes.group;
+    let id = match &request.instance_id {
+        None => {
+            let is_member = group.members.contains_key(&request.member_id);
+            is_member.then(|| request.member_id.clone()).ok_or(Error::UnknownMemberId)?
+        }
+        Some(instance) => match group.static_members.get(instance) {
+            None => return Err(Error::UnknownMemberId),
+            Some(id) if *id != request.member_id => return Err(Error::FencedInstanceId),
+            Some(id) => id.clone(),
+        },
+    };
+    if request.epoch == LEAVING_FOR_A_WHILE {
+        rest(changes, &id);
+    } else {
+        remove(changes, topics, std::slice::from_ref(&id));
+    }
+    let reply = ConsumerHeartbeatReply {
+        member_id: Some(id.clone()),
+        epoch: request.epoch,
+        interval_ms: 0,
+        assignment: None,
+    };
+    Ok((id, reply))
+}
+
+/// A static member will come back: what it has is kept for it, as if assigned before all epochs (KIP-1251).
+fn rest(changes: &mut Changes<'_>, id: &MemberId) {
+    let Some(member) = changes.group.members.get(id) else { return };
+    let mut assigned = member.current.assigned.clone();
+    assigned.values_mut().flat_map(|partitions| partitions.values_mut()).for_each(|epoch| *epoch = 0);
+    let next =
+        Current { epoch: LEAVING_FOR_A_WHILE, assigned, revoking: Epochs::new(), ..member.current.clone() };
+    changes.set(ConsumerChange::Current(id.clone(), Some(next)));
+}
+
+/// Takes members out of the group; the next heartbeat of another gives their partitions away.
+pub(crate) fn remove(changes: &mut Changes<'_>, topics: &dyn Topics, ids: &[MemberId]) {
+    for id in ids {
+        changes.set(ConsumerChange::Current(id.clone(), None));
+        changes.set(ConsumerChange::Target(id.clone(), None));
+        changes.set(ConsumerChange::Member(id.clone(), None));
+    }
+    let group: &ConsumerGroup = changes.group;
+    let is_abandoned = |pattern: &&std::sync::Arc<str>| group.pattern_subscribers(pattern) == 0;
+    let abandoned: Vec<_> = group.patterns.keys().filter(is_abandoned).cloned().collect();
+    for pattern in abandoned {
+        changes.set(ConsumerChange::Pattern(pattern, None));
+    }
+    changes.bump_epoch(changes.group.metadata_hash(topics));
+}
