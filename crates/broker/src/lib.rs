@@ -14,6 +14,7 @@ pub mod connection;
 mod connections;
 mod context;
 mod controller;
+mod coordinators;
 mod discovery;
 pub mod dispatch;
 mod door;
@@ -26,6 +27,7 @@ mod fetchers;
 mod follower;
 mod frame_budget;
 mod frames;
+mod gathering;
 mod group_hosts;
 mod group_records;
 mod handlers;
@@ -44,10 +46,16 @@ mod partitions;
 mod peer_frames;
 mod producer_ids;
 mod quorum_member;
+mod record_bytes;
 mod remote_log;
 mod replicas;
 mod start;
 mod tail_budget;
+mod transaction_hosts;
+mod transaction_records;
+mod txn_ends;
+mod txn_markers;
+mod txn_verification;
 mod upkeep;
 pub mod view;
 
@@ -66,6 +74,7 @@ use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
 use fetchers::Fetchers;
 use frame_budget::FrameBudget;
+use gathering::Gathering;
 use group_hosts::GroupHosts;
 use images::Images;
 use link::Links;
@@ -83,6 +92,7 @@ use quorum::RaftQuorum;
 use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use transaction_hosts::TransactionHosts;
 use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
@@ -111,6 +121,11 @@ pub struct Broker {
     pub(crate) partitions: Partitions,
     pub(crate) fetchers: Fetchers,
     pub(crate) groups: GroupHosts,
+    pub(crate) transactions: TransactionHosts,
+    /// Markers for the brokers that lead partitions.
+    pub(crate) txn_markers: Arc<Gathering<txn_markers::MarkerFor, Option<txn_markers::Written>>>,
+    /// Questions to transaction coordinators.
+    pub(crate) txn_questions: Arc<Gathering<txn_verification::Question, txn_verification::Told>>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
@@ -138,6 +153,18 @@ impl Broker {
 
     pub(crate) fn groups_config(&self) -> groups::Config {
         log_config::of_groups(&self.config.configs(&self.image()).broker())
+    }
+
+    pub(crate) fn transactions_config(&self) -> transactions::Config {
+        let image = self.image();
+        log_config::of_transactions(&self.config.configs(&image).broker(), &image)
+    }
+
+    /// Where other brokers reach a broker.
+    pub(crate) fn address_of(&self, node: model::NodeId) -> Option<Address> {
+        let image = self.image();
+        let endpoint = image.broker(node)?.endpoint(&self.config.fetchers().listener)?;
+        Some(Address { host: endpoint.host.clone(), port: endpoint.port })
     }
 
     pub(crate) fn describe_config(

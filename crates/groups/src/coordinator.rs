@@ -96,6 +96,8 @@ impl Coordinator {
         match request {
             Request::JoinGroup(request) => self.on_join(now, token, request, effects),
             Request::OffsetCommit(request) => self.on_offset_commit(now, token, request, effects),
+            Request::TxnOffsetCommit(request) => self.on_txn_offset_commit(now, token, request, effects),
+            Request::TransactionMarker(marker) => self.on_marker(now, token, marker, effects),
             Request::OffsetFetch(request) => self.on_offset_fetch(now, token, request, effects),
             Request::OffsetDelete(request) => self.on_offset_delete(now, token, request, effects),
             Request::DeleteGroups { groups } => self.on_delete_groups(now, token, groups, effects),
@@ -209,11 +211,15 @@ impl Coordinator {
     fn apply(&mut self, record: Record) {
         match record {
             Record::OffsetCommitted { group, topic, partition, offset } => {
-                // Offsets without a group make a group that only holds offsets ("simple" in Kafka).
-                let holder =
-                    self.groups.entry(group.clone()).or_insert_with(|| Group::new(group.clone(), -1));
-                holder.is_committed = true;
+                self.hold(&group);
                 self.offsets.put(group, topic, partition, offset);
+            }
+            Record::OffsetPending { producer_id, group, topic, partition, offset } => {
+                self.hold(&group);
+                self.offsets.put_pending(producer_id, group, topic, partition, offset);
+            }
+            Record::TransactionEnded { producer_id, committed } => {
+                self.offsets.end_transaction(producer_id, committed);
             }
             Record::OffsetRemoved { group, topic, partition } => {
                 self.offsets.remove(&group, &topic, partition)
@@ -227,6 +233,12 @@ impl Coordinator {
                 self.groups.remove(&group);
             }
         }
+    }
+
+    /// Offsets without a group make a group that only holds offsets ("simple" in Kafka).
+    fn hold(&mut self, group: &GroupId) {
+        let holder = self.groups.entry(group.clone()).or_insert_with(|| Group::new(group.clone(), -1));
+        holder.is_committed = true;
     }
 
     fn on_loaded(&mut self, now: Now, effects: &mut Effects) {
@@ -286,6 +298,9 @@ impl From<AppendFailure> for Error {
             AppendFailure::Unavailable => Self::CoordinatorNotAvailable,
             AppendFailure::NotLeader => Self::NotCoordinator,
             AppendFailure::TooLarge => Self::UnknownServerError,
+            AppendFailure::ProducerFenced => Self::InvalidProducerEpoch,
+            AppendFailure::CoordinatorFenced => Self::TransactionCoordinatorFenced,
+            AppendFailure::NotInTransaction => Self::InvalidTxnState,
         }
     }
 }

@@ -11,3 +11,4 @@ mod nonsense;
 mod offsets;
 mod static_members;
 mod syncing;
+mod transactional;

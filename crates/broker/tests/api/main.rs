@@ -37,4 +37,7 @@ mod restart;
 mod sessions;
 mod table;
 mod topics;
+mod transactional_offsets;
+mod transactions;
+mod transactions_in_clusters;
 mod twice_or_late;
