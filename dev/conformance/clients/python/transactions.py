@@ -17,8 +17,10 @@ def say(**event):
 
 
 def producer(bootstrap, transactional_id, **more):
+    # With "rebootstrap", its default, librdkafka waits for ever for a group coordinator that it has forgotten meanwhile, when
+    # the only broker was away.
     made = Producer({"bootstrap.servers": bootstrap, "transactional.id": transactional_id, "linger.ms": 0,
-                     "reconnect.backoff.max.ms": 500, **more})
+                     "reconnect.backoff.max.ms": 500, "metadata.recovery.strategy": "none", **more})
     made.init_transactions(60)
     return made
 
