@@ -82,6 +82,12 @@ pub struct Config {
     pub snapshot_batches_kept: u64,
     /// `metadata.log.max.snapshot.interval.ms`; 0 means never.
     pub snapshot_interval_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_expiry_ms: i64,
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`.
+    pub transaction_abort_ms: i64,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`.
+    pub transaction_expiry_ms: i64,
     /// Who logs for this process.
     pub log_levels: Arc<dyn LogLevels>,
 }
@@ -139,6 +145,11 @@ impl Config {
             snapshot_bytes: broker.integer("metadata.log.max.record.bytes.between.snapshots").max(1) as u64,
             snapshot_batches_kept: SNAPSHOT_BATCHES_KEPT,
             snapshot_interval_ms: broker.integer("metadata.log.max.snapshot.interval.ms"),
+            producer_expiry_ms: broker.integer("producer.id.expiration.check.interval.ms"),
+            transaction_abort_ms: broker
+                .integer("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_expiry_ms: broker
+                .integer("transaction.remove.expired.transaction.cleanup.interval.ms"),
             log_levels: Arc::new(NoLogLevels),
             statics,
         }
@@ -171,7 +182,7 @@ impl Config {
         self.configs(&Image::new("")).broker().flag("auto.create.topics.enable")
     }
 
-    /// A topic as it is created without being described: the offsets topic by its own configuration, others by the
+    /// A topic as it is created without being described: those of coordinators by their own configuration, others by the
     /// cluster's defaults.
     pub(crate) fn topic_to_create(&self, image: &Image, name: &str, id: TopicId) -> NewTopic {
         let defaults = NewTopic {
@@ -181,26 +192,49 @@ impl Config {
             replication_factor: -1,
             ..NewTopic::default()
         };
-        if name != crate::group_hosts::TOPIC {
-            return defaults;
-        }
+        let config = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
         let configs = self.configs(image);
         let broker = configs.broker();
-        let key = "offsets.topic.replication.factor";
-        let wanted = i16::try_from(broker.integer(key)).unwrap_or(1);
-        // Nobody has asked for three replicas where there are fewer brokers; who asks is taken at the word.
-        let there = i16::try_from(image.brokers_active().count()).unwrap_or(i16::MAX).max(1);
-        let replication_factor = if self.statics.get(key).is_some() { wanted } else { wanted.min(there) };
-        let config = |name: &str, value: String| (name.to_owned(), Some(value));
-        NewTopic {
-            partitions: i32::try_from(broker.integer("offsets.topic.num.partitions")).unwrap_or(50),
-            replication_factor,
-            configs: vec![
-                config("cleanup.policy", "compact".into()),
-                config("compression.type", "producer".into()),
-                config("segment.bytes", broker.integer("offsets.topic.segment.bytes").to_string()),
-            ],
-            ..defaults
+        let text = |key: &str| broker.integer(key).to_string();
+        let partitions = |key: &str| i32::try_from(broker.integer(key)).unwrap_or(50);
+        match name {
+            crate::group_hosts::TOPIC => NewTopic {
+                partitions: partitions("offsets.topic.num.partitions"),
+                replication_factor: self.replicas(image, "offsets.topic.replication.factor", None),
+                configs: vec![
+                    config("cleanup.policy", "compact"),
+                    config("compression.type", "producer"),
+                    config("segment.bytes", &text("offsets.topic.segment.bytes")),
+                ],
+                ..defaults
+            },
+            crate::transaction_hosts::TOPIC => {
+                let replicas = self.replicas(image, "transaction.state.log.replication.factor", None);
+                let in_sync = self.replicas(image, "transaction.state.log.min.isr", Some(replicas));
+                NewTopic {
+                    partitions: partitions("transaction.state.log.num.partitions"),
+                    replication_factor: replicas,
+                    configs: vec![
+                        config("unclean.leader.election.enable", "false"),
+                        config("compression.type", "uncompressed"),
+                        config("cleanup.policy", "compact"),
+                        config("min.insync.replicas", &in_sync.to_string()),
+                        config("segment.bytes", &text("transaction.state.log.segment.bytes")),
+                    ],
+                    ..defaults
+                }
+            }
+            _ => defaults,
+        }
+    }
+
+    /// A number of replicas. Nobody has asked for three where there are fewer brokers; who asks is taken at the word.
+    fn replicas(&self, image: &Image, key: &str, max: Option<i16>) -> i16 {
+        let wanted = i16::try_from(self.configs(image).broker().integer(key)).unwrap_or(1);
+        let there = || i16::try_from(image.brokers_active().count()).unwrap_or(i16::MAX).max(1);
+        match self.statics.get(key) {
+            Some(_) => wanted,
+            None => wanted.min(max.unwrap_or_else(there)),
         }
     }
 }
@@ -227,6 +261,9 @@ mod tests {
             ("connections.max.idle.ms", "1005"),
             ("log.retention.check.interval.ms", "1006"),
             ("log.flush.offset.checkpoint.interval.ms", "1007"),
+            ("producer.id.expiration.check.interval.ms", "1009"),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1010"),
+            ("transaction.remove.expired.transaction.cleanup.interval.ms", "1011"),
             ("auto.create.topics.enable", "false"),
         ]);
         assert_eq!((config.node_id, config.rack.as_deref()), (7, Some("r1")));
@@ -234,6 +271,8 @@ mod tests {
         assert_eq!((config.connections_max, config.connections_per_address_max), (1003, 1004));
         assert_eq!((config.connections_idle_max_ms, config.retention_check_ms), (1005, 1006));
         assert_eq!((config.checkpoint_ms, config.large_frames_bytes_max), (1007, 1008));
+        assert_eq!((config.producer_expiry_ms, config.transaction_abort_ms), (1009, 1010));
+        assert_eq!(config.transaction_expiry_ms, 1011);
         assert!(!config.topics_created_automatically());
     }
 
@@ -252,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offsets_topic_is_created_by_its_own_keys_and_others_by_the_defaults() {
+    fn topics_of_coordinators_are_created_by_their_own_keys_and_others_by_the_defaults() {
         let values = [("offsets.topic.num.partitions", "9"), ("offsets.topic.segment.bytes", "2097152")];
         let (image, id) = (Image::new(""), TopicId::ZERO);
         let plain = config(&values).topic_to_create(&image, "t", id);
@@ -268,6 +307,18 @@ mod tests {
             [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", "2097152")];
         let expected = expected.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
         assert_eq!(offsets.configs, expected);
+        let transactions = config(&[("transaction.state.log.num.partitions", "7")]);
+        let transactions = transactions.topic_to_create(&image, "__transaction_state", id);
+        assert_eq!((transactions.partitions, transactions.replication_factor), (7, 1));
+        let expected = [
+            ("unclean.leader.election.enable", "false"),
+            ("compression.type", "uncompressed"),
+            ("cleanup.policy", "compact"),
+            ("min.insync.replicas", "1"),
+            ("segment.bytes", "104857600"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+        assert_eq!(transactions.configs, expected);
         let asked = config(&[("offsets.topic.replication.factor", "3")]);
         let offsets = asked.topic_to_create(&image, "__consumer_offsets", id);
         assert_eq!(offsets.replication_factor, 3, "who asks for three gets three or an error");

@@ -3,7 +3,7 @@
 //!
 //! Type 4 (ConsumerGroupPartitionMetadata) is of Kafka before 4.1 and skipped: the hash in type 3 took its place.
 
-use crate::group_records::{read, split, write};
+use crate::record_bytes::{read, split, write};
 use bytes::Bytes;
 use groups::{
     ClassicMember, ConsumerChange, Current, Epochs, GroupEpoch, MemberState, Partitions, Pattern, Protocol,
@@ -268,9 +268,9 @@ mod tests {
 
     fn check(change: ConsumerChange) {
         let record = Record::Consumer { group: GroupId::new("g"), change };
-        let (key, value) = group_records::encode(&record);
+        let (key, value) = group_records::encode(&record).unwrap();
         let stored = records::Record { offset: 0, timestamp: 0, key: Some(key), value, headers: Vec::new() };
-        assert_eq!(group_records::decode(&stored), Some(record));
+        assert_eq!(group_records::decode(&stored, None), Some(record));
     }
 
     #[test]

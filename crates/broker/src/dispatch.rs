@@ -35,6 +35,14 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::DeleteTopics,
     ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
+    ApiKey::AddPartitionsToTxn,
+    ApiKey::AddOffsetsToTxn,
+    ApiKey::EndTxn,
+    ApiKey::WriteTxnMarkers,
+    ApiKey::TxnOffsetCommit,
+    ApiKey::DescribeProducers,
+    ApiKey::DescribeTransactions,
+    ApiKey::ListTransactions,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
@@ -311,6 +319,21 @@ fn barrier(
     handle(broker, context, decoder, reply)
 }
 
+/// The handler of an API, asked with the decoded request; what is not in the list is not offered.
+macro_rules! handler {
+    (($broker:expr, $context:expr, $decoder:expr, $reply:expr), $($key:ident => $module:ident),* $(,)?) => {
+        match $reply.api {
+            $(ApiKey::$key => {
+                let request = decode(&mut $decoder, $reply.api, $reply.version)?;
+                Box::pin(async move {
+                    $reply.frame(&handlers::$module::handle(&$broker, &$context, request).await)
+                })
+            })*
+            api => return Err(Refused::NotOffered { api, version: $reply.version }),
+        }
+    };
+}
+
 /// Hands the request to the file of its API.
 fn handle(
     broker: Arc<Broker>,
@@ -318,20 +341,8 @@ fn handle(
     mut decoder: Decoder,
     reply: Reply,
 ) -> Result<BoxFuture<'static, Answer>, Refused> {
-    macro_rules! handle {
-        ($($key:ident => $module:ident),* $(,)?) => {
-            match reply.api {
-                $(ApiKey::$key => {
-                    let request = decode(&mut decoder, reply.api, reply.version)?;
-                    Box::pin(async move {
-                        reply.frame(&handlers::$module::handle(&broker, &context, request).await)
-                    })
-                })*
-                api => return Err(Refused::NotOffered { api, version: reply.version }),
-            }
-        };
-    }
-    Ok(handle! {
+    Ok(handler! {
+        (broker, context, decoder, reply),
         Fetch => fetch,
         ListOffsets => list_offsets,
         Metadata => metadata,
@@ -349,6 +360,14 @@ fn handle(
         DeleteTopics => delete_topics,
         DeleteRecords => delete_records,
         InitProducerId => init_producer_id,
+        AddPartitionsToTxn => add_partitions_to_txn,
+        AddOffsetsToTxn => add_offsets_to_txn,
+        EndTxn => end_txn,
+        WriteTxnMarkers => write_txn_markers,
+        TxnOffsetCommit => txn_offset_commit,
+        DescribeProducers => describe_producers,
+        DescribeTransactions => describe_transactions,
+        ListTransactions => list_transactions,
         OffsetForLeaderEpoch => offset_for_leader_epoch,
         DescribeConfigs => describe_configs,
         AlterConfigs => alter_configs,

@@ -44,7 +44,9 @@ pub(crate) fn of_producer(error: &ProducerError) -> ErrorCode {
         ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         ProducerError::RepeatedSequence { .. } => ErrorCode::DuplicateSequenceNumber,
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-        ProducerError::OutsideTransaction { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::OutsideTransaction { .. } | ProducerError::NotInTransaction { .. } => {
+            ErrorCode::InvalidTxnState
+        }
         ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
     }
 }
@@ -104,7 +106,31 @@ pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
         Error::InvalidRegularExpression(_) => ErrorCode::InvalidRegularExpression,
         Error::InvalidRequest(_) => ErrorCode::InvalidRequest,
         Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
+        Error::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
+        Error::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
+        Error::TransactionCoordinatorFenced => ErrorCode::TransactionCoordinatorFenced,
+        Error::InvalidTxnState => ErrorCode::InvalidTxnState,
         Error::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// Why the transaction coordinator refused.
+pub(crate) fn of_transactions(error: transactions::Error) -> ErrorCode {
+    use transactions::Error;
+    match error {
+        Error::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        Error::NotCoordinator => ErrorCode::NotCoordinator,
+        Error::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        Error::InvalidRequest => ErrorCode::InvalidRequest,
+        Error::TransactionalIdAuthorizationFailed => ErrorCode::TransactionalIdAuthorizationFailed,
+        Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
+        Error::InvalidTransactionTimeout => ErrorCode::InvalidTransactionTimeout,
+        Error::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+        Error::ProducerFenced => ErrorCode::ProducerFenced,
+        Error::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+        Error::InvalidTxnState => ErrorCode::InvalidTxnState,
+        Error::TransactionalIdNotFound => ErrorCode::TransactionalIdNotFound,
+        Error::UnknownServerError | Error::ProducerIdNeeded => ErrorCode::UnknownServerError,
     }
 }
 

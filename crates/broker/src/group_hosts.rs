@@ -5,38 +5,33 @@
 
 use crate::{
     acks::{Settled, Undone},
+    coordinators::{Host, Hosts, Loading, NoHost, RELOAD_MS, replay},
     group_records,
-    partition::{AppendRefused, Partition},
+    partition::{AppendRefused, Own, Part, Partition},
 };
 use coordinator::Now;
 use env::World;
 use groups::{
-    AppendFailure, Config, Coordinator, Effect, Error, Event, Reply, Request, Ticket, Token, TopicsView,
+    AppendFailure, Config, Coordinator, Effect, Error, Event, InTransaction, Record, Reply, Request, Ticket,
+    Token, TopicsView,
 };
+use log::{Guard, ProducerError};
 use model::{GroupId, LeaderEpoch, Offset};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use quorum::{Watched, watch};
 use std::{
-    collections::BTreeMap,
     io,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 use tokio::sync::{Notify, oneshot};
 
 /// The topic that holds groups and their offsets.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
-/// How long after a failure groups are read again.
-const RELOAD_MS: i64 = 1000;
 
 /// All hosts of this broker.
 pub(crate) struct GroupHosts {
     world: World,
-    hosts: RwLock<BTreeMap<i32, Arc<GroupHost>>>,
-    /// Partitions of the offsets topic, led here or elsewhere.
-    partitions: AtomicUsize,
+    hosts: Hosts<GroupHost>,
     topics: Mutex<Option<TopicsView>>,
 }
 
@@ -55,15 +50,6 @@ pub(crate) struct GroupHost {
     this: Weak<GroupHost>,
 }
 
-/// How far the reading of a host's partition has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loading {
-    UnderWay,
-    Done,
-    /// The rest could not be read. What was replayed is old: nobody may be served from it.
-    Failed,
-}
-
 struct State {
     coordinator: Coordinator,
     waiting: stdx::Map<Token, oneshot::Sender<Answer>>,
@@ -74,19 +60,14 @@ struct State {
 
 impl GroupHosts {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, hosts: RwLock::default(), partitions: AtomicUsize::new(0), topics: Mutex::default() }
+        Self { world, hosts: Hosts::new(), topics: Mutex::default() }
     }
 
     /// This broker leads these partitions of the offsets topic, each in its epoch: reads them, then serves their groups.
     pub(crate) fn lead(&self, partitions: Vec<(Arc<Partition>, LeaderEpoch)>, config: &Config) {
         for (partition, epoch) in partitions {
-            let index = partition.index();
-            if self.hosts.read().get(&index).is_some_and(|host| host.epoch == epoch) {
-                continue;
-            }
-            self.resign(index);
-            let host = self.host(partition, epoch, config.clone());
-            self.hosts.write().insert(index, host.clone());
+            let host = || self.host(partition.clone(), epoch, config.clone());
+            let Some(host) = self.hosts.lead(partition.index(), epoch, host) else { continue };
             self.world.tasks.spawn(Box::pin(load(host)));
         }
     }
@@ -115,49 +96,33 @@ impl GroupHosts {
         })
     }
 
+    /// Those that lead and follow the offsets topic.
+    pub(crate) fn hosts(&self) -> &Hosts<GroupHost> {
+        &self.hosts
+    }
+
     /// Asks the coordinator of `group`; waits while it loads and until it answers.
     pub(crate) async fn ask(&self, group: &GroupId, request: Request) -> Answer {
-        let count = self.partitions.load(Ordering::Relaxed);
-        let host = self.hosts.read().get(&partition_of(group, count)).cloned();
-        match host {
-            Some(host) => host.ask(request).await,
-            // Before it is known how many there are, nobody knows where a group lives.
-            _ if count == 0 => Err(Error::CoordinatorNotAvailable),
-            None => Err(if count == 0 { Error::CoordinatorNotAvailable } else { Error::NotCoordinator }),
-        }
+        self.hosts.of(group).map_err(no_host)?.ask(request).await
+    }
+
+    /// Asks the coordinator of a partition.
+    pub(crate) async fn ask_partition(&self, index: i32, request: Request) -> Answer {
+        self.hosts.at(index).map_err(no_host)?.ask(request).await
     }
 
     /// Asks all coordinators of this broker.
     pub(crate) async fn ask_all(&self, request: Request) -> Vec<Answer> {
         let mut answers = Vec::new();
-        for host in self.all() {
+        for host in self.hosts.all() {
             answers.push(host.ask(request.clone()).await);
         }
         answers
     }
 
-    /// The offsets topic was deleted: its coordinators end.
-    pub(crate) fn resign_all(&self) {
-        let hosts = std::mem::take(&mut *self.hosts.write());
-        hosts.into_values().for_each(|host| host.end());
-    }
-
-    /// This broker leads a partition of the offsets topic no more: its coordinator ends.
-    pub(crate) fn resign(&self, index: i32) {
-        let host = self.hosts.write().remove(&index);
-        if let Some(host) = host {
-            host.end();
-        }
-    }
-
-    /// How many partitions the offsets topic has in the cluster.
-    pub(crate) fn set_partitions(&self, count: usize) {
-        self.partitions.store(count, Ordering::Relaxed);
-    }
-
     /// Tells all coordinators that topics are gone.
     pub(crate) fn topics_deleted(&self, topics: &[groups::DeletedTopic]) {
-        for host in self.all() {
+        for host in self.hosts.all() {
             host.step(Event::TopicsDeleted(topics.to_vec()));
         }
     }
@@ -166,27 +131,30 @@ impl GroupHosts {
     pub(crate) fn topics_changed(&self, topics: &TopicsView) {
         // First for those to come: none may miss it.
         *self.topics.lock() = Some(topics.clone());
-        for host in self.all() {
+        for host in self.hosts.all() {
             host.step(Event::TopicsChanged(topics.clone()));
         }
     }
 
     /// Tells all coordinators their new limits.
     pub(crate) fn configure(&self, config: &Config) {
-        for host in self.all() {
+        for host in self.hosts.all() {
             host.step(Event::Configured(config.clone()));
         }
     }
 
     /// Shows each loaded coordinator to `look`.
     pub(crate) fn look(&self, mut look: impl FnMut(&Coordinator)) {
-        for host in self.all() {
+        for host in self.hosts.all() {
             look(&host.state.lock().coordinator);
         }
     }
+}
 
-    fn all(&self) -> Vec<Arc<GroupHost>> {
-        self.hosts.read().values().cloned().collect()
+fn no_host(why: NoHost) -> Error {
+    match why {
+        NoHost::Unknown => Error::CoordinatorNotAvailable,
+        NoHost::Elsewhere => Error::NotCoordinator,
     }
 }
 
@@ -211,16 +179,50 @@ async fn load(host: Arc<GroupHost>) {
     }
 }
 
-/// Which partition of the offsets topic keeps a group: Java's string hash, its sign dropped as Kafka drops it.
-pub(crate) fn partition_of(group: &str, partitions: usize) -> i32 {
-    let hash =
-        group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let positive = hash.checked_abs().unwrap_or(0);
-    i32::try_from(partitions).ok().and_then(|count| positive.checked_rem(count)).unwrap_or(0)
+/// The record that was read; `None` for what this broker does not know.
+fn to_record(read: Own) -> Option<Record> {
+    match read {
+        Own::Record(record, producer) => group_records::decode(&record, producer.map(|(id, _)| id)),
+        Own::Marker((producer_id, _), marker) => {
+            Some(Record::TransactionEnded { producer_id, committed: marker.committed })
+        }
+    }
 }
 
-impl GroupHost {
-    /// Whoever waits is sent to look for the next coordinator.
+/// The batch of an append, and its part in a transaction.
+fn to_batch(
+    now: Now,
+    records: &[Record],
+    in_transaction: Option<InTransaction>,
+) -> io::Result<(records::Batch, Part)> {
+    let mut builder = records::BatchBuilder::new();
+    let mut part = Part::NONE;
+    match in_transaction {
+        None => {}
+        Some(InTransaction::Offsets { producer_id, producer_epoch, guard }) => {
+            builder = builder.producer(producer_id, producer_epoch, -1).transactional();
+            part.guard = guard.map(Guard);
+        }
+        Some(InTransaction::Marker(marker)) => {
+            part.transaction_version = marker.transaction_version;
+            let end = records::EndTxnMarker {
+                committed: marker.committed,
+                coordinator_epoch: marker.coordinator_epoch,
+            };
+            return Ok((end.to_batch(marker.producer_id, marker.producer_epoch, now.wall)?, part));
+        }
+    }
+    for (key, value) in records.iter().filter_map(group_records::encode) {
+        builder.push(now.wall, Some(&key), value.as_deref(), &[]);
+    }
+    Ok((builder.build()?, part))
+}
+
+impl Host for GroupHost {
+    fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
     fn end(&self) {
         self.loading.send(Loading::Failed);
         for (_, waiting) in self.state.lock().waiting.drain() {
@@ -229,7 +231,9 @@ impl GroupHost {
         }
         self.wake.notify_one();
     }
+}
 
+impl GroupHost {
     async fn ask(&self, request: Request) -> Answer {
         let mut loading = self.loading.subscribe();
         match loading.wait_for(|loading| *loading != Loading::UnderWay).await {
@@ -251,14 +255,11 @@ impl GroupHost {
 
     /// Replays what is in the log from `offset` on, and moves it along.
     async fn replay_from(&self, offset: &mut Offset) -> io::Result<()> {
-        // What is not known to be safe yet may have been told to clients by the last leader.
-        self.partition.caught_up(self.epoch).await.map_err(io::Error::other)?;
-        *offset = self.partition.start_offset().max(*offset);
-        while let Some((next, records)) = self.partition.read_own(*offset).await? {
+        let loaded = replay(&self.partition, self.epoch, offset, |read| {
             let coordinator = &mut self.state.lock().coordinator;
-            records.iter().filter_map(group_records::decode).for_each(|record| coordinator.replay(record));
-            *offset = next;
-        }
+            read.into_iter().filter_map(to_record).for_each(|record| coordinator.replay(record));
+        });
+        loaded.await?;
         tracing::debug!(partition = %self.partition, upto = *offset, "groups are loaded");
         Ok(())
     }
@@ -280,7 +281,12 @@ impl GroupHost {
                         }
                     }
                     Effect::Append { ticket, records } => {
-                        if let Err(failure) = self.append(now, ticket, &records) {
+                        if let Err(failure) = self.append(now, ticket, &records, None) {
+                            events.push(Event::AppendFailed { ticket, failure });
+                        }
+                    }
+                    Effect::AppendInTransaction { ticket, records, part } => {
+                        if let Err(failure) = self.append(now, ticket, &records, Some(part)) {
                             events.push(Event::AppendFailed { ticket, failure });
                         }
                     }
@@ -290,19 +296,25 @@ impl GroupHost {
         }
     }
 
-    fn append(&self, now: Now, ticket: Ticket, records: &[groups::Record]) -> Result<(), AppendFailure> {
-        let mut builder = records::BatchBuilder::new();
-        for record in records {
-            let (key, value) = group_records::encode(record);
-            builder.push(now.wall, Some(&key), value.as_deref(), &[]);
-        }
-        let batch = builder.build().map_err(|_| AppendFailure::Unavailable)?;
+    fn append(
+        &self,
+        now: Now,
+        ticket: Ticket,
+        records: &[Record],
+        in_transaction: Option<InTransaction>,
+    ) -> Result<(), AppendFailure> {
+        let batch = to_batch(now, records, in_transaction).map_err(|_| AppendFailure::Unavailable)?;
         let settled = self.this.upgrade().ok_or(AppendFailure::Unavailable)?;
         let settled = (settled as Arc<dyn Settled>, ticket.0 as usize);
         let appended = self.partition.append_own(now.wall, self.epoch, batch, settled);
         appended.map(drop).map_err(|refused| match refused {
             AppendRefused::TooLarge => AppendFailure::TooLarge,
             AppendRefused::Unavailable => AppendFailure::Unavailable,
+            AppendRefused::Producer(ProducerError::CoordinatorFenced { .. }) => {
+                AppendFailure::CoordinatorFenced
+            }
+            AppendRefused::Producer(ProducerError::InvalidEpoch { .. }) => AppendFailure::ProducerFenced,
+            AppendRefused::Producer(_) => AppendFailure::NotInTransaction,
         })
     }
 
@@ -344,22 +356,5 @@ impl Settled for GroupHost {
             Ok(()) => Event::Committed { ticket },
             Err(_) => Event::AppendFailed { ticket, failure: AppendFailure::Unavailable },
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_live_where_kafka_keeps_them() {
-        // Java: "my-group".hashCode() is 2016613448; "".hashCode() is 0.
-        assert_eq!(partition_of("", 50), 0);
-        assert_eq!(partition_of("a", 50), 97 % 50);
-        assert_eq!(
-            partition_of("polygenelubricants", 50),
-            0,
-            "its hash is i32::MIN, whose sign cannot be dropped"
-        );
     }
 }

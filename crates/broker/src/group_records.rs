@@ -2,17 +2,18 @@
 //! consumer groups are in `consumer_records`.
 //!
 //! Keys begin with their type as a two-byte version (0 and 1: an offset, 2: a group), values with their own version.
-//! Records of other types (groups of kinds that this broker does not know) are skipped.
+//! Records of other types (groups of kinds that this broker does not know) are skipped. That an offset is part of a
+//! transaction, its batch says.
 
-use crate::consumer_records;
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::{
+    consumer_records,
+    record_bytes::{read, split, write},
+};
+use bytes::Bytes;
 use groups::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
-use model::{GroupId, TopicName};
-use wire::{
-    Decoder, Encoder, Message,
-    record::{
-        GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, group_metadata_value,
-    },
+use model::{GroupId, ProducerId, TopicName};
+use wire::record::{
+    GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, group_metadata_value,
 };
 
 const KEY_OFFSET: i16 = 1;
@@ -25,21 +26,24 @@ const OFFSET_VERSION: i16 = 3;
 const OFFSET_VERSION_WITH_EXPIRY: i16 = 1;
 const GROUP_VERSION: i16 = 3;
 
-/// Key and value; no value is a tombstone.
-pub(crate) fn encode(record: &Record) -> (Bytes, Option<Bytes>) {
-    match record {
-        Record::OffsetCommitted { group, topic, partition, offset } => {
+/// Key and value; no value is a tombstone. `None` for the end of a transaction, which is a batch of its own.
+pub(crate) fn encode(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
+    Some(match record {
+        Record::OffsetCommitted { group, topic, partition, offset }
+        | Record::OffsetPending { group, topic, partition, offset, .. } => {
             (offset_key(group, topic, *partition), Some(offset_value(offset)))
         }
         Record::OffsetRemoved { group, topic, partition } => (offset_key(group, topic, *partition), None),
         Record::GroupMetadata(metadata) => (group_key(&metadata.group), Some(group_value(metadata))),
         Record::GroupRemoved { group } => (group_key(group), None),
         Record::Consumer { group, change } => consumer_records::encode(group, change),
-    }
+        Record::TransactionEnded { .. } => return None,
+    })
 }
 
 /// The record that a key and a value stand for; `None` for types that this broker does not know.
-pub(crate) fn decode(record: &records::Record) -> Option<Record> {
+/// `producer_id` is whose transaction it belongs to.
+pub(crate) fn decode(record: &records::Record, producer_id: Option<ProducerId>) -> Option<Record> {
     let (kind, body) = split(record.key.as_ref()?)?;
     match kind {
         KEY_OFFSET | KEY_OFFSET_OLD => {
@@ -59,7 +63,10 @@ pub(crate) fn decode(record: &records::Record) -> Option<Record> {
                 expire_timestamp: value.expire_timestamp,
                 topic_id: value.topic_id,
             };
-            Some(Record::OffsetCommitted { group, topic, partition, offset })
+            Some(match producer_id {
+                None => Record::OffsetCommitted { group, topic, partition, offset },
+                Some(producer_id) => Record::OffsetPending { producer_id, group, topic, partition, offset },
+            })
         }
         KEY_GROUP => {
             let key: GroupMetadataKey = read(body, 0)?;
@@ -70,29 +77,6 @@ pub(crate) fn decode(record: &records::Record) -> Option<Record> {
         }
         kind => consumer_records::decode(kind, body, record.value.as_ref()),
     }
-}
-
-/// The version in front, and what follows.
-pub(crate) fn split(bytes: &Bytes) -> Option<(i16, Bytes)> {
-    let (version, _) = bytes.split_first_chunk::<2>()?;
-    Some((i16::from_be_bytes(*version), bytes.slice(2..)))
-}
-
-/// A message in `version`, if it is one.
-pub(crate) fn read<T: Message>(body: Bytes, version: i16) -> Option<T> {
-    T::decode(&mut Decoder::with_default_budget(body), version).ok()
-}
-
-/// A message behind its key type or version.
-pub(crate) fn write<T: Message>(kind: i16, version: i16, message: &T) -> Bytes {
-    let mut encoder = Encoder::new();
-    let encoded = message.encode(&mut encoder, version).ok().and_then(|()| encoder.into_bytes());
-    debug_assert!(encoded.is_some(), "records are built for the version they are written in");
-    let encoded = encoded.unwrap_or_default();
-    let mut out = BytesMut::with_capacity(2 + encoded.len());
-    out.put_i16(kind);
-    out.extend_from_slice(&encoded);
-    out.freeze()
 }
 
 fn offset_key(group: &GroupId, topic: &TopicName, partition: i32) -> Bytes {
@@ -172,9 +156,13 @@ mod tests {
     use stdx::Uuid;
 
     fn check(record: Record) {
-        let (key, value) = encode(&record);
+        let (key, value) = encode(&record).unwrap();
         let stored = records::Record { offset: 0, timestamp: 0, key: Some(key), value, headers: Vec::new() };
-        assert_eq!(decode(&stored), Some(record));
+        let producer_id = match &record {
+            Record::OffsetPending { producer_id, .. } => Some(*producer_id),
+            _ => None,
+        };
+        assert_eq!(decode(&stored, producer_id), Some(record));
     }
 
     #[test]
@@ -190,6 +178,13 @@ mod tests {
                 topic_id,
             };
             check(Record::OffsetCommitted {
+                group: group.clone(),
+                topic: topic.clone(),
+                partition: 2,
+                offset: offset.clone(),
+            });
+            check(Record::OffsetPending {
+                producer_id: 4000,
                 group: group.clone(),
                 topic: topic.clone(),
                 partition: 2,
@@ -235,8 +230,8 @@ mod tests {
             value: value.map(Bytes::from_static),
             headers: Vec::new(),
         };
-        assert_eq!(decode(&of(b"\0\x03\0\x01g", None)), None);
-        assert_eq!(decode(&of(b"\0", None)), None);
-        assert_eq!(decode(&of(b"\0\x02\0\x01g", Some(b"\0\x7f"))), None);
+        assert_eq!(decode(&of(b"\0\x03\0\x01g", None), None), None);
+        assert_eq!(decode(&of(b"\0", None), None), None);
+        assert_eq!(decode(&of(b"\0\x02\0\x01g", Some(b"\0\x7f")), None), None);
     }
 }

@@ -15,6 +15,7 @@ mod connections;
 mod consumer_records;
 mod context;
 mod controller;
+mod coordinators;
 mod dir_assignments;
 mod discovery;
 pub mod dispatch;
@@ -28,6 +29,7 @@ mod fetchers;
 mod follower;
 mod frame_budget;
 mod frames;
+mod gathering;
 mod group_hosts;
 mod group_records;
 mod handlers;
@@ -47,10 +49,16 @@ mod partitions;
 mod peer_frames;
 mod producer_ids;
 mod quorum_member;
+mod record_bytes;
 mod remote_log;
 mod replicas;
 mod start;
 mod tail_budget;
+mod transaction_hosts;
+mod transaction_records;
+mod txn_ends;
+mod txn_markers;
+mod txn_verification;
 mod upkeep;
 pub mod view;
 mod voting;
@@ -70,6 +78,7 @@ use env::{Incoming, World};
 use fetch_sessions::FetchSessions;
 use fetchers::Fetchers;
 use frame_budget::FrameBudget;
+use gathering::Gathering;
 use group_hosts::GroupHosts;
 use images::Images;
 use link::Links;
@@ -87,6 +96,7 @@ use quorum::RaftQuorum;
 use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use transaction_hosts::TransactionHosts;
 use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
@@ -115,6 +125,11 @@ pub struct Broker {
     pub(crate) partitions: Partitions,
     pub(crate) fetchers: Fetchers,
     pub(crate) groups: GroupHosts,
+    pub(crate) transactions: TransactionHosts,
+    /// Markers for the brokers that lead partitions.
+    pub(crate) txn_markers: Arc<Gathering<txn_markers::MarkerFor, Option<txn_markers::Written>>>,
+    /// Questions to transaction coordinators.
+    pub(crate) txn_questions: Arc<Gathering<txn_verification::Question, txn_verification::Told>>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
@@ -142,6 +157,18 @@ impl Broker {
 
     pub(crate) fn groups_config(&self) -> groups::Config {
         log_config::of_groups(&self.config.configs(&self.image()).broker())
+    }
+
+    pub(crate) fn transactions_config(&self) -> transactions::Config {
+        let image = self.image();
+        log_config::of_transactions(&self.config.configs(&image).broker(), &image)
+    }
+
+    /// Where other brokers reach a broker.
+    pub(crate) fn address_of(&self, node: model::NodeId) -> Option<Address> {
+        let image = self.image();
+        let endpoint = image.broker(node)?.endpoint(&self.config.fetchers().listener)?;
+        Some(Address { host: endpoint.host.clone(), port: endpoint.port })
     }
 
     pub(crate) fn describe_config(

@@ -3,7 +3,10 @@
 //! It decides no precedence: `metadata::config` does.
 
 use log::{Durability, LogConfig};
-use metadata::config::{AckDurability, Resolved};
+use metadata::{
+    Image,
+    config::{AckDurability, Resolved},
+};
 use records::{Codec, Compression, TimestampType};
 
 /// The largest plain contents of a compressed batch, as a multiple of `max.message.bytes`, that is unpacked to check
@@ -46,6 +49,7 @@ pub(crate) fn of_topic(topic: &Resolved<'_>) -> LogConfig {
         },
         // Of all logs, whatever their topic says.
         producer_id_expiration_ms: topic.broker().integer("producer.id.expiration.ms"),
+        transactions_verified: topic.broker().flag("transaction.partition.verification.enable"),
     }
 }
 
@@ -84,6 +88,17 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
             .unwrap_or(4096),
         offsets_retention_ms: broker.integer("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_interval_ms: broker.integer("offsets.retention.check.interval.ms"),
+    }
+}
+
+/// The limits of the transaction coordinators.
+pub(crate) fn of_transactions(broker: &Resolved<'_>, image: &Image) -> transactions::Config {
+    let level = image.features().find(|(name, _)| *name == "transaction.version");
+    transactions::Config {
+        timeout_ms_max: i32::try_from(broker.integer("transaction.max.timeout.ms")).unwrap_or(i32::MAX),
+        id_expiration_ms: broker.integer("transactional.id.expiration.ms"),
+        two_phase_commit: broker.flag("transaction.two.phase.commit.enable"),
+        version: level.map_or(0, |(_, level)| level),
     }
 }
 
@@ -145,6 +160,7 @@ mod tests {
             ("log.segment.delete.delay.ms", "1011"),
             ("odradek.ack.durability", "page-cache"),
             ("producer.id.expiration.ms", "1012"),
+            ("transaction.partition.verification.enable", "false"),
         ]);
         let expected = LogConfig {
             segment_bytes: 2_097_152,
@@ -167,6 +183,7 @@ mod tests {
             file_delete_delay_ms: 1011,
             durability: Durability::PageCache,
             producer_id_expiration_ms: 1012,
+            transactions_verified: false,
         };
         assert_eq!(config, expected);
     }

@@ -24,7 +24,7 @@ pub(crate) use append::Copies;
 pub(crate) use cut::Cut;
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
-pub(crate) use own::AppendRefused;
+pub(crate) use own::{AppendRefused, Own, Part};
 pub(crate) use read::{Isolation, Read, Reader, Records, Watch};
 pub(crate) use role::{Assigned, Assignment};
 

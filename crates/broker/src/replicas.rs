@@ -10,7 +10,7 @@ use crate::{
     group_hosts, image_topics, log_config,
     log_dir::{Found, LogDir},
     partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
-    upkeep,
+    transaction_hosts, upkeep,
 };
 use futures_util::future::join_all;
 use log::{LogConfig, OpenError, OpenOptions, names};
@@ -184,9 +184,10 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
     let configs = broker.config.configs(image);
     let mut isr_min: Option<(TopicId, i64)> = None;
     let mut orders = Vec::with_capacity(partitions.len());
-    let mut of_groups = Vec::new();
-    let groups_topic = image.topic(group_hosts::TOPIC);
-    broker.groups.set_partitions(groups_topic.map_or(0, |topic| topic.partitions.len()));
+    let (mut of_groups, mut of_transactions) = (Vec::new(), Vec::new());
+    let count = |topic| image.topic(topic).map_or(0, |topic| topic.partitions.len());
+    broker.groups.hosts().set_partitions(count(group_hosts::TOPIC));
+    broker.transactions.hosts().set_partitions(count(transaction_hosts::TOPIC));
     for (Wanted { topic, index }, partition) in partitions {
         let Some(known) = topic.partition(index) else { continue };
         let configured = match isr_min.filter(|(id, _)| *id == topic.id) {
@@ -194,24 +195,39 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
             None => configs.topic(&topic.name).integer("min.insync.replicas"),
         };
         isr_min = Some((topic.id, configured));
-        let has_groups = &*topic.name == group_hosts::TOPIC;
-        if has_groups && known.leader != broker.config.node_id {
+        if known.leader != broker.config.node_id {
             // Before the partition tells those who wait for it: they are to look for the new coordinator.
-            broker.groups.resign(index);
+            resign(broker, &topic.name, index);
         }
         let assigned = partition.assign(&assignment(&configs, known, configured)).await;
         let leader = match assigned {
             Assigned::Follows(node, epoch) if node >= 0 => Some((node, epoch)),
             _ => None,
         };
-        if let (Assigned::Leads(epoch, _), true) = (assigned, has_groups) {
-            of_groups.push((partition.clone(), epoch));
+        if let Assigned::Leads(epoch, _) = assigned {
+            match &*topic.name {
+                group_hosts::TOPIC => of_groups.push((partition.clone(), epoch)),
+                transaction_hosts::TOPIC => of_transactions.push((partition.clone(), epoch)),
+                _ => {}
+            }
         }
         orders.push(Order { partition, leader });
     }
     broker.fetchers.assign(broker, orders);
     if !of_groups.is_empty() {
         broker.groups.lead(of_groups, &broker.groups_config());
+    }
+    if !of_transactions.is_empty() {
+        broker.transactions.lead(broker, of_transactions, &broker.transactions_config());
+    }
+}
+
+/// This broker leads a partition no more: if that has a coordinator, it ends.
+fn resign(broker: &Broker, topic: &str, index: PartitionIndex) {
+    match topic {
+        group_hosts::TOPIC => broker.groups.hosts().resign(index),
+        transaction_hosts::TOPIC => broker.transactions.hosts().resign(index),
+        _ => {}
     }
 }
 
@@ -334,8 +350,12 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
 
 async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
     let partitions = topics.iter().flat_map(|topic| broker.partitions.remove(topic.id)).collect();
-    if topics.iter().any(|topic| &*topic.name == group_hosts::TOPIC) {
-        broker.groups.resign_all();
+    for topic in topics {
+        match &*topic.name {
+            group_hosts::TOPIC => broker.groups.hosts().resign_all(),
+            transaction_hosts::TOPIC => broker.transactions.hosts().resign_all(),
+            _ => {}
+        }
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
@@ -350,9 +370,7 @@ async fn remove_logs(broker: &Arc<Broker>, partitions: Vec<Arc<Partition>>) {
     for partition in partitions {
         let name = TopicPartition::new(partition.topic().clone(), partition.index());
         dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
-        if &**partition.topic() == group_hosts::TOPIC {
-            broker.groups.resign(partition.index());
-        }
+        resign(broker, partition.topic(), partition.index());
         jobs.extend(partition.remove());
         orders.push(Order { partition, leader: None });
     }
@@ -456,6 +474,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     let broker_changed = changed(ResourceKind::Broker);
     if broker_changed {
         broker.groups.configure(&broker.groups_config());
+        broker.transactions.configure(&broker.transactions_config());
     }
     if !broker_changed && !changed(ResourceKind::Topic) {
         return;

@@ -13,6 +13,7 @@ use crate::{
     fetchers::Fetchers,
     follower::Follower,
     frame_budget::FrameBudget,
+    gathering::Gathering,
     group_hosts::GroupHosts,
     images::Images,
     link::Links,
@@ -26,7 +27,8 @@ use crate::{
     remote_log::RemoteLog,
     replicas,
     tail_budget::TailBudget,
-    upkeep,
+    transaction_hosts::TransactionHosts,
+    txn_markers, txn_verification, upkeep,
 };
 use env::{Network, World};
 use metadata::{Image, RegisterBroker, Request, Settings};
@@ -134,6 +136,9 @@ impl Broker {
             partitions: Partitions::default(),
             fetchers: Fetchers::new(links.clone(), config.fetchers()),
             groups: GroupHosts::new(world.clone()),
+            transactions: TransactionHosts::new(),
+            txn_markers: Gathering::new(txn_markers::send),
+            txn_questions: Gathering::new(txn_verification::send),
             producer_ids: ProducerIds::new(),
             remote: RemoteLog::new(replica(&config, &dir), links.clone(), config.controllers.clone()),
             links,

@@ -28,6 +28,18 @@ pub(crate) fn start(broker: &Arc<Broker>) {
             broker.partitions.all().iter().for_each(|partition| partition.tick(now));
         })
     });
+    every(broker, broker.config.producer_expiry_ms, |broker| {
+        Box::pin(async move {
+            let now = broker.now_ms();
+            broker.partitions.all().iter().for_each(|partition| partition.expire_producers(now));
+        })
+    });
+    every(broker, broker.config.transaction_abort_ms, |broker| {
+        Box::pin(async move { broker.transactions.abort_timed_out(&broker).await })
+    });
+    every(broker, broker.config.transaction_expiry_ms, |broker| {
+        Box::pin(async move { broker.transactions.expire().await })
+    });
     every(broker, broker.config.checkpoint_ms, |broker| {
         Box::pin(async move {
             checkpoint(&broker).await;

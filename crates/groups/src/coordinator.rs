@@ -123,6 +123,8 @@ impl Coordinator {
         match request {
             Request::JoinGroup(request) => self.on_join(now, token, request, effects),
             Request::OffsetCommit(request) => self.on_offset_commit(now, token, request, effects),
+            Request::TxnOffsetCommit(request) => self.on_txn_offset_commit(now, token, request, effects),
+            Request::TransactionMarker(marker) => self.on_marker(now, token, marker, effects),
             Request::OffsetFetch(request) => self.on_offset_fetch(now, token, request, effects),
             Request::OffsetDelete(request) => self.on_offset_delete(now, token, request, effects),
             Request::ConsumerHeartbeat(request) => self.on_consumer_heartbeat(now, token, request, effects),
@@ -251,12 +253,15 @@ impl Coordinator {
     fn apply(&mut self, record: Record) {
         match record {
             Record::OffsetCommitted { group, topic, partition, offset } => {
-                // Offsets without a group make a group that only holds offsets ("simple" in Kafka).
-                if !self.consumers.contains_key(&group) {
-                    let make = || Group::new(group.clone(), -1);
-                    self.groups.entry(group.clone()).or_insert_with(make).is_committed = true;
-                }
+                self.hold(&group);
                 self.offsets.put(group, topic, partition, offset);
+            }
+            Record::OffsetPending { producer_id, group, topic, partition, offset } => {
+                self.hold(&group);
+                self.offsets.put_pending(producer_id, group, topic, partition, offset);
+            }
+            Record::TransactionEnded { producer_id, committed } => {
+                self.offsets.end_transaction(producer_id, committed);
             }
             Record::OffsetRemoved { group, topic, partition } => {
                 self.offsets.remove(&group, &topic, partition)
@@ -271,6 +276,14 @@ impl Coordinator {
             }
             // Consumer groups change when they decide.
             Record::Consumer { .. } => {}
+        }
+    }
+
+    /// Offsets without a group make a group that only holds offsets ("simple" in Kafka).
+    fn hold(&mut self, group: &GroupId) {
+        if !self.consumers.contains_key(group) {
+            let make = || Group::new(group.clone(), -1);
+            self.groups.entry(group.clone()).or_insert_with(make).is_committed = true;
         }
     }
 
@@ -340,6 +353,9 @@ impl From<AppendFailure> for Error {
             AppendFailure::Unavailable => Self::CoordinatorNotAvailable,
             AppendFailure::NotLeader => Self::NotCoordinator,
             AppendFailure::TooLarge => Self::UnknownServerError,
+            AppendFailure::ProducerFenced => Self::InvalidProducerEpoch,
+            AppendFailure::CoordinatorFenced => Self::TransactionCoordinatorFenced,
+            AppendFailure::NotInTransaction => Self::InvalidTxnState,
         }
     }
 }

@@ -51,6 +51,7 @@ impl Coordinator {
             if !is_subscribed {
                 let known = |partition: &&PartitionIndex| {
                     offsets.get(id, &topic, **partition).is_some()
+                        || offsets.is_pending(id, &topic, **partition)
                         || under_way.contains(&(topic.clone(), **partition))
                 };
                 let tombstone = |&partition: &PartitionIndex| removed(id, &topic, partition);
@@ -110,12 +111,14 @@ impl Coordinator {
         let is_gone = |topic: &TopicName, offset: &CommittedOffset| {
             topics.get(topic).is_some_and(|id| offset.topic_id.is_zero() || offset.topic_id == *id)
         };
-        let committed = self.offsets.iter().filter(|view| is_gone(view.topic, view.offset));
+        let known = self.offsets.iter().chain(self.offsets.pending());
+        let committed = known.filter(|view| is_gone(view.topic, view.offset));
         let mut gone = committed
             .map(|view| (view.group.clone(), view.topic.clone(), view.partition))
             .collect::<BTreeSet<_>>();
         for record in self.appends.records() {
-            if let Record::OffsetCommitted { group, topic, partition, offset } = record
+            if let Record::OffsetCommitted { group, topic, partition, offset }
+            | Record::OffsetPending { group, topic, partition, offset, .. } = record
                 && is_gone(topic, offset)
             {
                 gone.insert((group.clone(), topic.clone(), *partition));
@@ -159,7 +162,9 @@ fn delete(
         _ => return Err(Error::NonEmptyGroup),
     }
     let committed = offsets.of_group(&group.id).map(|view| (view.topic.clone(), view.partition));
-    let all = committed.chain(under_way(step.appends, &group.id)).collect::<BTreeSet<_>>();
+    let pending = offsets.pending_of(&group.id).map(|(topic, partition)| (topic.clone(), partition));
+    let under_way = under_way(step.appends, &group.id);
+    let all = committed.chain(pending).chain(under_way).collect::<BTreeSet<_>>();
     records.extend(all.into_iter().map(|(topic, partition)| removed(&group.id, &topic, partition)));
     records.push(bury(step, group));
     Ok(())
@@ -182,7 +187,11 @@ pub(crate) fn append_in_pieces(step: &mut Step<'_>, records: Vec<Record>) {
         let size = match &record {
             Record::OffsetRemoved { group, topic, .. } => group.len() + topic.len(),
             Record::GroupRemoved { group } => group.len(),
-            Record::OffsetCommitted { .. } | Record::GroupMetadata(_) | Record::Consumer { .. } => 0,
+            Record::OffsetCommitted { .. }
+            | Record::OffsetPending { .. }
+            | Record::TransactionEnded { .. }
+            | Record::Consumer { .. }
+            | Record::GroupMetadata(_) => 0,
         };
         // What a record and its key weigh beside their names.
         bytes += size + 64;
@@ -205,7 +214,10 @@ pub(crate) fn removed(group: &GroupId, topic: &TopicName, partition: PartitionIn
 /// The offsets of a group whose commits are under way.
 fn under_way(appends: &Appends, group: &GroupId) -> BTreeSet<(TopicName, PartitionIndex)> {
     let of_group = appends.records().filter_map(|record| match record {
-        Record::OffsetCommitted { group: id, topic, partition, .. } if id == group => {
+        Record::OffsetCommitted { group: id, topic, partition, .. }
+        | Record::OffsetPending { group: id, topic, partition, .. }
+            if id == group =>
+        {
             Some((topic.clone(), *partition))
         }
         _ => None,

@@ -73,6 +73,18 @@ pub enum Error {
     /// Members of consumer groups commit with version 9 of OffsetCommit or later.
     #[error("members of consumer groups commit with version 9 or later")]
     UnsupportedVersion,
+    /// An open transaction may change the offset: ask again once it has ended (KIP-447).
+    #[error("an open transaction may change the offset")]
+    UnstableOffsetCommit,
+    /// A producer of a later epoch has written here.
+    #[error("the producer has a later epoch")]
+    InvalidProducerEpoch,
+    /// A coordinator of a later epoch has ended transactions here.
+    #[error("the transaction coordinator has a later epoch")]
+    TransactionCoordinatorFenced,
+    /// The transaction is not open.
+    #[error("the transaction is not open")]
+    InvalidTxnState,
     /// The records were larger than the partition's `max.message.bytes`.
     #[error("the group's records cannot be stored")]
     UnknownServerError,

@@ -57,4 +57,10 @@ pub enum AppendFailure {
     NotLeader,
     /// The records are larger than the partition takes.
     TooLarge,
+    /// The log has seen a later epoch of the producer.
+    ProducerFenced,
+    /// The log has seen a later epoch of the transaction coordinator.
+    CoordinatorFenced,
+    /// The transaction is not open.
+    NotInTransaction,
 }

@@ -20,7 +20,11 @@ impl Coordinator {
     /// behind a newer commit.
     pub(crate) fn on_expiry(&mut self, now: Now, effects: &mut Effects) {
         let (groups, offsets, mut step) = self.split(now, effects);
-        let busy = step.appends.records().map(|record| record.group().clone()).collect::<BTreeSet<GroupId>>();
+        let busy = step
+            .appends
+            .records()
+            .filter_map(|record| record.group().cloned())
+            .collect::<BTreeSet<GroupId>>();
         let mut records = Vec::new();
         for group in groups.values_mut() {
             if group.state == State::Dead || busy.contains(&group.id) {
@@ -74,11 +78,12 @@ fn expire_offsets(
     offsets: &Offsets,
     records: &mut Vec<crate::Record>,
 ) -> bool {
-    let mut is_all = true;
+    let mut is_all = offsets.pending_of(&group.id).next().is_none();
     for view in offsets.of_group(&group.id) {
         let expires = group.expires_since(view.offset);
         let is_expired = expires.is_some_and(|since| is_expired(step.config, step.now, view.offset, since));
-        if is_expired && !group.is_subscribed(view.topic) {
+        let is_pending = offsets.is_pending(&group.id, view.topic, view.partition);
+        if is_expired && !is_pending && !group.is_subscribed(view.topic) {
             records.push(removed(&group.id, view.topic, view.partition));
         } else {
             is_all = false;

@@ -34,6 +34,7 @@ mod step;
 mod subscription;
 mod sync;
 mod timers;
+mod transactional;
 mod view;
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub use consumer::{
     topics::{Topics, TopicsView},
 };
 pub use coordinator::Coordinator;
-pub use effect::{Effect, Effects};
+pub use effect::{Effect, Effects, InTransaction};
 pub use error::Error;
 pub use event::{AppendFailure, DeletedTopic, Event};
 pub use record::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
@@ -60,7 +61,8 @@ pub use reply::{
 };
 pub use request::{
     CommitPartition, CommitTopic, ConsumerHeartbeat, FetchTopic, Heartbeat, JoinGroup, LeaveGroup,
-    LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup,
+    LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup, TransactionMarker,
+    TxnOffsetCommit,
 };
 pub use state::State;
 pub use view::{GroupView, OffsetView};

@@ -4,7 +4,7 @@
 
 use crate::{ConsumerChange, InstanceId, MemberId};
 use bytes::Bytes;
-use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
+use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use std::sync::Arc;
 
 /// One change of the persistent state.
@@ -20,6 +20,26 @@ pub enum Record {
         partition: PartitionIndex,
         /// The offset and what belongs to it.
         offset: CommittedOffset,
+    },
+    /// The same in a transaction: it counts once that is committed.
+    OffsetPending {
+        /// The producer of the transaction.
+        producer_id: ProducerId,
+        /// The group.
+        group: GroupId,
+        /// The topic.
+        topic: TopicName,
+        /// The partition.
+        partition: PartitionIndex,
+        /// The offset and what belongs to it.
+        offset: CommittedOffset,
+    },
+    /// A transaction has ended (a control record).
+    TransactionEnded {
+        /// Its producer.
+        producer_id: ProducerId,
+        /// Whether it was committed.
+        committed: bool,
     },
     /// The offset is deleted or expired (OffsetCommitKey without a value).
     OffsetRemoved {
@@ -104,14 +124,16 @@ pub struct MemberMetadata {
 }
 
 impl Record {
-    /// The group that it belongs to.
-    pub fn group(&self) -> &GroupId {
+    /// The group that it belongs to, if it is only one.
+    pub fn group(&self) -> Option<&GroupId> {
         match self {
             Self::OffsetCommitted { group, .. }
+            | Self::OffsetPending { group, .. }
             | Self::OffsetRemoved { group, .. }
             | Self::Consumer { group, .. }
-            | Self::GroupRemoved { group } => group,
-            Self::GroupMetadata(metadata) => &metadata.group,
+            | Self::GroupRemoved { group } => Some(group),
+            Self::GroupMetadata(metadata) => Some(&metadata.group),
+            Self::TransactionEnded { .. } => None,
         }
     }
 }

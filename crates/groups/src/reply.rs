@@ -18,6 +18,10 @@ pub enum Reply {
     LeaveGroup(Vec<Left>),
     /// What became of each partition, in the order of the request.
     OffsetCommit(Vec<TopicResult>),
+    /// What became of each partition, in the order of the request.
+    TxnOffsetCommit(Vec<TopicResult>),
+    /// The marker is written.
+    TransactionMarker,
     /// The offsets.
     OffsetFetch(Vec<FetchedTopic>),
     /// What became of each partition, in the order of the request.
@@ -119,6 +123,8 @@ pub struct FetchedOffset {
     pub leader_epoch: LeaderEpoch,
     /// What the client noted beside it.
     pub metadata: Arc<str>,
+    /// Why it is not told.
+    pub error: Option<Error>,
 }
 
 /// A group in a list.

@@ -4,7 +4,7 @@
 
 use crate::{InstanceId, MemberId, Partitions};
 use bytes::Bytes;
-use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
 use std::sync::Arc;
 use stdx::Uuid;
 
@@ -21,6 +21,10 @@ pub enum Request {
     LeaveGroup(LeaveGroup),
     /// Commit offsets.
     OffsetCommit(OffsetCommit),
+    /// Commit offsets as part of a transaction.
+    TxnOffsetCommit(TxnOffsetCommit),
+    /// End a transaction in this partition: no API of its own, but what WriteTxnMarkers says of it.
+    TransactionMarker(TransactionMarker),
     /// Read committed offsets of one group.
     OffsetFetch(OffsetFetch),
     /// Delete committed offsets.
@@ -199,6 +203,34 @@ pub struct OffsetCommit {
     pub supports_group_id_not_found: bool,
     /// The offsets.
     pub topics: Vec<CommitTopic>,
+}
+
+/// Offsets to commit once a transaction is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TxnOffsetCommit {
+    /// The producer of the transaction.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// What the log gave when the transaction began to be verified; the host hands it back.
+    pub guard: Option<u64>,
+    /// The offsets, and the member that reads them.
+    pub commit: OffsetCommit,
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionMarker {
+    /// The producer of the transaction.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// The epoch of the transaction coordinator that decided.
+    pub coordinator_epoch: i32,
+    /// Whether it is committed.
+    pub committed: bool,
+    /// By whose rules the log judges the epoch.
+    pub transaction_version: i16,
 }
 
 /// Offsets of one topic to commit.

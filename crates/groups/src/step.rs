@@ -3,7 +3,7 @@
 //! It holds no state of its own; the coordinator makes one for each event.
 
 use crate::{
-    Config, Effect, Effects, Error, MemberId, Record, Reply, Ticket, Token,
+    Config, Effect, Effects, Error, InTransaction, MemberId, Record, Reply, Ticket, Token,
     appends::{Appends, Then, Waiting},
     timers::{Timer, Timers},
 };
@@ -30,6 +30,12 @@ impl Step<'_> {
         let ticket = self.appends.push(records.clone(), then);
         self.effects.push(Effect::Append { ticket, records });
         ticket
+    }
+
+    /// Orders an append that has a part in a transaction.
+    pub(crate) fn append_in(&mut self, part: InTransaction, records: Vec<Record>) {
+        let ticket = self.appends.push(records.clone(), Then::Nothing);
+        self.effects.push(Effect::AppendInTransaction { ticket, records, part });
     }
 
     /// Answers a request when all appends ordered since `issued` were counted are done; at once if there are none.

@@ -13,3 +13,4 @@ mod nonsense;
 mod offsets;
 mod static_members;
 mod syncing;
+mod transactional;

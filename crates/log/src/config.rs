@@ -57,6 +57,8 @@ pub struct LogConfig {
     pub durability: Durability,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_id_expiration_ms: i64,
+    /// `transaction.partition.verification.enable`: a transaction begins only if the coordinator knows it.
+    pub transactions_verified: bool,
 }
 
 impl LogConfig {

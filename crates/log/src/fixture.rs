@@ -31,6 +31,7 @@ pub(crate) fn config(durability: Durability) -> LogConfig {
         flush_ms: i64::MAX,
         file_delete_delay_ms: 60_000,
         durability,
+        transactions_verified: false,
         producer_id_expiration_ms: 86_400_000,
     }
 }
@@ -111,7 +112,7 @@ impl Fixture {
             ..self.log.config().rules(self.now, true)
         };
         let checked = records::check(batch.bytes, &rules, &mut Decompressor::new()).unwrap();
-        self.log.append(self.now, self.epoch, origin, checked, effects)
+        self.log.append(self.now, self.epoch, (origin, None), checked, effects)
     }
 
     pub(crate) fn try_append(&mut self, builder: BatchBuilder) -> Result<Appended, AppendError> {
@@ -130,7 +131,7 @@ impl Fixture {
         let checked = Checked::trusted(marker.to_batch(id, epoch, self.now).unwrap());
         let mut effects = Vec::new();
         let origin = Origin::Coordinator { transaction_version: 1 };
-        let appended = self.log.append(self.now, self.epoch, origin, checked, &mut effects)?;
+        let appended = self.log.append(self.now, self.epoch, (origin, None), checked, &mut effects)?;
         self.perform(effects);
         Ok(appended)
     }

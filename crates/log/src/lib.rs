@@ -41,6 +41,7 @@ mod tail;
 mod tear;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod verifications;
 
 pub use aborted_txn::AbortedTxn;
 pub use clean_shutdown::{CLEAN_SHUTDOWN, take_clean_shutdown, write_clean_shutdown};
@@ -59,3 +60,4 @@ pub use partition_metadata::read_topic_id;
 pub use producers::{Origin, Producer, ProducerBatch, ProducerError, Producers};
 pub use read::{ReadPlan, Slice};
 pub use retention::BeyondHighWatermark;
+pub use verifications::Guard;

@@ -5,13 +5,13 @@
 //! disk lane; what was executed it reports with [`Log::flushed`]. The high watermark is the broker's.
 
 use crate::{
-    AbortedTxn, Durability, Effect, Epochs, LogConfig, Origin, Performed, ProducerError, Producers,
+    AbortedTxn, Durability, Effect, Epochs, Guard, LogConfig, Origin, Performed, ProducerError, Producers,
     handles::Handles,
     producer_snapshot,
     segment::Segment,
     tail::{Tail, TailBatch},
 };
-use model::{LeaderEpoch, Offset, Timestamp};
+use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use records::{BatchHeader, Checked, EndTxnMarker};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -82,12 +82,25 @@ pub enum AppendError {
 }
 
 impl Log {
-    /// Appends a checked batch at the end, as the leader of `leader_epoch`.
+    /// Begins to verify the transaction of a producer with the coordinator, whose batch has `sequence` as its first number.
+    /// What it gives is to be shown to [`Log::append`]; nothing if the transaction is open already. `is_bumped`: the epoch
+    /// rises with each transaction (KIP-890).
+    pub fn verify(
+        &mut self,
+        now: Timestamp,
+        producer: (ProducerId, ProducerEpoch),
+        sequence: Sequence,
+        is_bumped: bool,
+    ) -> Result<Option<Guard>, ProducerError> {
+        self.producers.verify(now, producer, sequence, is_bumped)
+    }
+
+    /// Appends a checked batch at the end, as the leader of `leader_epoch`. `guard` is what [`Log::verify`] gave.
     pub fn append(
         &mut self,
         now: Timestamp,
         leader_epoch: LeaderEpoch,
-        origin: Origin,
+        (origin, guard): (Origin, Option<Guard>),
         batch: Checked,
         effects: &mut Vec<Effect>,
     ) -> Result<Appended, AppendError> {
@@ -116,6 +129,12 @@ impl Log {
                 self.producers.check_marker(&header, &found, origin)?;
                 marker = Some(found);
             } else {
+                if header.attributes.is_transactional()
+                    && self.config.transactions_verified
+                    && origin != Origin::Replication
+                {
+                    self.producers.check_verified(&header, guard)?;
+                }
                 self.producers.check_data(&header, origin)?;
             }
         }

@@ -4,7 +4,7 @@
 //! It judges a batch before it is appended and takes note of it after; it does no I/O. Snapshots of it are written
 //! by `producer_snapshot`.
 
-use crate::AbortedTxn;
+use crate::{AbortedTxn, Guard, verifications::Verifications};
 use model::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, limits};
 use records::{BatchHeader, EndTxnMarker, sequence_before};
 use std::collections::BTreeMap;
@@ -93,6 +93,12 @@ pub enum ProducerError {
         /// Whose.
         producer_id: ProducerId,
     },
+    /// Kafka: INVALID_TXN_STATE.
+    #[error("producer {producer_id} wrote in a transaction that was not added, or has ended")]
+    NotInTransaction {
+        /// Whose.
+        producer_id: ProducerId,
+    },
     /// Kafka: TRANSACTION_COORDINATOR_FENCED.
     #[error("the marker's coordinator epoch {epoch} is older than {current}")]
     CoordinatorFenced {
@@ -120,6 +126,8 @@ pub struct Producers {
     ongoing: BTreeMap<Offset, ProducerId>,
     /// Ended transactions whose end the high watermark may not have passed: first offset to the marker's.
     unreplicated: BTreeMap<Offset, Offset>,
+    /// Transactions that are about to begin.
+    verifications: Verifications,
 }
 
 impl ProducerBatch {
@@ -190,10 +198,52 @@ impl Producers {
         }
     }
 
+    /// Begins to verify a transaction: what the append is to show, or nothing if the transaction is open already.
+    pub(crate) fn verify(
+        &mut self,
+        now: Timestamp,
+        (producer_id, epoch): (ProducerId, ProducerEpoch),
+        sequence: Sequence,
+        is_bumped: bool,
+    ) -> Result<Option<Guard>, ProducerError> {
+        if let Some(current) = self.get(producer_id).map(|known| known.epoch).filter(|known| epoch < *known) {
+            return Err(ProducerError::InvalidEpoch { producer_id, epoch, current });
+        }
+        if self.has_open_transaction(producer_id, epoch) {
+            return Ok(None);
+        }
+        Ok(Some(self.verifications.begin(now, (producer_id, epoch), sequence, is_bumped)))
+    }
+
+    /// Whether a batch of a transaction may be appended, as far as the transaction is concerned.
+    pub(crate) fn check_verified(
+        &self,
+        header: &BatchHeader,
+        guard: Option<Guard>,
+    ) -> Result<(), ProducerError> {
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        if self.has_open_transaction(producer_id, epoch) {
+            return Ok(());
+        }
+        // Who is fenced is told that, and not that its transaction has ended.
+        if let Some(current) = self.get(producer_id).map(|known| known.epoch).filter(|known| epoch < *known) {
+            return Err(ProducerError::InvalidEpoch { producer_id, epoch, current });
+        }
+        match self.verifications.is_verified(producer_id, guard) {
+            true => Ok(()),
+            false => Err(ProducerError::NotInTransaction { producer_id }),
+        }
+    }
+
     /// Whether a data batch may be appended.
     pub(crate) fn check_data(&self, header: &BatchHeader, origin: Origin) -> Result<(), ProducerError> {
-        let Some(producer) = self.producers.get(&header.producer_id) else { return Ok(()) };
         let producer_id = header.producer_id;
+        let known = self.producers.get(&producer_id);
+        if origin == Origin::Client {
+            let last = known.map_or(-1, Producer::last_sequence);
+            self.verifications.check_sequence(producer_id, header.base_sequence, last)?;
+        }
+        let Some(producer) = known else { return Ok(()) };
         let (epoch, current) = (header.producer_epoch, producer.epoch);
         if epoch < current && origin != Origin::Replication {
             return Err(ProducerError::InvalidEpoch { producer_id, epoch, current });
@@ -266,14 +316,18 @@ impl Producers {
             timestamp: header.max_timestamp,
         });
         producer.last_timestamp = header.max_timestamp;
-        if header.attributes.is_transactional() && producer.txn_first_offset.is_none() {
-            producer.txn_first_offset = Some(header.base_offset);
-            self.ongoing.insert(header.base_offset, header.producer_id);
+        if header.attributes.is_transactional() {
+            self.verifications.end(header.producer_id);
+            if producer.txn_first_offset.is_none() {
+                producer.txn_first_offset = Some(header.base_offset);
+                self.ongoing.insert(header.base_offset, header.producer_id);
+            }
         }
     }
 
     /// Takes note of an appended end marker; the aborted transaction if it ended one so.
     pub(crate) fn on_marker(&mut self, header: &BatchHeader, marker: &EndTxnMarker) -> Option<AbortedTxn> {
+        self.verifications.end(header.producer_id);
         let producer = self.producers.entry(header.producer_id).or_insert_with(Producer::new);
         producer.enter_epoch(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
@@ -319,6 +373,7 @@ impl Producers {
     /// Forgets producers that were silent for too long and have no open transaction.
     pub(crate) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         self.producers.retain(|_, producer| !producer.is_expired(now, expiration_ms));
+        self.verifications.expire(now, expiration_ms);
     }
 
     /// Whether this producer has an open transaction under this epoch.

@@ -169,7 +169,8 @@ impl MetadataLog {
             .ok_or_else(|| Malformed(format!("there are no leader epochs left at {}", entry.log_id)))?;
         let (batch, membership) = self.to_batch(now, replica, epoch, entry)?;
         let (bytes, max_timestamp) = (batch.bytes.len(), batch.header.max_timestamp);
-        let appended = self.log.append(now, epoch, Origin::Replication, Checked::trusted(batch), effects);
+        let origin = (Origin::Replication, None);
+        let appended = self.log.append(now, epoch, origin, Checked::trusted(batch), effects);
         let appended = appended.map_err(io::Error::other)?;
         self.slots.push_back(Slot {
             epoch,

@@ -75,18 +75,37 @@ impl Clients {
         })
     }
 
+    /// Starts `VERB BOOTSTRAP ARGS...` of the transactions of one client.
+    pub fn transactions(
+        &self,
+        client: Client,
+        verb: &str,
+        bootstrap: &str,
+        args: &[&str],
+    ) -> Result<Program> {
+        let mut command = match client {
+            Client::Librdkafka => self.python("transactions.py"),
+            Client::Java => self.java("Transactions")?,
+            other => bail!("{} has no transactions here", other.name()),
+        };
+        command.arg(verb).arg(bootstrap).args(args);
+        Program::start(&format!("{} {verb}", client.name()), command)
+    }
+
+    fn java(&self, class: &str) -> Result<Command> {
+        let path = fs::read_to_string(self.java.join("classpath"))?;
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+        command.arg(format!("{}:{}", self.java.display(), path.trim())).arg(class);
+        Ok(command)
+    }
+
     /// Starts `VERB BOOTSTRAP ARGS...` of one client.
     pub fn start(&self, client: Client, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
         let mut command = match client {
             Client::Librdkafka => self.python("confluent.py"),
             Client::KafkaPython => self.python("kafkapython.py"),
-            Client::Java => {
-                let path = fs::read_to_string(self.java.join("classpath"))?;
-                let mut command = Command::new("java");
-                command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-                command.arg(format!("{}:{}", self.java.display(), path.trim())).arg("Client");
-                command
-            }
+            Client::Java => self.java("Client")?,
             Client::FranzGo => Command::new(self.go.join("go-client")),
             Client::KafkaJs => {
                 let mut command = Command::new("node");
@@ -176,12 +195,12 @@ pub fn python_script(python: &Path, script: &Path) -> Command {
 }
 
 fn install_java() -> Result<PathBuf> {
-    let pinned = files("java", &["pom.xml", "Client.java"]);
+    let pinned = files("java", &["pom.xml", "Client.java", "Transactions.java"]);
     cache::installed("java", &pinned, |dir| {
         copy(&pinned, dir)?;
         let path = class_path(&dir.join("pom.xml"), None, &dir.join("classpath"))?;
         let mut javac = Command::new("javac");
-        javac.args(["-d", ".", "-cp", &path, "Client.java"]).current_dir(dir);
+        javac.args(["-d", ".", "-cp", &path, "Client.java", "Transactions.java"]).current_dir(dir);
         run("javac", javac, INSTALL_LIMIT).map(drop)
     })
 }

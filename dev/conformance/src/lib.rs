@@ -23,3 +23,4 @@ pub mod raw;
 pub mod report;
 pub mod server;
 pub mod tools;
+pub mod transactions;

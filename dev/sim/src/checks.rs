@@ -18,6 +18,7 @@ mod one_value;
 mod positions;
 mod replicas;
 mod topics;
+mod transactions;
 
 use crate::history::{Event, Fault, Place};
 
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<metadata_line::MetadataLine>::default(),
         Box::<replicas::Replicas>::default(),
         Box::<positions::Positions>::default(),
+        Box::<transactions::Transactions>::default(),
     ]
 }
 

@@ -2,6 +2,7 @@
 //! they asked and heard. They are not `crates/client`: a client that hides what happened could not be judged.
 
 mod admin;
+mod committed_reader;
 mod committer;
 mod committing;
 mod fetching;
@@ -12,8 +13,10 @@ mod oracle;
 mod producer;
 mod reader;
 mod routes;
+mod transactor;
 
 pub use admin::{ADMIN_CONFIG, Admin};
+pub use committed_reader::CommittedReader;
 pub use committer::Committer;
 pub use link::{Link, Lost};
 pub use member::Member;
@@ -21,6 +24,7 @@ pub use operator::Operator;
 pub use oracle::Oracle;
 pub use producer::Producer;
 pub use reader::Reader;
+pub use transactor::Transactor;
 
 use crate::{
     cluster::Cluster,
@@ -65,6 +69,8 @@ pub enum Seek<'a> {
     Leader(&'a Place),
     /// Who coordinates the group.
     Coordinator(&'a str),
+    /// Who coordinates the transactional id.
+    TransactionCoordinator(&'a str),
 }
 
 /// Switches that the schedule holds over the clients.
@@ -106,7 +112,12 @@ impl Ground {
     pub async fn try_connect(&self, to: Seek<'_>, name: &str, dice: &mut Dice) -> Result<Link, Lost> {
         let nodes = self.cluster.nodes();
         if let [only] = nodes {
-            return Link::open(self, only, name, dice).await;
+            let mut link = Link::open(self, only, name, dice).await?;
+            if let Seek::TransactionCoordinator(id) = to {
+                // Who looks for it first has its topic created.
+                routes::transaction_coordinator(&mut link, id, dice).await?;
+            }
+            return Ok(link);
         }
         let any = dice.below(nodes.len() as u64) as usize;
         let mut link = Link::open(self, nodes.get(any).ok_or(Lost)?, name, dice).await?;
@@ -123,6 +134,9 @@ impl Ground {
                 (id, epoch)
             }
             Seek::Coordinator(group) => (routes::coordinator(&mut link, group, dice).await?, -1),
+            Seek::TransactionCoordinator(id) => {
+                (routes::transaction_coordinator(&mut link, id, dice).await?, -1)
+            }
         };
         if link.node != id {
             link = Link::open(self, self.node(id)?, name, dice).await?;

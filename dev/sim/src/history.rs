@@ -47,6 +47,15 @@ pub type Seen = (i64, Option<ValueId>);
 /// A batch on a disk: its first offset, the offset after it, and the checksum of all its bytes.
 pub type BatchSeen = (i64, i64, u32);
 
+/// A transaction: the incarnation of its producer, and which of its transactions it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Txn {
+    /// The incarnation; values bear its number.
+    pub producer: u32,
+    /// Counted by it.
+    pub number: u32,
+}
+
 /// The metadata that a node has, which the trace shows by their place only.
 #[derive(Clone, PartialEq)]
 pub struct SeenImage(pub Arc<metadata::Image>);
@@ -107,6 +116,22 @@ pub enum Event {
     DeleteRecordsSent { place: Place, before: i64 },
     /// Records before an offset are deleted.
     DeleteRecordsDone { place: Place, low_watermark: i64 },
+    /// A producer has taken over a transactional id.
+    TxnOwned { id: Arc<str>, producer_id: i64, epoch: i16 },
+    /// Records of a transaction may be on their way.
+    TxnSent { txn: Txn, place: Place, values: Vec<ValueId> },
+    /// Records of a transaction are acknowledged to a producer of this epoch.
+    TxnAcked { id: Arc<str>, producer_id: i64, epoch: i16, request: u64, txn: Txn, values: Vec<ValueId> },
+    /// The producer has decided, and may have been heard.
+    TxnEnding { txn: Txn, committed: bool },
+    /// The decision is acknowledged to a producer of this epoch.
+    TxnEnded { id: Arc<str>, producer_id: i64, epoch: i16, request: u64, txn: Txn, committed: bool },
+    /// A reader of committed records keeps these, and leaves out those.
+    TxnRead { place: Place, kept: Vec<Seen>, dropped: Vec<Seen> },
+    /// Everything that a reader of committed records keeps of a partition when no transaction is open.
+    TxnReadAll { place: Place, kept: Vec<Seen> },
+    /// So it was of every partition.
+    TxnAllRead,
     /// A commit goes out.
     CommitSent { group: Arc<str>, place: Place, offset: i64 },
     /// A commit was acknowledged.
@@ -281,6 +306,16 @@ impl Event {
             Event::OutOfRange { .. } => "readers sent away",
             Event::DeleteRecordsSent { .. } => "record deletions sent",
             Event::DeleteRecordsDone { .. } => "record deletions",
+            Event::TxnOwned { .. } => "transactional ids taken over",
+            Event::TxnSent { .. } => "transactional batches sent",
+            Event::TxnAcked { .. } => "transactional batches acknowledged",
+            Event::TxnEnding { .. } => "transactions to be ended",
+            Event::TxnEnded { committed: true, .. } => "transactions committed",
+            Event::TxnEnded { .. } => "transactions aborted",
+            Event::TxnRead { dropped, .. } if !dropped.is_empty() => "committed reads beside aborted records",
+            Event::TxnRead { .. } => "committed reads",
+            Event::TxnReadAll { .. } => "full committed reads",
+            Event::TxnAllRead => "full committed readings",
             Event::CommitSent { .. } => "commits sent",
             Event::CommitAcked { .. } => "commits",
             Event::CommitFetched { .. } => "commits fetched",

@@ -54,6 +54,8 @@ pub struct Plan {
     pub members: u32,
     /// How many clients commit offsets without being members.
     pub committers: u32,
+    /// How many transactional ids there are, and the topic that they write to; each is shared by two producers.
+    pub transactional_ids: u32,
     /// How many clients create and delete topics.
     pub admins: u32,
     /// Whether somebody moves partitions and votes about.
@@ -68,7 +70,7 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn new(dice: &Dice) -> Self {
-        let mut dice = dice.fork("plan");
+        let (all, mut dice) = (dice, dice.fork("plan"));
         let dice = &mut dice;
         let segment_bytes = dice.pick(&["1048576", "16384", "6000"], "16384").to_owned();
         let statics = [
@@ -83,6 +85,8 @@ impl Plan {
             // The clock jumps by hours: a record that is sent again may then come from the future.
             ("log.message.timestamp.after.max.ms", "604800000".to_owned()),
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+            ("transaction.state.log.num.partitions", "2".to_owned()),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500".to_owned()),
         ];
         Self {
             nodes: 1,
@@ -97,6 +101,7 @@ impl Plan {
             readers: dice.range(1..=2) as u32,
             members: dice.range(1..=3) as u32,
             committers: dice.range(1..=2) as u32,
+            transactional_ids: transactional_ids(all),
             admins: dice.range(0..=2) as u32,
             operator: false,
             joins: false,
@@ -106,7 +111,7 @@ impl Plan {
 
     /// The plan of a seed for a cluster of so many nodes.
     pub fn of_cluster(dice: &Dice, nodes: i32) -> Self {
-        let mut dice = dice.fork("cluster plan");
+        let (all, mut dice) = (dice, dice.fork("cluster plan"));
         let dice = &mut dice;
         let statics = [
             ("num.partitions", "2".to_owned()),
@@ -124,6 +129,10 @@ impl Plan {
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
             ("replica.high.watermark.checkpoint.interval.ms", dice.range(200..=5000).to_string()),
             ("replica.lag.time.max.ms", dice.pick(&["1000", "3000", "30000"], "3000").to_owned()),
+            ("transaction.state.log.num.partitions", "2".to_owned()),
+            ("transaction.state.log.replication.factor", "3".to_owned()),
+            ("transaction.state.log.min.isr", "2".to_owned()),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500".to_owned()),
         ];
         Self {
             nodes,
@@ -139,12 +148,19 @@ impl Plan {
             readers: dice.range(2..=4) as u32,
             members: dice.range(1..=2) as u32,
             committers: dice.range(1..=2) as u32,
+            transactional_ids: transactional_ids(all),
             admins: dice.range(0..=1) as u32,
             operator: dice.chance(60),
             duration_ms: dice.range(15..=30) * 1000,
             joins: dice.chance(50),
         }
     }
+}
+
+/// In half of the runs there are transactions.
+fn transactional_ids(dice: &Dice) -> u32 {
+    let mut dice = dice.fork("transactional ids");
+    if dice.chance(50) { dice.range(1..=2) as u32 } else { 0 }
 }
 
 /// Kafka's own distance between snapshots.
@@ -179,6 +195,12 @@ impl TopicPlan {
             durability: if is_durable { Durability::Fsync } else { Durability::PageCache },
             configs,
         }
+    }
+
+    /// The topic that transactions write to.
+    pub fn of_transactions() -> Self {
+        let (name, durability) = ("transactional".to_owned(), Durability::Fsync);
+        Self { name, partitions: 2, durability, configs: Vec::new() }
     }
 
     /// Every configuration of its own.

@@ -75,6 +75,17 @@ impl Corruption {
                     *number = number.saturating_sub(1);
                 }
             }
+            (Plant::AbortHidden, Event::TxnRead { kept, dropped, .. }) => {
+                kept.append(dropped);
+                kept.sort_by_key(|(offset, _)| *offset);
+            }
+            (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
+            (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
+                if let [(_, first), (_, second), ..] = &mut kept[..] {
+                    std::mem::swap(first, second);
+                }
+            }
+            (Plant::ZombieObeyed, Event::TxnAcked { epoch, .. }) if self.strikes() => *epoch = -1,
             (Plant::CommitForgotten, Event::CommitFetched { offset, .. })
                 if *offset > 0 && self.strikes() =>
             {

@@ -2,20 +2,27 @@
 //! cut, and once more after an ordinary restart. Two runs of one seed are the same, byte for byte.
 
 use crate::{
-    client::{Admin, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules},
+    client::{
+        Admin, CommittedReader, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules,
+        Transactor,
+    },
     cluster::Cluster,
     cluster_run,
     dice::Dice,
     drawing::Drawing,
-    history::{History, Place, Violation},
+    history::{Event, History, Place, Violation},
     node::Node,
     note,
-    plan::Plan,
+    plan::{Plan, TopicPlan},
     schedule::Schedule,
     trace::{Keep, Trace},
     world::{Clocked, Plant, SimClock},
 };
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::AtomicU32},
+};
 use stdx::Uuid;
 use tokio::task::JoinSet;
 
@@ -61,6 +68,8 @@ pub struct Run {
     pub oracle: Oracle,
     /// The partitions that exist for the whole run, and the ids of their topics.
     pub places: Vec<(Place, Uuid)>,
+    /// The partitions that transactions write to.
+    transactional: Vec<(Place, Uuid)>,
     group: Arc<str>,
     committed: Vec<Arc<str>>,
     admin_topics: Vec<Arc<str>>,
@@ -158,6 +167,7 @@ impl Run {
         Self {
             oracle: Oracle::new(ground.clone(), dice.fork("oracle")),
             places: Vec::new(),
+            transactional: Vec::new(),
             group: "members".into(),
             committed: (0..plan.committers).map(|number| format!("committer{number}").into()).collect(),
             admin_topics: (0..plan.admins * 2).map(|number| format!("admin{number}").into()).collect(),
@@ -167,13 +177,17 @@ impl Run {
 
     /// Creates the topics that exist for the whole run; false if that takes for ever.
     pub async fn create_topics(&mut self, plan: &Plan) -> bool {
-        for topic in &plan.topics {
+        let of_transactions = (plan.transactional_ids > 0).then(TopicPlan::of_transactions);
+        for topic in plan.topics.iter().chain(&of_transactions) {
             let places = self.oracle.create(topic, plan.replication);
             let Ok(places) = places.within(&self.ground.clock, READ_BACK_MS_MAX).await else {
                 self.ground.history.violated("availability", format!("{} cannot be created", topic.name));
                 return false;
             };
-            self.places.extend(places);
+            match plan.topics.iter().any(|known| known.name == topic.name) {
+                true => self.places.extend(places),
+                false => self.transactional.extend(places),
+            }
         }
         true
     }
@@ -236,6 +250,18 @@ impl Run {
             clients
                 .spawn(Admin::new(ground.for_another(), dice, number, topics.to_vec(), names.clone()).run());
         }
+        let incarnations = Arc::<AtomicU32>::default();
+        for number in 0..plan.transactional_ids {
+            for rival in 0..2 {
+                let dice = dice.fork(&format!("transactor{number}/{rival}"));
+                let (places, id) = (self.transactional.clone(), format!("txn{number}").into());
+                let ground = ground.for_another();
+                clients.spawn(Transactor::new(ground, dice, id, places, incarnations.clone()).run());
+            }
+            let dice = dice.fork(&format!("committed{number}"));
+            let places = self.transactional.clone();
+            clients.spawn(CommittedReader::new(ground.for_another(), dice, number, places).run());
+        }
         if plan.operator {
             clients.spawn(Operator::new(ground.for_another(), dice.fork("operator"), names).run());
         }
@@ -244,7 +270,7 @@ impl Run {
 
     /// Asks for everything while nothing else happens.
     pub async fn read_back(&mut self, when: &str) {
-        let Self { oracle, places, group, committed, admin_topics, ground, .. } = self;
+        let Self { oracle, places, transactional, group, committed, admin_topics, ground, .. } = self;
         let all = async {
             for (place, id) in places.iter() {
                 oracle.read_all(place, *id).await;
@@ -255,6 +281,10 @@ impl Run {
             for topic in admin_topics.iter() {
                 oracle.look(topic).await;
             }
+            for (place, id) in transactional.iter() {
+                oracle.read_committed(place, *id).await;
+            }
+            ground.history.tell(Event::TxnAllRead);
         };
         if all.within(&ground.clock, READ_BACK_MS_MAX).await.is_err() {
             ground.history.violated("availability", format!("{when} not everything can be read back"));

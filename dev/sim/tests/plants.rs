@@ -93,3 +93,23 @@ fn a_write_that_is_dropped_is_noticed() {
 fn a_sync_after_a_failed_one_is_noticed() {
     check(Plant::SyncRetried, "failed_syncs");
 }
+
+#[test]
+fn records_of_aborted_transactions_are_noticed() {
+    check(Plant::AbortHidden, "transactions");
+}
+
+#[test]
+fn half_a_transaction_is_noticed() {
+    check(Plant::MarkerLost, "transactions");
+}
+
+#[test]
+fn committed_records_out_of_order_are_noticed() {
+    check(Plant::CommitsSwapped, "transactions");
+}
+
+#[test]
+fn a_fenced_producer_that_is_obeyed_is_noticed() {
+    check(Plant::ZombieObeyed, "transactions");
+}

@@ -1,13 +1,16 @@
-//! FindCoordinator (key 10): which broker coordinates a group (KIP-699 for several at once).
+//! FindCoordinator (key 10): which broker coordinates a group or a transactional id (KIP-699 for several at once).
 
 use super::topics_of;
-use crate::{Broker, context::Context, failure_code};
+use crate::{
+    Broker, context::Context, coordinators::partition_of, failure_code, group_hosts, transaction_hosts,
+};
 use std::sync::Arc;
 use wire::{
     ErrorCode, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
 };
 
 const KEY_TYPE_GROUP: i8 = 0;
+const KEY_TYPE_TRANSACTION: i8 = 1;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -17,13 +20,14 @@ pub(crate) async fn handle(
     let keys = if context.version >= 4 { request.coordinator_keys } else { vec![request.key] };
     let mut coordinators = Vec::with_capacity(keys.len());
     for key in keys {
-        let found = if request.key_type == KEY_TYPE_GROUP {
-            of_group(broker, context, &key).await
-        } else {
-            Err((
+        let found = match request.key_type {
+            KEY_TYPE_GROUP => of_key(broker, context, group_hosts::TOPIC, &key).await,
+            KEY_TYPE_TRANSACTION => of_key(broker, context, transaction_hosts::TOPIC, &key).await,
+            _ => Err((
                 ErrorCode::InvalidRequest,
-                "only coordinators of groups (key type 0) can be found".to_owned(),
-            ))
+                "only coordinators of groups (key type 0) and of transactional ids (1) can be found"
+                    .to_owned(),
+            )),
         };
         coordinators.push(answer(key, found));
     }
@@ -44,22 +48,24 @@ pub(crate) async fn handle(
 
 type Found = Result<(i32, String, i32), (ErrorCode, String)>;
 
-async fn of_group(broker: &Arc<Broker>, context: &Context, group: &str) -> Found {
-    let unavailable = |why: &str| (ErrorCode::CoordinatorNotAvailable, why.to_owned());
-    if broker.image().topic(crate::group_hosts::TOPIC).is_none() {
-        topics_of(broker, &[crate::group_hosts::TOPIC]).await;
+/// Who leads the partition of an internal topic that keeps `key`.
+async fn of_key(broker: &Arc<Broker>, context: &Context, topic: &'static str, key: &str) -> Found {
+    let unavailable = |why: String| (ErrorCode::CoordinatorNotAvailable, why);
+    if broker.image().topic(topic).is_none() {
+        topics_of(broker, &[topic]).await;
     }
     let image = broker.image();
-    let topic = image.topic(crate::group_hosts::TOPIC);
-    let topic =
-        topic.ok_or_else(|| unavailable("the offsets topic could not be created; see the broker's log"))?;
-    let index = crate::group_hosts::partition_of(group, topic.partitions.len());
-    let leader = topic.partition(index).map_or(-1, |partition| partition.leader);
+    let found = image.topic(topic);
+    let found =
+        found.ok_or_else(|| unavailable(format!("{topic} could not be created; see the broker's log")))?;
+    let index = partition_of(key, found.partitions.len());
+    let leader = found.partition(index).map_or(-1, |partition| partition.leader);
     let node = image.broker(leader).filter(|node| !node.fenced);
     let node =
-        node.ok_or_else(|| unavailable("the partition of the offsets topic has no leader; try again"))?;
+        node.ok_or_else(|| unavailable(format!("partition {index} of {topic} has no leader; try again")))?;
     let endpoint = node.endpoint(&context.listener);
-    let endpoint = endpoint.ok_or_else(|| unavailable("the coordinator has no listener of this name"))?;
+    let endpoint =
+        endpoint.ok_or_else(|| unavailable("the coordinator has no listener of this name".into()))?;
     Ok((leader, endpoint.host.clone(), i32::from(endpoint.port)))
 }
 

@@ -152,7 +152,7 @@ fn fetched(broker: &Broker, by_id: bool, topic: FetchedTopic) -> Option<OffsetFe
         committed_offset: one.offset,
         committed_leader_epoch: one.leader_epoch,
         metadata: Some(one.metadata.to_string()),
-        error_code: failure_code::NONE,
+        error_code: failure_code::of_group_result(one.error.as_ref()),
     });
     Some(OffsetFetchResponseTopics {
         name: topic.topic.to_string(),

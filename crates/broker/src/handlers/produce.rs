@@ -3,6 +3,8 @@
 //! The batches are appended before this returns, in the order of the requests; only the wait for their durability
 //! overlaps with later requests of the connection.
 
+mod transactional;
+
 use crate::{
     Broker,
     acks::{Acks, Undone},
@@ -11,7 +13,9 @@ use crate::{
     failure_code,
     partition::{Copies, Partition},
     partitions::TopicPartitions,
+    txn_verification::Verified,
 };
+use log::Guard;
 use model::{Offset, Timestamp, limits};
 use records::{Budget, Checked, Decompressor, Glance, Invalid, Rules, Unchecked};
 use std::{cell::RefCell, sync::Arc};
@@ -45,12 +49,48 @@ thread_local! {
 
 /// Begins a produce request that came in a frame of `frame_bytes`: appends, and gives the wait for the answer. Batches
 /// that take more than the budget to check are checked by workers first.
+///
+/// Where a transaction begins in a partition, its coordinator is asked first.
 pub(crate) fn begin(
     broker: &Arc<Broker>,
     context: &Context,
     (mut request, frame_bytes): (ProduceRequest, usize),
     budget: &mut Budget,
     reply: Reply,
+) -> Result<Begun, Refused> {
+    let mut refused = refused_as_a_whole(broker, context, &request);
+    keep_last_of_each(&mut request.topic_data);
+    let mut verified = Verified::default();
+    if refused.is_none() {
+        match transactional::find(broker, context, &request) {
+            Err(failed) => refused = Some(failed),
+            Ok(None) => {}
+            Ok(Some((txn, partitions))) => {
+                let asked = verified.begin(broker, &txn, partitions);
+                if !asked.is_empty() {
+                    let (broker, context) = (broker.clone(), context.clone());
+                    return Ok(Begun::Checking(Box::pin(async move {
+                        verified.ask(&broker, &txn, asked, true).await;
+                        let mut budget = Budget::new(limits::CHECKED_BYTES_PER_TURN);
+                        let request = (request, frame_bytes);
+                        match append(&broker, &context, request, &mut budget, (reply, refused, verified))? {
+                            Begun::Checking(later) => later.await,
+                            begun => Ok(begun),
+                        }
+                    })));
+                }
+            }
+        }
+    }
+    append(broker, context, (request, frame_bytes), budget, (reply, refused, verified))
+}
+
+fn append(
+    broker: &Arc<Broker>,
+    context: &Context,
+    (request, frame_bytes): (ProduceRequest, usize),
+    budget: &mut Budget,
+    (reply, refused, verified): (Reply, Option<Failed>, Verified),
 ) -> Result<Begun, Refused> {
     let mut promise = Promise {
         acks: Acks::new(),
@@ -59,13 +99,12 @@ pub(crate) fn begin(
         reply,
         failed: None,
     };
-    let refused = refused_as_a_whole(broker, context, &request);
-    keep_last_of_each(&mut request.topic_data);
     let mut appending = Appending {
         broker,
         context,
         promise: &mut promise,
         refused,
+        verified,
         frame_bytes,
         now: broker.world.clock.wall(),
         slots: 0,
@@ -171,7 +210,7 @@ impl Promise {
         }
         let settled = is_wait_wanted.then(|| (self.acks.clone() as Arc<dyn crate::acks::Settled>, slot));
         let copies = if self.required == ALL_IN_SYNC { Copies::InSync } else { Copies::Own };
-        match to.partition.produce(to.now, checked, copies, settled) {
+        match to.partition.produce(to.now, checked, (copies, to.guard), settled) {
             Ok(appended) => {
                 broker.metrics.batches_in.inc();
                 broker.metrics.bytes_in.add(bytes as u64);
@@ -212,6 +251,8 @@ struct Destination {
     partition: Arc<Partition>,
     slot: usize,
     now: Timestamp,
+    /// What a batch of a transaction is to show.
+    guard: Option<Guard>,
 }
 
 /// A batch that takes too long to check on the reactor.
@@ -242,6 +283,8 @@ struct Appending<'a> {
     promise: &'a mut Promise,
     /// Why none of the batches is taken.
     refused: Option<Failed>,
+    /// What batches of transactions are to show.
+    verified: Verified,
     frame_bytes: usize,
     now: Timestamp,
     slots: usize,
@@ -279,7 +322,7 @@ impl Appending<'_> {
                 Some(refused) => Err(refused.clone()),
                 None => partition().ok_or_else(|| absent(index).into()),
             };
-            let to = found.map(|partition| Destination { partition, slot, now: self.now });
+            let to = found.map(|partition| Destination { partition, slot, now: self.now, guard: None });
             let row = to.and_then(|to| self.partition(to, data, (place, in_topic)));
             row.unwrap_or_else(|failed| self.promise.row_of_failed(index, failed))
         });
@@ -300,7 +343,7 @@ impl Appending<'_> {
     /// The row of one partition, empty if its batch is postponed. Errors are looked for in Kafka's order.
     fn partition(
         &mut self,
-        to: Destination,
+        mut to: Destination,
         data: PartitionProduceData,
         place: (usize, usize),
     ) -> Result<PartitionProduceResponse, Failed> {
@@ -308,10 +351,8 @@ impl Appending<'_> {
         let payload = data.records.and_then(|records| records.to_bytes()).unwrap_or_default();
         let unchecked = self.unpinned(Unchecked::new(payload, zstd_allowed).map_err(refusal)?);
         if unchecked.attributes().is_transactional() {
-            // Nobody would ever end it, and readers of committed records would wait behind it for good.
-            let message =
-                Some("there are no transactions on this broker: InitProducerId refuses them".into());
-            return Err(Failed { message, ..ErrorCode::InvalidTxnState.into() });
+            let guard = self.verified.guard(&to.partition);
+            to.guard = guard.map_err(|code| transactional::refusal(self.context.version, code))?;
         }
         if !matches!(self.promise.required, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());

@@ -4,9 +4,9 @@
 
 use super::{Online, Partition, Refused, Role};
 use crate::acks::{Settled, Undone};
-use log::{Appended, Origin};
-use model::{LeaderEpoch, Offset, Timestamp};
-use records::Checked;
+use log::{Appended, Guard, Origin};
+use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use records::{Checked, EndTxnMarker};
 use std::sync::Arc;
 
 /// Somebody who waits until everything before an offset is safe.
@@ -33,6 +33,8 @@ pub(crate) enum Copies {
 /// Who appends, and what of.
 pub(super) struct Appending {
     pub(super) origin: Origin,
+    /// What was given when the batch's transaction began to be verified.
+    pub(super) guard: Option<Guard>,
     pub(super) copies: Copies,
     pub(super) is_patient: bool,
     /// Only as the leader of this epoch.
@@ -51,11 +53,51 @@ impl Partition {
         self: &Arc<Self>,
         now: Timestamp,
         batch: Checked,
-        copies: Copies,
+        (copies, guard): (Copies, Option<Guard>),
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        let appending = Appending { origin: Origin::Client, copies, is_patient: false, epoch: None };
+        let appending = Appending { origin: Origin::Client, guard, copies, is_patient: false, epoch: None };
         self.append(now, batch, appending, settled)
+    }
+
+    /// Begins to verify the transaction of a producer: what its batch is to show, or nothing if it is open already.
+    pub(crate) fn verify(
+        &self,
+        now: Timestamp,
+        producer: (ProducerId, ProducerEpoch),
+        sequence: Sequence,
+        is_bumped: bool,
+    ) -> Result<Option<Guard>, Refused> {
+        let mut state = self.state.lock();
+        let online = state.online()?;
+        online.check_not_closed()?;
+        online.check_leads(Copies::Own)?;
+        let verified = online.log.verify(now, producer, sequence, is_bumped);
+        verified.map_err(|error| Refused::Append(error.into()))
+    }
+
+    /// Ends a producer's transaction here. `settled` is told when that is safe, unless this fails.
+    pub(crate) fn write_marker(
+        self: &Arc<Self>,
+        now: Timestamp,
+        (producer_id, epoch): (ProducerId, ProducerEpoch),
+        (marker, transaction_version): (EndTxnMarker, i16),
+        settled: (Arc<dyn Settled>, usize),
+    ) -> Result<Appended, Refused> {
+        let batch = marker.to_batch(producer_id, epoch, now);
+        let batch = batch.map_err(|_| Refused::Append(log::AppendError::NoMarker))?;
+        let origin = Origin::Coordinator { transaction_version };
+        let appending =
+            Appending { origin, guard: None, copies: Copies::InSync, is_patient: true, epoch: None };
+        self.append(now, Checked::trusted(batch), appending, Some(settled))
+    }
+
+    /// The producers that the log knows.
+    pub(crate) fn producers(&self) -> Result<Vec<(ProducerId, log::Producer)>, Refused> {
+        let mut state = self.state.lock();
+        let online = state.online()?;
+        online.check_leads(Copies::Own)?;
+        Ok(online.log.producers().iter().map(|(id, producer)| (id, producer.clone())).collect())
     }
 
     pub(super) fn append(
@@ -65,7 +107,7 @@ impl Partition {
         appending: Appending,
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        let Appending { origin, copies, is_patient, epoch } = appending;
+        let Appending { origin, guard, copies, is_patient, epoch } = appending;
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         let online = state.online()?;
@@ -78,7 +120,7 @@ impl Partition {
             return Err(Refused::Stuck(why.clone()));
         }
         let before = online.log.tail_bytes();
-        let appended = online.log.append(now, leader_epoch, origin, batch, &mut online.pending)?;
+        let appended = online.log.append(now, leader_epoch, (origin, guard), batch, &mut online.pending)?;
         let upto = appended.last_offset + 1;
         let is_safe = upto <= online.safe_offset(copies);
         if let (Some((settled, slot)), false) = (&settled, is_safe) {

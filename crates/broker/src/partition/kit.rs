@@ -104,7 +104,8 @@ pub(crate) fn append(
     let batch = builder.build().unwrap();
     let checked = records::check(batch.bytes, &rules, &mut Decompressor::new()).unwrap();
     let settled = acks.map(|(acks, slot)| (acks.clone() as Arc<dyn crate::acks::Settled>, slot));
-    partition.produce(NOW, checked, super::Copies::InSync, settled).map(|appended| appended.base_offset)
+    let copies = (super::Copies::InSync, None);
+    partition.produce(NOW, checked, copies, settled).map(|appended| appended.base_offset)
 }
 
 impl Lane {

@@ -3,23 +3,48 @@
 //! It knows none of these records. `group_hosts`, `controller` and `start` call it.
 
 use super::{
-    Partition,
+    AppendError, Partition, Refused,
     append::{Appending, Copies},
     on_lane,
 };
 use crate::acks::Settled;
-use log::{Appended, Origin, ReadPlan};
-use model::{LeaderEpoch, Offset, Timestamp};
-use records::{Checked, Decompressor};
+use log::{Appended, Guard, Origin, ProducerError, ReadPlan};
+use model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use records::{Checked, Decompressor, EndTxnMarker};
 use std::{io, sync::Arc};
 
 /// Why a batch of the broker's own was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AppendRefused {
     #[error("the batch is larger than the partition allows")]
     TooLarge,
     #[error("the partition is offline")]
     Unavailable,
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+}
+
+/// How a batch of the broker's own takes part in transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// What was given when the transaction began to be verified.
+    pub(crate) guard: Option<Guard>,
+    /// By whose rules the epoch of a marker is judged.
+    pub(crate) transaction_version: i16,
+}
+
+impl Part {
+    /// It does not.
+    pub(crate) const NONE: Self = Self { guard: None, transaction_version: 2 };
+}
+
+/// What the broker reads of its own.
+#[derive(Debug)]
+pub(crate) enum Own {
+    /// A record, and whose transaction it is part of.
+    Record(records::Record, Option<(ProducerId, ProducerEpoch)>),
+    /// The end of a transaction.
+    Marker((ProducerId, ProducerEpoch), EndTxnMarker),
 }
 
 /// How much a reader of the broker's own takes at once.
@@ -34,26 +59,27 @@ impl Partition {
         self: &Arc<Self>,
         now: Timestamp,
         epoch: LeaderEpoch,
-        batch: records::Batch,
+        (batch, part): (records::Batch, Part),
         settled: (Arc<dyn Settled>, usize),
     ) -> Result<Appended, AppendRefused> {
         let batch = Checked::trusted(batch);
         if batch.bytes() > self.config.load().batch_bytes_max {
             return Err(AppendRefused::TooLarge);
         }
-        let origin = Origin::Coordinator { transaction_version: 2 };
-        let appending = Appending { origin, copies: Copies::InSync, is_patient: true, epoch: Some(epoch) };
+        let origin = Origin::Coordinator { transaction_version: part.transaction_version };
+        let (copies, guard) = (Copies::InSync, part.guard);
+        let appending = Appending { origin, guard, copies, is_patient: true, epoch: Some(epoch) };
         self.append(now, batch, appending, Some(settled)).map_err(|refused| {
+            if let Refused::Append(AppendError::Producer(error)) = refused {
+                return AppendRefused::Producer(error);
+            }
             tracing::error!(partition = %self, %refused, "a batch of the broker's own was refused");
             AppendRefused::Unavailable
         })
     }
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(
-        &self,
-        offset: Offset,
-    ) -> io::Result<Option<(Offset, Vec<records::Record>)>> {
+    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<Own>)>> {
         let (plan, upto) = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
@@ -80,11 +106,15 @@ impl Partition {
         while let Some(batch) = records::Batch::split_off(&mut bytes) {
             check(&batch, next, upto)?;
             next = batch.header.next_offset();
+            let producer = (batch.header.producer_id, batch.header.producer_epoch);
             if batch.header.attributes.is_control() {
+                all.extend(EndTxnMarker::from_batch(&batch).map(|marker| Own::Marker(producer, marker)));
                 continue;
             }
+            let producer = batch.header.attributes.is_transactional().then_some(producer);
             let records = batch.records(OWN_BATCH_BYTES_MAX, &mut decompressor).map_err(io::Error::other)?;
-            all.extend(records.into_iter().filter(|record| record.offset >= offset));
+            let records = records.into_iter().filter(|record| record.offset >= offset);
+            all.extend(records.map(|record| Own::Record(record, producer)));
         }
         if next == offset {
             return Err(damaged(format!("no batch could be read at offset {offset}")));

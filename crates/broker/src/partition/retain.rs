@@ -43,7 +43,14 @@ impl Partition {
         Ok(start)
     }
 
-    /// Deletes what retention does not keep, forgets producers that are gone, syncs what `flush.ms` says.
+    /// Forgets producers that are gone.
+    pub(crate) fn expire_producers(&self, now: Timestamp) {
+        if let State::Online(online) = &mut *self.state.lock() {
+            online.log.expire_producers(now);
+        }
+    }
+
+    /// Deletes what retention does not keep, syncs what `flush.ms` says.
     pub(crate) fn tick(self: &Arc<Self>, now: Timestamp) {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return };
@@ -55,7 +62,6 @@ impl Partition {
         if deleted > 0 {
             tracing::info!(partition = %self, segments = deleted, start = online.log.start_offset(), "retention deleted segments");
         }
-        online.log.expire_producers(now);
         let job = self.flush_soon(online, now);
         drop(state);
         self.hand_over(job);

@@ -53,7 +53,7 @@ async fn assert_refused(node: &Node, bytes: Bytes, what: &str) {
 async fn apis_and_versions_that_are_not_advertised_close_the_connection() {
     let node = Node::start().await;
     for (api, version) in
-        [(999, 0), (-1, 0), (4, 0), (0, 2), (0, 14), (1, 3), (1, 19), (3, 14), (3, -1), (26, 0), (68, 0)]
+        [(999, 0), (-1, 0), (4, 0), (0, 2), (0, 14), (1, 3), (1, 19), (3, 14), (3, -1), (26, 6), (68, 0)]
     {
         assert_refused(&node, request(api, version, &[0; 64]), &format!("API {api} version {version}")).await;
     }

@@ -7,6 +7,7 @@ mod member;
 mod node;
 mod pipe;
 mod reach;
+mod transactional;
 mod world;
 
 pub(crate) use batches::{BatchSpec, batch, batch_of, values};
@@ -15,6 +16,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
 pub(crate) use reach::{Cut, Reach};
+pub(crate) use transactional::{Transactional, committed, offsets_in_transaction, stable_offset};
 pub(crate) use world::WALL_START_MS;
 
 /// What the error codes of answers are compared with.

@@ -40,5 +40,8 @@ mod sessions;
 mod strangers;
 mod table;
 mod topics;
+mod transactional_offsets;
+mod transactions;
+mod transactions_in_clusters;
 mod twice_or_late;
 mod voting;

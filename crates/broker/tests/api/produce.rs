@@ -1,6 +1,8 @@
 //! What a producer is told: Kafka's error for each way of being wrong, and answers in the order of the requests.
 
-use crate::harness::{BatchSpec, Client, Node, Topic, batch, batch_of, bytes_of, code, produce, values};
+use crate::harness::{
+    BatchSpec, Client, Node, Topic, Transactional, batch, batch_of, bytes_of, code, produce, values,
+};
 use bytes::{Bytes, BytesMut};
 use records::{Batch, BatchBuilder, Codec, TimestampType};
 use wire::{ErrorCode, ProduceResponse, produce_response::PartitionProduceResponse};
@@ -206,8 +208,14 @@ async fn a_batch_of_a_transaction_that_nobody_has_begun_is_refused() {
         let mut request = produce(&topic, 0, -1, bytes.clone());
         request.transactional_id = Some("tx".into());
         let response = client.call(version, &request).await;
-        assert_eq!(only(&response).error_code, code(ErrorCode::InvalidTxnState));
+        // There is no coordinator that could be asked: clients try this one again.
+        assert_eq!(only(&response).error_code, code(ErrorCode::NotEnoughReplicas));
     }
+    Transactional::init(&mut client, "other").await;
+    let mut request = produce(&topic, 0, -1, bytes);
+    request.transactional_id = Some("tx".into());
+    let response = client.call(13, &request).await;
+    assert_eq!(only(&response).error_code, code(ErrorCode::InvalidProducerIdMapping));
     assert_eq!(client.read_all(&topic).await.len(), 0);
 }
 

@@ -10,6 +10,7 @@ mod partitions;
 mod quorum;
 mod records;
 mod topics;
+mod transactions;
 
 use env::BoxFuture;
 use std::{collections::BTreeSet, fmt::Write, ops::RangeInclusive, path::Path};
@@ -63,7 +64,15 @@ rows! {
     CreateTopics: topics::create_topics, "4, 464, 516, 525, 599";
     DeleteTopics: topics::delete_topics, "4, 516, 599";
     DeleteRecords: records::delete_records, "107";
-    InitProducerId: records::init_producer_id, "98, 360, 890";
+    InitProducerId: records::init_producer_id, "98, 360, 588, 890";
+    AddPartitionsToTxn: transactions::add_partitions_to_txn, "98, 890";
+    AddOffsetsToTxn: transactions::add_offsets_to_txn, "98, 890";
+    EndTxn: transactions::end_txn, "98, 588, 890";
+    WriteTxnMarkers: transactions::write_txn_markers, "98, 664, 1228";
+    TxnOffsetCommit: transactions::txn_offset_commit, "98, 320, 447, 848, 890";
+    DescribeProducers: transactions::describe_producers, "664";
+    DescribeTransactions: transactions::describe_transactions, "664";
+    ListTransactions: transactions::list_transactions, "664, 994, 1152";
     OffsetForLeaderEpoch: records::offset_for_leader_epoch, "101, 279, 320";
     DescribeConfigs: configs::describe_configs, "133, 226, 569";
     AlterConfigs: configs::alter_configs, "133";

@@ -93,7 +93,7 @@ impl Desk {
                     assert!(self.unanswered.remove(&token), "{token:?} is answered once: {reply:?}");
                     self.replies.insert(token, reply);
                 }
-                Effect::Append { ticket, records } => {
+                Effect::Append { ticket, records } | Effect::AppendInTransaction { ticket, records, .. } => {
                     assert!(!records.is_empty());
                     assert!(self.appends.back().is_none_or(|(former, _)| *former < ticket));
                     self.appends.push_back((ticket, records));

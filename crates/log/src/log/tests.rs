@@ -75,7 +75,7 @@ fn a_new_leader_epoch_is_noted_with_its_first_batch() {
     for epoch in [3, 3, 5] {
         let checked = records::Checked::trusted(batch(NOW, 2, 10).build().unwrap());
         let mut effects = Vec::new();
-        fixture.log.append(NOW, epoch, Origin::Client, checked, &mut effects).unwrap();
+        fixture.log.append(NOW, epoch, (Origin::Client, None), checked, &mut effects).unwrap();
         fixture.perform(effects);
     }
     let file = fixture.disk.contents(&dir().join(names::LEADER_EPOCHS)).unwrap();

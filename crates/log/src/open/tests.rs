@@ -580,7 +580,7 @@ fn leader_epochs_whose_file_is_damaged_are_taken_from_the_batches() {
         for index in 0..60 {
             let checked = records::Checked::trusted(batch(NOW, 1, 100).build().unwrap());
             let mut effects = Vec::new();
-            fixture.log.append(NOW, 2 + index / 9, Origin::Client, checked, &mut effects).unwrap();
+            fixture.log.append(NOW, 2 + index / 9, (Origin::Client, None), checked, &mut effects).unwrap();
             fixture.perform(effects);
         }
         assert!(fixture.log.segment_count() > 3);

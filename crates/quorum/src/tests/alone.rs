@@ -26,7 +26,7 @@ fn write_plain_log(world: &World) {
         let records = Batch::split_off(&mut batch_of(epoch)).unwrap();
         for batch in [builder.build().unwrap(), records] {
             let batch = Checked::trusted(batch);
-            opened.log.append(5, epoch as i32, Origin::Replication, batch, &mut effects).unwrap();
+            opened.log.append(5, epoch as i32, (Origin::Replication, None), batch, &mut effects).unwrap();
         }
     }
     opened.files.perform(&*world.disk, &effects, true).unwrap();

@@ -1,7 +1,7 @@
 //! The client that asks when nothing else happens: creates the topics that exist for the whole run, and at the end reads
 //! everything back. It tries again until it has its answers; whoever waits for it must bound that.
 
-use super::{ADMIN_CONFIG, Ground, Link, Lost, Seek, committing, fetching, reader};
+use super::{ADMIN_CONFIG, Ground, Link, Lost, Seek, committed_reader, committing, fetching, reader};
 use crate::{
     dice::Dice,
     history::{Event, Place, TopicState},
@@ -59,6 +59,17 @@ impl Oracle {
         }
     }
 
+    /// Reads what readers of committed records see of a partition, once no transaction is open in it.
+    pub async fn read_committed(&mut self, place: &Place, id: Uuid) {
+        loop {
+            let mut link = self.ground.connect(Seek::Leader(place), "oracle", &mut self.dice).await;
+            if let Ok(Some(read)) = read_committed(&mut link, place, id).await {
+                return self.ground.history.tell(read);
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
     /// Asks for what a group has committed.
     pub async fn committed(&mut self, group: &Arc<str>, place: &Place) {
         loop {
@@ -79,6 +90,24 @@ impl Oracle {
                 return;
             }
             self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+}
+
+async fn read_committed(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Event>, Lost> {
+    let (mut position, mut all) = (0, Vec::new());
+    let mut inside = committed_reader::Inside::new();
+    loop {
+        let fetched = committed_reader::fetch(link, (place, id), position, (12, 1 << 20)).await?;
+        let Some(data) = fetched else { return Ok(None) };
+        let shown = committed_reader::show(&data, position, &mut inside);
+        all.extend(shown.kept);
+        if shown.next > position {
+            position = shown.next;
+        } else if data.last_stable_offset == data.high_watermark && position == data.high_watermark {
+            return Ok(Some(Event::TxnReadAll { place: place.clone(), kept: all }));
+        } else {
+            return Ok(None);
         }
     }
 }

@@ -32,3 +32,10 @@ pub(super) async fn coordinator(link: &mut Link, group: &str, dice: &mut Dice) -
     let found = link.ask(dice.range(0..=3) as i16, &find).await?;
     if found.error_code == 0 { Ok(found.node_id) } else { Err(Lost) }
 }
+
+/// Who coordinates a transactional id.
+pub(super) async fn transaction_coordinator(link: &mut Link, id: &str, dice: &mut Dice) -> Result<i32, Lost> {
+    let find = FindCoordinatorRequest { key: id.to_owned(), key_type: 1, ..Default::default() };
+    let found = link.ask(dice.range(1..=3) as i16, &find).await?;
+    if found.error_code == 0 { Ok(found.node_id) } else { Err(Lost) }
+}

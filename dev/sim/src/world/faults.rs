@@ -49,6 +49,14 @@ pub enum Plant {
     ValueChanged,
     /// Answer: a committed offset is unknown.
     CommitForgotten,
+    /// Answer: a reader of committed records is not told of aborted transactions.
+    AbortHidden,
+    /// Answer: the last committed record of a partition is not there.
+    MarkerLost,
+    /// Answer: two committed records have changed places.
+    CommitsSwapped,
+    /// Answer: a producer that was fenced is obeyed.
+    ZombieObeyed,
     /// Start of a node of a cluster: its logs are cut at the high watermarks that it knows.
     CutToHighWatermark,
     /// Disk: whom a controller has given its vote is not written down.
@@ -76,6 +84,10 @@ impl Plant {
         ("value-invented", Plant::ValueInvented),
         ("value-changed", Plant::ValueChanged),
         ("commit-forgotten", Plant::CommitForgotten),
+        ("abort-hidden", Plant::AbortHidden),
+        ("marker-lost", Plant::MarkerLost),
+        ("commits-swapped", Plant::CommitsSwapped),
+        ("zombie-obeyed", Plant::ZombieObeyed),
         ("cut-to-high-watermark", Plant::CutToHighWatermark),
         ("vote-forgotten", Plant::VoteForgotten),
         ("isr-shrunk-alone", Plant::IsrShrunkAlone),

@@ -12,6 +12,7 @@ pub(crate) struct BatchSpec<'a> {
     pub(crate) codec: Codec,
     /// Id, epoch and first sequence of an idempotent producer.
     pub(crate) producer: Option<(i64, i16, i32)>,
+    pub(crate) is_transactional: bool,
 }
 
 impl Default for BatchSpec<'_> {
@@ -22,6 +23,7 @@ impl Default for BatchSpec<'_> {
             key: Some("key"),
             codec: Codec::None,
             producer: None,
+            is_transactional: false,
         }
     }
 }
@@ -36,6 +38,9 @@ pub(crate) fn batch_of(spec: &BatchSpec<'_>) -> Bytes {
     let mut builder = BatchBuilder::new().compression(spec.codec);
     if let Some((id, epoch, sequence)) = spec.producer {
         builder = builder.producer(id, epoch, sequence);
+    }
+    if spec.is_transactional {
+        builder = builder.transactional();
     }
     for (index, value) in spec.values.iter().enumerate() {
         builder.push(spec.timestamp + index as i64, spec.key.map(str::as_bytes), Some(value.as_bytes()), &[]);

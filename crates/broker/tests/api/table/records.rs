@@ -1,7 +1,7 @@
 //! The APIs that move and find records.
 
 use crate::harness::{
-    Node, Topic, WALL_START_MS, batch, bytes_of, code, fetch as fetch_of, fetch_topic,
+    Node, Topic, Transactional, WALL_START_MS, batch, bytes_of, code, fetch as fetch_of, fetch_topic,
     produce as produce_request, values,
 };
 use wire::{
@@ -211,9 +211,36 @@ pub(super) async fn init_producer_id(version: i16) {
     assert!(first.producer_id >= 0);
     let second = client.call(version, &request).await;
     assert_ne!(first.producer_id, second.producer_id);
-    for (id, error) in [("", ErrorCode::InvalidRequest), ("tx", ErrorCode::UnsupportedVersion)] {
-        let request = InitProducerIdRequest { transactional_id: Some(id.into()), ..request.clone() };
-        let refused = client.call(version, &request).await;
+    let of = |id: &str, transaction_timeout_ms| InitProducerIdRequest {
+        transactional_id: Some(id.into()),
+        transaction_timeout_ms,
+        ..InitProducerIdRequest::default()
+    };
+    let nowhere = client.call(version, &of("t-1", 1000)).await;
+    assert_eq!(nowhere.error_code, code(ErrorCode::CoordinatorNotAvailable), "nobody has looked for it");
+    let begun = Transactional::init(&mut client, "t-1").await;
+    let refused = [
+        ("", 1000, ErrorCode::InvalidRequest),
+        ("t-1", 0, ErrorCode::InvalidTransactionTimeout),
+        ("t-1", 900_001, ErrorCode::InvalidTransactionTimeout),
+    ];
+    for (id, timeout_ms, error) in refused {
+        let refused = client.call(version, &of(id, timeout_ms)).await;
         assert_eq!((refused.error_code, refused.producer_id, refused.producer_epoch), (code(error), -1, -1));
+    }
+    let again = client.call(version, &of("t-1", 1000)).await;
+    let expected = (0, begun.producer_id, begun.epoch + 1);
+    assert_eq!((again.error_code, again.producer_id, again.producer_epoch), expected);
+    if version >= 3 {
+        let go_on = |producer_epoch| InitProducerIdRequest {
+            producer_id: begun.producer_id,
+            producer_epoch,
+            ..of("t-1", 1000)
+        };
+        let next = client.call(version, &go_on(begun.epoch + 1)).await;
+        assert_eq!((next.error_code, next.producer_epoch), (0, begun.epoch + 2));
+        let fenced = client.call(version, &go_on(begun.epoch)).await.error_code;
+        let error = if version < 4 { ErrorCode::InvalidProducerEpoch } else { ErrorCode::ProducerFenced };
+        assert_eq!(fenced, code(error));
     }
 }
