@@ -6,7 +6,7 @@ use crate::{
     Slice,
     handles::{Handles, Place},
     index,
-    scan::{Found, Scan, Step, WINDOW_BYTES_SMALL},
+    scan::{Found, Scan, Step, WINDOW_BYTES_LARGE, WINDOW_BYTES_SMALL},
 };
 use env::{Disk, File};
 use model::Offset;
@@ -42,6 +42,34 @@ impl FilePlan {
     pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
         let mut parts = Parts::new();
         let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
+        let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
+        parts.push(Part::File(region));
+        Ok(Slice { parts, next_offset: range.next_offset })
+    }
+
+    /// The first segment that it looks at.
+    pub fn segment(&self) -> Option<Offset> {
+        self.segments.first().copied()
+    }
+
+    /// Like [`FilePlan::locate`], and verifies the checksums of what was found; `InvalidData` if one is wrong.
+    pub fn locate_verified(self, disk: &dyn Disk) -> io::Result<Slice> {
+        let mut parts = Parts::new();
+        let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
+        let end = range.position + range.len as u64;
+        let mut scan = Scan::new(&*range.file, range.position, end, WINDOW_BYTES_LARGE);
+        loop {
+            match scan.step()? {
+                Step::End => break,
+                Step::Found(found) if scan.is_intact(&found)? => {}
+                Step::Found(found) => {
+                    let (at, offset) = (found.position, found.base_offset);
+                    let why = format!("the checksum of the batch at byte {at}, offset {offset}, is wrong");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                Step::Broken(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+            }
+        }
         let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
         parts.push(Part::File(region));
         Ok(Slice { parts, next_offset: range.next_offset })
