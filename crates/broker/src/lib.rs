@@ -48,6 +48,7 @@ mod remote_log;
 mod replicas;
 mod start;
 mod tail_budget;
+mod throttles;
 mod upkeep;
 pub mod view;
 
@@ -83,6 +84,7 @@ use quorum::RaftQuorum;
 use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use throttles::Throttles;
 use wire::ErrorCode;
 
 /// The directory of the metadata log inside the log directory.
@@ -114,6 +116,7 @@ pub struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
+    pub(crate) throttles: Throttles,
 }
 
 impl Broker {

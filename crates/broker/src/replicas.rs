@@ -45,6 +45,7 @@ impl Wanted {
 pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<()> {
     let mut following = broker.following.lock().await;
     let image = broker.image();
+    broker.throttles.configure(&image);
     let dirs = set_aside_strays(broker, &image).await?;
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
     open(broker, wanted.collect(), Some(found), &dirs).await;
@@ -433,6 +434,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     for topic in after.topics() {
         let own = |image: &Image| image.overrides(ResourceKind::Topic, &topic.name).cloned();
         if !broker_changed && own(before) == own(after) {
+    broker.throttles.configure(after);
             continue;
         }
         let config = Arc::new(log_config::of_topic(&configs.topic(&topic.name)));

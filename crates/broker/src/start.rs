@@ -26,6 +26,7 @@ use crate::{
     remote_log::RemoteLog,
     replicas,
     tail_budget::TailBudget,
+    throttles::Throttles,
     upkeep,
 };
 use env::{Network, World};
@@ -145,6 +146,7 @@ impl Broker {
                 limits::FETCH_SESSION_PARTITIONS_MAX,
             )),
             metrics: Metrics::new(),
+            throttles: Throttles::new(config.node_id, &config.configs(&Image::new("")).broker()),
             config,
             dir,
             world,

@@ -36,5 +36,6 @@ mod replication;
 mod restart;
 mod sessions;
 mod table;
+mod throttles;
 mod topics;
 mod twice_or_late;

@@ -17,7 +17,12 @@ use wire::{
 };
 
 /// Creates a topic whose partitions have these replicas; the first of each leads.
-async fn create(cluster: &Cluster, name: &str, replicas: &[&[i32]], configs: &[(&str, &str)]) -> Topic {
+pub(crate) async fn create(
+    cluster: &Cluster,
+    name: &str,
+    replicas: &[&[i32]],
+    configs: &[(&str, &str)],
+) -> Topic {
     let assignments = replicas.iter().enumerate().map(|(index, ids)| CreatableReplicaAssignment {
         partition_index: index as i32,
         broker_ids: ids.to_vec(),
@@ -41,12 +46,16 @@ async fn create(cluster: &Cluster, name: &str, replicas: &[&[i32]], configs: &[(
     Topic { name: name.into(), id: answer.topics[0].topic_id }
 }
 
-async fn partitions(cluster: &Cluster, asked: i32, topic: &Topic) -> Vec<MetadataResponsePartition> {
+pub(crate) async fn partitions(
+    cluster: &Cluster,
+    asked: i32,
+    topic: &Topic,
+) -> Vec<MetadataResponsePartition> {
     metadata(&mut cluster.client(asked), &topic.name).await.topics.remove(0).partitions
 }
 
 /// Waits until a node sees all partitions as they should be.
-async fn until(
+pub(crate) async fn until(
     cluster: &Cluster,
     asked: i32,
     topic: &Topic,
@@ -68,12 +77,12 @@ fn sorted(nodes: &[i32]) -> Vec<i32> {
     nodes
 }
 
-async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
+pub(crate) async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
     until(cluster, asked, topic, |one| sorted(&one.isr_nodes) == expected).await;
 }
 
 /// Produces with acks=all as a client does: looks for the leader until it is taken.
-async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
+pub(crate) async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
     for _ in 0..500 {
         let leader = partitions(cluster, asked, topic).await[index as usize].leader_id;
         if leader >= 0 && cluster.is_running(leader) {
@@ -300,7 +309,7 @@ async fn leaders_move_before_a_node_stops() {
     cluster.assert_sound();
 }
 
-fn move_to(topic: &Topic, replicas: &[i32]) -> AlterPartitionReassignmentsRequest {
+pub(crate) fn move_to(topic: &Topic, replicas: &[i32]) -> AlterPartitionReassignmentsRequest {
     let partition = alter_partition_reassignments_request::ReassignablePartition {
         partition_index: 0,
         replicas: Some(replicas.to_vec()),
