@@ -209,8 +209,10 @@ impl Partition {
         self.config.load().rules(now, zstd_allowed)
     }
 
-    /// Takes a new configuration over at once.
-    pub(crate) fn configure(&self, config: Arc<LogConfig>) {
+    /// Takes a new configuration over at once. If acknowledgements are to be durable from now on, what was acknowledged
+    /// before is synced now and not with the next record: others soon rely on it.
+    pub(crate) fn configure(self: &Arc<Self>, config: Arc<LogConfig>) {
+        let mut job = None;
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.configure(config.clone());
         }
@@ -221,8 +223,12 @@ impl Partition {
         self.offsets().map_or(0, |offsets| offsets.start)
     }
 
+            if !online.is_closed && !online.is_cutting && online.stuck.is_none() {
+                job = self.flush_soon(online, self.dir.world.clock.wall());
+            }
     /// Where the log starts, is durable, was synced and ends; `None` if the partition is offline.
     pub(crate) fn offsets(&self) -> Option<Offsets> {
+        self.hand_over(job);
         match &*self.state.lock() {
             State::Online(online) => Some(online.offsets()),
             State::Offline(_) | State::Deleted => None,

@@ -1,6 +1,6 @@
 use super::{
     Refused,
-    kit::{Kit, NOW, append},
+    kit::{Kit, NOW, append, config},
 };
 use crate::{
     acks::{Acks, Undone},
@@ -156,4 +156,21 @@ async fn what_a_former_leader_sends_is_not_taken() {
     partition.follow(NOW, 4, sent(0, 5), (ack(), 0)).unwrap();
     assert_eq!(partition.offsets().unwrap().end, 0);
     assert!(append(&partition, 1, None).is_err(), "a follower takes nothing from producers");
+}
+
+#[test]
+fn what_was_acknowledged_before_acks_became_durable_is_synced_at_once() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    let page_cache = log::LogConfig { durability: log::Durability::PageCache, ..(*config()).clone() };
+    partition.configure(std::sync::Arc::new(page_cache));
+    append(&partition, 100, None).unwrap();
+    kit.lane.work();
+    let marks = partition.offsets().unwrap();
+    assert_eq!((marks.high_watermark, marks.recovery_point), (1, 0), "the page cache has it");
+    partition.configure(config());
+    kit.lane.work();
+    assert_eq!(partition.offsets().unwrap().recovery_point, 1);
+    partition.configure(config());
+    assert!(kit.lane.next().is_none(), "nothing is left to sync");
 }
