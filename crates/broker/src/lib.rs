@@ -45,6 +45,7 @@ mod peer_frames;
 mod producer_ids;
 mod quorum_member;
 mod remote_log;
+mod repair;
 mod replicas;
 mod start;
 mod tail_budget;

@@ -19,6 +19,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use tokio::sync::Notify;
 
 /// What all partitions of a log directory share.
 pub(crate) struct LogDir {
@@ -29,6 +30,8 @@ pub(crate) struct LogDir {
     pub(crate) backlog: Arc<Backlog>,
     /// What its leaders want of the ISR.
     pub(crate) isr_changes: IsrChanges,
+    /// A replica was found damaged.
+    pub(crate) damage_found: Notify,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
@@ -125,9 +128,18 @@ impl LogDir {
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
-        let (path, meta) = (path.to_owned(), Mutex::new(meta));
-        let dir =
-            Self { path, meta, tail, backlog, isr_changes, is_offline, checkpoints, _lock: lock, world };
+        let dir = Self {
+            path: path.to_owned(),
+            meta: Mutex::new(meta),
+            tail,
+            backlog,
+            isr_changes,
+            damage_found: Notify::new(),
+            is_offline,
+            checkpoints,
+            _lock: lock,
+            world,
+        };
         let found = Found {
             clean: clean.is_some(),
             broker_epoch: clean.unwrap_or(-1),

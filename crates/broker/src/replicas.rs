@@ -8,7 +8,7 @@ use crate::{
     fetchers::Order,
     group_hosts, log_config,
     log_dir::{Found, LogDir},
-    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
+    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
     upkeep,
 };
 use futures_util::future::join_all;
@@ -286,7 +286,12 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
     let path = dir.path.join(names::dir_name(name));
     let opened = log::open(&*dir.world.disk, &path, options.clone()).map_err(|error| {
         let is_scarcity = matches!(&error, OpenError::Io(error) if log::is_scarcity(error));
-        Unopened { why: error.to_string(), is_scarcity, options }
+        let is_damaged = match &error {
+            OpenError::Damaged(_) => true,
+            OpenError::Foreign { .. } => false,
+            OpenError::Io(error) => is_damage(error),
+        };
+        Unopened { why: error.to_string(), is_scarcity, is_damaged, options }
     })?;
     let recovery = &opened.recovery;
     if recovery.bytes_truncated > 0 || recovery.indexes_rebuilt > 0 {
@@ -429,12 +434,12 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     if !broker_changed && !changed(ResourceKind::Topic) {
         return;
     }
+    broker.throttles.configure(after);
     let configs = broker.config.configs(after);
     let mut changed = Vec::new();
     for topic in after.topics() {
         let own = |image: &Image| image.overrides(ResourceKind::Topic, &topic.name).cloned();
         if !broker_changed && own(before) == own(after) {
-    broker.throttles.configure(after);
             continue;
         }
         let config = Arc::new(log_config::of_topic(&configs.topic(&topic.name)));

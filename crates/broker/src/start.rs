@@ -24,7 +24,7 @@ use crate::{
     partitions::Partitions,
     producer_ids::ProducerIds,
     remote_log::RemoteLog,
-    replicas,
+    repair, replicas,
     tail_budget::TailBudget,
     throttles::Throttles,
     upkeep,
@@ -211,6 +211,7 @@ impl Broker {
         self.register_there(found.broker_epoch).await?;
         replicas::open_all(self, found).await?;
         self.images.set_followed(self.image().position().offset);
+        repair::before_ready(self).await;
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     failure_code,
     fetch_sessions::{Key, Opened, Told, Wanted},
     fetch_wait::FetchWait,
-    partition::{Isolation, Partition, Read, Reader, Records, Refused, Watch},
+    partition::{Cold, Isolation, Partition, Read, Reader, Records, Refused, Watch},
 };
 use model::NodeId;
 use std::sync::Arc;
@@ -269,7 +269,7 @@ async fn read(
         answers.push(answer);
     }
     if !cold.is_empty() {
-        locate(broker, &mut answers, &cold).await;
+        locate(broker, found, &mut answers, &cold).await;
     }
     answers
 }
@@ -312,7 +312,7 @@ fn count_throttled(broker: &Broker, context: &Context, asking: &Asking, response
 }
 
 /// Lets a disk lane find the regions of cold reads.
-async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
+async fn locate(broker: &Arc<Broker>, found: &[Resolved], answers: &mut [Answer], cold: &[usize]) {
     let mut plans = Vec::with_capacity(cold.len());
     for index in cold {
         if let Some(Ok(read)) = answers.get_mut(*index)
@@ -321,9 +321,12 @@ async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
             plans.push((*index, plan));
         }
     }
-    let located = broker
-        .on_lane(move || plans.into_iter().map(|(index, plan)| (index, plan.locate())).collect::<Vec<_>>());
-    for (index, result) in located.await.unwrap_or_default() {
+    let locate = |(index, plan): (usize, Cold)| (index, plan.of, plan.locate());
+    let located = broker.on_lane(move || plans.into_iter().map(locate).collect::<Vec<_>>());
+    for (index, of, result) in located.await.unwrap_or_default() {
+        if let (Err(error), Some(Ok(partition))) = (&result, found.get(index)) {
+            partition.on_read_error(error, of);
+        }
         let Some(answer) = answers.get_mut(index) else { continue };
         match (result, &mut *answer) {
             (Ok(parts), Ok(read)) => read.records = Records::Memory(parts),

@@ -212,7 +212,11 @@ impl State {
                 online.high_watermark =
                     high_watermark.min(online.log.end_offset()).max(online.log.start_offset());
             }
-            Self::Offline(offline) => offline.marks.high_watermark = high_watermark,
+            Self::Offline(offline) => {
+                if let Some(marks) = &mut offline.marks {
+                    marks.high_watermark = high_watermark;
+                }
+            }
             Self::Deleted => {}
         }
     }

@@ -1,5 +1,5 @@
 use super::{
-    Refused,
+    Condition, Refused,
     kit::{Kit, NOW, append, config},
 };
 use crate::{
@@ -173,4 +173,41 @@ fn what_was_acknowledged_before_acks_became_durable_is_synced_at_once() {
     assert_eq!(partition.offsets().unwrap().recovery_point, 1);
     partition.configure(config());
     assert!(kit.lane.next().is_none(), "nothing is left to sync");
+}
+
+/// A follower with three records, all synced.
+async fn follower(kit: &Kit) -> std::sync::Arc<super::Partition> {
+    let partition = kit.partition(0);
+    follow(&partition, 3).await;
+    for offset in 0..3 {
+        partition.follow(NOW, 3, sent(offset, 3), (ack(), 0)).unwrap();
+        kit.lane.work();
+    }
+    partition
+}
+
+#[tokio::test]
+async fn a_read_that_finds_damage_takes_only_this_partition_offline_and_leaves_a_mark() {
+    let kit = Kit::new(1 << 20);
+    let (partition, other) = (follower(&kit).await, kit.partition(1));
+    let (scrub, of) = partition.scrub(0).unwrap();
+    let gone = super::ReadOf { segment: Some(1000), ..of };
+    let damage = std::io::Error::new(std::io::ErrorKind::InvalidData, "damaged");
+    partition.on_read_error(&damage, gone);
+    partition.on_read_error(&std::io::Error::other("a disk that is away"), of);
+    assert_eq!(partition.condition(), Condition::Sound, "it says nothing of this log");
+    partition.on_read_error(&damage, of);
+    assert_eq!((partition.condition(), other.condition()), (Condition::Damaged, Condition::Sound));
+    assert!(!kit.dir.is_offline());
+    kit.lane.work();
+    let mark = kit.disk.contents(std::path::Path::new("/data/t-0/damage")).unwrap();
+    assert!(String::from_utf8(mark).unwrap().contains("damaged"));
+    // Begun anew it is another log: what was read of the old one says nothing of it.
+    assert!(partition.marks().is_some_and(|marks| marks.recovery_point == 3));
+    partition.at_rest().await;
+    assert!(partition.forget_marks() && partition.marks().is_none());
+    partition.begin_anew();
+    assert_eq!(partition.place(3).unwrap().offset, 0);
+    assert!(!partition.on_damage(&scrub.missing(), of));
+    assert_eq!(partition.condition(), Condition::Sound);
 }
