@@ -1,5 +1,5 @@
 use super::{
-    Condition, Refused,
+    Condition, Cut, Refused,
     kit::{Kit, NOW, append, config},
 };
 use crate::{
@@ -184,6 +184,29 @@ async fn follower(kit: &Kit) -> std::sync::Arc<super::Partition> {
         kit.lane.work();
     }
     partition
+}
+
+#[tokio::test]
+async fn a_cut_that_lacks_descriptors_waits_for_them_and_takes_no_other_partition_along() {
+    let kit = Kit::new(1 << 20);
+    let partition = follower(&kit).await;
+    for cut in [Cut::At(1), Cut::StartOver(7)] {
+        partition.announce_cut(cut);
+        let mut cutting = Box::pin(partition.cut(3, cut));
+        assert!((&mut cutting).now_or_never().is_none());
+        *kit.disk.switches().closed_below.lock().unwrap() = Some("/data/t-0".into());
+        kit.lane.work();
+        assert!(matches!(cutting.now_or_never(), Some(Err(Refused::Offline(_)))));
+        assert!(!kit.dir.is_offline() && partition.waits_for_room());
+        partition.sweep(NOW);
+        kit.lane.work();
+        assert!(partition.waits_for_room(), "there are none yet");
+        *kit.disk.switches().closed_below.lock().unwrap() = None;
+        partition.sweep(NOW);
+        kit.lane.work();
+        let place = partition.place(3).unwrap();
+        assert!(place.offset >= 1, "what is there is a part of what was");
+    }
 }
 
 #[tokio::test]
