@@ -47,6 +47,7 @@ mod quorum_member;
 mod remote_log;
 mod repair;
 mod replicas;
+mod scrub;
 mod start;
 mod tail_budget;
 mod throttles;

@@ -6,7 +6,7 @@ use crate::{
     Broker, handlers,
     isr_changes::{AlterIsrs, IsrAnswers, Key},
     partition::Partition,
-    repair,
+    repair, scrub,
 };
 use env::BoxFuture;
 use log::checkpoint::Offsets;
@@ -48,6 +48,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     let controller: Weak<dyn AlterIsrs> = Arc::<Broker>::downgrade(broker);
     broker.world.tasks.spawn(Box::pin(async move { dir.isr_changes.run(world, controller).await }));
     broker.world.tasks.spawn(Box::pin(repair::run(Arc::downgrade(broker))));
+    broker.world.tasks.spawn(Box::pin(scrub::run(Arc::downgrade(broker))));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);

@@ -32,6 +32,7 @@ mod offsets;
 mod own_client;
 mod pipelines;
 mod produce;
+mod repair;
 mod replication;
 mod restart;
 mod sessions;
