@@ -27,6 +27,8 @@ const END_MS_MAX: u64 = 40_000;
 /// What is under way when clients have ended.
 const SETTLE_MS: u64 = 2500;
 const LOOK_MS: u64 = 50;
+/// How long it may take until damage is found and repaired.
+const REPAIRED_MS_MAX: u64 = 60_000;
 /// How long replicas may take to be equal.
 const EQUAL_MS_MAX: u64 = 15_000;
 
@@ -68,6 +70,9 @@ pub async fn live(
         return;
     }
     if !alongside(&mut storms, run.end(clients, END_MS_MAX)).await {
+        return;
+    }
+    if !storms.until_repaired(REPAIRED_MS_MAX).await {
         return;
     }
     storms.wait(SETTLE_MS).await;

@@ -80,6 +80,8 @@ impl Plan {
             // The clock jumps by hours: a record that is sent again may then come from the future.
             ("log.message.timestamp.after.max.ms", "604800000".to_owned()),
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+            ("odradek.scrub.interval.ms", dice.range(200..=4000).to_string()),
+            ("odradek.scrub.bytes.per.second", dice.pick(&["1048576", "16777216"], "1048576").to_owned()),
         ];
         Self {
             nodes: 1,
@@ -118,6 +120,8 @@ impl Plan {
             ("log.retention.ms", "-1".to_owned()),
             ("log.message.timestamp.after.max.ms", "604800000".to_owned()),
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+            ("odradek.scrub.interval.ms", dice.range(200..=4000).to_string()),
+            ("odradek.scrub.bytes.per.second", dice.pick(&["1048576", "16777216"], "1048576").to_owned()),
             ("replica.high.watermark.checkpoint.interval.ms", dice.range(200..=5000).to_string()),
             ("replica.lag.time.max.ms", dice.pick(&["1000", "3000", "30000"], "3000").to_owned()),
         ];
