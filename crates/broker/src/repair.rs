@@ -77,6 +77,14 @@ fn others(me: NodeId, partition: &metadata::Partition) -> impl Iterator<Item = N
     partition.isr.iter().chain(&partition.elr).copied().filter(move |id| *id != me)
 }
 
+/// Whether what was set aside may still be the last of something: until the replica is in sync again; or, where that waits
+/// for room on the disk, until two others are, or all others there are.
+fn is_needed(me: NodeId, waits_for_room: bool, partition: &metadata::Partition) -> bool {
+    let in_sync = partition.isr.iter().filter(|id| **id != me).count();
+    let are_enough = in_sync >= 2.min(partition.replicas.len().saturating_sub(1)) && in_sync > 0;
+    !(partition.isr.contains(&me) || waits_for_room && are_enough)
+}
+
 /// What somebody must do about a damaged replica that nobody can replace.
 fn remedy(me: NodeId, partition: &metadata::Partition) -> String {
     let others: Vec<_> = others(me, partition).map(|id| id.to_string()).collect();
@@ -224,11 +232,11 @@ impl Repairs {
         let mut removed = Vec::new();
         aside.retain(|(name, (topic, index))| {
             // Of a topic that is gone it is a stray like others, which nobody removes.
-            let Some(topic) = image.topic_by_id(*topic) else { return false };
-            let own = broker.partitions.topic_by_id(topic.id).and_then(|topic| topic.partition(*index));
-            let is_sound = own.is_some_and(|own| own.condition() == Condition::Sound);
-            let is_in_sync = topic.partition(*index).is_some_and(|known| known.isr.contains(&me));
-            let is_needed = !is_sound || !is_in_sync;
+            let known = image.topic_by_id(*topic).and_then(|topic| topic.partition(*index));
+            let Some(known) = known.filter(|known| known.replicas.contains(&me)) else { return false };
+            let own = broker.partitions.topic_by_id(*topic).and_then(|topic| topic.partition(*index));
+            let Some(own) = own.filter(|own| own.condition() == Condition::Sound) else { return true };
+            let is_needed = is_needed(me, own.waits_for_room(), known);
             if !is_needed {
                 removed.push(name.clone());
             }
@@ -242,7 +250,7 @@ impl Repairs {
             for name in removed {
                 match dir.world.disk.remove_dir_all(&dir.path.join(&name)) {
                     Ok(()) => {
-                        tracing::info!(dir = %name, "the replica is in sync again: what was damaged is removed")
+                        tracing::info!(dir = %name, "the replica is copied anew: what was damaged is removed")
                     }
                     Err(error) => {
                         tracing::warn!(dir = %name, %error, "what was damaged could not be removed")
@@ -368,6 +376,15 @@ mod tests {
         assert_eq!(step(Sound, 2, &[2, 3], &[], true), Step::TellHere);
         assert_eq!(step(Sound, 2, &[1, 2, 3], &[], false), Step::Nothing);
         assert_eq!(step(Unusable, 2, &[1, 2, 3], &[], false), Step::Nothing);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_needed_until_others_surely_have_it() {
+        let needed = |waits, isr: &[i32]| is_needed(1, waits, &partition(2, isr, &[], false));
+        assert!(needed(false, &[2, 3]) && !needed(false, &[1, 2]));
+        assert!(needed(true, &[2]) && !needed(true, &[2, 3]), "a full disk must not hold it up for ever");
+        let pair = metadata::Partition { replicas: vec![1, 2], ..partition(2, &[2], &[], false) };
+        assert!(!is_needed(1, true, &pair) && is_needed(1, false, &pair));
     }
 
     #[test]
