@@ -113,6 +113,8 @@ struct Offline {
     marks: Option<Offsets>,
     /// Those of the log that was there before, see [`Online::cuts`].
     cuts: u64,
+    /// The last epoch in which it may have told a leader what it had.
+    fetched_epoch: Option<LeaderEpoch>,
     /// How to open it, if that may still succeed.
     again: Option<Box<OpenOptions>>,
     /// They end when no lane is at work in its directory any more.
@@ -291,6 +293,7 @@ impl State {
             Err(Unopened { why, is_scarcity, is_damaged, options }) => Self::Offline(Box::new(Offline {
                 why: why.into(),
                 is_damaged,
+                fetched_epoch: None,
                 marks: Some(Offsets {
                     start: options.start_offset,
                     high_watermark: options.recovery_point,

@@ -13,7 +13,7 @@ use crate::{
 };
 use log::names;
 use metadata::DIRECTORY_LOST;
-use model::{NodeId, PartitionIndex, TopicId};
+use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use std::{
     collections::BTreeSet,
     io,
@@ -57,16 +57,28 @@ struct Repairs {
 
 /// Decides on a replica of the broker `me`. Where nobody else holds everything nobody could lead instead: its leader stays,
 /// says what is wrong to whoever asks, and leads again once somebody has repaired it.
-fn next_step(me: NodeId, condition: Condition, partition: &metadata::Partition) -> Step {
+///
+/// The leader may still get requests that were sent when the log was whole, and must not take them for what the new log has:
+/// after `fetched_epoch` it begins only in a later leader epoch, which coming back from being lost brings about.
+fn next_step(
+    me: NodeId,
+    (condition, fetched_epoch): (Condition, Option<LeaderEpoch>),
+    partition: &metadata::Partition,
+) -> Step {
     let is_lost = partition.directory(me) == Some(DIRECTORY_LOST);
     let counts = partition.isr.contains(&me) || partition.elr.contains(&me) || partition.leader == me;
     let leads_elsewhere = partition.leader >= 0 && partition.leader != me;
     // One that is lost can lead nothing, even if it is still among the eligible: it leaves them when it comes back.
-    let is_given_up = !partition.isr.contains(&me) && (is_lost || !counts);
+    let is_epoch_over = fetched_epoch.is_none_or(|epoch| partition.leader_epoch > epoch);
+    let is_given_up = !partition.isr.contains(&me) && (is_lost || !counts && is_epoch_over);
     match condition {
         Condition::Sound if is_lost => Step::TellHere,
         Condition::Damaged if leads_elsewhere && is_given_up => Step::StartOver,
-        Condition::Damaged if counts && !is_lost && others(me, partition).next().is_some() => Step::TellLost,
+        Condition::Damaged
+            if (counts || !is_epoch_over) && !is_lost && others(me, partition).next().is_some() =>
+        {
+            Step::TellLost
+        }
         Condition::Damaged => Step::Wait,
         Condition::Sound | Condition::Unusable => Step::Nothing,
     }
@@ -140,7 +152,7 @@ fn steps(broker: &Broker) -> Vec<(Arc<Partition>, Arc<metadata::Partition>, Step
     let (image, me) = (broker.image(), broker.config.node_id);
     let all = broker.partitions.all().into_iter().filter_map(|own| {
         let known = image.topic_by_id(own.topic_id())?.partition(own.index())?;
-        let step = next_step(me, own.condition(), known);
+        let step = next_step(me, (own.condition(), own.fetched_epoch()), known);
         (step != Step::Nothing).then(|| (own, Arc::new(known.clone()), step))
     });
     all.collect()
@@ -216,12 +228,12 @@ impl Repairs {
             }
             None => return,
         }
-        // Before it has anything: whoever comes back from being lost is eligible no more, which nobody could know of one that
-        // has a part of it after a restart.
+        // Before it has anything: whoever comes back from being lost is eligible no more, and what it said before is void;
+        // nobody could know that of one that has a part of it after a restart. It begins when the metadata have it so.
         let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
-        let Some(here) = broker.dir.meta().directory_id else { return };
-        if !is_lost || tell(broker, here, std::slice::from_ref(own)).await {
-            own.begin_anew();
+        match broker.dir.meta().directory_id {
+            Some(here) if is_lost => drop(tell(broker, here, std::slice::from_ref(own)).await),
+            _ => own.begin_anew(),
         }
     }
 
@@ -360,7 +372,7 @@ mod tests {
     #[test]
     fn a_damaged_replica_is_lost_first_and_begins_anew_only_when_others_lead() {
         let step = |condition, leader, isr: &[i32], elr: &[i32], is_lost| {
-            next_step(1, condition, &partition(leader, isr, elr, is_lost))
+            next_step(1, (condition, None), &partition(leader, isr, elr, is_lost))
         };
         assert_eq!(step(Damaged, 1, &[1, 2, 3], &[], false), Step::TellLost);
         assert_eq!(step(Damaged, 2, &[1, 2, 3], &[], false), Step::TellLost);
@@ -379,6 +391,17 @@ mod tests {
     }
 
     #[test]
+    fn a_follower_begins_anew_only_in_an_epoch_in_which_nobody_has_heard_of_its_old_log() {
+        let step = |fetched_epoch, is_lost| {
+            next_step(1, (Damaged, Some(fetched_epoch)), &partition(2, &[2, 3], &[], is_lost))
+        };
+        // The leader epoch is 4.
+        assert_eq!((step(3, false), step(3, true)), (Step::StartOver, Step::StartOver));
+        assert_eq!(step(4, false), Step::TellLost, "though nobody counts on it");
+        assert_eq!(step(4, true), Step::StartOver, "as far as to say that it is here");
+    }
+
+    #[test]
     fn what_was_set_aside_is_needed_until_others_surely_have_it() {
         let needed = |waits, isr: &[i32]| is_needed(1, waits, &partition(2, isr, &[], false));
         assert!(needed(false, &[2, 3]) && !needed(false, &[1, 2]));
@@ -394,7 +417,7 @@ mod tests {
             directories: vec![HERE],
             ..partition(1, &[1], &[], false)
         };
-        assert_eq!(next_step(1, Damaged, &alone), Step::Wait);
+        assert_eq!(next_step(1, (Damaged, None), &alone), Step::Wait);
         assert!(remedy(1, &alone).contains("delete the topic"));
         assert!(remedy(1, &partition(-1, &[], &[1], true)).contains("UNCLEAN"));
         assert!(remedy(1, &partition(-1, &[], &[2, 3], true)).ends_with("broker 2, 3: start it"));

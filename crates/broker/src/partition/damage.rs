@@ -4,10 +4,13 @@
 //! When it may do so `repair` decides. What is read is judged in `log`; only whether that still concerns this log is
 //! asked here, since it may have been cut, or lost segments to retention, while a lane was reading.
 
-use super::{Offline, Offsets, Online, Partition, State, role::Outcome};
+use super::{
+    Offline, Offsets, Online, Partition, State,
+    role::{Outcome, Role},
+};
 use crate::{acks::Undone, replicas};
 use log::{Damage, OpenOptions, names};
-use model::{Offset, TopicPartition};
+use model::{LeaderEpoch, Offset, TopicPartition};
 use std::{io, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -37,6 +40,15 @@ impl Partition {
             State::Online(online) if !online.is_closed => Condition::Sound,
             State::Offline(offline) if offline.is_damaged && !offline.is_closed => Condition::Damaged,
             State::Online(_) | State::Offline(_) | State::Deleted => Condition::Unusable,
+        }
+    }
+
+    /// The last epoch in which this process may have told a leader what the damaged log had: requests that are still on
+    /// their way in it must not be taken for what the log has that takes its place.
+    pub(crate) fn fetched_epoch(&self) -> Option<LeaderEpoch> {
+        match &*self.state.lock() {
+            State::Offline(offline) => offline.fetched_epoch,
+            State::Online(_) | State::Deleted => None,
         }
     }
 
@@ -201,6 +213,11 @@ impl Offline {
             is_damaged,
             marks: Some(marks),
             cuts: online.cuts,
+            fetched_epoch: match online.role {
+                Role::Follower(epoch) => Some(epoch),
+                // Whoever leads after it does so in a later epoch.
+                Role::Leader(_) => None,
+            },
             again: None,
             jobs: online.job.take().into_iter().collect(),
             is_closed: online.is_closed,

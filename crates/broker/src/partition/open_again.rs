@@ -39,8 +39,12 @@ impl Partition {
             Err(unopened) => {
                 tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
                 let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
+                let (cuts, fetched_epoch) = (offline.cuts, offline.fetched_epoch);
                 *state = State::new(Err(unopened), &self.dir, -1);
                 state.await_role(high_watermark);
+                if let State::Offline(offline) = &mut *state {
+                    (offline.cuts, offline.fetched_epoch) = (cuts, fetched_epoch);
+                }
             }
             Ok(opened) => {
                 tracing::info!(partition = %self, "the partition is open now");

@@ -9,7 +9,10 @@ use model::{NodeId, PartitionIndex, TopicId};
 use stdx::Uuid;
 
 use super::{Controller, Decision, election::Outlook};
-use crate::{ChangeDirectories, DirectoryAssignment, Error, PartitionChange, Record, Registration, Reply};
+use crate::{
+    ChangeDirectories, DIRECTORY_LOST, DirectoryAssignment, Error, PartitionChange, Record, Registration,
+    Reply,
+};
 
 impl Controller {
     /// What was led from a failed directory is led by others; a broker without any directory left is fenced.
@@ -100,6 +103,9 @@ impl Controller {
         if !broker.has_online(directory) {
             draft.after.isr.retain(|id| *id != broker.id);
         }
+        // What it said of its log before it was lost may still be on its way to the leader, which must not believe it any
+        // more: it comes from an epoch that is over.
+        draft.anew = *old == DIRECTORY_LOST && broker.has_online(directory) && partition.leader >= 0;
         // A replica that moves out of a failed directory begins with nothing.
         if !broker.has_online(*old) && *old != directory {
             draft.doubtful = Some(broker.id);
