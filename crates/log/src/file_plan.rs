@@ -1,6 +1,7 @@
 //! A read from a segment file: made by the core, carried out on a disk lane, sent by `sendfile`.
 //!
-//! It reads index entries and headers only; the batches themselves stay in the file. It verifies no checksums.
+//! It reads index entries and headers only; the batches themselves stay in the file. Checksums it verifies only where a
+//! reader does not simply go on: who could not read what it was given asks for it again.
 
 use crate::{
     Slice,
@@ -31,6 +32,8 @@ struct Range {
     position: u64,
     len: usize,
     next_offset: Offset,
+    /// It begins where a reader stopped lately, and nobody else went on from there.
+    goes_on: bool,
 }
 
 impl FilePlan {
@@ -38,13 +41,14 @@ impl FilePlan {
     pub(crate) const SEGMENTS_MAX: usize = 8;
 
     /// Finds whole batches and says where they are. `NotFound` means that the segment was deleted since the plan was
-    /// made: plan again.
+    /// made: plan again. `InvalidData` means that it is damaged, as far as that was looked at.
     pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
-        let mut parts = Parts::new();
-        let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
-        let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
-        parts.push(Part::File(region));
-        Ok(Slice { parts, next_offset: range.next_offset })
+        self.find(disk, false)
+    }
+
+    /// Like [`FilePlan::locate`], and verifies the checksums of all that was found.
+    pub fn locate_verified(self, disk: &dyn Disk) -> io::Result<Slice> {
+        self.find(disk, true)
     }
 
     /// The first segment that it looks at.
@@ -52,23 +56,11 @@ impl FilePlan {
         self.segments.first().copied()
     }
 
-    /// Like [`FilePlan::locate`], and verifies the checksums of what was found; `InvalidData` if one is wrong.
-    pub fn locate_verified(self, disk: &dyn Disk) -> io::Result<Slice> {
+    fn find(&self, disk: &dyn Disk, is_verified: bool) -> io::Result<Slice> {
         let mut parts = Parts::new();
         let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
-        let end = range.position + range.len as u64;
-        let mut scan = Scan::new(&*range.file, range.position, end, WINDOW_BYTES_LARGE);
-        loop {
-            match scan.step()? {
-                Step::End => break,
-                Step::Found(found) if scan.is_intact(&found)? => {}
-                Step::Found(found) => {
-                    let (at, offset) = (found.position, found.base_offset);
-                    let why = format!("the checksum of the batch at byte {at}, offset {offset}, is wrong");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
-                Step::Broken(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
-            }
+        if is_verified || !range.goes_on {
+            range.verify()?;
         }
         let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
         parts.push(Part::File(region));
@@ -90,17 +82,25 @@ impl FilePlan {
     fn range(&self, disk: &dyn Disk) -> io::Result<Option<Range>> {
         for segment in &self.segments {
             let file = self.handles.reader(disk, *segment)?;
-            if let Some(first) = self.first_batch(disk, &*file, *segment)? {
-                return self.range_from(disk, file, *segment, first);
+            let place = self.handles.go_on(self.from, *segment);
+            if let Some(first) = self.first_batch(disk, &*file, *segment, place.map(|(place, _)| place))? {
+                let range = self.range_from(disk, file, *segment, first)?;
+                let goes_on = place.is_some_and(|(_, is_first)| is_first);
+                return Ok(range.map(|range| Range { goes_on, ..range }));
             }
         }
         Ok(None)
     }
 
     /// The batch in which `from` is, or the first after it.
-    fn first_batch(&self, disk: &dyn Disk, file: &dyn File, segment: Offset) -> io::Result<Option<Found>> {
+    fn first_batch(
+        &self,
+        disk: &dyn Disk,
+        file: &dyn File,
+        segment: Offset,
+        place: Option<Place>,
+    ) -> io::Result<Option<Found>> {
         let end = file.len()?;
-        let place = self.handles.place_of(self.from).filter(|place| place.segment == segment);
         let position = match place {
             Some(place) => place.position,
             None => index::position_of(disk, &self.handles, segment, self.from)?,
@@ -153,7 +153,7 @@ impl FilePlan {
         };
         self.handles.remember(Place { offset: next_offset, segment, position: end });
         let len = (end - first.position) as usize;
-        Ok(Some(Range { file, position: first.position, len, next_offset }))
+        Ok(Some(Range { file, position: first.position, len, next_offset, goes_on: false }))
     }
 
     /// Where the last batch that fits ends, and the offset after it.
@@ -190,6 +190,27 @@ impl FilePlan {
             }
         }
         Ok((end, next_offset))
+    }
+}
+
+impl Range {
+    fn verify(&self) -> io::Result<()> {
+        let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        let end = self.position + self.len as u64;
+        let mut scan = Scan::new(&*self.file, self.position, end, WINDOW_BYTES_LARGE);
+        loop {
+            match scan.step()? {
+                Step::End => return Ok(()),
+                Step::Found(found) if scan.is_intact(&found)? => {}
+                Step::Found(found) => {
+                    let (at, offset) = (found.position, found.base_offset);
+                    return invalid(format!(
+                        "the checksum of the batch at byte {at}, offset {offset}, is wrong"
+                    ));
+                }
+                Step::Broken(why) => return invalid(why.to_owned()),
+            }
+        }
     }
 }
 
