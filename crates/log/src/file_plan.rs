@@ -24,6 +24,8 @@ pub struct FilePlan {
     pub(crate) upto: Offset,
     pub(crate) bytes_max: usize,
     pub(crate) at_least_one: bool,
+    /// Offsets may be missing between batches: compaction leaves such holes.
+    pub(crate) has_holes: bool,
 }
 
 /// Whole batches in a file.
@@ -84,6 +86,10 @@ impl FilePlan {
             let file = self.handles.reader(disk, *segment)?;
             let place = self.handles.go_on(self.from, *segment);
             if let Some(first) = self.first_batch(disk, &*file, *segment, place.map(|(place, _)| place))? {
+                // What a damaged file has lost must not look like what compaction has removed.
+                if !self.has_holes && first.header.is_some() && first.base_offset > self.from {
+                    return Err(damaged(*segment, "the records before it are missing"));
+                }
                 let range = self.range_from(disk, file, *segment, first)?;
                 let goes_on = place.is_some_and(|(_, is_first)| is_first);
                 return Ok(range.map(|range| Range { goes_on, ..range }));

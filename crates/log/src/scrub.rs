@@ -5,7 +5,7 @@
 //! an index that disagrees with sound batches is no damage, for it can be made of them ([`Scrub::rebuild_indexes`]).
 
 use crate::{
-    Damage, Durability, Epochs, Log, LogConfig, OpenError, Producers, Recovery,
+    Damage, Epochs, Log, LogConfig, OpenError, Producers, Recovery,
     directory::SegmentFiles,
     handles::Handles,
     index::{INDEX_ENTRY_BYTES, IndexEntry},
@@ -147,7 +147,7 @@ impl Scrub {
             }
             let found = match scan.step()? {
                 Step::Found(found) => found,
-                Step::End if self.may_end_here() => break,
+                Step::End if self.config.has_holes() => break,
                 Step::End => {
                     let why = format!("the segment ends here, but it should reach to offset {}", self.upto);
                     return Ok(self.damaged(self.position, why));
@@ -205,18 +205,9 @@ impl Scrub {
         Ok(file)
     }
 
-    fn may_end_here(&self) -> bool {
-        self.has_holes()
-    }
-
-    /// Compaction leaves holes, and Apache Kafka's page-cache logs may have others; ours have none.
-    fn has_holes(&self) -> bool {
-        self.config.cleanup_compact || self.config.durability == Durability::PageCache
-    }
-
     fn follows(&self, found: &Found) -> bool {
         // In old formats the first offset of a batch is not written.
-        let may_leap = self.has_holes() || found.header.is_none();
+        let may_leap = self.config.has_holes() || found.header.is_none();
         let is_next =
             found.base_offset == self.next_offset || (may_leap && found.base_offset > self.next_offset);
         // What was synced ends with a batch.
