@@ -120,7 +120,7 @@ pub(crate) fn partition_of(key: &str, partitions: usize) -> i32 {
 
 /// Hands what is in the log from `offset` on to `take`, as the leader of `epoch`, and moves `offset` along.
 pub(crate) async fn replay(
-    partition: &Partition,
+    partition: &Arc<Partition>,
     epoch: LeaderEpoch,
     offset: &mut Offset,
     mut take: impl FnMut(Vec<Own>),

@@ -51,9 +51,12 @@ mod producer_ids;
 mod quorum_member;
 mod record_bytes;
 mod remote_log;
+mod repair;
 mod replicas;
+mod scrub;
 mod start;
 mod tail_budget;
+mod throttles;
 mod transaction_hosts;
 mod transaction_records;
 mod txn_ends;
@@ -96,6 +99,7 @@ use quorum::RaftQuorum;
 use remote_log::RemoteLog;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use throttles::Throttles;
 use transaction_hosts::TransactionHosts;
 use wire::ErrorCode;
 
@@ -133,6 +137,7 @@ pub struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
+    pub(crate) throttles: Throttles,
 }
 
 impl Broker {

@@ -21,6 +21,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use tokio::sync::Notify;
 
 /// What all partitions of a log directory share.
 pub(crate) struct LogDir {
@@ -33,6 +34,8 @@ pub(crate) struct LogDir {
     pub(crate) isr_changes: IsrChanges,
     /// What is to be told of where its replicas are.
     pub(crate) dir_assignments: DirAssignments,
+    /// A replica was found damaged.
+    pub(crate) damage_found: Notify,
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
@@ -129,15 +132,14 @@ impl LogDir {
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let is_offline = AtomicBool::new(false);
         let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
-        let dir_assignments = DirAssignments::default();
-        let (path, meta) = (path.to_owned(), Mutex::new(meta));
         let dir = Self {
-            path,
-            meta,
+            path: path.to_owned(),
+            meta: Mutex::new(meta),
             tail,
             backlog,
             isr_changes,
-            dir_assignments,
+            dir_assignments: DirAssignments::default(),
+            damage_found: Notify::new(),
             is_offline,
             checkpoints,
             _lock: lock,

@@ -38,6 +38,32 @@ pub struct Metrics {
     pub bytes_out: Counter,
     /// Batches of records received.
     pub batches_in: Counter,
+    /// What the scrub has read and found.
+    pub scrub: ScrubMetrics,
+}
+
+/// What the scrub has read and found since the start.
+#[derive(Debug, Default)]
+pub struct ScrubMetrics {
+    /// Bytes of batches that were read and found sound.
+    pub bytes: Counter,
+    /// Passes over all replicas that have come to their end.
+    pub passes: Counter,
+    /// Replicas that were found damaged.
+    pub damaged: Counter,
+    /// Segments whose indexes were built anew because they did not agree with the batches.
+    pub indexes_rebuilt: Counter,
+    /// Replicas of the pass under way, and how many of them are done; both 0 between passes.
+    pub(crate) replicas: AtomicU64,
+    pub(crate) replicas_done: AtomicU64,
+}
+
+impl ScrubMetrics {
+    /// Which part of the replicas the pass under way has verified, in thousandths; `None` between passes.
+    pub fn progress_permille(&self) -> Option<u64> {
+        let done = self.replicas_done.load(Ordering::Relaxed).saturating_mul(1000);
+        done.checked_div(self.replicas.load(Ordering::Relaxed))
+    }
 }
 
 /// One above the highest API key.
@@ -52,6 +78,7 @@ impl Metrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             batches_in: Counter::default(),
+            scrub: ScrubMetrics::default(),
         }
     }
 

@@ -4,10 +4,11 @@
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
 //! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `open_again`,
-//! `own`.
+//! `damage`, `own`.
 
 mod append;
 mod cut;
+mod damage;
 mod end;
 mod find;
 mod flush;
@@ -22,10 +23,11 @@ mod role;
 
 pub(crate) use append::Copies;
 pub(crate) use cut::Cut;
+pub(crate) use damage::{Condition, ReadOf, is_damage};
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
 pub(crate) use own::{AppendRefused, Own, Part};
-pub(crate) use read::{Isolation, Read, Reader, Records, Watch};
+pub(crate) use read::{Cold, Isolation, Read, Reader, Records, Watch};
 pub(crate) use role::{Assigned, Assignment};
 
 use crate::{fetch_wait::FetchWait, log_dir::LogDir};
@@ -104,13 +106,19 @@ struct Online {
 /// A log that could not be opened, or has failed.
 struct Offline {
     why: Arc<str>,
+    /// What is on the disk is not what was written there: others must give it again.
+    is_damaged: bool,
     /// Of the last time it was known to be well. They stay in the checkpoints: without them the next start would cut off
-    /// what is damaged as if it had never been on stable storage.
-    marks: Offsets,
+    /// what is damaged as if it had never been on stable storage. `None` once that is to be discarded.
+    marks: Option<Offsets>,
+    /// Those of the log that was there before, see [`Online::cuts`].
+    cuts: u64,
+    /// The last epoch in which it may have told a leader what it had.
+    fetched_epoch: Option<LeaderEpoch>,
     /// How to open it, if that may still succeed.
     again: Option<Box<OpenOptions>>,
-    /// Ends with the last try.
-    job: Option<oneshot::Receiver<()>>,
+    /// They end when no lane is at work in its directory any more.
+    jobs: Vec<oneshot::Receiver<()>>,
     /// The broker stops: it is not to be opened any more.
     is_closed: bool,
 }
@@ -123,6 +131,8 @@ pub(crate) struct Unopened {
     pub(crate) why: String,
     /// Only room or descriptors were missing.
     pub(crate) is_scarcity: bool,
+    /// What is there is not what was written.
+    pub(crate) is_damaged: bool,
     pub(crate) options: OpenOptions,
 }
 
@@ -214,12 +224,18 @@ impl Partition {
         self.config.load().rules(now, zstd_allowed)
     }
 
-    /// Takes a new configuration over at once.
-    pub(crate) fn configure(&self, config: Arc<LogConfig>) {
+    /// Takes a new configuration over at once. If acknowledgements are to be durable from now on, what was acknowledged
+    /// before is synced now and not with the next record: others soon rely on it.
+    pub(crate) fn configure(self: &Arc<Self>, config: Arc<LogConfig>) {
+        let mut job = None;
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.configure(config.clone());
+            if !online.is_closed && !online.is_cutting && online.stuck.is_none() {
+                job = self.flush_soon(online, self.dir.world.clock.wall());
+            }
         }
         self.config.store(config);
+        self.hand_over(job);
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
@@ -238,7 +254,7 @@ impl Partition {
     pub(crate) fn marks(&self) -> Option<Offsets> {
         match &*self.state.lock() {
             State::Online(online) => Some(online.offsets()),
-            State::Offline(offline) => Some(offline.marks),
+            State::Offline(offline) => offline.marks,
             State::Deleted => None,
         }
     }
@@ -279,17 +295,20 @@ impl State {
                 stuck: None,
                 job: None,
             })),
-            Err(Unopened { why, is_scarcity, options }) => Self::Offline(Box::new(Offline {
+            Err(Unopened { why, is_scarcity, is_damaged, options }) => Self::Offline(Box::new(Offline {
                 why: why.into(),
-                marks: Offsets {
+                is_damaged,
+                fetched_epoch: None,
+                marks: Some(Offsets {
                     start: options.start_offset,
                     high_watermark: options.recovery_point,
                     recovery_point: options.recovery_point,
                     end: options.recovery_point.max(options.start_offset),
                     first_segment: 0,
-                },
+                }),
+                cuts: 0,
                 again: is_scarcity.then(|| Box::new(options)),
-                job: None,
+                jobs: Vec::new(),
                 is_closed: false,
             })),
         }

@@ -9,7 +9,7 @@ use crate::{
     fetchers::Order,
     group_hosts, image_topics, log_config,
     log_dir::{Found, LogDir},
-    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, on_lane},
+    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
     transaction_hosts, upkeep,
 };
 use futures_util::future::join_all;
@@ -46,6 +46,7 @@ impl Wanted {
 pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<()> {
     let mut following = broker.following.lock().await;
     let image = broker.image();
+    broker.throttles.configure(&image);
     let dirs = set_aside_strays(broker, &image).await?;
     broker.groups.topics_changed(&image_topics::view(image.clone()));
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
@@ -333,7 +334,12 @@ pub(crate) fn open_log(dir: &LogDir, name: &TopicPartition, options: OpenOptions
     let path = dir.path.join(names::dir_name(name));
     let opened = log::open(&*dir.world.disk, &path, options.clone()).map_err(|error| {
         let is_scarcity = matches!(&error, OpenError::Io(error) if log::is_scarcity(error));
-        Unopened { why: error.to_string(), is_scarcity, options }
+        let is_damaged = match &error {
+            OpenError::Damaged(_) => true,
+            OpenError::Foreign { .. } => false,
+            OpenError::Io(error) => is_damage(error),
+        };
+        Unopened { why: error.to_string(), is_scarcity, is_damaged, options }
     })?;
     let recovery = &opened.recovery;
     if recovery.bytes_truncated > 0 || recovery.indexes_rebuilt > 0 {
@@ -479,6 +485,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     if !broker_changed && !changed(ResourceKind::Topic) {
         return;
     }
+    broker.throttles.configure(after);
     let configs = broker.config.configs(after);
     let mut changed = Vec::new();
     for topic in after.topics() {

@@ -27,6 +27,7 @@ use crate::{
     remote_log::RemoteLog,
     replicas,
     tail_budget::TailBudget,
+    throttles::Throttles,
     transaction_hosts::TransactionHosts,
     txn_markers, txn_verification, upkeep,
 };
@@ -150,6 +151,7 @@ impl Broker {
                 limits::FETCH_SESSION_PARTITIONS_MAX,
             )),
             metrics: Metrics::new(),
+            throttles: Throttles::new(config.node_id, &config.configs(&Image::new("")).broker()),
             config,
             dir,
             world,

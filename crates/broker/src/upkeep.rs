@@ -6,6 +6,7 @@ use crate::{
     Broker, handlers,
     isr_changes::{AlterIsrs, IsrAnswers, Key},
     partition::Partition,
+    repair, scrub,
 };
 use env::BoxFuture;
 use log::checkpoint::Offsets;
@@ -60,6 +61,8 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     broker.world.tasks.spawn(Box::pin(async move { dir.isr_changes.run(world, controller).await }));
     let (dir, weak) = (broker.dir.clone(), Arc::downgrade(broker));
     broker.world.tasks.spawn(Box::pin(async move { dir.dir_assignments.run(weak).await }));
+    broker.world.tasks.spawn(Box::pin(repair::run(Arc::downgrade(broker))));
+    broker.world.tasks.spawn(Box::pin(scrub::run(Arc::downgrade(broker))));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);

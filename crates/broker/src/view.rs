@@ -1,6 +1,6 @@
 //! What an exporter of metrics, a health check or a console may see of the broker, without going through an API.
 
-use crate::Broker;
+use crate::{Broker, partition::Condition};
 use model::{Offset, PartitionIndex};
 use quorum::Quorum;
 
@@ -17,6 +17,8 @@ pub struct PartitionView {
     pub size_bytes: u64,
     /// It refuses records until there is room on the disk, or descriptors.
     pub waits_for_room: bool,
+    /// Its bytes are not what was written.
+    pub is_damaged: bool,
 }
 
 /// Why a node should get no records.
@@ -74,6 +76,7 @@ impl Broker {
             offsets: partition.offsets().map(|offsets| (offsets.start, offsets.high_watermark)),
             size_bytes: partition.size_bytes(),
             waits_for_room: partition.waits_for_room(),
+            is_damaged: partition.condition() == Condition::Damaged,
         });
         views.collect()
     }

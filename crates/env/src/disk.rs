@@ -37,6 +37,11 @@ pub trait Lock: Send + Sync {}
 pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading once, past the cache of the operating system where that can be done: what the
+    /// medium holds is seen, and what others read often stays in the cache. Positions and lengths are free.
+    fn open_uncached(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path, Open::Read)
+    }
     /// The names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Creates a directory and its parents; it may be there already.

@@ -62,6 +62,12 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// Whether offsets may be missing between batches: compaction leaves holes, and Apache Kafka's page-cache logs may
+    /// have others; ours have none.
+    pub(crate) fn has_holes(&self) -> bool {
+        self.cleanup_compact || self.durability == Durability::PageCache
+    }
+
     /// What [`records::check`] asks of batches from clients.
     pub fn rules(&self, now: Timestamp, zstd_allowed: bool) -> Rules {
         Rules {

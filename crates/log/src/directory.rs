@@ -25,6 +25,8 @@ pub(crate) struct SegmentFiles {
 pub(crate) struct Directory {
     pub(crate) segments: BTreeMap<Offset, SegmentFiles>,
     pub(crate) snapshots: BTreeSet<Offset>,
+    /// The log was found damaged when it was open last.
+    pub(crate) is_marked: bool,
 }
 
 impl Directory {
@@ -57,7 +59,8 @@ impl Directory {
                 Some((_, kind)) if kind.ends_with(".deleted") || kind.ends_with(".cleaned") => {
                     disk.remove_file(&dir.join(&entry.name))?;
                 }
-                _ => {}
+                None => found.is_marked |= entry.name == names::DAMAGE,
+                Some(_) => {}
             }
         }
         for (offset, kind, entry) in beside {

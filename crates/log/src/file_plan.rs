@@ -1,12 +1,13 @@
 //! A read from a segment file: made by the core, carried out on a disk lane, sent by `sendfile`.
 //!
-//! It reads index entries and headers only; the batches themselves stay in the file. It verifies no checksums.
+//! It reads index entries and headers only; the batches themselves stay in the file. Checksums it verifies only where a
+//! reader does not simply go on: who could not read what it was given asks for it again.
 
 use crate::{
     Slice,
     handles::{Handles, Place},
     index,
-    scan::{Found, Scan, Step, WINDOW_BYTES_SMALL},
+    scan::{Found, Scan, Step, WINDOW_BYTES_LARGE, WINDOW_BYTES_SMALL},
 };
 use env::{Disk, File};
 use model::Offset;
@@ -23,6 +24,8 @@ pub struct FilePlan {
     pub(crate) upto: Offset,
     pub(crate) bytes_max: usize,
     pub(crate) at_least_one: bool,
+    /// Offsets may be missing between batches: compaction leaves such holes.
+    pub(crate) has_holes: bool,
 }
 
 /// Whole batches in a file.
@@ -31,6 +34,8 @@ struct Range {
     position: u64,
     len: usize,
     next_offset: Offset,
+    /// It begins where a reader stopped lately, and nobody else went on from there.
+    goes_on: bool,
 }
 
 impl FilePlan {
@@ -38,10 +43,27 @@ impl FilePlan {
     pub(crate) const SEGMENTS_MAX: usize = 8;
 
     /// Finds whole batches and says where they are. `NotFound` means that the segment was deleted since the plan was
-    /// made: plan again.
+    /// made: plan again. `InvalidData` means that it is damaged, as far as that was looked at.
     pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
+        self.find(disk, false)
+    }
+
+    /// Like [`FilePlan::locate`], and verifies the checksums of all that was found.
+    pub fn locate_verified(self, disk: &dyn Disk) -> io::Result<Slice> {
+        self.find(disk, true)
+    }
+
+    /// The first segment that it looks at.
+    pub fn segment(&self) -> Option<Offset> {
+        self.segments.first().copied()
+    }
+
+    fn find(&self, disk: &dyn Disk, is_verified: bool) -> io::Result<Slice> {
         let mut parts = Parts::new();
         let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
+        if is_verified || !range.goes_on {
+            range.verify()?;
+        }
         let region = Region { file: range.file.as_any(), position: range.position, len: range.len };
         parts.push(Part::File(region));
         Ok(Slice { parts, next_offset: range.next_offset })
@@ -62,17 +84,29 @@ impl FilePlan {
     fn range(&self, disk: &dyn Disk) -> io::Result<Option<Range>> {
         for segment in &self.segments {
             let file = self.handles.reader(disk, *segment)?;
-            if let Some(first) = self.first_batch(disk, &*file, *segment)? {
-                return self.range_from(disk, file, *segment, first);
+            let place = self.handles.go_on(self.from, *segment);
+            if let Some(first) = self.first_batch(disk, &*file, *segment, place.map(|(place, _)| place))? {
+                // What a damaged file has lost must not look like what compaction has removed.
+                if !self.has_holes && first.header.is_some() && first.base_offset > self.from {
+                    return Err(damaged(*segment, "the records before it are missing"));
+                }
+                let range = self.range_from(disk, file, *segment, first)?;
+                let goes_on = place.is_some_and(|(_, is_first)| is_first);
+                return Ok(range.map(|range| Range { goes_on, ..range }));
             }
         }
         Ok(None)
     }
 
     /// The batch in which `from` is, or the first after it.
-    fn first_batch(&self, disk: &dyn Disk, file: &dyn File, segment: Offset) -> io::Result<Option<Found>> {
+    fn first_batch(
+        &self,
+        disk: &dyn Disk,
+        file: &dyn File,
+        segment: Offset,
+        place: Option<Place>,
+    ) -> io::Result<Option<Found>> {
         let end = file.len()?;
-        let place = self.handles.place_of(self.from).filter(|place| place.segment == segment);
         let position = match place {
             Some(place) => place.position,
             None => index::position_of(disk, &self.handles, segment, self.from)?,
@@ -125,7 +159,7 @@ impl FilePlan {
         };
         self.handles.remember(Place { offset: next_offset, segment, position: end });
         let len = (end - first.position) as usize;
-        Ok(Some(Range { file, position: first.position, len, next_offset }))
+        Ok(Some(Range { file, position: first.position, len, next_offset, goes_on: false }))
     }
 
     /// Where the last batch that fits ends, and the offset after it.
@@ -162,6 +196,27 @@ impl FilePlan {
             }
         }
         Ok((end, next_offset))
+    }
+}
+
+impl Range {
+    fn verify(&self) -> io::Result<()> {
+        let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        let end = self.position + self.len as u64;
+        let mut scan = Scan::new(&*self.file, self.position, end, WINDOW_BYTES_LARGE);
+        loop {
+            match scan.step()? {
+                Step::End => return Ok(()),
+                Step::Found(found) if scan.is_intact(&found)? => {}
+                Step::Found(found) => {
+                    let (at, offset) = (found.position, found.base_offset);
+                    return invalid(format!(
+                        "the checksum of the batch at byte {at}, offset {offset}, is wrong"
+                    ));
+                }
+                Step::Broken(why) => return invalid(why.to_owned()),
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Whether the batches are the right ones for this log is the leader's word and the follower's question (`replica`
 //! decides); here only what would break the log is refused.
 
-use crate::{Effect, Log, tail::TailBatch};
+use crate::{Effect, Log, segment::Segment, tail::TailBatch};
 use model::{LeaderEpoch, Offset, Timestamp};
 use records::{Batch, EndTxnMarker, HEADER_BYTES, Stamped};
 
@@ -39,11 +39,15 @@ impl Log {
     ) -> Result<(), FollowError> {
         let header = batch.header;
         let (base_offset, end_offset) = (header.base_offset, self.end_offset);
-        if base_offset < end_offset {
-            return Err(FollowError::Overlapping { base_offset, end_offset });
-        }
         let next =
             base_offset.checked_add(i64::from(header.last_offset_delta)).and_then(|n| n.checked_add(1));
+        let begins_within = base_offset >= 0
+            && base_offset < end_offset
+            && next.is_some_and(|next| next > end_offset)
+            && self.is_empty();
+        if base_offset < end_offset && !begins_within {
+            return Err(FollowError::Overlapping { base_offset, end_offset });
+        }
         if header.last_offset_delta < 0 || next.is_none() {
             return Err(FollowError::Contradictory(base_offset));
         }
@@ -55,13 +59,34 @@ impl Log {
             true => Some(EndTxnMarker::from_batch(&batch).ok_or(FollowError::NoMarker(base_offset))?),
             false => None,
         };
-        if header.last_offset() - end_offset > i64::from(i32::MAX) {
+        if begins_within {
+            self.begin_at(now, base_offset, effects);
+        }
+        if header.last_offset() - self.end_offset > i64::from(i32::MAX) {
             // The indexes count from the beginning of the segment, which a new one has at the end of the log.
             self.end_offset = base_offset;
         }
         let body = batch.bytes.slice(HEADER_BYTES.min(batch.bytes.len())..);
         self.place(now, TailBatch::new(Stamped { header, body }), marker, effects);
         Ok(())
+    }
+
+    /// Whether there is nothing in it, and its one segment is the one that it begins with.
+    fn is_empty(&self) -> bool {
+        self.start_offset == self.end_offset && matches!(self.segments.as_slice(), [only] if only.size == 0)
+    }
+
+    /// DeleteRecords leaves a leader's log beginning within a batch. A log that begins there with nothing takes all of that
+    /// batch: its segment is named by it, and the start of the log stays.
+    fn begin_at(&mut self, now: Timestamp, base_offset: Offset, effects: &mut Vec<Effect>) {
+        for empty in std::mem::take(&mut self.segments) {
+            self.handles.forget(empty.base_offset);
+            self.doomed.push_back((now.saturating_add(self.config.file_delete_delay_ms), empty.base_offset));
+            effects.push(Effect::Delete { segment: empty.base_offset });
+        }
+        effects.push(Effect::Create { segment: base_offset });
+        self.segments.push(Segment::new(base_offset, now));
+        (self.end_offset, self.written_offset, self.synced_offset) = (base_offset, base_offset, base_offset);
     }
 
     /// Says that the leader of `epoch` takes office at the end of the log: where its predecessors' epochs end is known

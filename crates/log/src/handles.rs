@@ -29,7 +29,8 @@ pub(crate) struct Place {
 pub(crate) struct Handles {
     dir: PathBuf,
     readers: Mutex<VecDeque<(Offset, Arc<dyn File>)>>,
-    places: Mutex<VecDeque<Place>>,
+    /// Each with whether somebody went on from there.
+    places: Mutex<VecDeque<(Place, bool)>>,
 }
 
 impl Handles {
@@ -62,7 +63,7 @@ impl Handles {
     /// Forgets a segment that is deleted.
     pub(crate) fn forget(&self, segment: Offset) {
         lock(&self.readers).retain(|(base, _)| *base != segment);
-        lock(&self.places).retain(|place| place.segment != segment);
+        lock(&self.places).retain(|(place, _)| place.segment != segment);
     }
 
     /// Closes all files that nobody is reading.
@@ -70,9 +71,17 @@ impl Handles {
         lock(&self.readers).clear();
     }
 
-    /// Where `offset` begins, if a reader stopped there lately.
-    pub(crate) fn place_of(&self, offset: Offset) -> Option<Place> {
-        lock(&self.places).iter().find(|place| place.offset == offset).copied()
+    /// Where `offset` begins, if a reader stopped there lately; and whether this one is the first that goes on there. Who
+    /// asks again for what was given already may not have been able to read it.
+    pub(crate) fn go_on(&self, offset: Offset, segment: Offset) -> Option<(Place, bool)> {
+        let mut places = lock(&self.places);
+        let is_here = |place: &Place| place.offset == offset && place.segment == segment;
+        let fresh = places.iter_mut().find(|(place, is_used)| is_here(place) && !is_used);
+        if let Some((place, is_used)) = fresh {
+            *is_used = true;
+            return Some((*place, true));
+        }
+        places.iter().find(|(place, _)| is_here(place)).map(|(place, _)| (*place, false))
     }
 
     pub(crate) fn remember(&self, place: Place) {
@@ -80,7 +89,7 @@ impl Handles {
         if places.len() >= PLACES_MAX {
             places.pop_front();
         }
-        places.push_back(place);
+        places.push_back((place, false));
     }
 }
 

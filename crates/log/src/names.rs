@@ -19,6 +19,8 @@ pub const SNAPSHOT: &str = "snapshot";
 pub const DELETED: &str = "deleted";
 /// The leader epochs of a log.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// Why a log was found damaged while it was open; it is read whole before it is opened again.
+pub const DAMAGE: &str = "damage";
 /// The topic id of a log.
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
@@ -55,7 +57,25 @@ pub fn parse_dir_name(name: &str) -> Option<TopicPartition> {
 
 /// What the directory of a deleted partition is renamed to: `topic-3.<32 digits>-delete`, cut to 255 bytes.
 pub fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
-    let suffix = format!("-{}.{:032x}-delete", partition.partition, u128::from_be_bytes(unique.0));
+    unique_dir_name(partition, unique, "-delete")
+}
+
+/// What the directory of a damaged replica is renamed to before it is copied anew: `topic-3.<32 digits>-damaged-stray`,
+/// cut to 255 bytes. Apache Kafka leaves directories that end so alone.
+pub fn damaged_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
+    unique_dir_name(partition, unique, DAMAGED)
+}
+
+/// The partition index in the name of a directory that a damaged replica was moved to; `None` for all others.
+pub fn parse_damaged_dir_index(name: &str) -> Option<i32> {
+    let (name, _) = name.strip_suffix(DAMAGED)?.rsplit_once('.')?;
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+const DAMAGED: &str = "-damaged-stray";
+
+fn unique_dir_name(partition: &TopicPartition, unique: Uuid, kind: &str) -> String {
+    let suffix = format!("-{}.{:032x}{kind}", partition.partition, u128::from_be_bytes(unique.0));
     let topic: String = partition.topic.chars().take(255 - suffix.len()).collect();
     topic + &suffix
 }
@@ -99,5 +119,13 @@ mod tests {
         }
         let long = TopicPartition::new(TopicName::new(&"x".repeat(249)).unwrap(), 7);
         assert_eq!(deleted_dir_name(&long, Uuid::ZERO).len(), 255);
+        for partition in [&partition, &long] {
+            let damaged = damaged_dir_name(partition, Uuid([1; 16]));
+            assert_eq!(parse_damaged_dir_index(&damaged), Some(partition.partition), "{damaged}");
+            assert_eq!(parse_dir_name(&damaged), None);
+            assert!(damaged.len() <= 255 && !is_deleted_dir(&damaged));
+        }
+        assert_eq!(parse_damaged_dir_index(&deleted), None);
+        assert_eq!(parse_damaged_dir_index("a-1-stray"), None);
     }
 }

@@ -51,6 +51,11 @@ impl OffsetPlan {
         Ok(found.filter(|found| found.offset < self.upto))
     }
 
+    /// The segment that it looks at.
+    pub fn segment(&self) -> Offset {
+        self.segment
+    }
+
     fn in_file(&self, disk: &dyn Disk) -> io::Result<Option<FoundOffset>> {
         let file = disk.open(&self.handles.path(self.segment, names::LOG), Open::Read)?;
         let from = index::offset_before(disk, &self.handles, self.segment, self.timestamp)?.max(self.from);

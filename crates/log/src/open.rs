@@ -4,7 +4,7 @@
 //! logs of a directory at start-up, several at once, on disk lanes.
 
 use crate::{
-    Durability, Effect, Epochs, Files, Log, LogConfig, Producers, checkpoint,
+    Durability, Effect, Epochs, Files, Log, LogConfig, Producers, checkpoint, damage_mark,
     directory::{Directory, SegmentFiles},
     handles::Handles,
     loaded::{Loaded, Loader},
@@ -124,6 +124,9 @@ fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> 
     let mut epochs = Some(Epochs::default());
     if !options.is_new {
         directory = Directory::read(disk, dir)?;
+        if directory.is_marked {
+            damage_mark::check(&loader, &options, &directory)?;
+        }
         is_named = is_named_right(disk, dir, &options, &directory)?;
         let entries = checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?;
         epochs = entries.map(Epochs::from_entries);

@@ -65,6 +65,7 @@ impl Log {
             upto,
             bytes_max,
             at_least_one,
+            has_holes: self.config.has_holes(),
         }
     }
 }

@@ -116,9 +116,10 @@ impl Recoverer<'_> {
             }
             if found.next_offset() > self.recovery_point {
                 self.report.bytes_verified += found.bytes;
-                if !scan.is_intact(&found)? {
-                    return bad("its checksum is wrong");
-                }
+            }
+            // Also what was on stable storage: producers are built of its headers.
+            if !scan.is_intact(&found)? {
+                return bad("its checksum is wrong");
             }
             effects.clear();
             if !self.note(&mut scan, &found, segment, &mut effects)? {
@@ -192,6 +193,9 @@ impl Recoverer<'_> {
                 Step::Found(found) if found.last_offset < from => {}
                 Step::Found(found) => {
                     self.next_offset = found.base_offset;
+                    if !scan.is_intact(&found)? {
+                        return Err(self.damage(base_offset, at, "its checksum is wrong".into()));
+                    }
                     if !self.note(&mut scan, &found, &mut ignored, &mut effects)? {
                         return Err(self.damage(base_offset, at, "its control record cannot be read".into()));
                     }

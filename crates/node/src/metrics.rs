@@ -125,6 +125,18 @@ fn process(broker: &Broker, registry: &mut Registry) {
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
         ("odradek_batches_in", "Record batches received", &metrics.batches_in),
+        (
+            "odradek_scrub_bytes",
+            "Bytes of records that were read again and found as they were written",
+            &metrics.scrub.bytes,
+        ),
+        ("odradek_scrub_passes", "Passes of the scrub over all replicas", &metrics.scrub.passes),
+        ("odradek_scrub_damaged", "Replicas that the scrub has found damaged", &metrics.scrub.damaged),
+        (
+            "odradek_scrub_indexes_rebuilt",
+            "Indexes that did not agree with their records and were built anew",
+            &metrics.scrub.indexes_rebuilt,
+        ),
     ];
     for (name, help, counter) in counters {
         registry.register(name, help, ConstCounter::new(counter.get()));
@@ -146,6 +158,16 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
             "kafka_server_replica_manager_offline_replica_count",
             "Partitions of this node that can be neither read nor written",
             count(|view| view.offsets.is_none()),
+        ),
+        (
+            "odradek_replicas_damaged",
+            "Replicas of this node that are damaged and not yet copied anew",
+            count(|view| view.is_damaged),
+        ),
+        (
+            "odradek_scrub_progress_permille",
+            "Which part of the replicas the scrub under way has verified; 1000 between passes",
+            broker.metrics().scrub.progress_permille().map_or(1000, |part| part as i64),
         ),
         (
             "odradek_partitions_refusing_records",

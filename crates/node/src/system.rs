@@ -7,6 +7,7 @@ mod disk;
 mod lanes;
 mod socket;
 mod tasks;
+mod uncached;
 mod write_back;
 
 pub use disk::RealFile;

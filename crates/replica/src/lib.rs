@@ -3,7 +3,7 @@
 //!
 //! It holds no records and knows no files, connections or metadata records: `log` has the records, `broker` hosts both
 //! and carries out what is decided here. Sources: KIP-101 and KIP-279 (leader epochs), KIP-320 (diverging epochs),
-//! KIP-497 (AlterPartition), KIP-841 (who may join the ISR), KIP-903 (broker epochs), KIP-966 (no progress below
+//! KIP-73 (throttles), KIP-497 (AlterPartition), KIP-841 (who may join the ISR), KIP-903 (broker epochs), KIP-966 (no progress below
 //! `min.insync.replicas`).
 
 mod follower;
@@ -11,9 +11,11 @@ mod isr;
 mod leader;
 mod remote;
 mod term;
+mod throttle;
 
 pub use follower::{Answer, FollowerStep, LocalLog, after_fetch};
 pub use isr::{AlterIsr, IsrRefused};
 pub use leader::{Effect, Event, Leader};
 pub use remote::Remote;
 pub use term::Term;
+pub use throttle::Throttle;

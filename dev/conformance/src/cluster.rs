@@ -183,21 +183,29 @@ impl Trial<'_> {
             let args = ["--election-type", "preferred", "--all-topic-partitions"];
             run("LeaderElectionCommand", &args, &["for partitions"]).map(|_| String::new())
         });
-        report.check("ReassignPartitionsCommand moves a partition", || {
+        let move_to = |replicas: &str, throttle: &[&str], (begins, ends): (&str, &str)| {
             let file = dir.join("reassignment.json");
-            let partition = format!("{{\"topic\":\"{}\",\"partition\":0,\"replicas\":[3,1]}}", self.topic);
+            let partition =
+                format!("{{\"topic\":\"{}\",\"partition\":0,\"replicas\":{replicas}}}", self.topic);
             fs::write(&file, format!("{{\"version\":1,\"partitions\":[{partition}]}}"))?;
             let file = file.to_str().context("a directory whose name is no text")?;
-            let args = ["--reassignment-json-file", file, "--execute"];
             let class = "reassign.ReassignPartitionsCommand";
-            run(class, &args, &["Successfully started partition reassignment"])?;
+            let args = [&["--reassignment-json-file", file, "--execute"], throttle].concat();
+            run(class, &args, &["Successfully started partition reassignment", begins])?;
             let args = ["--reassignment-json-file", file, "--verify"];
             for _ in 0..10 {
-                if run(class, &args, &[])?.contains("is completed") {
+                let printed = run(class, &args, &[])?;
+                if printed.contains("is completed") {
+                    ensure!(printed.contains(ends), "{ends:?} is missing in:\n{printed}");
                     return Ok(String::new());
                 }
             }
             bail!("it does not come to an end: {}", run(class, &args, &[])?)
+        };
+        report.check("ReassignPartitionsCommand moves a partition", || move_to("[3,1]", &[], ("", "")));
+        report.check("ReassignPartitionsCommand throttles a move and takes the throttle off", || {
+            let throttled = ("The inter-broker throttle limit was set to", "Clearing broker-level throttles");
+            move_to("[1,2,3]", &["--throttle", "1000000"], throttled)
         });
         Ok(())
     }

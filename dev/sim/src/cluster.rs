@@ -5,19 +5,35 @@
 use crate::{
     history::{Event, History, Place, SeenImage},
     node::Node,
-    world::Host,
+    world::{Damage, Host},
 };
 use metadata::Image;
 use parking_lot::Mutex;
 use records::{Batch, BatchHeader};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The machines.
 pub struct Cluster {
     nodes: Vec<Arc<Node>>,
     history: Arc<History>,
     known: Mutex<Known>,
+    damages: Mutex<Damages>,
 }
+
+/// What media have damaged.
+#[derive(Default)]
+struct Damages {
+    /// What is not repaired yet, as far as that is known.
+    open: Vec<(Host, PathBuf, DamagedPlace, Damage)>,
+    any: bool,
+}
+
+/// A partition whose replica was damaged: the name of its topic, and its index.
+pub type DamagedPlace = (String, i32);
 
 #[derive(Default)]
 struct Known {
@@ -34,7 +50,7 @@ pub const METADATA_TOPIC: &str = "__cluster_metadata";
 impl Cluster {
     /// These machines.
     pub fn new(nodes: Vec<Arc<Node>>, history: Arc<History>) -> Arc<Self> {
-        Arc::new(Self { nodes, history, known: Mutex::default() })
+        Arc::new(Self { nodes, history, known: Mutex::default(), damages: Mutex::default() })
     }
 
     /// All of them, in the order of their numbers.
@@ -105,9 +121,38 @@ impl Cluster {
         }
         let has = |node: &&Arc<Node>| {
             let dir = node.dir_of(&place.topic, place.partition);
+            // What stands behind the damage cannot be found by walking there.
+            if self.damages.lock().open.iter().any(|(id, damaged, ..)| *id == node.id && *damaged == dir) {
+                return true;
+            }
             node.disk.see_durable(&dir, base_offset, |bytes| holds(bytes, base_offset)).unwrap_or(false)
         };
         Some(self.nodes.iter().filter(has).count())
+    }
+
+    /// A medium has damaged a replica.
+    pub fn on_damage(&self, node: &Node, place: DamagedPlace, damage: Damage) {
+        let mut damages = self.damages.lock();
+        damages.any = true;
+        damages.open.push((node.id, node.dir_of(&place.0, place.1), place, damage));
+    }
+
+    /// Whether any replica was ever damaged in this run.
+    pub fn was_damaged(&self) -> bool {
+        self.damages.lock().any
+    }
+
+    /// The replicas that are damaged, or not in sync again since: their nodes and partitions.
+    pub fn damaged(&self) -> Vec<(Host, DamagedPlace)> {
+        let Some(image) = self.newest() else { return Vec::new() };
+        let mut damages = self.damages.lock();
+        damages.open.retain(|(id, _, (topic, index), damage)| {
+            let Some(known) = image.partition(topic, *index) else { return false };
+            let is_gone = self.node(*id).is_none_or(|node| node.disk.is_gone(damage));
+            let is_replica = known.replicas.contains(id);
+            is_replica && !(is_gone && known.isr.contains(id))
+        });
+        damages.open.iter().map(|(id, _, place, _)| (*id, place.clone())).collect()
     }
 
     /// The batches that a node has of a partition: their first offsets, the offsets after them, their checksums.

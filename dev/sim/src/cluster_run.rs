@@ -29,6 +29,8 @@ const SETTLE_MS: u64 = 2500;
 const LOOK_MS: u64 = 50;
 /// How long controllers may take that become voters by themselves.
 const VOTES_MS: u64 = 12_000;
+/// How long it may take until damage is found and repaired.
+const REPAIRED_MS_MAX: u64 = 60_000;
 /// How long replicas may take to be equal.
 const EQUAL_MS_MAX: u64 = 15_000;
 
@@ -70,6 +72,9 @@ pub async fn live(
         return;
     }
     if !alongside(&mut storms, run.end(clients, END_MS_MAX)).await {
+        return;
+    }
+    if !storms.until_repaired(REPAIRED_MS_MAX).await {
         return;
     }
     storms.wait(SETTLE_MS).await;

@@ -39,6 +39,8 @@ pub enum Fault {
     PowerCut,
     /// An ordinary stop.
     Stop,
+    /// A medium has changed what it should keep.
+    Damage,
 }
 
 /// A record as it was read: its offset and value; no value is one that nobody can have sent.
@@ -327,6 +329,7 @@ impl Event {
             Event::Faulted(Fault::Kill) => "kills",
             Event::Faulted(Fault::PowerCut) => "power cuts",
             Event::Faulted(Fault::Stop) => "stops",
+            Event::Faulted(Fault::Damage) => "damages",
             Event::Serves => "starts",
         }
     }

@@ -160,8 +160,8 @@ impl Node {
         }
         let (sender, started) = oneshot::channel();
         let mut network: Arc<dyn env::Network> = Side::new(self.network.clone(), self.id);
-        if self.disk.plant() == Some(Plant::IsrShrunkAlone) {
-            network = Arc::new(Liars(network));
+        if let Some(plant @ (Plant::IsrShrunkAlone | Plant::LossUntold)) = self.disk.plant() {
+            network = Arc::new(Liars(network, plant));
         }
         let config = self.config.clone();
         let (slot, trace, label) = (self.running.clone(), self.trace.clone(), self.label.clone());
@@ -254,6 +254,11 @@ impl Node {
     /// Whether its process is there.
     pub fn is_on(&self) -> bool {
         self.running.lock().is_some()
+    }
+
+    /// Everything before is known to be on stable storage here, by the newest checkpoint.
+    pub fn recovery_point(&self, topic: &str, partition: i32) -> i64 {
+        self.disk.recovery_point(Path::new(LOG_DIR), &format!("{topic}-{partition}"))
     }
 
     /// The directory of a partition on its disk.

@@ -87,6 +87,8 @@ impl Plan {
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
             ("transaction.state.log.num.partitions", "2".to_owned()),
             ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500".to_owned()),
+            ("odradek.scrub.interval.ms", dice.range(200..=4000).to_string()),
+            ("odradek.scrub.bytes.per.second", dice.pick(&["1048576", "16777216"], "1048576").to_owned()),
         ];
         Self {
             nodes: 1,
@@ -127,6 +129,8 @@ impl Plan {
             ("log.retention.ms", "-1".to_owned()),
             ("log.message.timestamp.after.max.ms", "604800000".to_owned()),
             ("log.flush.offset.checkpoint.interval.ms", dice.range(500..=8000).to_string()),
+            ("odradek.scrub.interval.ms", dice.range(200..=4000).to_string()),
+            ("odradek.scrub.bytes.per.second", dice.pick(&["1048576", "16777216"], "1048576").to_owned()),
             ("replica.high.watermark.checkpoint.interval.ms", dice.range(200..=5000).to_string()),
             ("replica.lag.time.max.ms", dice.pick(&["1000", "3000", "30000"], "3000").to_owned()),
             ("transaction.state.log.num.partitions", "2".to_owned()),

@@ -1,22 +1,27 @@
-//! A bug planted on the way between nodes: a leader that wants fewer replicas in sync is told that it has its way, and the
-//! controller never hears of it, as if leaders decided that alone. Only runs that must fail use it.
+//! Bugs planted on the way between nodes: who asks the controller for something is told that it is done, and the controller
+//! never hears of it. A leader that wants fewer replicas in sync seems to decide that alone; a broker whose replica is lost
+//! keeps that to itself. Only runs that must fail use it.
 
+use crate::world::Plant;
 use bytes::{Bytes, BytesMut};
 use env::{BoxFuture, Connection, Network};
+use metadata::DIRECTORY_LOST;
 use std::{io, net::SocketAddr, sync::Arc};
 use stdx::Parts;
 use wire::{
-    AlterPartitionRequest, AlterPartitionResponse, ApiKey, Decoder, Message,
+    AlterPartitionRequest, AlterPartitionResponse, ApiKey, AssignReplicasToDirsRequest,
+    AssignReplicasToDirsResponse, Decoder, Message,
     alter_partition_request::PartitionData,
     alter_partition_response::{PartitionData as Granted, TopicData},
     frame, header,
 };
 
 /// A network that grants what only the controller may grant.
-pub struct Liars(pub Arc<dyn Network>);
+pub struct Liars(pub Arc<dyn Network>, pub Plant);
 
 struct Liar {
     inner: Box<dyn Connection>,
+    plant: Plant,
     lie: Bytes,
 }
 
@@ -25,10 +30,10 @@ const ALL: usize = 3;
 
 impl Network for Liars {
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
-        let connecting = self.0.connect(host, port);
+        let (connecting, plant) = (self.0.connect(host, port), self.1);
         Box::pin(async move {
             let inner = connecting.await?;
-            Ok(Box::new(Liar { inner, lie: Bytes::new() }) as Box<dyn Connection>)
+            Ok(Box::new(Liar { inner, plant, lie: Bytes::new() }) as Box<dyn Connection>)
         })
     }
 }
@@ -49,7 +54,7 @@ impl Connection for Liar {
     }
 
     fn write(&mut self, parts: Parts) -> BoxFuture<'_, io::Result<()>> {
-        match parts.to_bytes().and_then(|frame| lie(&frame)) {
+        match parts.to_bytes().and_then(|frame| lie(&frame, self.plant)) {
             Some(lie) => {
                 self.lie = lie;
                 Box::pin(std::future::ready(Ok(())))
@@ -59,15 +64,29 @@ impl Connection for Liar {
     }
 }
 
-/// The answer to a request for fewer replicas in sync; `None` to any other.
-fn lie(frame: &Bytes) -> Option<Bytes> {
+/// The answer to a request that the plant keeps from the controller; `None` to any other.
+fn lie(frame: &Bytes, plant: Plant) -> Option<Bytes> {
     let mut decoder = Decoder::with_default_budget(frame.slice(frame::PREFIX_BYTES.min(frame.len())..));
     let (key, head) = header::decode_request(&mut decoder).ok()?;
-    if key != ApiKey::AlterPartition {
-        return None;
+    let (version, correlation_id) = (head.request_api_version, head.correlation_id);
+    match (key, plant) {
+        (ApiKey::AlterPartition, Plant::IsrShrunkAlone) => {
+            let answer = isr_granted(AlterPartitionRequest::decode(&mut decoder, version).ok()?)?;
+            header::encode_response(correlation_id, key, version, &answer).ok()?.to_bytes()
+        }
+        (ApiKey::AssignReplicasToDirs, Plant::LossUntold) => {
+            let request = AssignReplicasToDirsRequest::decode(&mut decoder, version).ok()?;
+            let is_loss = request.directories.iter().any(|directory| directory.id == DIRECTORY_LOST);
+            let answer = AssignReplicasToDirsResponse::default();
+            let told = || header::encode_response(correlation_id, key, version, &answer).ok()?.to_bytes();
+            is_loss.then(told).flatten()
+        }
+        _ => None,
     }
-    let version = head.request_api_version;
-    let request = AlterPartitionRequest::decode(&mut decoder, version).ok()?;
+}
+
+/// The answer to a request for fewer replicas in sync.
+fn isr_granted(request: AlterPartitionRequest) -> Option<AlterPartitionResponse> {
     let is_fewer = |wanted: &PartitionData| isr(wanted).len() < ALL;
     if !request.topics.iter().flat_map(|topic| &topic.partitions).all(is_fewer) {
         return None;
@@ -84,8 +103,7 @@ fn lie(frame: &Bytes) -> Option<Bytes> {
         topic_id: topic.topic_id,
         partitions: topic.partitions.iter().map(granted).collect(),
     });
-    let answer = AlterPartitionResponse { topics: topics.collect(), ..Default::default() };
-    header::encode_response(head.correlation_id, key, version, &answer).ok()?.to_bytes()
+    Some(AlterPartitionResponse { topics: topics.collect(), ..Default::default() })
 }
 
 fn isr(wanted: &PartitionData) -> Vec<i32> {

@@ -46,6 +46,8 @@ pub struct Storms {
     cuts_made: u64,
     /// Starts that have not ended.
     starting: BTreeMap<Host, Started>,
+    /// Nodes whose media may damage what they keep, until all of that is repaired.
+    damaged_nodes: BTreeSet<Host>,
     /// Nodes whose disk has failed since they were started.
     troubled: BTreeSet<Host>,
     /// Nothing more shall go wrong for now.
@@ -87,6 +89,7 @@ impl Storms {
             cuts: BTreeMap::new(),
             cuts_made: 0,
             starting: BTreeMap::new(),
+            damaged_nodes: BTreeSet::new(),
             troubled: BTreeSet::new(),
             is_calm: true,
         }
@@ -207,7 +210,7 @@ impl Storms {
 
     async fn trouble(&mut self) {
         let Some(node) = self.victim() else { return };
-        match self.dice.below(22) {
+        match self.dice.below(26) {
             0 | 1 => {
                 self.kill(&node).await;
                 self.start_later(&node, 3000);
@@ -250,7 +253,62 @@ impl Storms {
                 self.tell(format!("the network takes up to {ms} ms"));
                 self.world.network.set_delay(ms);
             }
-            _ => self.black_out().await,
+            21 => self.black_out().await,
+            _ => self.damage(),
+        }
+    }
+
+    /// The medium of one of the damaged nodes changes what it should keep, where another replica is in sync and sound. Who
+    /// is damaged is drawn anew once everything is repaired: a minority at a time.
+    fn damage(&mut self) {
+        let cluster = self.world.cluster.clone();
+        let (Some(image), damaged) = (cluster.newest(), cluster.damaged()) else { return };
+        if damaged.is_empty() {
+            let mut all: Vec<_> = self.nodes().map(|node| node.id).collect();
+            let minority = (all.len().saturating_sub(1)) / 2;
+            self.damaged_nodes.clear();
+            for _ in 0..minority {
+                let place = self.dice.below(all.len() as u64) as usize;
+                self.damaged_nodes.insert(all.swap_remove(place));
+            }
+        }
+        let nodes: Vec<_> = self.damaged_nodes.iter().copied().collect();
+        let victim = self.dice.pick(&nodes, 0);
+        let Some(node) = cluster.node(victim).cloned() else { return };
+        let mut places = Vec::new();
+        for topic in image.topics() {
+            for (index, partition) in topic.indexed() {
+                let is_damaged =
+                    damaged.iter().any(|(_, (name, other))| *name == *topic.name && *other == index);
+                let others = partition.isr.iter().filter(|id| **id != victim).count();
+                if partition.replicas.contains(&victim) && others > 0 && !is_damaged {
+                    places.push((topic.name.to_string(), index));
+                }
+            }
+        }
+        let place = self.dice.pick(&places, (String::new(), 0));
+        let point = node.recovery_point(&place.0, place.1);
+        let dir = node.dir_of(&place.0, place.1);
+        if let Some(damage) = node.disk.damage(&dir, point, &mut self.dice) {
+            self.tell(format!("the disk of node {victim} is damaged: {}", damage.what));
+            self.world.history.tell(Event::Faulted(Fault::Damage));
+            cluster.on_damage(&node, place, damage);
+        }
+    }
+
+    /// Waits until every damaged replica is in sync again; `false` if that takes too long.
+    pub async fn until_repaired(&mut self, within_ms: u64) -> bool {
+        let deadline = self.now() + within_ms;
+        loop {
+            let damaged = self.world.cluster.damaged();
+            let Some((node, place)) = damaged.first() else { return true };
+            if self.now() > deadline {
+                let what =
+                    format!("{within_ms} ms after all was healed {place:?} on node {node} is not repaired");
+                self.world.history.violated("repair", what);
+                return false;
+            }
+            self.wait(LOOK_MS).await;
         }
     }
 

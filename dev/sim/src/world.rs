@@ -3,6 +3,7 @@
 //! It knows nothing of Kafka. One thread runs everything, so that a seed decides every order.
 
 mod clock;
+mod damage;
 mod disk;
 mod faults;
 mod file_system;
@@ -11,6 +12,7 @@ mod random;
 mod tasks;
 
 pub use clock::{Clocked, SimClock};
+pub use damage::Damage;
 pub use disk::{DiskHost, SimFile};
 pub use faults::{DiskFaults, Plant};
 pub use file_system::FileSystem;

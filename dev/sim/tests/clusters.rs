@@ -55,6 +55,7 @@ fn some_seeds_of_clusters_find_nothing_and_much_has_happened() {
         "power cuts",
         "kills",
         "stops",
+        "damages",
     ];
     for what in needed {
         assert!(counts.get(what).is_some_and(|count| *count > 5), "{what}: {counts:?}");
@@ -80,4 +81,9 @@ fn a_vote_that_is_forgotten_is_noticed() {
 #[test]
 fn in_sync_replicas_that_shrink_without_the_controller_are_noticed() {
     check(Plant::IsrShrunkAlone, "idempotence");
+}
+
+#[test]
+fn a_damaged_replica_of_which_the_controller_never_hears_is_noticed() {
+    check(Plant::LossUntold, "repair");
 }

@@ -91,6 +91,7 @@ impl Fetcher {
         let mut failures = 0;
         while let Some(broker) = broker.upgrade() {
             let world = broker.world.clone();
+            self.hold_back(&broker);
             if open.as_ref().is_none_or(|open| open.session.is_empty()) && !self.has_due(world.clock.now()) {
                 let pause_ends = self.followed.lock().next_pause_ends();
                 drop(broker);
@@ -116,6 +117,16 @@ impl Fetcher {
                     world.clock.sleep_until(world.clock.after_millis(pause_ms)).await;
                 }
             }
+        }
+    }
+
+    /// Throttled partitions that are not in sync are left out while too much was copied of such (KIP-73).
+    fn hold_back(&self, broker: &Broker) {
+        let (throttle, now) = (&broker.throttles.follower, broker.world.clock.now());
+        if throttle.is_used() && throttle.is_exceeded(now) {
+            let is_throttled =
+                |partition: &Partition| throttle.is_throttled(partition.topic(), partition.index());
+            self.followed.lock().hold_back(now, self.settings.backoff_ms, is_throttled);
         }
     }
 
@@ -235,7 +246,14 @@ impl Fetcher {
                 continue;
             };
             let slot = worked.len();
+            let bytes = data.records.as_ref().map_or(0, |records| records.len());
+            let high_watermark = data.high_watermark;
             let fate = take(now, &following, data, frame_bytes, (&acks, slot));
+            if matches!(fate, Fate::GoesOn) {
+                self.count(broker, &following, bytes);
+                let end = following.partition.offsets().map_or(0, |offsets| offsets.end);
+                self.followed.lock().set_in_sync(key, high_watermark <= end);
+            }
             worked.push(Worked { key, following, fate });
         }
         for (slot, _) in acks.wait().await {
@@ -252,6 +270,14 @@ impl Fetcher {
             }
         }
         Ok(())
+    }
+
+    /// What is copied of throttled partitions counts, whether they are in sync or not.
+    fn count(&self, broker: &Broker, following: &Following, bytes: usize) {
+        let (throttle, partition) = (&broker.throttles.follower, &following.partition);
+        if bytes > 0 && throttle.is_used() && throttle.is_throttled(partition.topic(), partition.index()) {
+            throttle.record(broker.world.clock.now(), bytes);
+        }
     }
 
     fn fail(&self, broker: &Broker, key: Key, following: &Following, why: &str) {

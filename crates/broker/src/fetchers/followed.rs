@@ -24,6 +24,8 @@ pub(super) struct Following {
     pub(super) partition: Arc<Partition>,
     pub(super) epoch: LeaderEpoch,
     failures: u32,
+    /// It had all that its leader had told of, as of the last answer.
+    is_in_sync: bool,
 }
 
 /// All of them.
@@ -41,7 +43,7 @@ pub(super) struct Followed {
 impl Followed {
     pub(super) fn add(&mut self, key: Key, partition: Arc<Partition>, epoch: LeaderEpoch) {
         self.paused.retain(|(_, paused)| *paused != key);
-        self.partitions.insert(key, Following { partition, epoch, failures: 0 });
+        self.partitions.insert(key, Following { partition, epoch, failures: 0, is_in_sync: false });
         self.due.insert(key);
     }
 
@@ -75,6 +77,30 @@ impl Followed {
         }
     }
 
+    /// How it stood after its leader's last answer.
+    pub(super) fn set_in_sync(&mut self, key: Key, is_in_sync: bool) {
+        if let Some(following) = self.partitions.get_mut(&key) {
+            following.is_in_sync = is_in_sync;
+        }
+    }
+
+    /// Those that are throttled pause, unless they are in sync or pause already: the leader is to leave them out.
+    pub(super) fn hold_back(&mut self, now: Nanos, pause_ms: i64, is_throttled: impl Fn(&Partition) -> bool) {
+        let until = now.saturating_add(pause_ms.max(1) as u64 * 1_000_000);
+        let paused: BTreeSet<_> =
+            self.paused.iter().filter(|(ends, _)| *ends > now).map(|(_, key)| *key).collect();
+        let held = self.partitions.iter().filter(|(key, following)| {
+            !following.is_in_sync && !paused.contains(key) && is_throttled(&following.partition)
+        });
+        let held: Vec<_> = held.map(|(key, _)| *key).collect();
+        self.paused.retain(|(_, key)| !held.contains(key));
+        for key in held {
+            self.due.remove(&key);
+            self.left.insert(key);
+            self.paused.insert((until, key));
+        }
+    }
+
     /// It pauses; whether it is the first time in a row.
     pub(super) fn failed(&mut self, now: Nanos, key: Key, epoch: LeaderEpoch, backoff_ms: i64) -> bool {
         let Some(following) = self.partitions.get_mut(&key).filter(|following| following.epoch == epoch)
@@ -102,8 +128,9 @@ impl Followed {
 
     /// When the next pause ends that is worth another connection: an answer that is awaited at the leader may take long.
     pub(super) fn next_hasty_pause_ends(&self) -> Deadline {
+        // Who was held back without a failure is in no hurry.
         let is_hasty = |key: &Key| {
-            self.partitions.get(key).is_some_and(|following| following.failures <= HASTY_FAILURES_MAX)
+            self.partitions.get(key).is_some_and(|one| (1..=HASTY_FAILURES_MAX).contains(&one.failures))
         };
         self.paused.iter().find(|(_, key)| is_hasty(key)).map_or(Deadline::MAX, |(until, _)| *until)
     }

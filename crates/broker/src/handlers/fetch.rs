@@ -8,13 +8,13 @@ use crate::{
     failure_code,
     fetch_sessions::{Key, Opened, Told, Wanted},
     fetch_wait::FetchWait,
-    partition::{Isolation, Partition, Read, Reader, Records, Refused, Watch},
+    partition::{Cold, Isolation, Partition, Read, Reader, Records, Refused, Watch},
 };
 use model::NodeId;
 use std::sync::Arc;
 use stdx::{Map, Parts};
 use wire::{
-    ErrorCode, FetchRequest, FetchResponse,
+    ErrorCode, FetchRequest, FetchResponse, Message,
     fetch_response::{AbortedTransaction, FetchableTopicResponse, NodeEndpoint, PartitionData},
 };
 
@@ -49,7 +49,9 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         };
     };
     let answers = read_enough(broker, &opened, &found, &limits).await;
-    respond(broker, context, opened, answers)
+    let response = respond(broker, context, opened, answers);
+    count_throttled(broker, context, &limits.reader, &response);
+    response
 }
 
 struct Limits {
@@ -181,7 +183,7 @@ async fn read_enough(
             return answers;
         }
         let wait = FetchWait::new(limits.bytes_min.saturating_sub(bytes).max(1));
-        let watched = Watched::new(&wait, found, &answers, &reader);
+        let watched = Watched::new(broker, &wait, (found, &answers), &reader);
         let is_unchanged = tokio::select! {
             biased;
             () = wait.enough() => false,
@@ -210,10 +212,19 @@ struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    fn new(wait: &Arc<FetchWait>, found: &'a [Resolved], answers: &[Answer], reader: &Reader) -> Self {
+    fn new(
+        broker: &Broker,
+        wait: &Arc<FetchWait>,
+        (found, answers): (&'a [Resolved], &[Answer]),
+        reader: &Reader,
+    ) -> Self {
         let pairs = found.iter().zip(answers);
         let places = pairs.filter_map(|(partition, answer)| {
             let (partition, read) = (partition.as_ref().ok()?, answer.as_ref().ok()?);
+            // What comes for it would not be sent.
+            if is_held_back(broker, partition, reader) {
+                return None;
+            }
             Some((partition, partition.watch(wait.clone(), reader, read.upto)))
         });
         Self { places: places.collect() }
@@ -244,9 +255,12 @@ async fn read(
         let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(left);
         let answer = match partition {
             Err(error) => Err(*error),
-            Ok(partition) => partition
-                .read(wanted, reader, bytes_max, at_least_one)
-                .map_err(|refused: Refused| failure_code::of_partition(&refused)),
+            // It tells how far it has come all the same.
+            Ok(partition) => match is_held_back(broker, partition, reader) {
+                true => partition.read(wanted, reader, 0, false),
+                false => partition.read(wanted, reader, bytes_max, at_least_one),
+            }
+            .map_err(|refused: Refused| failure_code::of_partition(&refused)),
         };
         if let Ok(read) = &answer {
             let bytes = match &read.records {
@@ -263,13 +277,50 @@ async fn read(
         answers.push(answer);
     }
     if !cold.is_empty() {
-        locate(broker, &mut answers, &cold).await;
+        locate(broker, found, &mut answers, &cold).await;
     }
     answers
 }
 
+/// Whether a replica that is not in sync must wait because too much was sent to such already (KIP-73).
+fn is_held_back(broker: &Broker, partition: &Partition, reader: &Reader) -> bool {
+    let Reader::Follower { node, .. } = *reader else { return false };
+    let throttle = &broker.throttles.leader;
+    throttle.is_used()
+        && throttle.is_throttled(partition.topic(), partition.index())
+        && !partition.has_in_sync(node)
+        && throttle.is_exceeded(broker.world.clock.now())
+}
+
+/// Counts what is sent of throttled partitions, whoever of them is in sync.
+fn count_throttled(broker: &Broker, context: &Context, asking: &Asking, response: &FetchResponse) {
+    let throttle = &broker.throttles.leader;
+    if !matches!(asking, Asking::Follower { .. }) || !throttle.is_used() {
+        return;
+    }
+    let mut throttled = FetchResponse::default();
+    for topic in &response.responses {
+        let known = broker.partitions.topic_by_id(topic.topic_id);
+        let Some(known) = known.or_else(|| broker.partitions.topic(&topic.topic)) else { continue };
+        let is_throttled = |data: &&PartitionData| {
+            let partition = known.partition(data.partition_index);
+            partition.is_some_and(|one| throttle.is_throttled(one.topic(), one.index()))
+        };
+        let partitions: Vec<_> = topic.partitions.iter().filter(is_throttled).cloned().collect();
+        if !partitions.is_empty() {
+            throttled.responses.push(FetchableTopicResponse { partitions, ..topic.clone() });
+        }
+    }
+    if throttled.responses.is_empty() {
+        return;
+    }
+    if let Ok(parts) = throttled.to_parts(context.version) {
+        throttle.record(broker.world.clock.now(), parts.len());
+    }
+}
+
 /// Lets a disk lane find the regions of cold reads.
-async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
+async fn locate(broker: &Arc<Broker>, found: &[Resolved], answers: &mut [Answer], cold: &[usize]) {
     let mut plans = Vec::with_capacity(cold.len());
     for index in cold {
         if let Some(Ok(read)) = answers.get_mut(*index)
@@ -278,9 +329,12 @@ async fn locate(broker: &Arc<Broker>, answers: &mut [Answer], cold: &[usize]) {
             plans.push((*index, plan));
         }
     }
-    let located = broker
-        .on_lane(move || plans.into_iter().map(|(index, plan)| (index, plan.locate())).collect::<Vec<_>>());
-    for (index, result) in located.await.unwrap_or_default() {
+    let locate = |(index, plan): (usize, Cold)| (index, plan.of, plan.locate());
+    let located = broker.on_lane(move || plans.into_iter().map(locate).collect::<Vec<_>>());
+    for (index, of, result) in located.await.unwrap_or_default() {
+        if let (Err(error), Some(Ok(partition))) = (&result, found.get(index)) {
+            partition.on_read_error(error, of);
+        }
         let Some(answer) = answers.get_mut(index) else { continue };
         match (result, &mut *answer) {
             (Ok(parts), Ok(read)) => read.records = Records::Memory(parts),

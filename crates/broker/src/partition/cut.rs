@@ -3,7 +3,7 @@
 //! Where to cut `replica` says. Before the files are touched no checkpoint may promise more than the cut leaves, or a
 //! crash would look like damage: [`Partition::announce_cut`], then the checkpoints, then [`Partition::cut`].
 
-use super::{Partition, Refused, State, append::settle, on_lane};
+use super::{Offline, Partition, Refused, State, append::settle, is_damage, on_lane};
 use crate::acks::Undone;
 use log::{Files, LogConfig, OpenError, OpenOptions, Opened};
 use model::{LeaderEpoch, Offset};
@@ -61,11 +61,38 @@ impl Partition {
         let opened = opened.await.unwrap_or_else(|| Err(OpenError::Io(io::Error::other("the broker stops"))));
         match opened {
             Ok(opened) => self.put_back(opened, cut),
-            Err(error) => {
-                self.fail(&io::Error::other(format!("it could not be cut off: {error}")));
-                Err(Refused::Offline(error.to_string().into()))
-            }
+            Err(error) => Err(self.on_failed_cut(&error, cut)),
         }
+    }
+
+    /// Where only room or descriptors were missing, what is left is a first part of the log, as after a crash: it is opened
+    /// once that passes, and its leader has it cut again. Damage is this partition's alone.
+    fn on_failed_cut(self: &Arc<Self>, error: &OpenError, cut: Cut) -> Refused {
+        let why = format!("it could not be cut off: {error}");
+        match error {
+            OpenError::Io(io) if log::is_scarcity(io) => self.wait_for_room(&why, cut),
+            OpenError::Io(io) if !is_damage(io) => self.fail(&io::Error::other(why)),
+            OpenError::Io(_) | OpenError::Damaged(_) | OpenError::Foreign { .. } => self.on_own_damage(&why),
+        }
+        Refused::Offline(error.to_string().into())
+    }
+
+    fn wait_for_room(&self, why: &str, cut: Cut) {
+        let mut state = self.state.lock();
+        let State::Online(online) = &mut *state else { return };
+        tracing::error!(partition = %self, why, "the partition is offline for now");
+        let why = format!("{why}; free some, and it is opened again without a restart");
+        let mut offline = Offline::after(online, why.into(), false);
+        let start_offset = match cut {
+            Cut::At(_) => online.log.start_offset(),
+            Cut::StartOver(offset) => offset,
+        };
+        let recovery_point = online.offsets().recovery_point;
+        let options = self.options(self.config.load_full(), start_offset);
+        offline.again = Some(Box::new(OpenOptions { clean: false, recovery_point, ..options }));
+        let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));
+        drop(state);
+        self.end(before, Undone::NotLeader);
     }
 
     /// Ends when the log is not being cut.

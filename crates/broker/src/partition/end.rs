@@ -51,17 +51,17 @@ impl Partition {
 
     /// The topic was deleted: whoever waits is told; the files stay for whoever deletes them. What it gives ends when no
     /// lane creates or opens anything in the directory any more: a new topic of the same name may have that path.
-    pub(crate) fn remove(&self) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn remove(&self) -> Vec<oneshot::Receiver<()>> {
         let before = std::mem::replace(&mut *self.state.lock(), State::Deleted);
         self.end(before, Undone::Deleted)
     }
 
-    /// Tells whoever waits; gives what ends with the job at work. Must not be called under the lock.
-    pub(super) fn end(&self, before: State, why: Undone) -> Option<oneshot::Receiver<()>> {
+    /// Tells whoever waits; gives what ends with the jobs at work. Must not be called under the lock.
+    pub(super) fn end(&self, before: State, why: Undone) -> Vec<oneshot::Receiver<()>> {
         let online = match before {
             State::Online(online) => online,
-            State::Offline(offline) => return offline.job,
-            State::Deleted => return None,
+            State::Offline(offline) => return offline.jobs,
+            State::Deleted => return Vec::new(),
         };
         self.dir.backlog.remove(online.pending_bytes);
         self.dir.tail.on_end(online.log.tail_bytes());
@@ -69,7 +69,7 @@ impl Partition {
         for ack in online.own_acks.iter().chain(&online.acks) {
             ack.settled.settle(ack.slot, Err(why));
         }
-        online.job
+        online.job.into_iter().collect()
     }
 
     /// Whether something was taken that could not be written, or the log was not even opened: the next start must not

@@ -2,10 +2,10 @@
 //!
 //! [`log::Log`] answers from memory, or gives a plan that runs on a lane here.
 
-use super::{Isolation, Partition, Reader, Refused, on_lane, role::Role};
+use super::{Isolation, Partition, ReadOf, Reader, Refused, on_lane, role::Role};
 use log::{OffsetAnswer, OffsetPlan, OffsetQuery};
 use model::{LeaderEpoch, Offset, Timestamp};
-use std::io::ErrorKind;
+use std::{io::ErrorKind, sync::Arc};
 
 /// What ListOffsets looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Found {
 /// less of what is safe than its predecessor may have told (KIP-207).
 enum Planned {
     Known(Found),
-    OnLane(OffsetPlan, Offset, bool),
+    OnLane(OffsetPlan, Offset, bool, ReadOf),
 }
 
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
@@ -38,16 +38,19 @@ const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 impl Partition {
     /// The offset that ListOffsets looks for.
     pub(crate) async fn find(
-        &self,
+        self: &Arc<Self>,
         sought: Sought,
         reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Found, Refused> {
         loop {
-            let (plan, first_segment, is_behind) = match self.plan(sought, reader, current_leader_epoch)? {
-                Planned::Known(found) => return Ok(found),
-                Planned::OnLane(plan, first_segment, is_behind) => (plan, first_segment, is_behind),
-            };
+            let (plan, first_segment, is_behind, of) =
+                match self.plan(sought, reader, current_leader_epoch)? {
+                    Planned::Known(found) => return Ok(found),
+                    Planned::OnLane(plan, first_segment, is_behind, of) => {
+                        (plan, first_segment, is_behind, of)
+                    }
+                };
             let world = self.dir.world.clone();
             let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
             match found.ok_or_else(|| Refused::Offline("the broker stops".into()))? {
@@ -55,6 +58,10 @@ impl Partition {
                 // The segment was deleted meanwhile: what is asked for now lies in a later one.
                 Err(error) if error.kind() == ErrorKind::NotFound && self.begins_behind(first_segment) => {}
                 Err(error) => {
+                    // What cannot be unpacked may be as its producer has sent it.
+                    if error.kind() != ErrorKind::InvalidData {
+                        self.on_read_error(&error, of);
+                    }
                     return Err(Refused::Offline(format!("{self} could not be read: {error}").into()));
                 }
             }
@@ -87,7 +94,10 @@ impl Partition {
         };
         Ok(match online.log.offset_for(query, upto) {
             OffsetAnswer::Known(found) => Planned::Known(known(sought, is_behind, found.map(to_found))?),
-            OffsetAnswer::Plan(plan) => Planned::OnLane(plan, online.log.first_segment(), is_behind),
+            OffsetAnswer::Plan(plan) => {
+                let of = online.read_of(Some(plan.segment()));
+                Planned::OnLane(plan, online.log.first_segment(), is_behind, of)
+            }
         })
     }
 

@@ -135,6 +135,8 @@ impl Partition {
                     online.log.synced(now, upto);
                 }
             }
+            // The files are another log's, or nobody's any more.
+            Err(_) if !self.has_cuts(cuts) => {}
             // Nothing is lost: the next sync does what is left of it, and is asked for at the latest by a sweep.
             Err(error) if log::is_scarcity(&error) => {
                 tracing::warn!(partition = %self, %error, "a full segment could not be synced for now");
@@ -176,9 +178,8 @@ impl Partition {
     pub(super) fn fail(&self, error: &io::Error) {
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
         let mut state = self.state.lock();
-        let State::Online(online) = &*state else { return };
-        let offline =
-            Offline { why: why.into(), marks: online.offsets(), again: None, job: None, is_closed: false };
+        let State::Online(online) = &mut *state else { return };
+        let offline = Offline::after(online, why.into(), false);
         tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
         self.dir.is_offline.store(true, Ordering::Release);
         let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));

@@ -77,7 +77,7 @@ impl Kit {
 }
 
 /// Durable acknowledgements and everything else as it is by default.
-fn config() -> Arc<LogConfig> {
+pub(crate) fn config() -> Arc<LogConfig> {
     let statics = Arc::new(Statics::new(std::iter::empty::<(String, String)>()));
     let controller = Controller::new(Settings { cluster_id: "c".into(), node: 1, statics });
     Arc::new(log_config::of_topic(&controller.configs().topic("t")))

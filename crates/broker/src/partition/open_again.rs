@@ -1,4 +1,4 @@
-//! Another try at a log that could not be opened at the start because room or descriptors were missing.
+//! Another try at a log that could not be opened, at the start or after a cut, because room or descriptors were missing.
 //!
 //! Opening is `replicas`; what a crash or a half try left is repaired there as at any start.
 
@@ -15,7 +15,7 @@ impl Partition {
     pub(super) fn open_again(self: &Arc<Self>, offline: &mut Offline) -> Option<Job> {
         let options = offline.again.take()?;
         let (ended, job) = oneshot::channel();
-        offline.job = Some(job);
+        offline.jobs = vec![job];
         let this = self.clone();
         Some(Box::new(move || {
             let _ended: oneshot::Sender<()> = ended;
@@ -39,18 +39,27 @@ impl Partition {
             Err(Unopened { is_scarcity: true, options, .. }) => offline.again = Some(Box::new(options)),
             Err(unopened) => {
                 tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
-                let high_watermark = offline.marks.high_watermark;
+                let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
+                let (cuts, fetched_epoch) = (offline.cuts, offline.fetched_epoch);
                 *state = State::new(Err(unopened), &self.dir, -1);
                 state.await_role(high_watermark);
+                if let State::Offline(offline) = &mut *state {
+                    (offline.cuts, offline.fetched_epoch) = (cuts, fetched_epoch);
+                }
             }
             Ok(opened) => {
                 tracing::info!(partition = %self, "the partition is open now");
-                let high_watermark = offline.marks.high_watermark;
+                let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
+                let cuts = offline.cuts;
                 *state = State::new(Ok(opened), &self.dir, -1);
                 state.await_role(high_watermark);
                 self.dir.dir_assignments.note(self.key(), Condition::of_open(is_new));
-                if let (State::Online(online), Some(assignment)) = (&mut *state, &*self.assignment.load()) {
-                    online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
+                if let State::Online(online) = &mut *state {
+                    // Whoever read the log before must not take this one for it.
+                    online.cuts = cuts + 1;
+                    if let Some(assignment) = &*self.assignment.load() {
+                        online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! It knows none of these records. `group_hosts`, `controller` and `start` call it.
 
 use super::{
-    AppendError, Partition, Refused,
+    AppendError, Partition, ReadOf, Refused,
     append::{Appending, Copies},
     on_lane,
 };
@@ -79,7 +79,21 @@ impl Partition {
     }
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
-    pub(crate) async fn read_own(&self, offset: Offset) -> io::Result<Option<(Offset, Vec<Own>)>> {
+    pub(crate) async fn read_own(self: &Arc<Self>, offset: Offset) -> io::Result<Option<(Offset, Vec<Own>)>> {
+        let mut of = None;
+        let read = self.read_own_batches(offset, &mut of).await;
+        if let (Err(error), Some(of)) = (&read, of) {
+            self.on_read_error(error, of);
+        }
+        read
+    }
+
+    /// `of` says of which files, if they were asked.
+    async fn read_own_batches(
+        &self,
+        offset: Offset,
+        of: &mut Option<ReadOf>,
+    ) -> io::Result<Option<(Offset, Vec<Own>)>> {
         let (plan, upto) = {
             let mut state = self.state.lock();
             let online = state.online().map_err(io::Error::other)?;
@@ -87,7 +101,11 @@ impl Partition {
             if offset >= upto {
                 return Ok(None);
             }
-            (online.log.read(offset, upto, OWN_READ_BYTES, true), upto)
+            let plan = online.log.read(offset, upto, OWN_READ_BYTES, true);
+            if let ReadPlan::File(plan) = &plan {
+                *of = Some(online.read_of(plan.segment()));
+            }
+            (plan, upto)
         };
         let slice = match plan {
             ReadPlan::Memory(slice) => slice,

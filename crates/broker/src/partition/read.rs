@@ -3,7 +3,7 @@
 //! Under the lock a read is only planned; what must come from the disk is found on a lane.
 
 use super::{
-    Online, Partition, Refused, State,
+    Online, Partition, ReadOf, Refused, State,
     role::{Outcome, Role},
 };
 use crate::{fetch_sessions::Wanted, fetch_wait::FetchWait};
@@ -79,6 +79,9 @@ pub(crate) enum Records {
 pub(crate) struct Cold {
     plan: log::FilePlan,
     world: World,
+    /// Its checksums are verified: a replica that copies damage could not go on, and its leader would not know why.
+    is_verified: bool,
+    pub(crate) of: ReadOf,
 }
 
 impl Isolation {
@@ -122,7 +125,12 @@ impl Read {
 impl Cold {
     /// Finds the records; blocks on the disk.
     pub(crate) fn locate(self) -> io::Result<Parts> {
-        self.plan.locate(&*self.world.disk).map(|slice| slice.parts)
+        let disk = &*self.world.disk;
+        let slice = match self.is_verified {
+            true => self.plan.locate_verified(disk),
+            false => self.plan.locate(disk),
+        };
+        slice.map(|slice| slice.parts)
     }
 }
 
@@ -159,7 +167,12 @@ impl Partition {
         }
         read.records = match online.log.read(wanted.offset, upto, bytes_max, at_least_one) {
             ReadPlan::Memory(slice) => Records::Memory(slice.parts),
-            ReadPlan::File(plan) => Records::File(Cold { plan, world: self.dir.world.clone() }),
+            ReadPlan::File(plan) => Records::File(Cold {
+                of: online.read_of(plan.segment()),
+                plan,
+                world: self.dir.world.clone(),
+                is_verified: matches!(reader, Reader::Follower { .. }),
+            }),
             ReadPlan::OutOfRange { start_offset, end_offset } => {
                 return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
             }

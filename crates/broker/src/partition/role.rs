@@ -162,6 +162,17 @@ impl Partition {
         }
     }
 
+    /// Whether this broker leads the partition and the node is in sync.
+    pub(crate) fn has_in_sync(&self, node: NodeId) -> bool {
+        match &*self.state.lock() {
+            State::Online(online) => match &online.role {
+                Role::Leader(leader) => leader.isr().contains(&node),
+                Role::Follower(_) => false,
+            },
+            State::Offline(_) | State::Deleted => false,
+        }
+    }
+
     /// Whether this broker leads the partition.
     pub(crate) fn is_led_here(&self) -> bool {
         matches!(&*self.state.lock(), State::Online(online) if online.role.leads())
@@ -203,7 +214,11 @@ impl State {
                 online.high_watermark =
                     high_watermark.min(online.log.end_offset()).max(online.log.start_offset());
             }
-            Self::Offline(offline) => offline.marks.high_watermark = high_watermark,
+            Self::Offline(offline) => {
+                if let Some(marks) = &mut offline.marks {
+                    marks.high_watermark = high_watermark;
+                }
+            }
             Self::Deleted => {}
         }
     }

@@ -1,6 +1,6 @@
 use super::{
-    Refused,
-    kit::{Kit, NOW, append},
+    Condition, Cut, Refused,
+    kit::{Kit, NOW, append, config},
 };
 use crate::{
     acks::{Acks, Undone},
@@ -156,4 +156,81 @@ async fn what_a_former_leader_sends_is_not_taken() {
     partition.follow(NOW, 4, sent(0, 5), (ack(), 0)).unwrap();
     assert_eq!(partition.offsets().unwrap().end, 0);
     assert!(append(&partition, 1, None).is_err(), "a follower takes nothing from producers");
+}
+
+#[test]
+fn what_was_acknowledged_before_acks_became_durable_is_synced_at_once() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    let page_cache = log::LogConfig { durability: log::Durability::PageCache, ..(*config()).clone() };
+    partition.configure(std::sync::Arc::new(page_cache));
+    append(&partition, 100, None).unwrap();
+    kit.lane.work();
+    let marks = partition.offsets().unwrap();
+    assert_eq!((marks.high_watermark, marks.recovery_point), (1, 0), "the page cache has it");
+    partition.configure(config());
+    kit.lane.work();
+    assert_eq!(partition.offsets().unwrap().recovery_point, 1);
+    partition.configure(config());
+    assert!(kit.lane.next().is_none(), "nothing is left to sync");
+}
+
+/// A follower with three records, all synced.
+async fn follower(kit: &Kit) -> std::sync::Arc<super::Partition> {
+    let partition = kit.partition(0);
+    follow(&partition, 3).await;
+    for offset in 0..3 {
+        partition.follow(NOW, 3, sent(offset, 3), (ack(), 0)).unwrap();
+        kit.lane.work();
+    }
+    partition
+}
+
+#[tokio::test]
+async fn a_cut_that_lacks_descriptors_waits_for_them_and_takes_no_other_partition_along() {
+    let kit = Kit::new(1 << 20);
+    let partition = follower(&kit).await;
+    for cut in [Cut::At(1), Cut::StartOver(7)] {
+        partition.announce_cut(cut);
+        let mut cutting = Box::pin(partition.cut(3, cut));
+        assert!((&mut cutting).now_or_never().is_none());
+        *kit.disk.switches().closed_below.lock().unwrap() = Some("/data/t-0".into());
+        kit.lane.work();
+        assert!(matches!(cutting.now_or_never(), Some(Err(Refused::Offline(_)))));
+        assert!(!kit.dir.is_offline() && partition.waits_for_room());
+        partition.sweep(NOW);
+        kit.lane.work();
+        assert!(partition.waits_for_room(), "there are none yet");
+        *kit.disk.switches().closed_below.lock().unwrap() = None;
+        partition.sweep(NOW);
+        kit.lane.work();
+        let place = partition.place(3).unwrap();
+        assert!(place.offset >= 1, "what is there is a part of what was");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_finds_damage_takes_only_this_partition_offline_and_leaves_a_mark() {
+    let kit = Kit::new(1 << 20);
+    let (partition, other) = (follower(&kit).await, kit.partition(1));
+    let (scrub, of) = partition.scrub(0).unwrap();
+    let gone = super::ReadOf { segment: Some(1000), ..of };
+    let damage = std::io::Error::new(std::io::ErrorKind::InvalidData, "damaged");
+    partition.on_read_error(&damage, gone);
+    partition.on_read_error(&std::io::Error::other("a disk that is away"), of);
+    assert_eq!(partition.condition(), Condition::Sound, "it says nothing of this log");
+    partition.on_read_error(&damage, of);
+    assert_eq!((partition.condition(), other.condition()), (Condition::Damaged, Condition::Sound));
+    assert!(!kit.dir.is_offline());
+    kit.lane.work();
+    let mark = kit.disk.contents(std::path::Path::new("/data/t-0/damage")).unwrap();
+    assert!(String::from_utf8(mark).unwrap().contains("damaged"));
+    // Begun anew it is another log: what was read of the old one says nothing of it.
+    assert!(partition.marks().is_some_and(|marks| marks.recovery_point == 3));
+    partition.at_rest().await;
+    assert!(partition.forget_marks() && partition.marks().is_none());
+    partition.begin_anew();
+    assert_eq!(partition.place(3).unwrap().offset, 0);
+    assert!(!partition.on_damage(&scrub.missing(), of));
+    assert_eq!(partition.condition(), Condition::Sound);
 }

@@ -259,3 +259,33 @@ async fn directories_without_a_topic_are_set_aside_and_those_of_deleted_topics_g
     let data = node.client().fetch(&topic, 0).await;
     assert_eq!(data.error_code, code(ErrorCode::UnknownTopicId));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_scrub_counts_what_it_reads_builds_wrong_indexes_anew_and_finds_what_nobody_reads() {
+    let fast = [("odradek.scrub.interval.ms", "1000"), ("odradek.scrub.bytes.per.second", "100000000")];
+    let node = Node::with(&fast).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[("segment.bytes", "1048576")]).await;
+    let value = "x".repeat(100_000);
+    for _ in 0..25 {
+        assert_eq!(client.produce(&topic, batch(&[&value])).await.error_code, 0);
+    }
+    node.pass(3000).await;
+    let scrub = || &node.broker.metrics().scrub;
+    assert!(scrub().bytes.get() > 2_500_000 && scrub().passes.get() > 0);
+    assert_eq!((scrub().damaged.get(), scrub().indexes_rebuilt.get()), (0, 0));
+    let index = "t-0/00000000000000000010.index";
+    let sound = node.disk.contents(&file(index)).unwrap();
+    change(&node.disk, index, |bytes| bytes[4] ^= 1);
+    node.pass(3000).await;
+    assert_eq!((scrub().damaged.get(), scrub().indexes_rebuilt.get()), (0, 1));
+    assert_eq!(node.disk.contents(&file(index)), Some(sound));
+    assert_eq!(client.fetch(&topic, 24).await.error_code, 0);
+    change(&node.disk, SECOND, |bytes| bytes[200_000] ^= 1);
+    node.pass(3000).await;
+    assert_eq!((scrub().damaged.get(), scrub().progress_permille()), (1, None));
+    assert_eq!(client.fetch(&topic, 24).await.error_code, code(ErrorCode::KafkaStorageError));
+    let read = scrub().bytes.get();
+    node.pass(5000).await;
+    assert_eq!(scrub().bytes.get(), read, "its only partition is offline");
+}

@@ -73,11 +73,9 @@ async fn groups_that_cannot_be_read_are_not_served_and_are_read_once_they_can_be
         assert_eq!((listed.error_code, listed.groups.len()), (0, 0));
         node.pass(1500).await;
     }
-    // Into the same file: whoever has it open must see it.
-    let mended = env::Disk::open(&*node.disk, &file, env::Open::ReadWrite).unwrap();
-    mended.write_at(&[std::io::IoSlice::new(&whole)], 0).unwrap();
-    node.pass(1500).await;
-    assert_eq!(committed(&mut client, &topic).await, (0, Some(5)));
+    node.broker.stop().await;
+    let node = node.start_on(|disk| disk.put(&file, whole)).await.unwrap();
+    assert_eq!(committed(&mut node.client(), &topic).await, (0, Some(5)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use wire::{
 };
 
 /// Creates a topic whose partitions have these replicas; the first of each leads.
-pub(super) async fn create(
+pub(crate) async fn create(
     cluster: &Cluster,
     name: &str,
     replicas: &[&[i32]],
@@ -47,7 +47,7 @@ pub(super) async fn create(
     Topic { name: name.into(), id: answer.topics[0].topic_id }
 }
 
-pub(super) async fn partitions(
+pub(crate) async fn partitions(
     cluster: &Cluster,
     asked: i32,
     topic: &Topic,
@@ -56,7 +56,7 @@ pub(super) async fn partitions(
 }
 
 /// Waits until a node sees all partitions as they should be.
-pub(super) async fn until(
+pub(crate) async fn until(
     cluster: &Cluster,
     asked: i32,
     topic: &Topic,
@@ -72,18 +72,18 @@ pub(super) async fn until(
     panic!("node {asked} sees {:?}", partitions(cluster, asked, topic).await);
 }
 
-pub(super) fn sorted(nodes: &[i32]) -> Vec<i32> {
+pub(crate) fn sorted(nodes: &[i32]) -> Vec<i32> {
     let mut nodes = nodes.to_vec();
     nodes.sort_unstable();
     nodes
 }
 
-pub(super) async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
+pub(crate) async fn until_in_sync(cluster: &Cluster, asked: i32, topic: &Topic, expected: &[i32]) {
     until(cluster, asked, topic, |one| sorted(&one.isr_nodes) == expected).await;
 }
 
 /// Produces with acks=all as a client does: looks for the leader until it is taken.
-pub(super) async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
+pub(crate) async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Topic, index: i32, value: &str) {
     for _ in 0..500 {
         let leader = partitions(cluster, asked, topic).await[index as usize].leader_id;
         if leader >= 0 && cluster.is_running(leader) {
@@ -98,7 +98,7 @@ pub(super) async fn produce_somewhere(cluster: &Cluster, asked: i32, topic: &Top
 }
 
 /// What a replica has below its high watermark.
-pub(super) async fn read_at(cluster: &Cluster, node: i32, topic: &Topic, index: i32) -> Vec<String> {
+pub(crate) async fn read_at(cluster: &Cluster, node: i32, topic: &Topic, index: i32) -> Vec<String> {
     let mut answer = cluster.client(node).call(18, &fetch(topic, index, 0)).await;
     let data = answer.responses.remove(0).partitions.remove(0);
     assert_eq!(data.error_code, 0);
@@ -361,7 +361,7 @@ async fn leaders_move_before_a_node_stops() {
     cluster.assert_sound();
 }
 
-fn move_to(topic: &Topic, replicas: &[i32]) -> AlterPartitionReassignmentsRequest {
+pub(crate) fn move_to(topic: &Topic, replicas: &[i32]) -> AlterPartitionReassignmentsRequest {
     let partition = alter_partition_reassignments_request::ReassignablePartition {
         partition_index: 0,
         replicas: Some(replicas.to_vec()),

@@ -75,6 +75,27 @@ fn a_batch_that_the_log_has_is_refused_and_a_gap_is_taken() {
 }
 
 #[test]
+fn a_log_that_begins_within_a_batch_takes_all_of_it_and_its_start_stays() {
+    let (_, batches) = leader();
+    let start = |start_offset| OpenOptions { start_offset, ..options(config(Fsync), false, 0) };
+    let disk = testing::MemoryDisk::new();
+    let Opened { log, files, recovery } = open(&disk, &dir(), start(4)).unwrap();
+    let mut follower = Fixture { disk, log, files, recovery, now: NOW, epoch: 0 };
+    let overlapping = FollowError::Overlapping { base_offset: 0, end_offset: 4 };
+    assert_eq!(follow(&mut follower, &batches[..1]), Err(overlapping), "it ends before the log begins");
+    follow(&mut follower, &batches[1..3]).unwrap();
+    assert_eq!((follower.log.start_offset(), follower.log.end_offset()), (4, 9));
+    assert_eq!(follower.log.flushed_offset(), 9);
+    follower.forget_tail();
+    assert_eq!(follower.batches(900), batches[1..3]);
+    let point = follower.log.recovery_point();
+    let again =
+        open(&follower.disk.after_power_cut(), &dir(), OpenOptions { recovery_point: point, ..start(4) });
+    let again = again.unwrap().log;
+    assert_eq!((again.start_offset(), again.end_offset(), again.segment_count()), (4, 9, 1));
+}
+
+#[test]
 fn a_gap_that_no_index_could_count_begins_a_segment() {
     let mut follower = Fixture::new(config(Fsync));
     let far = i64::from(i32::MAX) * 2;

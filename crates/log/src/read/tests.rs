@@ -92,6 +92,45 @@ fn a_sequential_reader_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn who_asks_again_for_what_was_given_hears_of_damage_and_who_goes_on_costs_nothing() {
+    let fixture = fixture();
+    let (_, next) = locate(&fixture, 0, 80, 1000, true);
+    let segment = fixture.log.segments[fixture.log.floor_segment(next)].base_offset;
+    damage(&fixture.disk, &path(segment, names::LOG), |bytes| {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+    });
+    fixture.log.handles.clear();
+    let read = |from| match fixture.log.read(from, 80, 1 << 20, true) {
+        ReadPlan::File(plan) => plan.locate(&fixture.disk).map(|slice| slice.next_offset),
+        _ => panic!("in memory"),
+    };
+    assert!(read(next).is_ok(), "it is sent as it is");
+    assert_eq!(read(next).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn what_a_damaged_segment_has_lost_is_not_skipped_but_what_compaction_took_is() {
+    for (cleanup_compact, is_skipped) in [(false, false), (true, true)] {
+        let mut fixture = Fixture::new(LogConfig { cleanup_compact, ..config(Durability::Fsync) });
+        for index in 0..40 {
+            fixture.append(batch(NOW + index, 2, 60));
+        }
+        fixture.forget_tail();
+        let second = fixture.log.segments[1].base_offset;
+        damage(&fixture.disk, &path(0, names::LOG), |bytes| bytes.truncate(0));
+        let ReadPlan::File(plan) = fixture.log.read(2, 80, 1000, true) else { panic!("in memory") };
+        match plan.locate(&fixture.disk) {
+            Ok(slice) => assert!(is_skipped && slice.next_offset > second),
+            Err(error) => {
+                assert!(!is_skipped);
+                assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn small_batches_pin_no_frame_and_large_ones_are_not_copied() {
     let mut config = config(Durability::Fsync);
     config.segment_bytes = 1 << 20;

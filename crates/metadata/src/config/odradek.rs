@@ -7,8 +7,8 @@ use super::key::{
     Default::Text,
     Importance::{High, Medium},
     Key,
-    Kind::String,
-    Valid::{Any, OneOf},
+    Kind::{Long, String},
+    Valid::{Any, AtLeast, OneOf},
     key,
 };
 
@@ -16,6 +16,12 @@ use super::key::{
 pub(super) const ACK_DURABILITY: &str = "odradek.ack.durability";
 
 pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
+
+/// How fast replicas are verified.
+pub(super) const SCRUB_RATE: &str = "odradek.scrub.bytes.per.second";
+
+/// How often replicas are verified.
+pub(super) const SCRUB_INTERVAL: &str = "odradek.scrub.interval.ms";
 
 #[rustfmt::skip]
 pub(super) const BROKER_KEYS: &[Key] = &[
@@ -25,6 +31,11 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(HTTP_LISTENER, String, Text("127.0.0.1:9644"), Any, Medium,
         "Where the private HTTP port listens (metrics, health); empty for none. It must not be reachable from \
          outside."),
+    key(SCRUB_RATE, Long, Text("8388608"), AtLeast(0), Medium,
+        "The most bytes per second that are read to find out whether the disk still has what was written; 0 for never. \
+         Less is read while the disk is busy.").dynamic(),
+    key(SCRUB_INTERVAL, Long, Text("604800000"), AtLeast(1), Medium,
+        "Everything is read once in so long; at most, for a large disk takes longer than that at a low rate.").dynamic(),
 ];
 
 #[rustfmt::skip]

@@ -105,6 +105,9 @@ impl Controller {
         }
         // Kafka's brokers never say so. One of ours takes back that it has lost a replica: it has found it whole.
         let is_found = *old == DIRECTORY_LOST && directory == DIRECTORY_MIGRATING;
+        // What it said of its log before it was lost may still be on its way to the leader, which must not believe it any
+        // more: it comes from an epoch that is over.
+        draft.anew = *old == DIRECTORY_LOST && broker.has_online(directory) && partition.leader >= 0;
         // A replica that moves out of a failed directory begins with nothing.
         if !broker.has_online(*old) && *old != directory && !is_found {
             draft.doubtful = Some(broker.id);

@@ -35,8 +35,9 @@ pub(super) fn topic(
     FetchTopic { topic: place.topic.to_string(), topic_id, partitions: vec![partition] }
 }
 
-/// The records from `from` on; whatever cannot be read, or is no value of ours, is there without a value.
-pub(super) fn records(parts: Option<&Parts>, from: i64) -> Vec<Seen> {
+/// The records from `from` on; whatever cannot be read, or is no value of ours, is there without a value. Where disks are
+/// `damaged` the client does as real ones do, which verify checksums: it takes nothing from there on, and asks again.
+pub(super) fn records(parts: Option<&Parts>, from: i64, damaged: bool) -> Vec<Seen> {
     let mut bytes = parts.and_then(Parts::to_bytes).unwrap_or_default();
     let mut seen = Vec::new();
     let mut decompressor = Decompressor::default();
@@ -44,6 +45,9 @@ pub(super) fn records(parts: Option<&Parts>, from: i64) -> Vec<Seen> {
         let offsets = batch.header.base_offset..batch.header.next_offset();
         let read =
             if batch.is_intact() { batch.records(PLAIN_BYTES_MAX, &mut decompressor).ok() } else { None };
+        if damaged && read.is_none() {
+            break;
+        }
         match read {
             Some(records) => seen.extend(records.iter().map(|record| {
                 (record.offset, record.value.as_ref().and_then(|value| ValueId::from_bytes(value)))
@@ -51,7 +55,7 @@ pub(super) fn records(parts: Option<&Parts>, from: i64) -> Vec<Seen> {
             None => seen.extend(offsets.map(|offset| (offset, None))),
         }
     }
-    if !bytes.is_empty() && seen.is_empty() {
+    if !bytes.is_empty() && seen.is_empty() && !damaged {
         seen.push((from, None));
     }
     seen.retain(|(offset, _)| *offset >= from);

@@ -218,7 +218,8 @@ impl Member {
         let Some(data) = data else { return Ok(()) };
         match ErrorCode::from_i16(data.error_code) {
             Some(ErrorCode::None) => {
-                if let Some((last, _)) = fetching::records(data.records.as_ref(), *position).last() {
+                let damaged = self.ground.cluster.was_damaged();
+                if let Some((last, _)) = fetching::records(data.records.as_ref(), *position, damaged).last() {
                     *position = last + 1;
                 }
             }

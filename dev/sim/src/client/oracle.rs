@@ -191,7 +191,7 @@ async fn read_all(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Eve
         let answer = link.ask(12, &request).await?;
         let data = answer.responses.first().and_then(|topic| topic.partitions.first());
         let Some(data) = data.filter(|data| data.error_code == 0) else { return Ok(None) };
-        let read = fetching::records(data.records.as_ref(), position);
+        let read = fetching::records(data.records.as_ref(), position, false);
         let end = read.last().map(|(offset, _)| offset + 1);
         records.extend(read);
         match end {

@@ -139,7 +139,8 @@ impl Reader {
                 return if self.ground.cluster.is_several() { Err(Lost) } else { Ok(()) };
             }
         }
-        let records = fetching::records(data.records.as_ref(), fetch_offset);
+        let damaged = self.ground.cluster.was_damaged();
+        let records = fetching::records(data.records.as_ref(), fetch_offset, damaged);
         if let Some((last, _)) = records.last() {
             self.positions.insert(place.clone(), last + 1);
         }

@@ -6,7 +6,7 @@ use crate::{
     dice::Dice,
     note,
     trace::Trace,
-    world::{DiskFaults, FileSystem, Plant, file_system::Inode},
+    world::{Damage, DiskFaults, FileSystem, Plant, damage, file_system::Inode},
 };
 use env::{Disk, Entry, File, Lock, Open};
 use parking_lot::Mutex;
@@ -154,6 +154,26 @@ impl DiskHost {
             Some(bytes)
         });
         segments.collect()
+    }
+
+    /// The medium damages what it should keep: something of the log in `dir` changes, or is gone, of which all before
+    /// `point` is known to be on stable storage; says what. `None` if there is nothing of that.
+    pub fn damage(&self, dir: &Path, point: i64, dice: &mut Dice) -> Option<Damage> {
+        let done = damage::damage(&mut self.state.lock().files, dir, point, dice);
+        if let Some(damage) = &done {
+            note!(self.trace, "{} damaged: {}", self.label, damage.what);
+        }
+        done
+    }
+
+    /// Whether nothing of a damage is left.
+    pub fn is_gone(&self, damage: &Damage) -> bool {
+        damage::is_gone(&self.state.lock().files, damage)
+    }
+
+    /// The smaller of a partition's recovery points in the checkpoint, as it is shown and as it is on the medium.
+    pub fn recovery_point(&self, log_dir: &Path, partition: &str) -> i64 {
+        damage::recovery_point(&self.state.lock().files, &log_dir.join(RECOVERY_POINTS), partition)
     }
 
     /// Runs one operation, unless the node is dead or dies now.

@@ -63,6 +63,8 @@ pub enum Plant {
     VoteForgotten,
     /// Between nodes: a leader's wish for fewer replicas in sync is granted, and the controller never hears of it.
     IsrShrunkAlone,
+    /// Between nodes: the controller never hears that a replica is lost, and so a damaged one leads or stays in sync.
+    LossUntold,
 }
 
 impl Plant {
@@ -91,6 +93,7 @@ impl Plant {
         ("cut-to-high-watermark", Plant::CutToHighWatermark),
         ("vote-forgotten", Plant::VoteForgotten),
         ("isr-shrunk-alone", Plant::IsrShrunkAlone),
+        ("loss-untold", Plant::LossUntold),
     ];
 
     /// The plant of this name.

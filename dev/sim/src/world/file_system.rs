@@ -214,6 +214,35 @@ impl FileSystem {
         Ok(())
     }
 
+    /// The medium changes one bit of a file by itself, and the page cache has read it since.
+    pub fn flip(&mut self, inode: Inode, position: usize, bit: u32) -> io::Result<()> {
+        let file = self.file_mut(inode)?;
+        for bytes in [&mut file.shown, &mut file.durable] {
+            if let Some(byte) = bytes.get_mut(position) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        Ok(())
+    }
+
+    /// The medium loses the end of a file.
+    pub fn shorten(&mut self, inode: Inode, len: usize) -> io::Result<()> {
+        let file = self.file_mut(inode)?;
+        file.shown.truncate(len);
+        file.durable.truncate(len);
+        Ok(())
+    }
+
+    /// The medium loses a name.
+    pub fn lose(&mut self, path: &Path) -> io::Result<()> {
+        let (dir, name) = self.place(path)?;
+        let dir = self.dir_mut(dir)?;
+        dir.shown.remove(&name);
+        dir.durable.remove(&name);
+        dir.unsynced.retain(|change| !matches!(change, Change::Put(put, _) if *put == name));
+        Ok(())
+    }
+
     /// Cuts the power: only what was durable is there for sure.
     pub fn power_cut(&mut self, dice: &mut Dice) {
         let sector_bytes = self.sector_bytes;

@@ -155,6 +155,17 @@ fn a_replica_in_a_directory_that_is_not_there_leaves_the_isr() {
 }
 
 #[test]
+fn a_lost_replica_that_comes_back_begins_an_epoch_in_which_nobody_knows_what_it_had() {
+    let mut cluster = cluster();
+    assert_eq!(assign(&mut cluster, DIRECTORY_LOST), "ok");
+    assert_eq!(state(&cluster), (2, vec![2], vec![1], 1));
+    assert_eq!(assign(&mut cluster, DIRECTORY_LOST), "ok");
+    assert_eq!(state(&cluster), (2, vec![2], vec![1], 1), "nothing has changed");
+    assert_eq!(assign(&mut cluster, FIRST), "ok");
+    assert_eq!(state(&cluster), (2, vec![2], vec![], 2));
+}
+
+#[test]
 fn only_replicas_that_are_there_get_a_directory() {
     let mut cluster = cluster();
     cluster.create(vec![NewTopic { assignments: vec![(0, vec![2])], ..topic("u", -1, -1) }]);
