@@ -230,7 +230,7 @@ mod tests {
             value: value.map(Bytes::from_static),
             headers: Vec::new(),
         };
-        assert_eq!(decode(&of(b"\0\x03\0\x01g", None), None), None);
+        assert_eq!(decode(&of(b"\0\x04\0\x01g", None), None), None);
         assert_eq!(decode(&of(b"\0", None), None), None);
         assert_eq!(decode(&of(b"\0\x02\0\x01g", Some(b"\0\x7f")), None), None);
     }

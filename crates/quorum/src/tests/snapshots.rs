@@ -146,7 +146,7 @@ fn a_damaged_log_or_that_of_another_keeps_a_replica_from_voting() {
         let log = "00000000000000000000.log";
         cluster.set_disk(replica(1), spoil(log, &|bytes| bytes[100] ^= 1));
         let error = cluster.start(replica(1)).await.unwrap_err().to_string();
-        assert!(error.contains("batch at offset 0 is damaged"), "{error}");
+        assert!(error.contains("is damaged at byte 0, offset 0 or later"), "{error}");
         cluster.set_disk(replica(2), disk.after_kill());
         let error = cluster.start(replica(2)).await.unwrap_err().to_string();
         assert!(error.contains("belongs to replica 1/"), "{error}");
