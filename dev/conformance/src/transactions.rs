@@ -156,7 +156,7 @@ fn tool(clients: &Clients, tools: &JavaTools, server: &Server) -> Result<String>
     run(&["describe", "--transactional-id", &id], &[&id, "Ongoing", &format!("{topic}-0"), "600000"])?;
     let producers = ["describe-producers", "--topic", &topic, "--partition", "0"];
     run(&producers, &["ProducerId", "CurrentTransactionStartOffset"])?;
-    run(&["find-hanging", "--broker-id", "1"], &["TransactionalId"])?;
+    run(&["find-hanging", "--broker-id", "1"], &["ProducerId", "StartOffset"])?;
     let seen = read(clients, Client::Librdkafka, server, &topic, "read_committed")?;
     ensure!(seen.is_empty(), "{seen:?} are seen although nothing is committed");
     run(&["abort", "--topic", &topic, "--partition", "0", "--start-offset", "0"], &[])?;
