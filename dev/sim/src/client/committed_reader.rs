@@ -54,7 +54,10 @@ impl CommittedReader {
                 self.ground.clock.sleep_ms(self.dice.range(20..=300)).await;
                 continue;
             };
-            let _ = self.follow(&mut link, &place, id).await;
+            if self.follow(&mut link, &place, id).await.is_err() {
+                // It has been refused or lost: at once it would only be so again.
+                self.ground.clock.sleep_ms(self.dice.range(20..=300)).await;
+            }
         }
     }
 

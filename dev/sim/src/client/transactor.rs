@@ -135,6 +135,7 @@ impl Transactor {
                     break;
                 }
             }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
         }
     }
 
@@ -182,7 +183,10 @@ impl Transactor {
             }
             let Some(mut link) = self.link(Some(place)).await else { return Step::Over };
             let asked = self.ground.history.ask();
-            let Ok(answer) = link.ask(version, &request).await else { continue };
+            let Ok(answer) = link.ask(version, &request).await else {
+                self.ground.clock.sleep_ms(RETRY_MS).await;
+                continue;
+            };
             let told = answer.responses.first().and_then(|topic| topic.partition_responses.first());
             let Some(told) = told else { continue };
             match step(told.error_code) {
@@ -231,7 +235,10 @@ impl Transactor {
         };
         loop {
             let Some(mut link) = self.link(None).await else { return Step::Over };
-            let Ok(answer) = link.ask(self.dice.range(0..=3) as i16, &request).await else { continue };
+            let Ok(answer) = link.ask(self.dice.range(0..=3) as i16, &request).await else {
+                self.ground.clock.sleep_ms(RETRY_MS).await;
+                continue;
+            };
             let told = answer.results_by_topic_v3_and_below.first();
             let told = told.and_then(|topic| topic.results_by_partition.first());
             let Some(told) = told else { continue };
@@ -255,7 +262,10 @@ impl Transactor {
         loop {
             let Some(mut link) = self.link(None).await else { return false };
             let asked = self.ground.history.ask();
-            let Ok(answer) = link.ask(version, &request).await else { continue };
+            let Ok(answer) = link.ask(version, &request).await else {
+                self.ground.clock.sleep_ms(RETRY_MS).await;
+                continue;
+            };
             match step(answer.error_code) {
                 Step::Done => {
                     let (id, producer_id, epoch) = (self.id.clone(), who.producer_id, who.epoch);
