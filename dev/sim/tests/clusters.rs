@@ -80,7 +80,8 @@ fn a_vote_that_is_forgotten_is_noticed() {
 
 #[test]
 fn in_sync_replicas_that_shrink_without_the_controller_are_noticed() {
-    check(Plant::IsrShrunkAlone, "idempotence");
+    // What a leader believes of the replicas in sync and what the controller knows part for good, and are never equal again.
+    check(Plant::IsrShrunkAlone, "availability");
 }
 
 #[test]
