@@ -1,6 +1,6 @@
 //! Keys and values of internal topics: a message of Kafka's behind two bytes that say its kind or its version.
 //!
-//! It knows no message; `group_records` and `transaction_records` do.
+//! It knows no message; `group_records`, `consumer_records` and `transaction_records` do.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wire::{Decoder, Encoder, Message};

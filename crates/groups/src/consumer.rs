@@ -2,8 +2,7 @@
 //!
 //! All of its state is made of the values that the log holds ([`ConsumerChange`]); [`ConsumerGroup::apply`] sets one and
 //! gives the value that was there before, so that a refused append can be undone. The decisions are beside it:
-//! `heartbeat`, `fence` (leaving and falling silent), `reconcile`, `assignors`, `patterns`, `classic` (members that
-//! speak the classic protocol), `convert` (groups that change their kind). Offsets are not here.
+//! `heartbeat`, `fence` (leaving and falling silent), `reconcile`, `assignors`, `patterns`. Offsets are not here.
 
 pub(crate) mod assignors;
 pub(crate) mod changes;
