@@ -104,8 +104,12 @@ impl DirAssignments {
             let clock = broker.world.clock.clone();
             drop(broker);
             if told == Told::NotAll {
-                clock.sleep_until(clock.after_millis(pause_ms)).await;
-                pause_ms = (pause_ms * 2).min(RETRY_MS.1);
+                let is_news = tokio::select! {
+                    biased;
+                    () = clock.sleep_until(clock.after_millis(pause_ms)) => false,
+                    () = self.news.notified() => true,
+                };
+                pause_ms = if is_news { RETRY_MS.0 } else { (pause_ms * 2).min(RETRY_MS.1) };
             } else {
                 pause_ms = RETRY_MS.0;
             }

@@ -6,7 +6,7 @@
 //! only when the replica is in sync again.
 
 use crate::{
-    Broker, failure_code,
+    Broker, dir_assignments,
     log_dir::LogDir,
     partition::{Condition, Partition},
     upkeep,
@@ -18,11 +18,6 @@ use std::{
     collections::BTreeSet,
     io,
     sync::{Arc, Weak},
-};
-use stdx::Uuid;
-use wire::{
-    AssignReplicasToDirsRequest,
-    assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData},
 };
 
 /// How often it is looked whether the next step is due, while something is damaged.
@@ -38,8 +33,6 @@ enum Step {
     Nothing,
     /// The controller must know that it is lost.
     TellLost,
-    /// The controller must know that it can be used again.
-    TellHere,
     /// Others hold what it held: it begins with nothing.
     StartOver,
     /// Nobody who is there holds what it holds.
@@ -72,7 +65,6 @@ fn next_step(
     let is_epoch_over = fetched_epoch.is_none_or(|epoch| partition.leader_epoch > epoch);
     let is_given_up = !partition.isr.contains(&me) && (is_lost || !counts && is_epoch_over);
     match condition {
-        Condition::Sound if is_lost => Step::TellHere,
         Condition::Damaged if leads_elsewhere && is_given_up => Step::StartOver,
         Condition::Damaged
             if (counts || !is_epoch_over) && !is_lost && others(me, partition).next().is_some() =>
@@ -159,14 +151,8 @@ impl Repairs {
         }
         let due = steps(broker);
         self.say_what_helps(broker, &due);
-        for (step, directory) in
-            [(Step::TellLost, Some(DIRECTORY_LOST)), (Step::TellHere, broker.dir.meta().directory_id)]
-        {
-            let concerned: Vec<_> =
-                due.iter().filter(|(.., due)| *due == step).map(|(own, ..)| own.clone()).collect();
-            if let (false, Some(directory)) = (concerned.is_empty(), directory) {
-                tell(broker, directory, &concerned).await;
-            }
+        for (own, ..) in due.iter().filter(|(.., step)| *step == Step::TellLost) {
+            broker.dir.dir_assignments.note(key(own), dir_assignments::Condition::Lost);
         }
         for (own, ..) in due.iter().filter(|(.., step)| *step == Step::StartOver) {
             self.start_over(broker, own).await;
@@ -189,23 +175,16 @@ impl Repairs {
     async fn start_over(&mut self, broker: &Arc<Broker>, own: &Arc<Partition>) {
         // Nobody deletes or moves it meanwhile, and it is still as the metadata have it.
         let in_line = broker.following.lock().await;
+        if !in_line.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &broker.image())) {
+            return;
+        }
         let due = of(broker, Step::StartOver).into_iter().find(|(due, _)| Arc::ptr_eq(due, own));
         let Some((_, known)) = due.filter(|_| !broker.is_stopping()) else { return };
         own.at_rest().await;
-        // Forgotten in the checkpoints first, so that what comes next is not measured by what was there.
-        if !own.forget_marks() {
-            return;
-        }
-        if let Err(error) = upkeep::write_checkpoints(broker).await {
-            tracing::warn!(partition = %own, %error, "the damaged partition is not copied anew for now");
-            return;
-        }
         let name = own.name();
         let aside = names::damaged_dir_name(&name, broker.world.random.uuid());
         let (dir, to) = (broker.dir.clone(), aside.clone());
-        let moved = broker.on_lane(move || set_aside(&dir, &names::dir_name(&name), &to)).await;
-        drop(in_line);
-        match moved {
+        match broker.on_lane(move || set_aside(&dir, &names::dir_name(&name), &to)).await {
             Some(Ok(true)) => {
                 tracing::warn!(partition = %own, dir = %aside, "the damaged log was set aside; it is copied anew from its leader");
                 self.aside.get_or_insert_default().insert((aside, key(own)));
@@ -217,13 +196,22 @@ impl Repairs {
             }
             None => return,
         }
+        // Forgotten in the checkpoints only now: a start between the two misses what they tell of and begins here again, where
+        // one that found the files without them would take the damage for a torn write.
+        if !own.forget_marks() {
+            return;
+        }
+        if let Err(error) = upkeep::write_checkpoints(broker).await {
+            tracing::warn!(partition = %own, %error, "the damaged partition is not copied anew for now");
+            return;
+        }
         // Before it has anything: whoever comes back from being lost is eligible no more, and what it said before is void;
         // nobody could know that of one that has a part of it after a restart. It begins when the metadata have it so.
-        let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
-        match broker.dir.meta().directory_id {
-            Some(here) if is_lost => drop(tell(broker, here, std::slice::from_ref(own)).await),
-            _ => own.begin_anew(),
+        broker.dir.dir_assignments.note(key(own), dir_assignments::Condition::New);
+        if known.directory(broker.config.node_id) != Some(DIRECTORY_LOST) {
+            own.begin_anew();
         }
+        drop(in_line);
     }
 
     /// Removes what was set aside of replicas that are in sync again.
@@ -293,51 +281,11 @@ async fn find_aside(broker: &Broker) -> Option<BTreeSet<(String, Key)>> {
     broker.on_lane(find).await.flatten()
 }
 
-/// Tells the controller in which directory these replicas are; whether it has taken note of all.
-async fn tell(broker: &Broker, directory: Uuid, partitions: &[Arc<Partition>]) -> bool {
-    let image = broker.image();
-    let mut topics: Vec<TopicData> = Vec::new();
-    for partition in partitions {
-        let data = PartitionData { partition_index: partition.index() };
-        match topics.iter_mut().find(|topic| topic.topic_id == partition.topic_id()) {
-            Some(topic) => topic.partitions.push(data),
-            None => topics.push(TopicData { topic_id: partition.topic_id(), partitions: vec![data] }),
-        }
-    }
-    let request = AssignReplicasToDirsRequest {
-        broker_id: broker.config.node_id,
-        broker_epoch: image.broker(broker.config.node_id).map_or(-1, |known| known.epoch),
-        directories: vec![DirectoryData { id: directory, topics }],
-    };
-    match broker.ask_controller(&request).await {
-        Ok(answer) => {
-            let parts = answer.directories.iter().flat_map(|directory| &directory.topics);
-            let codes = parts.flat_map(|topic| topic.partitions.iter().map(|one| one.error_code));
-            let refused: Vec<_> = std::iter::once(answer.error_code)
-                .chain(codes)
-                .filter(|code| *code != failure_code::NONE)
-                .map(failure_code::from_code)
-                .collect();
-            if let Some(error) = refused.first() {
-                tracing::warn!(
-                    ?error,
-                    count = refused.len(),
-                    "the controller does not take note of replicas; it is told again"
-                );
-            }
-            refused.is_empty()
-        }
-        Err(error) => {
-            tracing::debug!(%error, "the controller could not be told of replicas; it is told again");
-            false
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use Condition::{Damaged, Sound, Unusable};
+    use stdx::Uuid;
 
     const HERE: Uuid = Uuid([9; 16]);
 
@@ -374,7 +322,7 @@ mod tests {
         assert_eq!(step(Damaged, -1, &[], &[1], true), Step::Wait, "it is the last copy");
         assert_eq!(step(Damaged, 1, &[1], &[], false), Step::Wait, "it is the last copy");
         assert_eq!(step(Damaged, -1, &[], &[1], false), Step::Wait);
-        assert_eq!(step(Sound, 2, &[2, 3], &[], true), Step::TellHere);
+        assert_eq!(step(Sound, 2, &[2, 3], &[], true), Step::Nothing, "`dir_assignments` tells");
         assert_eq!(step(Sound, 2, &[1, 2, 3], &[], false), Step::Nothing);
         assert_eq!(step(Unusable, 2, &[1, 2, 3], &[], false), Step::Nothing);
     }

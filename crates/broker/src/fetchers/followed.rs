@@ -43,7 +43,10 @@ pub(super) struct Followed {
 impl Followed {
     pub(super) fn add(&mut self, key: Key, partition: Arc<Partition>, epoch: LeaderEpoch) {
         self.paused.retain(|(_, paused)| *paused != key);
-        self.partitions.insert(key, Following { partition, epoch, failures: 0, is_in_sync: false });
+        // Added again in the same epoch it is what it was: a throttle must not hold back what is in sync.
+        let is_in_sync =
+            self.partitions.get(&key).is_some_and(|known| known.epoch == epoch && known.is_in_sync);
+        self.partitions.insert(key, Following { partition, epoch, failures: 0, is_in_sync });
         self.due.insert(key);
     }
 

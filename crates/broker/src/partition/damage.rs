@@ -8,7 +8,7 @@ use super::{
     Offline, Offsets, Online, Partition, State,
     role::{Outcome, Role},
 };
-use crate::{acks::Undone, replicas};
+use crate::{acks::Undone, dir_assignments, replicas};
 use log::{Damage, OpenOptions, names};
 use model::{LeaderEpoch, Offset, TopicPartition};
 use std::{io, sync::Arc};
@@ -115,6 +115,7 @@ impl Partition {
     fn go_offline(self: &Arc<Self>, mut state: parking_lot::MutexGuard<'_, State>, why: &str) {
         let State::Online(online) = &mut *state else { return };
         tracing::error!(partition = %self, why, "the partition is offline: it is damaged");
+        self.dir.dir_assignments.note(self.key(), dir_assignments::Condition::Lost);
         let mut offline = Offline::after(online, format!("{self} is damaged: {why}").into(), true);
         let (written, job) = oneshot::channel();
         offline.jobs.push(job);

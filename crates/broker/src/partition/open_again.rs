@@ -39,6 +39,8 @@ impl Partition {
             Err(Unopened { is_scarcity: true, options, .. }) => offline.again = Some(Box::new(options)),
             Err(unopened) => {
                 tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
+                self.dir.dir_assignments.note(self.key(), Condition::Lost);
+                self.dir.damage_found.notify_one();
                 let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
                 let (cuts, fetched_epoch) = (offline.cuts, offline.fetched_epoch);
                 *state = State::new(Err(unopened), &self.dir, -1);
