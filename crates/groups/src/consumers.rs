@@ -18,6 +18,9 @@ use crate::{
 use coordinator::Now;
 use model::GroupId;
 
+/// When a member is removed once more whose removal could not be written down.
+const FENCE_AGAIN_MS: i32 = 500;
+
 /// A consumer group that was taken out, and what it came from.
 struct Taken {
     group: ConsumerGroup,
@@ -77,6 +80,7 @@ impl Coordinator {
             Ok(reply) => {
                 let id = reply.member_id.clone().unwrap_or_default();
                 let is_revoking = heartbeat::is_revoking(&taken.group, &id);
+                let has_moved = made.has_moved(&id);
                 for pending in taken.classic.iter().flat_map(|classic| &classic.pending_joins) {
                     self.timers.cancel(Timer::Heartbeat(request.group.clone(), pending.clone()));
                 }
@@ -87,7 +91,8 @@ impl Coordinator {
                 let timer = Timer::Revoke(group.clone(), id.clone());
                 let member = consumers.get(group).and_then(|group| group.members.get(&id));
                 match member.filter(|_| is_revoking) {
-                    Some(_) if step.timers.is_set(&timer) => {}
+                    // What it was told before; a new revocation has its own time.
+                    Some(_) if !has_moved && step.timers.is_set(&timer) => {}
                     Some(member) => step.schedule(timer, member.subscription.rebalance_timeout_ms.into()),
                     None => step.timers.cancel(timer),
                 }
@@ -114,9 +119,7 @@ impl Coordinator {
             Ok((id, reply)) => {
                 self.store(now, taken, made, effects);
                 let (_, _, step) = self.split(now, effects);
-                if request.epoch == LEAVING {
-                    step.timers.cancel(Timer::Heartbeat(request.group.clone(), id.clone()));
-                }
+                // Its heartbeat is awaited still: if the append fails it is a member again.
                 step.timers.cancel(Timer::Revoke(request.group.clone(), id));
                 Ok(reply)
             }
@@ -133,8 +136,9 @@ impl Coordinator {
         fence::remove(&mut changes, &*self.topics.0, std::slice::from_ref(id));
         let made = changes.made;
         self.store(now, taken, made, effects);
-        let (_, _, step) = self.split(now, effects);
-        step.timers.cancel(Timer::Heartbeat(group.clone(), id.clone()));
+        let (_, _, mut step) = self.split(now, effects);
+        // If the append fails it is a member again, and must be found silent again.
+        step.expect_heartbeat(group, id, FENCE_AGAIN_MS);
         step.timers.cancel(Timer::Revoke(group.clone(), id.clone()));
     }
 
@@ -206,6 +210,8 @@ impl Coordinator {
             | ConsumerChange::Current(_, None)
                 if !self.consumers.contains_key(&id) => {}
             change => {
+                // Offsets that were there before it made a group that only holds them.
+                self.groups.remove(&id);
                 let make = || ConsumerGroup::new(id.clone());
                 self.consumers.entry(id.clone()).or_insert_with(make).apply(change);
             }

@@ -99,7 +99,8 @@ impl Coordinator {
         let (tombstones, undo) = self.bury_consumer(id)?;
         let (_, offsets, mut step) = self.split(now, effects);
         let committed = offsets.of_group(id).map(|view| (view.topic.clone(), view.partition));
-        let all = committed.chain(under_way(step.appends, id)).collect::<BTreeSet<_>>();
+        let pending = offsets.pending_of(id).map(|(topic, partition)| (topic.clone(), partition));
+        let all = committed.chain(pending).chain(under_way(step.appends, id)).collect::<BTreeSet<_>>();
         let offsets = all.into_iter().map(|(topic, partition)| removed(id, &topic, partition));
         step.append(offsets.chain(tombstones).collect(), Then::ConsumerChanged(undo));
         Ok(())

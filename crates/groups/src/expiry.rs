@@ -49,10 +49,12 @@ impl Coordinator {
         let mut records = Vec::new();
         let mut unused = Vec::new();
         for group in self.consumers.values().filter(|group| !busy.contains(&group.id)) {
-            let mut is_all = true;
+            let mut is_all = self.offsets.pending_of(&group.id).next().is_none();
             for view in self.offsets.of_group(&group.id) {
                 let since = view.offset.commit_timestamp;
-                if is_expired(&self.config, now, view.offset, since) && !group.is_subscribed(view.topic) {
+                let is_pending = self.offsets.is_pending(&group.id, view.topic, view.partition);
+                let is_used = is_pending || group.is_subscribed(view.topic);
+                if is_expired(&self.config, now, view.offset, since) && !is_used {
                     records.push(removed(&group.id, view.topic, view.partition));
                 } else {
                     is_all = false;

@@ -5,7 +5,7 @@ use super::{
     ConsumerGroup,
     records::{ConsumerChange, GroupEpoch},
 };
-use crate::{Record, group::Group};
+use crate::{MemberId, Record, group::Group};
 use model::GroupId;
 
 /// Changes made so far.
@@ -52,11 +52,19 @@ impl Changes<'_> {
 }
 
 impl Made {
+    /// Whether what a member has was changed.
+    pub(crate) fn has_moved(&self, id: &MemberId) -> bool {
+        self.records.iter().any(|record| {
+            matches!(record, Record::Consumer { change: ConsumerChange::Current(moved, _), .. } if moved == id)
+        })
+    }
+
     /// Takes all back.
     pub(crate) fn undo(self, group: &mut ConsumerGroup) {
         for change in self.undo.into_iter().rev() {
             group.apply(change);
         }
+        group.topics_seen = None;
     }
 
     /// The records to append, and how to take them back if that fails.
@@ -71,6 +79,7 @@ impl Undo {
         for change in self.changes.into_iter().rev() {
             group.apply(change);
         }
+        group.topics_seen = None;
         ((!self.is_new).then_some(group), self.classic)
     }
 }

@@ -7,14 +7,13 @@ use std::sync::Arc;
 impl ConsumerGroup {
     /// The group, as people see it. Topics that are gone are left out.
     pub(crate) fn to_described(&self, topics: &dyn Topics) -> ConsumerDescribed {
-        let assignor = self.preferred.0.iter().max_by_key(|(_, count)| **count);
         ConsumerDescribed {
             group: self.id.clone(),
             error: None,
             state: self.state(),
             epoch: self.epoch.epoch,
             assignment_epoch: self.target_epoch.epoch,
-            assignor: assignor.map_or_else(|| Arc::from(self.assignor().name()), |(name, _)| name.clone()),
+            assignor: Arc::from(self.assignor().name()),
             members: self.members.iter().map(|(id, member)| self.member(id, member, topics)).collect(),
         }
     }

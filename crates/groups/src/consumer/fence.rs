@@ -4,7 +4,7 @@ use super::{
     ConsumerGroup,
     changes::Changes,
     heartbeat::LEAVING_FOR_A_WHILE,
-    records::{ConsumerChange, Current, Epochs},
+    records::{ConsumerChange, Current, Epochs, MemberState},
     topics::Topics,
 };
 use crate::{ConsumerHeartbeat, ConsumerHeartbeatReply, Error, MemberId};
@@ -46,8 +46,14 @@ fn rest(changes: &mut Changes<'_>, id: &MemberId) {
     let Some(member) = changes.group.members.get(id) else { return };
     let mut assigned = member.current.assigned.clone();
     assigned.values_mut().flat_map(|partitions| partitions.values_mut()).for_each(|epoch| *epoch = 0);
-    let next =
-        Current { epoch: LEAVING_FOR_A_WHILE, assigned, revoking: Epochs::new(), ..member.current.clone() };
+    let state = MemberState::Stable;
+    let next = Current {
+        epoch: LEAVING_FOR_A_WHILE,
+        state,
+        assigned,
+        revoking: Epochs::new(),
+        ..member.current.clone()
+    };
     changes.set(ConsumerChange::Current(id.clone(), Some(next)));
 }
 

@@ -15,6 +15,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// Bytes of a compiled pattern.
 const COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a pattern.
+const PATTERN_BYTES_MAX: usize = 2048;
 
 /// Whether a pattern can be understood.
 pub(crate) fn check(pattern: &str) -> Result<(), Error> {
@@ -22,6 +24,10 @@ pub(crate) fn check(pattern: &str) -> Result<(), Error> {
 }
 
 fn compile(pattern: &str) -> Result<Regex, Error> {
+    // Topic names have 249 characters; reading a pattern costs more than its compiled form shows.
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(Error::InvalidRegularExpression(format!("it has more than {PATTERN_BYTES_MAX} bytes")));
+    }
     // The pattern by itself first, or `a)|(b` would be taken for one.
     let build = |text: &str| RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build();
     build(pattern)

@@ -371,3 +371,58 @@ fn assignments_are_not_computed_more_often_than_configured() {
     beat(&mut desk, beating("b", 1, None)).unwrap();
     assert_eq!(described(&mut desk).assignment_epoch, 2);
 }
+
+#[test]
+fn a_removal_that_could_not_be_written_down_is_tried_again() {
+    let mut desk = desk();
+    beat(&mut desk, joining("a", &["t"])).unwrap();
+    desk.commits_at_once = false;
+    desk.pass(45 * SECOND);
+    desk.fail(AppendFailure::Unavailable);
+    desk.commits_at_once = true;
+    assert_eq!(described(&mut desk).members.len(), 1, "it is back");
+    desk.pass(SECOND);
+    assert_eq!(described(&mut desk).members.len(), 0);
+}
+
+#[test]
+fn topics_that_changed_are_looked_at_again_after_a_failed_append() {
+    let mut desk = desk();
+    beat(&mut desk, joining("a", &["t"])).unwrap();
+    know(&mut desk, &[("t", 5), ("u", 2)]);
+    desk.commits_at_once = false;
+    let token = desk.send(Request::ConsumerHeartbeat(beating("a", 1, Some(of(0, 0..4)))));
+    desk.fail(AppendFailure::Unavailable);
+    assert_eq!(desk.take(token), Some(Err(Error::CoordinatorNotAvailable)));
+    desk.commits_at_once = true;
+    let reply = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((reply.epoch, reply.assignment), (2, Some(of(0, 0..5))));
+}
+
+#[test]
+fn an_offset_before_the_group_in_the_log_makes_no_second_group() {
+    let mut desk = desk();
+    desk.ask(Request::OffsetCommit(commit(-1, "", "t", 3))).unwrap();
+    beat(&mut desk, joining("a", &["t"])).unwrap();
+    // As compaction leaves it: the tombstone of the classic group is gone.
+    desk.log.retain(|record| !matches!(record, Record::GroupRemoved { .. }));
+    desk.crash();
+    let listed = desk.ask(Request::ListGroups { states: vec![], types: vec![] });
+    assert!(matches!(listed, Ok(Reply::ListGroups(listed)) if listed.len() == 1));
+}
+
+#[test]
+fn a_second_revocation_has_its_own_time() {
+    let mut desk = desk();
+    let slow = ConsumerHeartbeat { rebalance_timeout_ms: 10_000, ..joining("a", &["t"]) };
+    beat(&mut desk, slow).unwrap();
+    beat(&mut desk, joining("b", &["t"])).unwrap();
+    beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    desk.pass(9 * SECOND);
+    beat(&mut desk, joining("c", &["t"])).unwrap();
+    beat(&mut desk, joining("d", &["t"])).unwrap();
+    let told = beat(&mut desk, beating("a", 1, Some(of(0, 0..2)))).unwrap().assignment;
+    assert_eq!(told.map(|told| told[&id(0)].len()), Some(1), "one more is to be given up");
+    desk.pass(9 * SECOND);
+    assert!(beat(&mut desk, beating("a", 1, Some(of(0, 0..1)))).is_ok());
+}
