@@ -12,6 +12,7 @@ use crate::{
 };
 use coordinator::{Now, Shard};
 use env::World;
+use futures_util::future::join_all;
 use model::{LeaderEpoch, Offset, ProducerId};
 use parking_lot::Mutex;
 use quorum::{Watched, watch};
@@ -24,6 +25,9 @@ use tokio::sync::oneshot;
 use transactions::{
     Config, Coordinator, Error, Markers, Producer, Record, Reply, Request, TransactionVersion,
 };
+
+/// How long one coordinator may take for what is due at all of them.
+const UPKEEP_MS_MAX: i64 = 5000;
 
 /// The topic that holds transactions.
 pub(crate) const TOPIC: &str = "__transaction_state";
@@ -128,27 +132,44 @@ impl TransactionHosts {
 
     /// Aborts what has been open for too long.
     pub(crate) async fn abort_timed_out(&self, broker: &Arc<Broker>) {
-        for host in self.hosts.all() {
-            if !host.is_loaded() {
-                continue;
-            }
-            let late: Vec<Producer> = host.state.lock().shard.timed_out(host.now()).collect();
-            for producer in late {
-                let id = producer.id.clone();
-                let abort = |fresh_id| Request::AbortTimedOut { producer: producer.clone(), fresh_id };
-                match host.ask_with_id(broker, abort).await {
-                    Ok(_) => tracing::info!(%id, "a transaction has run out of time and is aborted"),
-                    Err(error) => tracing::info!(%id, %error, "a transaction out of time was not aborted"),
+        let hosts = self.hosts.all();
+        let aborting = hosts.iter().filter(|host| host.is_loaded()).map(|host| {
+            within(broker, async {
+                let late: Vec<Producer> = host.state.lock().shard.timed_out(host.now()).collect();
+                for producer in late {
+                    let id = producer.id.clone();
+                    let abort = |fresh_id| Request::AbortTimedOut { producer: producer.clone(), fresh_id };
+                    match host.ask_with_id(broker, abort).await {
+                        Ok(_) => tracing::info!(%id, "a transaction has run out of time and is aborted"),
+                        Err(error) => {
+                            tracing::info!(%id, %error, "a transaction out of time was not aborted")
+                        }
+                    }
                 }
-            }
-        }
+            })
+        });
+        join_all(aborting).await;
     }
 
     /// Forgets transactional ids that nobody has used for long.
-    pub(crate) async fn expire(&self) {
-        for host in self.hosts.all() {
-            while host.is_loaded() && matches!(host.ask(Request::Expire).await, Ok(Reply::Expire(1..))) {}
-        }
+    pub(crate) async fn expire(&self, broker: &Broker) {
+        let hosts = self.hosts.all();
+        let expiring = hosts.iter().map(|host| {
+            within(broker, async {
+                while host.is_loaded() && matches!(host.ask(Request::Expire).await, Ok(Reply::Expire(1..))) {}
+            })
+        });
+        join_all(expiring).await;
+    }
+}
+
+/// Does what is due at one coordinator, for a while: one whose log waits for replicas must not keep it from the others.
+async fn within(broker: &Broker, work: impl Future<Output = ()>) {
+    let clock = &broker.world.clock;
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = clock.sleep_until(clock.after_millis(UPKEEP_MS_MAX)) => {}
     }
 }
 

@@ -166,15 +166,31 @@ async fn ask_once(broker: &Arc<Broker>, question: Question) -> Vec<(TopicPartiti
     let told = match coordinator(broker, &question.txn.id) {
         Some(node) => {
             let clock = &broker.world.clock;
+            let asking = async {
+                // Questions gather for other nodes only: here one that waits must not let the others wait.
+                match node == broker.config.node_id {
+                    true => add_partitions_to_txn::decide(broker, question).await,
+                    false => {
+                        let told = broker.txn_questions.ask(broker, node, question).await;
+                        told.unwrap_or(Err(ErrorCode::NetworkException))
+                    }
+                }
+            };
             tokio::select! {
                 biased;
-                told = broker.txn_questions.ask(broker, node, question) => told.unwrap_or(Err(ErrorCode::NetworkException)),
+                told = asking => told,
                 () = clock.sleep_until(clock.after_millis(ASK_MS_MAX)) => Err(ErrorCode::NetworkException),
             }
         }
         None => Err(ErrorCode::CoordinatorNotAvailable),
     };
-    let told = told.unwrap_or_else(|code| partitions.into_iter().map(|one| (one, code)).collect());
+    // Of what an answer does not speak nothing is known.
+    let unanswered = told.as_ref().err().copied().unwrap_or(ErrorCode::NetworkException);
+    let told: BTreeMap<_, _> = told.unwrap_or_default().into_iter().collect();
+    let told = partitions.into_iter().map(|one| {
+        let code = told.get(&one).copied().unwrap_or(unanswered);
+        (one, code)
+    });
     let refused = told.into_iter().filter(|(_, code)| *code != ErrorCode::None);
     refused
         .map(|(partition, code)| {
@@ -221,10 +237,6 @@ pub(crate) fn send(
 }
 
 async fn send_round(broker: &Arc<Broker>, node: NodeId, questions: Vec<Question>) -> Vec<Told> {
-    if node == broker.config.node_id {
-        let answers = questions.into_iter().map(|question| add_partitions_to_txn::decide(broker, question));
-        return futures_util::future::join_all(answers).await;
-    }
     let failed = |code| questions.iter().map(|_| Err(code)).collect::<Vec<Told>>();
     let Some(address) = broker.address_of(node) else { return failed(ErrorCode::CoordinatorNotAvailable) };
     let transactions = questions.iter().map(to_wire).collect();

@@ -39,7 +39,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
         Box::pin(async move { broker.transactions.abort_timed_out(&broker).await })
     });
     every(broker, broker.config.transaction_expiry_ms, |broker| {
-        Box::pin(async move { broker.transactions.expire().await })
+        Box::pin(async move { broker.transactions.expire(&broker).await })
     });
     every(broker, broker.config.checkpoint_ms, |broker| {
         Box::pin(async move {

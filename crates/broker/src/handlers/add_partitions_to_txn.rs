@@ -9,7 +9,10 @@ use crate::{
 };
 use futures_util::future::join_all;
 use model::{TopicName, TopicPartition};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use transactions::{AddPartitions, Error, Producer, Reply, Request, TransactionVersion, VerifyPartitions};
 use wire::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ErrorCode,
@@ -21,6 +24,8 @@ use wire::{
 
 /// From this version on brokers ask.
 const VERSION_OF_BROKERS: i16 = 4;
+/// How long one transaction may wait for its coordinator's log.
+const DECIDE_MS_MAX: i64 = 5000;
 /// Before this version clients do not know PRODUCER_FENCED.
 const VERSION_WITH_FENCED: i16 = 2;
 
@@ -71,25 +76,28 @@ async fn of_transaction<F: Future<Output = Told>>(
     decide: impl FnOnce(Vec<TopicPartition>) -> F,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let image = broker.image();
-    let mut known = Vec::new();
+    let mut known = BTreeSet::new();
     let mut unknown = BTreeSet::new();
     for topic in &topics {
         for index in &topic.partitions {
             let exists = image.topic(&topic.name).is_some_and(|found| found.partition(*index).is_some());
             match TopicName::new(&topic.name).ok().filter(|_| exists) {
-                Some(name) => known.push(TopicPartition::new(name, *index)),
+                Some(name) => drop(known.insert(TopicPartition::new(name, *index))),
                 None => drop(unknown.insert((topic.name.clone(), *index))),
             }
         }
     }
-    let told: Told =
-        if unknown.is_empty() { decide(known).await } else { Err(ErrorCode::OperationNotAttempted) };
+    let told = match unknown.is_empty() {
+        true => decide(known.into_iter().collect()).await,
+        false => Err(ErrorCode::OperationNotAttempted),
+    };
+    let told = told.map(|told| told.into_iter().collect::<BTreeMap<_, _>>());
     let code_of = |name: &str, index: i32| match &told {
         _ if unknown.contains(&(name.to_owned(), index)) => ErrorCode::UnknownTopicOrPartition,
         Err(code) => *code,
         Ok(told) => {
-            let of = told.iter().find(|(one, _)| &*one.topic == name && one.partition == index);
-            of.map_or(ErrorCode::UnknownServerError, |(_, code)| *code)
+            let key = TopicName::new(name).ok().map(|name| TopicPartition::new(name, index));
+            key.and_then(|key| told.get(&key).copied()).unwrap_or(ErrorCode::UnknownServerError)
         }
     };
     let results = topics.iter().map(|topic| {
@@ -102,8 +110,18 @@ async fn of_transaction<F: Future<Output = Told>>(
     results.collect()
 }
 
-/// What the coordinator here says to another broker, or to this one.
+/// What the coordinator here says to another broker, or to this one. One whose log waits for replicas, or is not read yet,
+/// is not waited for longer than others can wait for their answers beside it.
 pub(crate) async fn decide(broker: &Arc<Broker>, question: Question) -> Told {
+    let clock = &broker.world.clock;
+    tokio::select! {
+        biased;
+        told = decide_at_last(broker, question) => told,
+        () = clock.sleep_until(clock.after_millis(DECIDE_MS_MAX)) => Err(ErrorCode::CoordinatorNotAvailable),
+    }
+}
+
+async fn decide_at_last(broker: &Arc<Broker>, question: Question) -> Told {
     let Question { txn, partitions } = question;
     let producer = Producer {
         id: txn.id.as_str().into(),
