@@ -56,6 +56,8 @@ struct State {
     token_next: u64,
     wake_at: Option<u64>,
     has_timer: bool,
+    /// Another may have taken over: nobody is answered any more.
+    is_ended: bool,
 }
 
 impl GroupHosts {
@@ -84,6 +86,7 @@ impl GroupHosts {
             token_next: 0,
             wake_at: None,
             has_timer: false,
+            is_ended: false,
         };
         Arc::new_cyclic(|this| GroupHost {
             world: self.world.clone(),
@@ -225,10 +228,13 @@ impl Host for GroupHost {
 
     fn end(&self) {
         self.loading.send(Loading::Failed);
-        for (_, waiting) in self.state.lock().waiting.drain() {
+        let mut state = self.state.lock();
+        state.is_ended = true;
+        for (_, waiting) in state.waiting.drain() {
             // Whoever asked may have gone.
             let _ = waiting.send(Err(Error::NotCoordinator));
         }
+        drop(state);
         self.wake.notify_one();
     }
 }
@@ -244,6 +250,9 @@ impl GroupHost {
         let (sender, receiver) = oneshot::channel();
         let token = {
             let mut state = self.state.lock();
+            if state.is_ended {
+                return Err(Error::NotCoordinator);
+            }
             let token = Token(state.token_next);
             state.token_next += 1;
             state.waiting.insert(token, sender);

@@ -111,5 +111,9 @@ async fn complete(host: &TransactionHost, markers: &Markers) -> bool {
         producer_epoch: markers.producer_epoch,
     };
     let answer = host.ask(Request::Complete { producer }).await;
-    !matches!(answer, Err(Error::CoordinatorNotAvailable | Error::UnknownServerError))
+    // A coordinator that reads its log anew may have looked for open ends before this one was known to be there.
+    !matches!(
+        answer,
+        Err(Error::CoordinatorNotAvailable | Error::CoordinatorLoadInProgress | Error::UnknownServerError)
+    )
 }
