@@ -23,7 +23,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 use transactions::{
-    Config, Coordinator, Error, Markers, Producer, Record, Reply, Request, TransactionVersion,
+    Config, Coordinator, Error, Late, Markers, Record, Reply, Request, Timeouts, TransactionVersion,
 };
 
 /// How long one coordinator may take for what is due at all of them.
@@ -54,6 +54,7 @@ pub(crate) struct TransactionHost {
 
 struct State {
     shard: Coordinator,
+    timeouts: Timeouts,
     config: Config,
     /// Who waits for an append, by its slot.
     waiting: BTreeMap<usize, Waiting>,
@@ -135,10 +136,9 @@ impl TransactionHosts {
         let hosts = self.hosts.all();
         let aborting = hosts.iter().filter(|host| host.is_loaded()).map(|host| {
             within(broker, async {
-                let late: Vec<Producer> = host.state.lock().shard.timed_out(host.now()).collect();
-                for producer in late {
-                    let id = producer.id.clone();
-                    let abort = |fresh_id| Request::AbortTimedOut { producer: producer.clone(), fresh_id };
+                for late in host.late() {
+                    let id = late.producer.id.clone();
+                    let abort = |fresh_id| Request::AbortLate { late: late.clone(), fresh_id };
                     match host.ask_with_id(broker, abort).await {
                         Ok(_) => tracing::info!(%id, "a transaction has run out of time and is aborted"),
                         Err(error) => {
@@ -204,6 +204,7 @@ impl TransactionHost {
     fn new(broker: &Arc<Broker>, partition: Arc<Partition>, epoch: LeaderEpoch, config: Config) -> Arc<Self> {
         let state = State {
             shard: Coordinator::new(config.clone()),
+            timeouts: Timeouts::new(),
             config,
             waiting: BTreeMap::new(),
             slot_next: 0,
@@ -220,6 +221,12 @@ impl TransactionHost {
             loading: watch(Loading::UnderWay).0,
             this: this.clone(),
         })
+    }
+
+    /// What has been open here for longer than it may.
+    fn late(&self) -> Vec<Late> {
+        let State { shard, timeouts, .. } = &mut *self.state.lock();
+        timeouts.late(shard, self.now())
     }
 
     fn is_loaded(&self) -> bool {

@@ -46,16 +46,6 @@ impl Coordinator {
         self.transactions.iter().filter_map(|(id, transaction)| transaction.markers(id))
     }
 
-    /// Those that have been open for longer than they may.
-    pub fn timed_out(&self, now: Now) -> impl Iterator<Item = Producer> {
-        let late = self.transactions.iter().filter(move |(_, known)| known.is_timed_out(now.wall));
-        late.map(|(id, known)| Producer {
-            id: id.clone(),
-            producer_id: known.producer_id,
-            producer_epoch: known.producer_epoch,
-        })
-    }
-
     /// The transaction of a producer that may speak of it under its present id.
     pub(crate) fn of(&self, producer: &Producer) -> Result<&Transaction, Error> {
         if producer.id.is_empty() {
@@ -105,7 +95,7 @@ impl Shard for Coordinator {
             Request::AddPartitions(request) => self.add(now, request),
             Request::VerifyPartitions(request) => self.verify(request),
             Request::EndTxn(request) => self.end(now, request),
-            Request::AbortTimedOut { producer, fresh_id } => self.abort_timed_out(now, &producer, fresh_id),
+            Request::AbortLate { late, fresh_id } => self.abort_late(now, &late, fresh_id),
             Request::Complete { producer } => self.complete(now, &producer),
             Request::Expire => Ok(self.expire(now)),
             Request::Describe { id } => self.describe(&id),

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::{
-    Coordinator, EPOCH_BUMP, EndTxn, Error, Producer, Reply, State, Transaction, TransactionalId,
+    Coordinator, EPOCH_BUMP, EndTxn, Error, Late, Reply, State, Transaction, TransactionalId,
     coordinator::{Decided, changed, rotation},
 };
 use ::coordinator::{Now, Outcome};
@@ -26,17 +26,13 @@ impl Coordinator {
         }
     }
 
-    pub(crate) fn abort_timed_out(
-        &self,
-        now: Now,
-        producer: &Producer,
-        fresh_id: Option<ProducerId>,
-    ) -> Decided {
+    pub(crate) fn abort_late(&self, now: Now, late: &Late, fresh_id: Option<ProducerId>) -> Decided {
+        let Late { producer, started } = late;
         let known = self.of(producer)?;
         if known.producer_id != producer.producer_id || known.producer_epoch != producer.producer_epoch {
             return Err(Error::ProducerFenced);
         }
-        match known.is_timed_out(now.wall) {
+        match known.may_be_late(*started) {
             true => self.fence(now, &producer.id, known, fresh_id),
             false => Err(Error::InvalidTxnState),
         }

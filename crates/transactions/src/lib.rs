@@ -18,6 +18,7 @@ mod record;
 mod reply;
 mod request;
 mod state;
+mod timeouts;
 mod transaction;
 
 #[cfg(test)]
@@ -29,9 +30,10 @@ pub use error::Error;
 pub use record::Record;
 pub use reply::{Listed, Reply};
 pub use request::{
-    AddPartitions, EndTxn, InitProducerId, ListTransactions, Producer, Request, VerifyPartitions,
+    AddPartitions, EndTxn, InitProducerId, Late, ListTransactions, Producer, Request, VerifyPartitions,
 };
 pub use state::State;
+pub use timeouts::Timeouts;
 pub use transaction::{Markers, Transaction};
 
 use std::sync::Arc;

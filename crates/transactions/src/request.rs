@@ -3,7 +3,7 @@
 //! It checks nothing; the handlers in `broker` have authorised the request and looked its partitions up.
 
 use crate::{State, TransactionVersion, TransactionalId};
-use model::{ProducerEpoch, ProducerId, TopicPartition};
+use model::{ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +16,10 @@ pub enum Request {
     VerifyPartitions(VerifyPartitions),
     /// Commit or abort.
     EndTxn(EndTxn),
-    /// Abort what [`crate::Coordinator::timed_out`] has named, unless it has moved on meanwhile.
-    AbortTimedOut {
-        /// Whose.
-        producer: Producer,
+    /// Abort what [`crate::Timeouts::late`] has named, unless it has moved on meanwhile.
+    AbortLate {
+        /// Which.
+        late: Late,
         /// An id that no other producer has, for when the epochs of this one are used up.
         fresh_id: Option<ProducerId>,
     },
@@ -48,6 +48,15 @@ pub struct Producer {
     pub producer_id: ProducerId,
     /// Its epoch.
     pub producer_epoch: ProducerEpoch,
+}
+
+/// A transaction that has been open for longer than it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// Whose.
+    pub producer: Producer,
+    /// When it began, by the wall clock: the producer may have begun another.
+    pub started: Timestamp,
 }
 
 /// See [`Request::InitProducerId`].

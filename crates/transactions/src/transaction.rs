@@ -79,11 +79,9 @@ impl Transaction {
         is_exhausted(self.producer_epoch)
     }
 
-    /// Whether it has been open for too long. One of a two-phase commit never is.
-    pub(crate) fn is_timed_out(&self, now: Timestamp) -> bool {
-        self.state == State::Ongoing
-            && self.timeout_ms != i32::MAX
-            && self.started.saturating_add(self.timeout_ms.into()) < now
+    /// Whether the transaction that began then is open and may not be so forever, as one of a two-phase commit may.
+    pub(crate) fn may_be_late(&self, started: Timestamp) -> bool {
+        self.state == State::Ongoing && self.timeout_ms != i32::MAX && self.started == started
     }
 
     /// The markers that it needs, if it is prepared.

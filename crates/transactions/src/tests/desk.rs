@@ -8,6 +8,7 @@ pub(super) const ID: &str = "t-1";
 
 pub(super) struct Desk {
     pub(super) coordinator: Coordinator,
+    timeouts: Timeouts,
     pub(super) now: Now,
     /// The ids that are given out next.
     pub(super) fresh_id: ProducerId,
@@ -39,13 +40,17 @@ pub(super) fn init(expected: Option<(ProducerId, ProducerEpoch)>) -> InitProduce
 impl Desk {
     pub(super) fn new() -> Self {
         let now = Now { wall: 10_000, monotonic: 0 };
-        Self { coordinator: Coordinator::new(config()), now, fresh_id: 100 }
+        Self { coordinator: Coordinator::new(config()), timeouts: Timeouts::new(), now, fresh_id: 100 }
     }
 
     pub(super) fn ask(&mut self, request: Request) -> Result<Reply, Error> {
         let Outcome { records, reply } = self.coordinator.handle(self.now, request)?;
         records.into_iter().for_each(|record| self.coordinator.replay(record));
         Ok(reply)
+    }
+
+    pub(super) fn late(&mut self) -> Vec<Late> {
+        self.timeouts.late(&self.coordinator, self.now)
     }
 
     /// Asks again with a fresh id if one is needed.

@@ -116,14 +116,16 @@ fn an_abort_without_partitions_raises_the_epoch_too() {
 fn what_is_open_for_too_long_is_aborted() {
     let (mut desk, _) = desk_in(State::Ongoing, 2);
     desk.advance(60_000);
-    assert_eq!(desk.coordinator.timed_out(desk.now).count(), 0);
-    let early = Request::AbortTimedOut { producer: producer(100, 0), fresh_id: None };
-    assert_eq!(desk.ask(early.clone()), Err(Error::InvalidTxnState));
+    assert_eq!(desk.late(), []);
     desk.advance(1);
-    assert_eq!(desk.coordinator.timed_out(desk.now).collect::<Vec<_>>(), [producer(100, 0)]);
-    assert_eq!(desk.ask(early.clone()), Ok(Reply::Aborting));
-    assert_eq!(desk.ask(early), Err(Error::ProducerFenced), "it has moved on");
-    assert_eq!(desk.coordinator.timed_out(desk.now).count(), 0);
+    let late = Late { producer: producer(100, 0), started: desk.known().started };
+    assert_eq!(desk.late(), std::slice::from_ref(&late));
+    let abort = |late: &Late| Request::AbortLate { late: late.clone(), fresh_id: None };
+    let other = Late { started: late.started - 1, ..late.clone() };
+    assert_eq!(desk.ask(abort(&other)), Err(Error::InvalidTxnState), "that one has ended");
+    assert_eq!(desk.ask(abort(&late)), Ok(Reply::Aborting));
+    assert_eq!(desk.ask(abort(&late)), Err(Error::ProducerFenced), "it has moved on");
+    assert_eq!(desk.late(), []);
     desk.complete();
     assert_eq!(
         desk.end((100, 0), true, 2),
@@ -131,6 +133,28 @@ fn what_is_open_for_too_long_is_aborted() {
         "its producer learns that it is late"
     );
     assert_eq!(desk.add((100, 0), &[partition("a", 0)], 2), Err(Error::ProducerFenced));
+}
+
+#[test]
+fn a_clock_that_is_set_back_gives_no_transaction_more_than_its_time() {
+    let (mut desk, _) = desk_in(State::Ongoing, 2);
+    desk.now.wall -= 1_000_000_000;
+    assert_eq!(desk.late(), [], "it is seen first");
+    desk.advance(60_000);
+    assert_eq!(desk.late(), []);
+    desk.advance(1);
+    assert_eq!(desk.late().len(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_forward_takes_no_time_from_a_transaction_that_is_known() {
+    let (mut desk, _) = desk_in(State::Ongoing, 2);
+    assert_eq!(desk.late(), []);
+    desk.now.wall += 1_000_000_000;
+    desk.advance(60_000);
+    assert_eq!(desk.late(), []);
+    desk.advance(1);
+    assert_eq!(desk.late().len(), 1);
 }
 
 #[test]

@@ -4,12 +4,12 @@
 use super::desk::*;
 use crate::*;
 use ::coordinator::{Now, kit};
-use model::{ProducerEpoch, ProducerId};
+use model::{ProducerEpoch, ProducerId, Timestamp};
 use proptest::prelude::*;
 
 const IDS: usize = 3;
 
-fn request(kind: u8, id: u8, producer_id: i64, epoch: i16, flag: bool) -> Request {
+fn request(kind: u8, id: u8, producer_id: i64, epoch: i16, flag: bool, passed: &[Timestamp]) -> Request {
     let id: TransactionalId = format!("t-{}", usize::from(id) % IDS).into();
     // Small numbers, so that they meet; the last epochs now and then.
     let producer_id: ProducerId = producer_id.rem_euclid(8);
@@ -30,7 +30,11 @@ fn request(kind: u8, id: u8, producer_id: i64, epoch: i16, flag: bool) -> Reques
         }),
         4 | 5 => Request::EndTxn(EndTxn { producer, committed: epoch % 2 == 0, version, fresh_id }),
         6 => Request::Complete { producer },
-        _ => Request::AbortTimedOut { producer, fresh_id },
+        _ => {
+            // Some moment of late at which a transaction may have begun.
+            let started = passed[passed.len() - 1 - usize::from(epoch.unsigned_abs()) % passed.len()];
+            Request::AbortLate { late: Late { producer, started }, fresh_id }
+        }
     }
 }
 
@@ -54,14 +58,15 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut now = Now { wall: 10_000, monotonic: 0 };
-        let mut state = seed;
+        let (mut passed, mut state) = (Vec::new(), seed);
         let chance = |n| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) % n
         };
         let requests = steps.into_iter().map(|(kind, id, producer_id, epoch, flag, ms)| {
             now = now.plus_ms(ms);
-            (now, request(kind, id, producer_id, epoch, flag))
+            passed.push(now.wall);
+            (now, request(kind, id, producer_id, epoch, flag, &passed))
         });
         kit::check(|| Coordinator::new(config()), requests.collect::<Vec<_>>(), chance, |live, built| {
             assert_eq!(live, built);

@@ -101,5 +101,5 @@ fn a_transaction_of_a_two_phase_commit_has_no_time_limit() {
     desk.ask(Request::InitProducerId(request)).unwrap();
     desk.add((7, 0), &[partition("a", 0)], 2).unwrap();
     desk.advance(u32::MAX);
-    assert_eq!(desk.coordinator.timed_out(desk.now).count(), 0);
+    assert_eq!(desk.late(), []);
 }
