@@ -74,7 +74,7 @@ impl CommittedReader {
             let Some(data) = fetch(link, (place, id), position, (version, bytes_max)).await? else {
                 return Err(Lost);
             };
-            let shown = show(&data, position, &mut inside);
+            let shown = show(&data, position, &mut inside, self.ground.cluster.was_damaged());
             position = shown.next;
             self.ground.history.tell(Event::TxnRead {
                 place: place.clone(),
@@ -110,8 +110,9 @@ pub(super) async fn fetch(
 }
 
 /// What a reader makes of an answer, as Kafka's consumers do: an aborted transaction is inside from its first offset to
-/// its marker.
-pub(super) fn show(data: &PartitionData, from: i64, inside: &mut Inside) -> Shown {
+/// its marker. Where the bytes of a replica were `damaged` it takes nothing from there on, as real ones do, which verify
+/// checksums, and asks again.
+pub(super) fn show(data: &PartitionData, from: i64, inside: &mut Inside, damaged: bool) -> Shown {
     let mut shown = Shown { kept: Vec::new(), dropped: Vec::new(), next: from };
     for aborted in data.aborted_transactions.iter().flatten() {
         let firsts = inside.entry(aborted.producer_id).or_default();
@@ -123,6 +124,12 @@ pub(super) fn show(data: &PartitionData, from: i64, inside: &mut Inside) -> Show
     let mut decompressor = Decompressor::default();
     while let Some(batch) = Batch::split_off(&mut bytes) {
         let header = batch.header;
+        if !batch.is_intact() {
+            if damaged {
+                break;
+            }
+            shown.kept.extend((header.base_offset..header.next_offset()).map(|offset| (offset, None)));
+        }
         if header.next_offset() <= from {
             continue;
         }

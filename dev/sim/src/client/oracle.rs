@@ -100,7 +100,7 @@ async fn read_committed(link: &mut Link, place: &Place, id: Uuid) -> Result<Opti
     loop {
         let fetched = committed_reader::fetch(link, (place, id), position, (12, 1 << 20)).await?;
         let Some(data) = fetched else { return Ok(None) };
-        let shown = committed_reader::show(&data, position, &mut inside);
+        let shown = committed_reader::show(&data, position, &mut inside, false);
         all.extend(shown.kept);
         if shown.next > position {
             position = shown.next;
