@@ -317,7 +317,7 @@ impl Producers {
         });
         producer.last_timestamp = header.max_timestamp;
         if header.attributes.is_transactional() {
-            self.verifications.end(header.producer_id);
+            self.verifications.begun(header.producer_id);
             if producer.txn_first_offset.is_none() {
                 producer.txn_first_offset = Some(header.base_offset);
                 self.ongoing.insert(header.base_offset, header.producer_id);
@@ -327,7 +327,7 @@ impl Producers {
 
     /// Takes note of an appended end marker; the aborted transaction if it ended one so.
     pub(crate) fn on_marker(&mut self, header: &BatchHeader, marker: &EndTxnMarker) -> Option<AbortedTxn> {
-        self.verifications.end(header.producer_id);
+        self.verifications.ended(header.producer_id, header.producer_epoch);
         let producer = self.producers.entry(header.producer_id).or_insert_with(Producer::new);
         producer.enter_epoch(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;

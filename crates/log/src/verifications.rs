@@ -75,9 +75,18 @@ impl Verifications {
         Ok(())
     }
 
-    /// The transaction has begun or ended.
-    pub(crate) fn end(&mut self, producer_id: ProducerId) {
+    /// The transaction has begun.
+    pub(crate) fn begun(&mut self, producer_id: ProducerId) {
         self.producers.remove(&producer_id);
+    }
+
+    /// A transaction has ended by a marker of this epoch. Where the epoch rises with each transaction, the marker bears that
+    /// of the next one, and the next one may ask here before the marker is written: what is said of it holds on.
+    pub(crate) fn ended(&mut self, producer_id: ProducerId, epoch: ProducerEpoch) {
+        let is_next = |known: &Verification| known.is_bumped && known.epoch == epoch;
+        if !self.producers.get(&producer_id).is_some_and(is_next) {
+            self.producers.remove(&producer_id);
+        }
     }
 
     pub(crate) fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
@@ -110,6 +119,8 @@ mod tests {
         }
     }
 
+    const FENCED: Result<(), ProducerError> =
+        Err(ProducerError::InvalidEpoch { producer_id: 1, epoch: 1, current: 2 });
     const OUTSIDE: Result<(), ProducerError> = Err(ProducerError::NotInTransaction { producer_id: 1 });
 
     #[test]
@@ -134,6 +145,19 @@ mod tests {
         assert_ne!(again, guard);
         assert_eq!(append(&mut fixture, data(0, 0), guard), OUTSIDE);
         assert_eq!(append(&mut fixture, data(0, 0), again), Ok(()));
+    }
+
+    #[test]
+    fn the_next_transaction_may_ask_before_the_marker_of_the_one_before_is_written() {
+        for (is_bumped, marker_epoch, expected) in [(true, 1, Ok(())), (true, 2, FENCED), (false, 1, OUTSIDE)]
+        {
+            let mut fixture = fixture();
+            let guard = fixture.log.verify(NOW, (1, 0), 0, is_bumped).unwrap();
+            append(&mut fixture, data(0, 0), guard).unwrap();
+            let next = fixture.log.verify(NOW, (1, 1), 0, is_bumped).unwrap();
+            fixture.end_txn(1, marker_epoch, true).unwrap();
+            assert_eq!(append(&mut fixture, data(1, 0), next), expected, "{is_bumped}, {marker_epoch}");
+        }
     }
 
     #[test]
