@@ -8,6 +8,9 @@
 //! CompleteAbort    done already      epoch + 1    refused            refused
 //! CompleteCommit   refused           epoch + 1    done already       refused
 //! ```
+//!
+//! While the one before is being ended, a repetition waits (CONCURRENT_TRANSACTIONS), and so does the next end, which Kafka
+//! answers with PRODUCER_FENCED: a client whose first batch was refused has nothing to do but to abort.
 
 use crate::{
     Coordinator, EPOCH_BUMP, EndTxn, Error, Late, Reply, State, Transaction, TransactionalId,
@@ -70,6 +73,10 @@ fn end_with_bump(now: Now, known: &Transaction, request: EndTxn) -> Decided {
     let is_current = epoch == known.producer_epoch;
     let is_valid = match known.state {
         State::Ongoing | State::Empty => is_current,
+        // The producer that has the raised epoch is not fenced: it is one transaction ahead.
+        State::PrepareCommit | State::PrepareAbort if is_current => {
+            return Err(Error::ConcurrentTransactions);
+        }
         State::PrepareCommit | State::PrepareAbort => is_after_bump,
         State::CompleteCommit | State::CompleteAbort => is_after_bump || is_after_rotation || is_current,
     };

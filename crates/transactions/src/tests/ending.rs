@@ -57,7 +57,8 @@ fn from_version_2_on_each_end_raises_the_epoch() {
         (Ongoing, 0, next(0), next(0)),
         (Ongoing, -1, fenced, fenced),
         (Ongoing, 1, fenced, fenced),
-        (PrepareCommit, 0, fenced, fenced),
+        (PrepareCommit, 0, busy, busy),
+        (PrepareCommit, 1, fenced, fenced),
         (PrepareCommit, -1, busy, wrong),
         (PrepareAbort, -1, wrong, busy),
         (CompleteCommit, 0, wrong, next(1)),
@@ -110,6 +111,19 @@ fn an_abort_without_partitions_raises_the_epoch_too() {
     assert_eq!((known.state, known.started), (State::PrepareAbort, 10_000));
     assert_eq!(desk.complete()[0].partitions, [].into());
     assert_eq!(desk.known().state, State::CompleteAbort);
+}
+
+#[test]
+fn the_next_end_waits_for_the_one_before() {
+    for committed in [true, false] {
+        let (mut desk, _) = desk_in(State::Ongoing, 2);
+        assert_eq!(desk.end((100, 0), committed, 2), Ok((100, 1)));
+        // Its first batch was refused before it came to the coordinator: there is nothing but the abort.
+        assert_eq!(desk.end((100, 1), false, 2), Err(Error::ConcurrentTransactions));
+        assert_eq!(desk.end((100, 2), false, 2), Err(Error::ProducerFenced));
+        desk.complete();
+        assert_eq!(desk.end((100, 1), false, 2), Ok((100, 2)));
+    }
 }
 
 #[test]
