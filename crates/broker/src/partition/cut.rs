@@ -139,7 +139,9 @@ impl Partition {
                         Cut::At(_) => online.log.start_offset(),
                         Cut::StartOver(offset) => offset,
                     };
-                    return Ok((files, self.options(self.config.load_full(), start_offset), ended));
+                    let end = online.log.end_offset();
+                    let options = self.options(self.config.load_full(), start_offset);
+                    return Ok((files, OpenOptions { recovery_point: end, ..options }, ended));
                 }
                 online.sync_wanted |= !is_synced;
                 self.flush_soon(online, self.dir.world.clock.wall())

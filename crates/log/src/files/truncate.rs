@@ -6,7 +6,7 @@
 
 use super::{Files, accept_missing};
 use crate::{
-    OpenError, OpenOptions, Opened,
+    Durability, OpenError, OpenOptions, Opened,
     aborted_txn::{AbortedTxn, TXN_ENTRY_BYTES},
     directory::Directory,
     index::{self, INDEX_ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeEntry},
@@ -21,33 +21,40 @@ impl Files {
     /// Cuts the log off before the batch that holds `offset`, and opens what is left.
     ///
     /// Every effect must be performed, with `sync`, and no checkpoint on the disk may have a recovery point above
-    /// [`crate::Log::recovery_point_for_cut`]: a crash would be taken for damage. `options` are those of the log as it is, with its start offset; of
-    /// the rest only topic, configuration and clock count. After an error the log must be opened anew.
+    /// [`crate::Log::recovery_point_for_cut`]: a crash would be taken for damage. `options` are those of the log as it is,
+    /// with its start offset and its end offset as the recovery point; of the rest only topic, configuration and clock
+    /// count. After an error the log must be opened anew; [`OpenError::Damaged`] if less is left than must be.
     pub fn truncate(
         self,
         disk: &dyn Disk,
         offset: Offset,
         options: OpenOptions,
     ) -> Result<Opened, OpenError> {
-        self.cut_off(disk, offset)?;
-        self.opened_anew(disk, options)
+        let is_dense = options.config.durability == Durability::Fsync && !options.config.cleanup_compact;
+        let recovery_point = match self.cut_off(disk, offset)? {
+            Some(end) => end,
+            None if is_dense => options.recovery_point.min(offset),
+            None => 0,
+        };
+        self.opened_anew(disk, OpenOptions { recovery_point, ..options })
     }
 
     /// Drops everything and opens an empty log that begins at `options.start_offset`. The same rules hold; what the
     /// checkpoints on the disk say of this log must be 0.
     pub fn start_over(self, disk: &dyn Disk, options: OpenOptions) -> Result<Opened, OpenError> {
         self.drop_all(disk)?;
-        self.opened_anew(disk, options)
+        self.opened_anew(disk, OpenOptions { recovery_point: 0, ..options })
     }
 
     fn opened_anew(self, disk: &dyn Disk, options: OpenOptions) -> Result<Opened, OpenError> {
         let dir = self.handles.dir().to_owned();
         drop(self);
-        let options = OpenOptions { is_new: false, clean: true, recovery_point: 0, ..options };
+        let options = OpenOptions { is_new: false, clean: true, ..options };
         open::open_again(disk, &dir, options)
     }
 
-    fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<()> {
+    /// Gives the offset at which the log must end now, if a batch was cut off there.
+    fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<Option<Offset>> {
         let dir = self.handles.dir();
         let found = Directory::read(disk, dir)?;
         self.drop_snapshots(disk, &found, offset.saturating_add(1))?;
@@ -56,7 +63,7 @@ impl Files {
         }
         match found.segments.range(..offset).next_back() {
             Some((segment, files)) => self.cut_segment(disk, *segment, files.log, offset),
-            None => Ok(()),
+            None => Ok(Some(0)),
         }
     }
 
@@ -92,9 +99,17 @@ impl Files {
         disk.sync_dir(self.handles.dir())
     }
 
-    fn cut_segment(&self, disk: &dyn Disk, segment: Offset, len: u64, offset: Offset) -> io::Result<()> {
+    fn cut_segment(
+        &self,
+        disk: &dyn Disk,
+        segment: Offset,
+        len: u64,
+        offset: Offset,
+    ) -> io::Result<Option<Offset>> {
         let file = disk.open(&self.handles.path(segment, names::LOG), Open::ReadWrite)?;
-        let Some((position, end_offset)) = self.place_of(disk, segment, len, offset)? else { return Ok(()) };
+        let Some((position, end_offset)) = self.place_of(disk, segment, len, offset)? else {
+            return Ok(None);
+        };
         let delta = end_offset - segment;
         self.cut_index(disk, segment, names::INDEX, INDEX_ENTRY_BYTES, |entry| {
             IndexEntry::decode(entry).is_some_and(|entry| u64::from(entry.position) < position)
@@ -107,7 +122,8 @@ impl Files {
         })?;
         file.set_len(position)?;
         // Later batches go to the same place: what stood there must not come back beside them.
-        file.sync_data()
+        file.sync_data()?;
+        Ok(Some(end_offset))
     }
 
     /// Where the batch begins that holds `offset` or comes after it, and the offset that the log then ends with;

@@ -116,7 +116,8 @@ impl Life {
         fixture.log.flushed(NOW, &performed);
         let (start, end) = (fixture.log.start_offset(), fixture.log.end_offset());
         let offset = start + (end - start) * percent / 100;
-        let options = OpenOptions { start_offset: start, ..options(fixture.log.config().clone(), false, 0) };
+        let options =
+            OpenOptions { start_offset: start, ..options(fixture.log.config().clone(), false, end) };
         let before = std::mem::replace(fixture, Fixture::new(config(self.durability)));
         let Fixture { disk, files, .. } = before;
         let Opened { log, files, recovery } = files.truncate(&disk, offset, options).unwrap();

@@ -18,7 +18,7 @@ fn written(durability: Durability, count: i32) -> Fixture {
 fn options_of(fixture: &Fixture) -> OpenOptions {
     OpenOptions {
         start_offset: fixture.log.start_offset(),
-        ..options(fixture.log.config().clone(), false, 0)
+        ..options(fixture.log.config().clone(), false, fixture.log.end_offset())
     }
 }
 
@@ -199,5 +199,42 @@ proptest! {
         prop_assert!(!is_whole || end <= kept);
         let left = again.batches(900);
         prop_assert_eq!(&left[..], &all[..left.len()]);
+    }
+}
+
+#[test]
+fn a_cut_that_finds_less_than_was_written_tells_of_damage() {
+    let log = path(0, names::LOG);
+    // The end is lost at a batch or within one; what is written behind it makes a hole, or nothing is.
+    for (lost, written_behind) in [(4, true), (4, false), (5, true), (5, false)] {
+        for offset in [19, 12] {
+            let mut config = config(Fsync);
+            config.segment_bytes = 1 << 20;
+            let mut fixture = Fixture::new(config);
+            let mut begins = Vec::new();
+            for _ in 0..10 {
+                begins.push(fixture.disk.contents(&log).map_or(0, |bytes| bytes.len()));
+                fixture.append(batch(NOW, 2, 150));
+            }
+            synced(&mut fixture);
+            let mut bytes = fixture.disk.contents(&log).unwrap();
+            bytes.truncate(begins[lost] + if lost == 5 { 70 } else { 0 });
+            fixture.disk.put(&log, bytes);
+            if written_behind {
+                fixture.append(batch(NOW, 2, 150));
+                synced(&mut fixture);
+            }
+            let options = options_of(&fixture);
+            let Fixture { disk, files, .. } = fixture;
+            let Err(error) = files.truncate(&disk, offset, options) else {
+                panic!("{lost}, {written_behind}, {offset}: the loss is not noticed")
+            };
+            let is_damage = match &error {
+                OpenError::Damaged(_) => true,
+                OpenError::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+                OpenError::Foreign { .. } => false,
+            };
+            assert!(is_damage, "{lost}, {written_behind}, {offset}: {error}");
+        }
     }
 }
