@@ -14,7 +14,10 @@ use metadata::{
 };
 use model::NodeId;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Weak};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Weak,
+};
 use stdx::Uuid;
 use tokio::sync::Notify;
 
@@ -68,6 +71,17 @@ impl DirAssignments {
     pub(crate) fn note(&self, key: Key, condition: Condition) {
         self.noted.lock().insert(key, condition);
         self.news.notify_one();
+    }
+
+    /// The metadata have a replica as lost whose log is open. Unless that is being told already, the controller was told
+    /// both, and heard the older one last: a request that had timed out here was still on its way.
+    pub(crate) fn object(&self, key: Key) {
+        let mut noted = self.noted.lock();
+        if let Entry::Vacant(vacant) = noted.entry(key) {
+            // What it had before may not be what the metadata took for lost.
+            vacant.insert(Condition::New);
+            self.news.notify_one();
+        }
     }
 
     /// Tells the controller, before this broker asks to be unfenced; not for ever, for others may need what is well here.
@@ -153,6 +167,7 @@ impl DirAssignments {
     fn on_told(&self, due: Vec<(Key, Condition, Uuid)>, refused: &[(DirectoryAssignment, Error)]) -> Told {
         let mut told = Told::All;
         for (key, condition, directory) in due {
+            tracing::debug!(topic = %key.0, partition = key.1, ?condition, %directory, "the controller was told of a replica");
             let refusal = refused.iter().find(|(one, _)| (one.topic, one.index) == key);
             if let Some((one, error)) = refusal {
                 tracing::warn!(topic = %one.topic, partition = one.index, %error, "a replica's directory was refused");

@@ -9,13 +9,13 @@ use crate::{
     fetchers::Order,
     group_hosts, image_topics, log_config,
     log_dir::{Found, LogDir},
-    partition::{Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
+    partition::{self, Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
     transaction_hosts, upkeep,
 };
 use futures_util::future::join_all;
 use log::{LogConfig, OpenError, OpenOptions, names};
 use metadata::{
-    Image, Topic,
+    DIRECTORY_LOST, Image, Topic,
     config::{Configs, ResourceKind},
 };
 use model::{NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
@@ -211,6 +211,10 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
                 transaction_hosts::TOPIC => of_transactions.push((partition.clone(), epoch)),
                 _ => {}
             }
+        }
+        let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
+        if is_lost && partition.condition() == partition::Condition::Sound {
+            broker.dir.dir_assignments.object((topic.id, index));
         }
         orders.push(Order { partition, leader });
     }

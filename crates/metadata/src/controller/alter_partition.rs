@@ -118,15 +118,28 @@ impl Controller {
             ));
         }
         for (id, epoch) in &wanted.isr {
-            let directory = partition.directory(*id);
-            let fits = directory.is_some_and(|directory| self.fits(*id, directory))
-                && (*epoch == -1 || self.image.broker(*id).is_some_and(|known| known.epoch == *epoch));
-            if !fits {
-                return Err(Error::IneligibleReplica(format!(
-                    "Broker {id} is fenced, is shutting down, has registered anew, or its log directory has failed."
-                )));
+            if let Some(why) = self.why_unfit(*id, *epoch, partition) {
+                return Err(Error::IneligibleReplica(format!("Broker {id} {why}.")));
             }
         }
         Ok(())
+    }
+
+    /// Why a broker may not be among the in-sync replicas; `epoch` is that in which it copies, -1: unknown.
+    fn why_unfit(&self, id: NodeId, epoch: i64, partition: &Partition) -> Option<String> {
+        let Some(known) = self.image.broker(id) else { return Some("is not registered".into()) };
+        if !known.is_active() {
+            return Some("is fenced or is shutting down".into());
+        }
+        match partition.directory(id) {
+            Some(directory) if known.has_online(directory) => {}
+            directory => {
+                let directory = directory.map_or_else(String::new, |directory| directory.to_string());
+                return Some(format!("does not have the log directory {directory}, or it has failed"));
+            }
+        }
+        let has_registered_anew = epoch != -1 && known.epoch != epoch;
+        has_registered_anew
+            .then(|| format!("has registered anew: its epoch is {}, and it copied in {epoch}", known.epoch))
     }
 }
