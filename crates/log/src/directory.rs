@@ -8,7 +8,7 @@ use model::Offset;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The files of one segment that has a `.log` file: their lengths.
@@ -27,10 +27,13 @@ pub(crate) struct Directory {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// The log was found damaged when it was open last.
     pub(crate) is_marked: bool,
+    /// Indexes between segments without a log of their own: where nothing is compacted, the log was lost. Deletions and
+    /// cuts leave such files at the ends only.
+    pub(crate) headless: Vec<PathBuf>,
 }
 
 impl Directory {
-    /// Lists `dir`, and removes deleted files and indexes without a log. A missing directory is an empty one.
+    /// Lists `dir`, and removes deleted files and indexes without a log at the ends. A missing directory is an empty one.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
         let entries = match disk.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -63,8 +66,13 @@ impl Directory {
                 Some(_) => {}
             }
         }
+        let (first, last) =
+            (found.segments.keys().next().copied(), found.segments.keys().next_back().copied());
         for (offset, kind, entry) in beside {
             match found.segments.get_mut(&offset) {
+                None if Some(offset) > first && Some(offset) < last => {
+                    found.headless.push(dir.join(&entry.name))
+                }
                 None => disk.remove_file(&dir.join(&entry.name))?,
                 Some(files) if kind == names::INDEX => files.index = Some(entry.len),
                 Some(files) if kind == names::TIME_INDEX => files.time_index = Some(entry.len),

@@ -127,6 +127,7 @@ fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> 
         if directory.is_marked {
             damage_mark::check(&loader, &options, &directory)?;
         }
+        refuse_headless(disk, &options, &directory)?;
         is_named = is_named_right(disk, dir, &options, &directory)?;
         let entries = checkpoint::read_epochs(disk, &dir.join(names::LEADER_EPOCHS))?;
         epochs = entries.map(Epochs::from_entries);
@@ -175,6 +176,23 @@ fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> 
         log.touched = true;
     }
     Ok(Opened { log, files, recovery })
+}
+
+/// An index without its log, between others: the log was lost, unless a compaction has left it, or the power failed before
+/// its name was on stable storage.
+fn refuse_headless(disk: &dyn Disk, options: &OpenOptions, directory: &Directory) -> Result<(), OpenError> {
+    for path in &directory.headless {
+        let offset = path.file_name().and_then(|name| names::parse_file_name(name.to_str()?));
+        let offset = offset.map_or(0, |(offset, _)| offset);
+        let was_stable = options.clean || offset < options.recovery_point;
+        if was_stable && !options.config.cleanup_compact {
+            let file = path.with_file_name(names::file_name(offset, names::LOG));
+            let why = "it is missing, and its index is there".to_owned();
+            return Err(Damage { file, position: 0, offset, why }.into());
+        }
+        disk.remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Whether `partition.metadata` says that the directory is this topic's. If it does not, but there are no records, or

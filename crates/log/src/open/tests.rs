@@ -110,6 +110,31 @@ fn a_file_cut_in_its_last_batch_loses_only_that_batch() {
 }
 
 #[test]
+fn a_segment_that_is_gone_from_between_others_takes_the_log_offline() {
+    let fixture = written(Fsync, 80);
+    let bases: Vec<_> = fixture.log.segments.iter().map(|segment| segment.base_offset).collect();
+    assert!(bases.len() > 3, "{bases:?}");
+    for (place, base) in bases.iter().enumerate() {
+        for clean in [true, false] {
+            let disk = fixture.disk.after_kill();
+            env::Disk::remove_file(&disk, &path(*base, names::LOG)).unwrap();
+            // It stays so however often it is tried.
+            for _ in 0..2 {
+                let opened = reopen(disk.after_kill(), config(Fsync), clean, fixture.log.end_offset());
+                match place {
+                    // Retention takes the first ones.
+                    0 => drop(opened.unwrap()),
+                    _ => match opened {
+                        Err(OpenError::Damaged(_)) => {}
+                        other => panic!("{base} of {bases:?}, {clean}: {:?}", other.map(|_| ())),
+                    },
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn garbage_behind_the_last_batch_is_cut_off() {
     for garbage in [vec![0; 500], vec![0xff; 500], b"x".to_vec()] {
         let fixture = written(Fsync, 5);
