@@ -96,7 +96,7 @@ fn is_whole(files: &FileSystem, dir: &Path) -> bool {
     let entries = files.list(dir).unwrap_or_default();
     let logs: Vec<_> = entries.iter().filter(|entry| base_of(&entry.name).is_some()).collect();
     let mut next = None;
-    for (place, entry) in logs.iter().enumerate() {
+    for entry in logs {
         let Some(base) = base_of(&entry.name) else { continue };
         if next.is_some_and(|next| next != base) {
             return false;
@@ -109,8 +109,8 @@ fn is_whole(files: &FileSystem, dir: &Path) -> bool {
             }
             end = batch.header.next_offset();
         }
-        // The last batch may be on its way.
-        if !rest.is_empty() && place + 1 < logs.len() {
+        // One that is on its way is there when it is looked again; one whose length is damaged is not.
+        if !rest.is_empty() {
             return false;
         }
         next = Some(end);
