@@ -7,6 +7,7 @@
 )]
 
 pub mod contestant;
+pub mod growth;
 pub mod load;
 pub mod samples;
 pub mod surroundings;

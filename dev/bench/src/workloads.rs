@@ -9,6 +9,7 @@ use conformance::main_job::fresh;
 use conformance::raw::{self, Raw, api, frame};
 
 use crate::contestant::Contestant;
+use crate::growth;
 use crate::load::{Figures, Load};
 use crate::samples::Samples;
 use crate::surroundings::{Ballast, BusyDisk};
@@ -27,7 +28,8 @@ pub const NAMES: [&str; 8] =
     ["start", "produce-1k", "produce-100", "small", "rate", "trip", "connections", "partitions"];
 
 /// What is measured on three brokers with three replicas of everything.
-pub const CLUSTER_NAMES: [&str; 4] = ["cluster-1k", "cluster-100", "cluster-rate", "cluster-partitions"];
+pub const CLUSTER_NAMES: [&str; 5] =
+    ["cluster-1k", "cluster-100", "cluster-rate", "cluster-partitions", "cluster-grow"];
 
 /// The contestants, the load program, and how often everything is measured.
 #[derive(Debug)]
@@ -68,6 +70,9 @@ impl Race {
             "cluster-100" => self.produce_and_consume(&command, 100, 1_000_000),
             "cluster-rate" => self.rate(&command).map(|table| vec![table]),
             "cluster-partitions" => self.cluster_partitions(&command).map(|table| vec![table]),
+            "cluster-grow" => {
+                growth::run(&mut self.contestants, &self.load, &command).map(|table| vec![table])
+            }
             other => anyhow::bail!(
                 "there is no workload {other}, only {}",
                 [&NAMES[..], &CLUSTER_NAMES].concat().join(", ")
@@ -337,7 +342,7 @@ fn until(ask: impl Fn() -> Result<i16>) -> Result<()> {
 }
 
 /// So that no round pays for the files of the one before.
-fn delete_topic(contestant: &Contestant, topic: &str) -> Result<()> {
+pub(crate) fn delete_topic(contestant: &Contestant, topic: &str) -> Result<()> {
     let body = raw::Bytes::default().i32(1).string(topic).i32(30_000);
     let first = contestant.addresses().into_iter().next().context("there is no broker")?;
     Raw::greeted(first)?.call(&frame(20, 1, false, &body.0)).map(drop)

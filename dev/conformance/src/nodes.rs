@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::server::{Kind, Server, Setup, free_ports};
+use crate::server::{Kind, Server, Setup, free_port, free_ports};
 
-/// Nodes 1 to 3, or one alone.
+/// Nodes 1 to 3 and those that joined them, or one alone.
 #[derive(Debug)]
-pub struct Nodes(Vec<Server>);
+pub struct Nodes {
+    servers: Vec<Server>,
+    /// What the next one is started with, but for its id and its listeners.
+    next: Option<Setup>,
+}
 
 impl Nodes {
     /// Starts all of them at the same time, below `dir`; returns once each serves.
@@ -22,50 +26,59 @@ impl Nodes {
         let listed: Vec<String> = controllers.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let voters: Vec<String> =
             (1..).zip(&listed).map(|(node, address)| format!("{node}@{address}")).collect();
-        let setups = kafka.iter().zip(controllers).enumerate().map(|(place, (kafka, controller))| {
-            let node = place + 1;
+        let common = Setup::new(kind.clone(), dir.to_owned())
+            .set("controller.listener.names", "CONTROLLER")
+            .set("offsets.topic.replication.factor", 3)
+            .set("default.replication.factor", 3)
+            .set("min.insync.replicas", 2);
+        // A directory of Apache Kafka is formatted with its voters.
+        let common = match kind {
+            Kind::Kafka => common.set("controller.quorum.voters", voters.join(",")),
+            _ => common.set("controller.quorum.bootstrap.servers", listed.join(",")),
+        };
+        let common = settings.iter().fold(common, |setup, (key, value)| setup.set(key, value));
+        let setups = (1..).zip(kafka.iter().zip(controllers)).map(|(node, (kafka, controller))| {
             let listener = format!("PLAINTEXT://127.0.0.1:{kafka}");
-            let setup = Setup::new(kind.clone(), dir.join(format!("node{node}")))
-                .set("node.id", node)
+            member(&common, node)
                 .set("listeners", format!("{listener},CONTROLLER://127.0.0.1:{controller}"))
                 .set("advertised.listeners", listener)
-                .set("controller.listener.names", "CONTROLLER")
-                .set("offsets.topic.replication.factor", 3)
-                .set("default.replication.factor", 3)
-                .set("min.insync.replicas", 2);
-            // A directory of Apache Kafka is formatted with its voters.
-            let setup = match kind {
-                Kind::Kafka => setup.set("controller.quorum.voters", voters.join(",")),
-                _ => setup.set("controller.quorum.bootstrap.servers", listed.join(",")),
-            };
-            settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value))
         });
         let starting: Vec<_> = setups.map(|setup| thread::spawn(|| Server::start(setup))).collect();
         let started = starting.into_iter().map(|one| {
             one.join().map_err(|_| anyhow::anyhow!("the thread that starts a node has panicked"))?
         });
-        Ok(Nodes(started.collect::<Result<_>>()?))
+        Ok(Nodes { servers: started.collect::<Result<_>>()?, next: Some(common) })
+    }
+
+    /// One more, with the next id, that only keeps partitions; returns once it serves.
+    pub fn join(&mut self, id: u64) -> Result<()> {
+        let common = self.next.as_ref().context("one that is alone is joined by nobody")?;
+        ensure!(usize::try_from(id)? == self.servers.len() + 1, "node {id} is not the next");
+        let listener = format!("PLAINTEXT://127.0.0.1:{}", free_port()?);
+        let setup = member(common, id).set("process.roles", "broker").set("listeners", &listener);
+        self.servers.push(Server::start(setup.set("advertised.listeners", listener))?);
+        Ok(())
     }
 
     /// One that is alone.
     pub fn alone(server: Server) -> Nodes {
-        Nodes(vec![server])
+        Nodes { servers: vec![server], next: None }
     }
 
     /// All of them in the order of their ids.
     pub fn servers(&self) -> &[Server] {
-        &self.0
+        &self.servers
     }
 
     /// Where clients begin: all nodes.
     pub fn bootstrap(&self) -> String {
-        self.0.iter().map(Server::bootstrap).collect::<Vec<_>>().join(",")
+        self.servers.iter().map(Server::bootstrap).collect::<Vec<_>>().join(",")
     }
 
     /// The node of this id.
     pub fn node(&mut self, id: u64) -> Result<&mut Server> {
         let place = usize::try_from(id)?.checked_sub(1).context("there is no node 0")?;
-        self.0.get_mut(place).with_context(|| format!("there is no node {id}"))
+        self.servers.get_mut(place).with_context(|| format!("there is no node {id}"))
     }
 
     /// SIGKILL.
@@ -86,4 +99,8 @@ impl Nodes {
     pub fn start_again(&mut self, id: u64) -> Result<Duration> {
         self.node(id)?.start_again()
     }
+}
+
+fn member(common: &Setup, node: u64) -> Setup {
+    Setup { dir: common.dir.join(format!("node{node}")), ..common.clone() }.set("node.id", node)
 }

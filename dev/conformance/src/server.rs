@@ -355,7 +355,7 @@ pub fn odradek_binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(free_ports(1)?.remove(0))
 }
 
