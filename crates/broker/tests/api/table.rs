@@ -89,6 +89,7 @@ rows! {
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
     ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
     ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
+    ListConfigResources: configs::list_config_resources, "714, 1142";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";
