@@ -166,6 +166,7 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
         Error::PolicyViolation(_) => ErrorCode::PolicyViolation,
         Error::PreferredLeaderNotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
         Error::StaleBrokerEpoch(_) => ErrorCode::StaleBrokerEpoch,
+        Error::ThrottlingQuotaExceeded(_) => ErrorCode::ThrottlingQuotaExceeded,
         Error::TopicAlreadyExists(_) => ErrorCode::TopicAlreadyExists,
         Error::TopicDeletionDisabled(_) => ErrorCode::TopicDeletionDisabled,
         Error::UnknownServerError(_) => ErrorCode::UnknownServerError,

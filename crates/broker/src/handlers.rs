@@ -5,6 +5,7 @@ pub(crate) mod add_offsets_to_txn;
 pub(crate) mod add_partitions_to_txn;
 pub(crate) mod add_raft_voter;
 pub(crate) mod allocate_producer_ids;
+pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
@@ -22,6 +23,7 @@ pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
@@ -63,7 +65,7 @@ pub(crate) mod write_txn_markers;
 
 use crate::{Broker, context::Context, failure_code, partition::Partition};
 use ::metadata::{
-    Error, Image, NewTopic, Reply, Request,
+    Error, Image, NewTopic, Permits, Reply, Request,
     config::{Resource, ResourceKind},
 };
 use env::BoxFuture;
@@ -153,7 +155,11 @@ pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Ve
 
 async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
     let (count, seed) = (topics.len(), broker.world.random.next_u64());
-    match broker.controller.ask(Request::CreateTopics { topics, validate_only: false, seed }).await {
+    match broker
+        .controller
+        .ask(Request::CreateTopics { topics, validate_only: false, seed, permits: Permits::Unbounded })
+        .await
+    {
         Ok(Reply::CreateTopics(results)) => {
             let told = results.into_iter().map(|(_, result)| result);
             told.map(|result| result.map(drop).map_err(|error| failure_code::of_controller(&error))).collect()

@@ -9,6 +9,7 @@
 
 mod acks;
 mod backlog;
+mod client_quotas;
 mod config;
 pub mod connection;
 mod connections;
@@ -44,6 +45,7 @@ pub mod log_levels;
 mod metadata_records;
 pub mod metrics;
 mod observers;
+mod pace;
 mod partition;
 mod partitions;
 mod peer_frames;
@@ -74,6 +76,7 @@ pub use metrics::Metrics;
 pub use start::StartError;
 
 use backlog::Backlog;
+use client_quotas::ClientQuotas;
 use connections::Connections;
 use controller::ControllerHost;
 use doorbell::Doorbell;
@@ -138,6 +141,7 @@ pub struct Broker {
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
     pub(crate) throttles: Throttles,
+    pub(crate) client_quotas: ClientQuotas,
 }
 
 impl Broker {

@@ -122,6 +122,16 @@ fn process(broker: &Broker, registry: &mut Registry) {
             "Connections closed because there were too many",
             &metrics.connections_refused,
         ),
+        (
+            "odradek_connections_throttled",
+            "Connections closed because too many came from their address",
+            &metrics.connections_throttled,
+        ),
+        (
+            "odradek_requests_throttled",
+            "Requests whose clients were held back by their quotas",
+            &metrics.requests_throttled,
+        ),
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
         ("odradek_batches_in", "Record batches received", &metrics.batches_in),

@@ -1,6 +1,7 @@
 //! Every API that is advertised, at every version from lowest to highest: a request that means something gets the
 //! answer that Kafka gives. It also writes `docs/apis.md`, which therefore cannot be wrong about what is tested.
 
+pub(crate) mod client_quotas;
 mod cluster;
 mod configs;
 mod consumer_groups;
@@ -87,6 +88,8 @@ rows! {
     OffsetDelete: offsets::offset_delete, "496";
     UpdateFeatures: cluster::update_features, "584, 1022";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
+    DescribeClientQuotas: client_quotas::describe_client_quotas, "546";
+    AlterClientQuotas: client_quotas::alter_client_quotas, "546";
     ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
     ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
     ListConfigResources: configs::list_config_resources, "714, 1142";

@@ -48,12 +48,13 @@ fn requests() -> impl Strategy<Value = Request> {
             false => Request::UnfenceBroker { broker, broker_epoch },
         }),
         8 => (created, any::<bool>(), any::<u64>())
-            .prop_map(|(topics, validate_only, seed)| Request::CreateTopics { topics, validate_only, seed }),
-        2 => prop::collection::vec(deletion, 1..3).prop_map(|topics| Request::DeleteTopics { topics }),
+            .prop_map(|(topics, validate_only, seed)| Request::CreateTopics { topics, validate_only, seed, permits: Permits::Unbounded }),
+        2 => prop::collection::vec(deletion, 1..3).prop_map(|topics| Request::DeleteTopics { topics, permits: Permits::Unbounded }),
         3 => (name(), 0..6, any::<u64>()).prop_map(|(name, count, seed)| Request::CreatePartitions {
             topics: vec![NewPartitions { topic: name.to_owned(), count, assignments: None }],
             validate_only: false,
             seed,
+            permits: Permits::Unbounded,
         }),
         4 => alteration.prop_map(|one| Request::IncrementalAlterConfigs { resources: vec![one], validate_only: false }),
         2 => (1..5, 0..30i64)
