@@ -77,6 +77,15 @@ pub const QUOTA_SENSORS_MAX: usize = 16 * 1024;
 /// ... and bytes of their names, all together: a client chooses its id.
 pub const QUOTA_NAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Client instances whose telemetry is kept (KIP-714), as many as in Kafka. Each takes up to 2 KiB beside its values.
+pub const TELEMETRY_INSTANCES_MAX: usize = 16 * 1024;
+
+/// ... values of each of them; Kafka's own clients have some hundred.
+pub const TELEMETRY_SERIES_MAX: usize = 1024;
+
+/// ... and bytes that all values take, with their names and labels.
+pub const TELEMETRY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
