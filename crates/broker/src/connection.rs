@@ -6,6 +6,7 @@
 
 use crate::{
     Broker,
+    client_info::ClientInfo,
     connections::{Ended, Entry},
     context::ANONYMOUS,
     dispatch::{self, Answer, Begun, Refused, Unwritable},
@@ -28,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) listener: std::sync::Arc<str>,
     /// Its address.
     pub(crate) address: std::net::SocketAddr,
+    /// What it has told of itself.
+    pub(crate) client: std::sync::Arc<ClientInfo>,
     /// The name of its principal.
     pub(crate) principal: std::sync::Arc<str>,
     /// How fast it may go on.
@@ -105,10 +108,11 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     }
     let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
-    let (principal, pace) = (ANONYMOUS.into(), Arc::default());
+    let (client, principal, pace) = (Arc::default(), ANONYMOUS.into(), Arc::default());
     let peer = Peer {
         listener,
         address,
+        client,
         principal,
         pace,
         is_controller,
@@ -131,6 +135,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     let closed = serving.finish(closed).await;
     if let Some(silent) = serving.peer.broker {
         serving.broker.on_broker_disconnected(silent);
+    }
+    if let Some(instance) = serving.peer.client.instance() {
+        serving.broker.client_metrics.clients.lock().on_disconnected(instance);
     }
     if serving.peer.is_voter {
         serving.broker.on_voter_disconnected();

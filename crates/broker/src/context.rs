@@ -1,6 +1,6 @@
 //! What a handler knows of the request besides its body.
 
-use crate::pace::Pace;
+use crate::{client_info::ClientInfo, pace::Pace};
 use std::{net::SocketAddr, sync::Arc};
 
 /// The principal of whoever has not said who it is.
@@ -13,6 +13,8 @@ pub(crate) struct Context {
     pub(crate) version: i16,
     /// What the client calls itself.
     pub(crate) client_id: Option<String>,
+    /// What it has told of itself besides.
+    pub(crate) client: Arc<ClientInfo>,
     /// The name of its principal.
     pub(crate) principal: Arc<str>,
     /// The listener that it came in by; the answer names brokers by their endpoints of this name.

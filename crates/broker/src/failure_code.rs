@@ -195,6 +195,19 @@ pub(crate) fn to_controller(code: i16) -> metadata::Error {
     }
 }
 
+/// Why a client's telemetry was refused.
+pub(crate) fn of_telemetry(refused: telemetry::Refused) -> ErrorCode {
+    use telemetry::Refused;
+    match refused {
+        Refused::InvalidRequest => ErrorCode::InvalidRequest,
+        Refused::ThrottlingQuotaExceeded => ErrorCode::ThrottlingQuotaExceeded,
+        Refused::UnknownSubscriptionId => ErrorCode::UnknownSubscriptionId,
+        Refused::UnsupportedCompressionType => ErrorCode::UnsupportedCompressionType,
+        Refused::TelemetryTooLarge => ErrorCode::TelemetryTooLarge,
+        Refused::InvalidRecord => ErrorCode::InvalidRecord,
+    }
+}
+
 /// Why the voters were not changed.
 pub(crate) fn of_change(error: &ChangeError) -> ErrorCode {
     match error {

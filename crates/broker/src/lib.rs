@@ -9,6 +9,8 @@
 
 mod acks;
 mod backlog;
+mod client_info;
+mod client_metrics;
 mod client_quotas;
 mod config;
 pub mod connection;
@@ -68,6 +70,7 @@ mod upkeep;
 pub mod view;
 mod voting;
 
+pub use client_metrics::ClientMetric;
 pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
 pub use door::Door;
 pub use link::Address;
@@ -76,6 +79,7 @@ pub use metrics::Metrics;
 pub use start::StartError;
 
 use backlog::Backlog;
+use client_metrics::ClientMetrics;
 use client_quotas::ClientQuotas;
 use connections::Connections;
 use controller::ControllerHost;
@@ -142,6 +146,7 @@ pub struct Broker {
     pub(crate) metrics: Metrics,
     pub(crate) throttles: Throttles,
     pub(crate) client_quotas: ClientQuotas,
+    pub(crate) client_metrics: ClientMetrics,
 }
 
 impl Broker {

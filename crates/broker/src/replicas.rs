@@ -48,6 +48,7 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     let image = broker.image();
     broker.throttles.configure(&image);
     broker.client_quotas.configure(&image);
+    broker.client_metrics.configure(None, broker.config.configs(&image));
     let dirs = set_aside_strays(broker, &image).await?;
     broker.groups.topics_changed(&image_topics::view(image.clone()));
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
@@ -480,6 +481,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
             (before.overridden(kind).collect(), after.overridden(kind).collect());
         old != new
     };
+    broker.client_metrics.configure(Some(before), broker.config.configs(after));
     let broker_changed = changed(ResourceKind::Broker);
     if broker_changed {
         broker.groups.configure(&broker.groups_config());

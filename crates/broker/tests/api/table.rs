@@ -10,6 +10,7 @@ mod offsets;
 mod partitions;
 mod quorum;
 mod records;
+mod telemetry;
 mod topics;
 mod transactions;
 
@@ -92,6 +93,8 @@ rows! {
     AlterClientQuotas: client_quotas::alter_client_quotas, "546";
     ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
     ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
+    GetTelemetrySubscriptions: telemetry::get_telemetry_subscriptions, "714";
+    PushTelemetry: telemetry::push_telemetry, "714";
     ListConfigResources: configs::list_config_resources, "714, 1142";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
