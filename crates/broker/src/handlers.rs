@@ -103,6 +103,13 @@ pub(crate) fn once<T: Ord>(all: impl Iterator<Item = T>) -> impl Iterator<Item =
     times.into_iter().filter(|(_, times)| *times == 1).map(|(one, _)| one)
 }
 
+/// Each once, in the order in which they come first. Kafka describes a group or transaction as often as a request names it,
+/// so that a small request would have an answer of any size.
+pub(crate) fn distinct(names: Vec<String>) -> impl Iterator<Item = String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(move |name| seen.insert(name.clone()))
+}
+
 /// What Metadata and its kin say of a partition.
 pub(crate) fn partition_error(partition: &::metadata::Partition) -> i16 {
     let error = if partition.leader < 0 { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
