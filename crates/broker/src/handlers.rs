@@ -9,6 +9,7 @@ pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 mod alterations;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;

@@ -78,6 +78,7 @@ rows! {
     OffsetForLeaderEpoch: records::offset_for_leader_epoch, "101, 279, 320";
     DescribeConfigs: configs::describe_configs, "133, 226, 569";
     AlterConfigs: configs::alter_configs, "133";
+    AlterReplicaLogDirs: cluster::alter_replica_log_dirs, "113";
     DescribeLogDirs: cluster::describe_log_dirs, "113, 827, 1066";
     CreatePartitions: topics::create_partitions, "195, 599";
     DeleteGroups: groups::delete_groups, "229";
