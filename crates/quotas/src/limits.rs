@@ -127,8 +127,10 @@ impl<T: Default> Level<T> {
 mod tests {
     use super::*;
 
+    type Name = Option<Option<&'static str>>;
+
     /// The eight levels from the first that counts to the last, with who shares the quota.
-    const LEVELS: &[(Option<Option<&str>>, Option<Option<&str>>, Sharers)] = &[
+    const LEVELS: &[(Name, Name, Sharers)] = &[
         (Some(Some("u")), Some(Some("c")), Sharers::UserAndClientId),
         (Some(Some("u")), Some(None), Sharers::UserAndClientId),
         (Some(Some("u")), None, Sharers::User),
@@ -147,7 +149,7 @@ mod tests {
             for (level, (user, client_id, _)) in LEVELS.iter().enumerate().filter(|(level, _)| is_set(*level))
             {
                 limits.set(&Entity { user: *user, client_id: *client_id }, level as f64);
-                let other = |name: Option<Option<&'static str>>| name.map(|name| name.map(|_| "other"));
+                let other = |name: Name| name.map(|name| name.map(|_| "other"));
                 if user.flatten().or(client_id.flatten()).is_some() {
                     limits.set(&Entity { user: other(*user), client_id: other(*client_id) }, -1.0);
                 }
