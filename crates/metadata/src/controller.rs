@@ -136,7 +136,7 @@ impl Shard for Controller {
                 self.alter_configs(resources, validate_only)
             }
             Request::AlterClientQuotas { alterations, validate_only } => {
-                self.alter_client_quotas(alterations, validate_only)
+                self.alter_client_quotas(alterations, validate_only)?
             }
             Request::AllocateProducerIds { broker, broker_epoch } => {
                 self.allocate_producer_ids(broker, broker_epoch)?

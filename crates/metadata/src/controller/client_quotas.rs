@@ -9,7 +9,7 @@ use std::{
 
 use coordinator::Outcome;
 
-use super::Controller;
+use super::{Controller, Decision};
 use crate::{
     Error, QuotaAlteration, Record, Reply,
     client_quota::{
@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+/// How many quotas one request may change, as in Kafka.
+const CHANGES_MAX: usize = 10_000;
 /// How far a whole number may be from one.
 const FRACTION_MAX: f64 = 1e-6;
 
@@ -45,7 +47,7 @@ impl Controller {
         &self,
         alterations: Vec<QuotaAlteration>,
         validate_only: bool,
-    ) -> Outcome<Record, Reply> {
+    ) -> Decision {
         let mut seen = BTreeSet::new();
         let twice: BTreeSet<QuotaEntity> = alterations
             .iter()
@@ -66,8 +68,13 @@ impl Controller {
             };
             results.push((entity, result));
         }
+        if records.len() > CHANGES_MAX {
+            return Err(Error::PolicyViolation(format!(
+                "At most {CHANGES_MAX} quotas can be changed by one request; use several."
+            )));
+        }
         let records = if validate_only { Vec::new() } else { records };
-        Outcome::new(records, Reply::AlterClientQuotas(results))
+        Ok(Outcome::new(records, Reply::AlterClientQuotas(results)))
     }
 
     fn quota_records(

@@ -119,3 +119,15 @@ fn an_entity_that_is_there_twice_is_answered_once_and_the_others_are_altered() {
     assert_eq!((variant(&results[0]), results[1].is_ok()), ("InvalidRequest".to_owned(), true));
     assert_eq!(set(&cluster), "user:once producer_byte_rate=5");
 }
+
+#[test]
+fn too_many_changes_for_one_request_are_refused_as_a_whole() {
+    let mut cluster = Cluster::of(1);
+    let names: Vec<_> = (0..10_001).map(|number| format!("u{number}")).collect();
+    let change: Changes<'_> = &[("producer_byte_rate", Some(5.0))];
+    let alterations: Vec<_> = names.iter().map(|name| alteration(&[("user", Some(name))], change)).collect();
+    let request = Request::AlterClientQuotas { alterations: alterations.clone(), validate_only: false };
+    assert_eq!(variant(&cluster.decide(request)), "PolicyViolation");
+    let (written, results) = alter(&mut cluster, alterations[..10_000].to_vec());
+    assert!(written == 10_000 && results.iter().all(Result::is_ok));
+}
