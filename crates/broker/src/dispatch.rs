@@ -107,7 +107,8 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::UpdateRaftVoter,
 ];
 
-/// What only the active controller can answer: another broker has it answered there.
+/// What only the active controller can answer: another broker has it answered there. But for DescribeQuorum, which has none,
+/// every answer begins with its throttle time ([`Reply::held_back`]).
 const FORWARDED: &[ApiKey] = &[
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,

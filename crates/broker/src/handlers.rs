@@ -66,7 +66,7 @@ pub(crate) mod update_features;
 pub(crate) mod update_raft_voter;
 pub(crate) mod write_txn_markers;
 
-use crate::{Broker, context::Context, failure_code, partition::Partition};
+use crate::{Broker, client_quotas, context::Context, failure_code, partition::Partition};
 use ::metadata::{
     Error, Image, NewTopic, Permits, Reply, Request,
     config::{Resource, ResourceKind},
@@ -148,28 +148,42 @@ pub(crate) fn is_internal(name: &str) -> bool {
     TopicName::new(name).is_ok_and(|name| name.is_internal())
 }
 
-/// Creates topics as the configuration says; gives those that could not be created. The others are in the image.
-pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
+/// Creates topics as the configuration says; gives those that could not be created. The others are in the image. They count
+/// for the quota of the client that has asked for them, if it was one.
+pub(crate) async fn topics_of<'a>(
+    broker: &Arc<Broker>,
+    names: &[&'a str],
+    asked_by: Option<&Context>,
+) -> Vec<(&'a str, ErrorCode)> {
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let topics: Vec<NewTopic> = topics.collect();
     let results = if broker.is_decided_here() {
-        create(broker, topics).await
+        create(broker, topics, asked_by).await
     } else {
-        create_there(broker, topics).await
+        create_there(broker, topics, asked_by).await
     };
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
 }
 
-async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+async fn create(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
     let (count, seed) = (topics.len(), broker.world.random.next_u64());
-    match broker
-        .controller
-        .ask(Request::CreateTopics { topics, validate_only: false, seed, permits: Permits::Unbounded })
-        .await
-    {
+    let order = |permits| Request::CreateTopics { topics, validate_only: false, seed, permits };
+    let answer = match asked_by {
+        Some(context) => {
+            // It did not ask to create them: the rest of what it sends is not held back.
+            let context = Context { pace: Arc::default(), ..context.clone() };
+            client_quotas::decide((broker, &context), true, order, create_topics::mutated).await
+        }
+        None => broker.controller.ask(order(Permits::Unbounded)).await,
+    };
+    match answer {
         Ok(Reply::CreateTopics(results)) => {
             let told = results.into_iter().map(|(_, result)| result);
             told.map(|result| result.map(drop).map_err(|error| failure_code::of_controller(&error))).collect()
@@ -181,9 +195,13 @@ async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), E
 /// How long a broker waits until it knows a topic that was created for it.
 const KNOWN_MS_MAX: i64 = 1000;
 
-async fn create_there(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+async fn create_there(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
-    let results = broker.create_topics_there(topics).await;
+    let results = broker.create_topics_there(topics, asked_by).await;
     let there =
         |result: &Result<(), ErrorCode>| matches!(result, Ok(()) | Err(ErrorCode::TopicAlreadyExists));
     let created: Vec<_> = names.iter().zip(&results).filter(|(_, result)| there(result)).collect();

@@ -49,7 +49,7 @@ pub(crate) async fn handle(
     CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
 }
 
-fn mutated(reply: &Reply) -> Mutated {
+pub(super) fn mutated(reply: &Reply) -> Mutated {
     let Reply::CreateTopics(topics) = reply else { return Mutated::default() };
     Mutated::of(
         topics.iter().map(|(_, result)| {

@@ -7,8 +7,8 @@ use crate::{
 };
 use wire::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest, ErrorCode,
-    FetchRequest, ListGroupsRequest, create_partitions_request::CreatePartitionsTopic,
-    create_topics_request::CreatableTopic, describe_quorum_request,
+    FetchRequest, ListGroupsRequest, MetadataRequest, create_partitions_request::CreatePartitionsTopic,
+    create_topics_request::CreatableTopic, describe_quorum_request, metadata_request::MetadataRequestTopic,
 };
 
 const ID: Entity<'static> = &[("client-id", Some("test-client"))];
@@ -198,6 +198,24 @@ async fn old_clients_are_only_held_back_for_partitions_beyond_the_quota() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn topics_that_come_by_themselves_count_for_whom_they_come() {
+    let node = Node::with(&[("num.partitions", "12")]).await;
+    let mut client = node.client();
+    set(&node, ID, "controller_mutation_rate", Some(1.0)).await;
+    let named = |name: &str| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+        ..Default::default()
+    };
+    assert_eq!(client.call(12, &named("a")).await.topics[0].error_code, 0);
+    let refused = client.call(12, &named("b")).await;
+    assert_eq!(refused.topics[0].error_code, code(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(refused.throttle_time_ms, 0, "it did not ask for a new topic");
+    assert_eq!(other(&node).call(12, &named("c")).await.topics[0].error_code, 0, "others have no quota");
+    node.pass(2000).await;
+    assert_eq!(client.call(12, &named("b")).await.topics[0].error_code, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_holds_back_whom_the_controller_elsewhere_refuses() {
     let cluster = Cluster::of_three_with(&[]).await;
     let quorum = DescribeQuorumRequest {
@@ -218,6 +236,10 @@ async fn a_broker_holds_back_whom_the_controller_elsewhere_refuses() {
     client.call(5, &ListGroupsRequest::default()).await;
     let waited = cluster.elapsed_ms() - begun;
     assert!(waited + 50 >= response.throttle_time_ms as u64, "{waited}");
+    let named = MetadataRequestTopic { name: Some("by-itself".into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![named]), ..Default::default() };
+    let made = client.call(12, &request).await;
+    assert_eq!(made.topics[0].error_code, 0, "the controller elsewhere creates it for the client");
     let begun = cluster.elapsed_ms();
     cluster.client(asked).call(7, &new_topics(&["c"], 1)).await;
     assert!(cluster.elapsed_ms() - begun < 500, "the connection between the brokers is not held back");
