@@ -80,7 +80,8 @@ fn subscription(configs: Configs<'_>, name: &str) -> Option<Subscription> {
 /// Who asks.
 pub(crate) fn person(context: &Context) -> Person {
     Person {
-        client_id: context.client_id.clone(),
+        // One that says nothing says "", as in Kafka.
+        client_id: Some(context.client_id.clone().unwrap_or_default()),
         software: context.client.software().cloned(),
         address: context.address.ip().to_canonical().to_string(),
         port: context.address.port().to_string(),
