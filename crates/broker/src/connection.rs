@@ -6,10 +6,13 @@
 
 use crate::{
     Broker,
+    client_info::ClientInfo,
     connections::{Ended, Entry},
+    context::ANONYMOUS,
     dispatch::{self, Answer, Begun, Refused, Unwritable},
     frame_budget::Share,
     frames::{FrameLimits, Frames},
+    pace::Pace,
 };
 use bytes::Bytes;
 use env::{BoxFuture, Incoming};
@@ -26,6 +29,12 @@ pub(crate) struct Peer {
     pub(crate) listener: std::sync::Arc<str>,
     /// Its address.
     pub(crate) address: std::net::SocketAddr,
+    /// What it has told of itself.
+    pub(crate) client: std::sync::Arc<ClientInfo>,
+    /// The name of its principal.
+    pub(crate) principal: std::sync::Arc<str>,
+    /// How fast it may go on.
+    pub(crate) pace: std::sync::Arc<Pace>,
     /// Whether that is a listener of controllers.
     pub(crate) is_controller: bool,
     /// The broker that has sent heartbeats here.
@@ -94,9 +103,23 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         broker.metrics.connections_refused.inc();
         return;
     };
+    if is_turned_away(&broker, &guard, address).await {
+        return;
+    }
     let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
-    let peer = Peer { listener, address, is_controller, broker: None, is_voter: false, greeted: false };
+    let (client, principal, pace) = (Arc::default(), ANONYMOUS.into(), Arc::default());
+    let peer = Peer {
+        listener,
+        address,
+        client,
+        principal,
+        pace,
+        is_controller,
+        broker: None,
+        is_voter: false,
+        greeted: false,
+    };
     let mut serving = Serving {
         broker,
         link,
@@ -112,6 +135,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     let closed = serving.finish(closed).await;
     if let Some(silent) = serving.peer.broker {
         serving.broker.on_broker_disconnected(silent);
+    }
+    if let Some(instance) = serving.peer.client.instance() {
+        serving.broker.client_metrics.clients.lock().on_disconnected(instance);
     }
     if serving.peer.is_voter {
         serving.broker.on_voter_disconnected();
@@ -131,12 +157,28 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     }
 }
 
+/// Whether so many connections come from there that this one is closed. It waits for that, or its client would be back at
+/// once.
+async fn is_turned_away(broker: &Broker, guard: &Entry, address: std::net::SocketAddr) -> bool {
+    let clock = &broker.world.clock;
+    let wait_ms = broker.client_quotas.try_connect(address.ip(), clock.now() / 1_000_000);
+    if wait_ms > 0 {
+        broker.metrics.connections_throttled.inc();
+        tokio::select! {
+            biased;
+            _ = guard.stopped() => {}
+            () = clock.sleep_until(clock.now().saturating_add(wait_ms.saturating_mul(1_000_000))) => {}
+        }
+    }
+    wait_ms > 0
+}
+
 enum Never {}
 
 impl Serving {
     async fn run(&mut self) -> Result<Never, Closed> {
         loop {
-            while let Some(frame) = self.next_frame()? {
+            while let Some(frame) = self.next_frame_in_time().await? {
                 self.take(frame).await?;
             }
             match self.large_frame_deadline() {
@@ -221,7 +263,7 @@ impl Serving {
         let clock = self.broker.world.clock.clone();
         let last_words = async {
             self.answer_all().await?;
-            while let Some(frame) = has_spoken.then(|| self.next_frame()).transpose()?.flatten() {
+            while has_spoken && let Some(frame) = self.next_frame_in_time().await? {
                 self.take(frame).await?;
             }
             self.answer_all().await
@@ -233,6 +275,28 @@ impl Serving {
                 _ => closed,
             },
             () = clock.sleep_until(clock.after_millis(limits::ANSWER_AFTER_END_MS_MAX)) => closed,
+        }
+    }
+
+    /// The next frame, once the connection is not held back any more. Nothing is read meanwhile; answers that are owed go
+    /// out.
+    async fn next_frame_in_time(&mut self) -> Result<Option<Bytes>, Closed> {
+        let clock = self.broker.world.clock.clone();
+        loop {
+            let until = self.peer.pace.muted_until();
+            if until == 0 || clock.now() >= until {
+                return Ok(self.next_frame()?);
+            }
+            let is_awaited = !self.waiting.is_empty();
+            let answer = tokio::select! {
+                biased;
+                answer = next_answer(&mut self.waiting) => answer,
+                reason = self.guard.ended(), if !is_awaited => return Err(reason.into()),
+                reason = self.guard.stopped(), if is_awaited => return Err(reason.into()),
+                () = clock.sleep_until(until) => continue,
+            };
+            self.waiting.pop_front();
+            self.answer_ready_behind(answer?).await?;
         }
     }
 

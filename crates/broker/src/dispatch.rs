@@ -2,13 +2,20 @@
 //!
 //! It knows no semantics. The list of APIs here is the list that is advertised.
 
-use crate::{Broker, connection::Peer, context::Context, discovery, handlers, peer_frames::PeerFrame};
+use crate::{
+    Broker, client_quotas,
+    connection::Peer,
+    context::Context,
+    discovery, handlers,
+    pace::{Counted, Pace},
+    peer_frames::PeerFrame,
+};
 use bytes::Bytes;
 use env::BoxFuture;
 use model::limits;
 use quorum::{DISCOVERY_VERSION, Quorum};
 use records::Budget;
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use stdx::Parts;
 use wire::{
     ApiKey, Decoder, EncodeError, ErrorCode, Message, catalogue,
@@ -46,6 +53,7 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
     ApiKey::AlterConfigs,
+    ApiKey::AlterReplicaLogDirs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
@@ -57,8 +65,13 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::UnregisterBroker,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeClientQuotas,
+    ApiKey::AlterClientQuotas,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
+    ApiKey::GetTelemetrySubscriptions,
+    ApiKey::PushTelemetry,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
@@ -78,6 +91,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::ListPartitionReassignments,
     ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
+    ApiKey::AlterClientQuotas,
     ApiKey::Envelope,
     ApiKey::BrokerRegistration,
     ApiKey::BrokerHeartbeat,
@@ -93,7 +107,8 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::UpdateRaftVoter,
 ];
 
-/// What only the active controller can answer: another broker has it answered there.
+/// What only the active controller can answer: another broker has it answered there. But for DescribeQuorum, which has none,
+/// every answer begins with its throttle time ([`Reply::held_back`]).
 const FORWARDED: &[ApiKey] = &[
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -105,6 +120,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::ListPartitionReassignments,
     ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
+    ApiKey::AlterClientQuotas,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -183,6 +199,9 @@ pub(crate) fn begin(
         peer.is_voter |= request.version != DISCOVERY_VERSION;
         return Ok(Begun::Barrier(answer_peer(broker.clone(), request)));
     }
+    if broker.client_quotas.counts_time() {
+        peer.pace.begin(broker.world.clock.now());
+    }
     let (budget, frame_bytes) = (budget(&frame), frame.len());
     let whole = broker.config.is_clustered().then(|| frame.clone());
     let mut decoder = Decoder::new(frame, budget);
@@ -194,8 +213,11 @@ pub(crate) fn begin(
     let context = Context {
         version,
         client_id: header.client_id,
+        client: peer.client.clone(),
+        principal: peer.principal.clone(),
         listener: peer.listener.clone(),
         address: peer.address,
+        pace: peer.pace.clone(),
     };
     broker.metrics.request(api);
     let reply = Reply { api, version, correlation };
@@ -208,7 +230,9 @@ pub(crate) fn begin(
             let request = decode(&mut decoder, api, version)?;
             handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
         }
-        ApiKey::JoinGroup | ApiKey::SyncGroup => Begun::Member(barrier(broker, context, decoder, reply)?),
+        ApiKey::JoinGroup | ApiKey::SyncGroup => {
+            Begun::Member(counted(broker, &peer.pace, barrier(broker, context, decoder, reply)?))
+        }
         _ => {
             if api == ApiKey::BrokerHeartbeat {
                 // The first field of every version.
@@ -217,15 +241,28 @@ pub(crate) fn begin(
             let is_forwarded = FORWARDED.contains(&api) && !FORWARDED_IN_PART.contains(&api);
             let there =
                 whole.filter(|_| is_forwarded && !peer.is_controller && !broker.controller.is_active());
+            let asking = there.is_some().then(|| context.clone());
             let here = barrier(broker, context, decoder, reply)?;
-            Begun::Barrier(match there {
-                Some(frame) => forward(broker.clone(), frame, peer.address, here),
-                None => here,
+            Begun::Barrier(match there.zip(asking) {
+                Some((frame, context)) => forward(broker.clone(), context, frame, (reply, here)),
+                None => counted(broker, &peer.pace, here),
             })
         }
     };
     peer.greeted = true;
     Ok(begun)
+}
+
+/// Counts the time that an answer takes, if it counts for anybody.
+fn counted(
+    broker: &Arc<Broker>,
+    pace: &Arc<Pace>,
+    answer: BoxFuture<'static, Answer>,
+) -> BoxFuture<'static, Answer> {
+    if !broker.client_quotas.counts_time() {
+        return answer;
+    }
+    Box::pin(Counted { answer, pace: pace.clone(), clock: broker.world.clock.clone() })
 }
 
 /// Answers another controller of the quorum.
@@ -243,13 +280,14 @@ fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, An
 /// Has the active controller answer; if it cannot, `here` says so in the request's own form.
 fn forward(
     broker: Arc<Broker>,
+    context: Context,
     frame: Bytes,
-    client: SocketAddr,
-    here: BoxFuture<'static, Answer>,
+    (reply, here): (Reply, BoxFuture<'static, Answer>),
 ) -> BoxFuture<'static, Answer> {
     Box::pin(async move {
-        match broker.forward(frame, client.ip()).await {
+        match broker.forward(frame, context.address.ip()).await {
             Ok(answer) => {
+                let answer = reply.held_back(&broker, &context, answer);
                 let mut parts = Parts::from(Bytes::copy_from_slice(&(answer.len() as u32).to_be_bytes()));
                 parts.append(answer.into());
                 Ok(parts)
@@ -275,7 +313,9 @@ pub(crate) fn answer_forwarded(
     if !catalogue::is_answered(FORWARDED, api, version) {
         return Err(Refused::NotOffered { api, version });
     }
-    let context = Context { version, client_id: header.client_id, ..context.clone() };
+    // Whoever forwards holds its client back; its own connection goes on.
+    let (client_id, pace) = (header.client_id, Arc::default());
+    let context = Context { version, client_id, pace, ..context.clone() };
     barrier(broker, context, decoder, Reply { api, version, correlation })
 }
 
@@ -288,6 +328,38 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// The whole frame of a response, which tells for how long its client is held back.
+    fn settle<M: Message>(&self, broker: &Broker, context: &Context, mut response: M) -> Answer {
+        let ms = match is_exempt(self.api, broker, context) {
+            true => client_quotas::told(context.pace.take_told()),
+            false => client_quotas::settle(broker, context),
+        };
+        if ms > 0 {
+            response.set_throttle_time_ms(ms);
+        }
+        self.frame(&response)
+    }
+
+    /// The answer of another controller: its client is held back for as long as that says, or its own broker.
+    fn held_back(&self, broker: &Broker, context: &Context, answer: Bytes) -> Bytes {
+        let header_bytes = if self.api.response_header_version(self.version) == 0 { 4 } else { 5 };
+        let told = answer.get(header_bytes..).and_then(|body| body.first_chunk());
+        let Some(told) = told.filter(|_| self.api != ApiKey::DescribeQuorum) else { return answer };
+        let there = i32::from_be_bytes(*told);
+        if there > 0 {
+            client_quotas::hold(broker, context, there as u64);
+        }
+        let ms = client_quotas::settle(broker, context);
+        if ms <= there {
+            return answer;
+        }
+        let mut bytes = answer.to_vec();
+        if let Some(place) = bytes.get_mut(header_bytes..header_bytes + 4) {
+            place.copy_from_slice(&ms.to_be_bytes());
+        }
+        bytes.into()
+    }
+
     /// The whole frame of a response.
     pub(crate) fn frame<M: Message>(&self, response: &M) -> Answer {
         let (api, version) = (self.api, self.version);
@@ -297,6 +369,14 @@ impl Reply {
             error,
         })
     }
+}
+
+/// Whether the time that the request takes counts for nobody: a fetch counts it itself, unless a replica fetches, and what
+/// brokers ask of each other must be done.
+fn is_exempt(api: ApiKey, broker: &Broker, context: &Context) -> bool {
+    matches!(api, ApiKey::Fetch | ApiKey::WriteTxnMarkers)
+        || !broker.client_quotas.counts_time()
+        || handlers::is_for_controller(broker, context)
 }
 
 fn decode<M: Message>(decoder: &mut Decoder, api: ApiKey, version: i16) -> Result<M, Refused> {
@@ -326,7 +406,8 @@ macro_rules! handler {
             $(ApiKey::$key => {
                 let request = decode(&mut $decoder, $reply.api, $reply.version)?;
                 Box::pin(async move {
-                    $reply.frame(&handlers::$module::handle(&$broker, &$context, request).await)
+                    let response = handlers::$module::handle(&$broker, &$context, request).await;
+                    $reply.settle(&$broker, &$context, response)
                 })
             })*
             api => return Err(Refused::NotOffered { api, version: $reply.version }),
@@ -371,12 +452,18 @@ fn handle(
         OffsetForLeaderEpoch => offset_for_leader_epoch,
         DescribeConfigs => describe_configs,
         AlterConfigs => alter_configs,
+        AlterReplicaLogDirs => alter_replica_log_dirs,
         DescribeLogDirs => describe_log_dirs,
         CreatePartitions => create_partitions,
         DeleteGroups => delete_groups,
         IncrementalAlterConfigs => incremental_alter_configs,
         OffsetDelete => offset_delete,
         DescribeCluster => describe_cluster,
+        DescribeClientQuotas => describe_client_quotas,
+        AlterClientQuotas => alter_client_quotas,
+        ListConfigResources => list_config_resources,
+        GetTelemetrySubscriptions => get_telemetry_subscriptions,
+        PushTelemetry => push_telemetry,
         DescribeTopicPartitions => describe_topic_partitions,
         Envelope => envelope,
         BrokerRegistration => broker_registration,

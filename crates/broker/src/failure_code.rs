@@ -166,6 +166,7 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
         Error::PolicyViolation(_) => ErrorCode::PolicyViolation,
         Error::PreferredLeaderNotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
         Error::StaleBrokerEpoch(_) => ErrorCode::StaleBrokerEpoch,
+        Error::ThrottlingQuotaExceeded(_) => ErrorCode::ThrottlingQuotaExceeded,
         Error::TopicAlreadyExists(_) => ErrorCode::TopicAlreadyExists,
         Error::TopicDeletionDisabled(_) => ErrorCode::TopicDeletionDisabled,
         Error::UnknownServerError(_) => ErrorCode::UnknownServerError,
@@ -191,6 +192,19 @@ pub(crate) fn to_controller(code: i16) -> metadata::Error {
         ErrorCode::UnknownTopicId => Error::UnknownTopicId(why),
         ErrorCode::UnknownTopicOrPartition => Error::UnknownTopicOrPartition(why),
         _ => Error::UnknownServerError(why),
+    }
+}
+
+/// Why a client's telemetry was refused.
+pub(crate) fn of_telemetry(refused: telemetry::Refused) -> ErrorCode {
+    use telemetry::Refused;
+    match refused {
+        Refused::InvalidRequest => ErrorCode::InvalidRequest,
+        Refused::ThrottlingQuotaExceeded => ErrorCode::ThrottlingQuotaExceeded,
+        Refused::UnknownSubscriptionId => ErrorCode::UnknownSubscriptionId,
+        Refused::UnsupportedCompressionType => ErrorCode::UnsupportedCompressionType,
+        Refused::TelemetryTooLarge => ErrorCode::TelemetryTooLarge,
+        Refused::InvalidRecord => ErrorCode::InvalidRecord,
     }
 }
 

@@ -186,6 +186,13 @@ impl FetchSessions {
         }
     }
 
+    /// Ends a request whose answer tells nothing of its partitions: gives the session's id, if there is one already.
+    pub(crate) fn id_of(&self, opened: &Opened) -> Result<i32, SessionFailure> {
+        let Kind::Incremental { id, epoch } = opened.kind else { return Ok(NO_ID) };
+        let session = self.sessions.get(&id).ok_or(SessionFailure::IdNotFound)?;
+        if session.epoch == epoch { Ok(id) } else { Err(SessionFailure::InvalidEpoch) }
+    }
+
     fn free_id(&self, draw_id: &mut dyn FnMut() -> i32) -> i32 {
         loop {
             let id = draw_id() & i32::MAX;

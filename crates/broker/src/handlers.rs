@@ -5,9 +5,11 @@ pub(crate) mod add_offsets_to_txn;
 pub(crate) mod add_partitions_to_txn;
 pub(crate) mod add_raft_voter;
 pub(crate) mod allocate_producer_ids;
+pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 mod alterations;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;
@@ -22,6 +24,7 @@ pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
@@ -37,11 +40,13 @@ pub(crate) mod fetch;
 pub(crate) mod fetch_metadata;
 pub(crate) mod fetch_snapshot;
 pub(crate) mod find_coordinator;
+pub(crate) mod get_telemetry_subscriptions;
 pub(crate) mod heartbeat;
 pub(crate) mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
@@ -52,6 +57,7 @@ pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod push_telemetry;
 pub(crate) mod remove_raft_voter;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
@@ -60,9 +66,9 @@ pub(crate) mod update_features;
 pub(crate) mod update_raft_voter;
 pub(crate) mod write_txn_markers;
 
-use crate::{Broker, context::Context, failure_code, partition::Partition};
+use crate::{Broker, client_quotas, context::Context, failure_code, partition::Partition};
 use ::metadata::{
-    Error, Image, NewTopic, Reply, Request,
+    Error, Image, NewTopic, Permits, Reply, Request,
     config::{Resource, ResourceKind},
 };
 use env::BoxFuture;
@@ -96,6 +102,13 @@ pub(crate) fn once<T: Ord>(all: impl Iterator<Item = T>) -> impl Iterator<Item =
     let mut times = std::collections::BTreeMap::new();
     all.for_each(|one| *times.entry(one).or_insert(0usize) += 1);
     times.into_iter().filter(|(_, times)| *times == 1).map(|(one, _)| one)
+}
+
+/// Each once, in the order in which they come first. Kafka describes a group or transaction as often as a request names it,
+/// so that a small request would have an answer of any size.
+pub(crate) fn distinct(names: Vec<String>) -> impl Iterator<Item = String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(move |name| seen.insert(name.clone()))
 }
 
 /// What Metadata and its kin say of a partition.
@@ -135,24 +148,42 @@ pub(crate) fn is_internal(name: &str) -> bool {
     TopicName::new(name).is_ok_and(|name| name.is_internal())
 }
 
-/// Creates topics as the configuration says; gives those that could not be created. The others are in the image.
-pub(crate) async fn topics_of<'a>(broker: &Arc<Broker>, names: &[&'a str]) -> Vec<(&'a str, ErrorCode)> {
+/// Creates topics as the configuration says; gives those that could not be created. The others are in the image. They count
+/// for the quota of the client that has asked for them, if it was one.
+pub(crate) async fn topics_of<'a>(
+    broker: &Arc<Broker>,
+    names: &[&'a str],
+    asked_by: Option<&Context>,
+) -> Vec<(&'a str, ErrorCode)> {
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
     let topics: Vec<NewTopic> = topics.collect();
     let results = if broker.is_decided_here() {
-        create(broker, topics).await
+        create(broker, topics, asked_by).await
     } else {
-        create_there(broker, topics).await
+        create_there(broker, topics, asked_by).await
     };
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
 }
 
-async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+async fn create(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
     let (count, seed) = (topics.len(), broker.world.random.next_u64());
-    match broker.controller.ask(Request::CreateTopics { topics, validate_only: false, seed }).await {
+    let order = |permits| Request::CreateTopics { topics, validate_only: false, seed, permits };
+    let answer = match asked_by {
+        Some(context) => {
+            // It did not ask to create them: the rest of what it sends is not held back.
+            let context = Context { pace: Arc::default(), ..context.clone() };
+            client_quotas::decide((broker, &context), true, order, create_topics::mutated).await
+        }
+        None => broker.controller.ask(order(Permits::Unbounded)).await,
+    };
+    match answer {
         Ok(Reply::CreateTopics(results)) => {
             let told = results.into_iter().map(|(_, result)| result);
             told.map(|result| result.map(drop).map_err(|error| failure_code::of_controller(&error))).collect()
@@ -164,9 +195,13 @@ async fn create(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), E
 /// How long a broker waits until it knows a topic that was created for it.
 const KNOWN_MS_MAX: i64 = 1000;
 
-async fn create_there(broker: &Arc<Broker>, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+async fn create_there(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
-    let results = broker.create_topics_there(topics).await;
+    let results = broker.create_topics_there(topics, asked_by).await;
     let there =
         |result: &Result<(), ErrorCode>| matches!(result, Ok(()) | Err(ErrorCode::TopicAlreadyExists));
     let created: Vec<_> = names.iter().zip(&results).filter(|(_, result)| there(result)).collect();

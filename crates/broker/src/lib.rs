@@ -9,6 +9,9 @@
 
 mod acks;
 mod backlog;
+mod client_info;
+mod client_metrics;
+mod client_quotas;
 mod config;
 pub mod connection;
 mod connections;
@@ -44,6 +47,7 @@ pub mod log_levels;
 mod metadata_records;
 pub mod metrics;
 mod observers;
+mod pace;
 mod partition;
 mod partitions;
 mod peer_frames;
@@ -66,6 +70,7 @@ mod upkeep;
 pub mod view;
 mod voting;
 
+pub use client_metrics::ClientMetric;
 pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
 pub use door::Door;
 pub use link::Address;
@@ -74,6 +79,8 @@ pub use metrics::Metrics;
 pub use start::StartError;
 
 use backlog::Backlog;
+use client_metrics::ClientMetrics;
+use client_quotas::ClientQuotas;
 use connections::Connections;
 use controller::ControllerHost;
 use doorbell::Doorbell;
@@ -138,6 +145,8 @@ pub struct Broker {
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
     pub(crate) throttles: Throttles,
+    pub(crate) client_quotas: ClientQuotas,
+    pub(crate) client_metrics: ClientMetrics,
 }
 
 impl Broker {

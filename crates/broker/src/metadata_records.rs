@@ -1,13 +1,14 @@
 //! Cluster metadata as the bytes of `__cluster_metadata`: Kafka's metadata records (KIP-631).
 //!
 //! A record's value is a frame version, the record's type, its version (each an unsigned varint), then the message.
-//! Types that this broker does not know yet (quotas, ACLs, tokens) are refused at reading rather than dropped: a
+//! Types that this broker does not know yet (ACLs, tokens) are refused at reading rather than dropped: a
 //! broker that ignored them would serve wrongly.
 
 use bytes::Bytes;
 use metadata::{
     ControllerRegistration, Endpoint, FeatureRange, PartitionChange, PartitionRecord, Record, Recovery,
     Registration,
+    client_quota::QuotaValue,
     config::{Resource, ResourceKind},
 };
 use model::TopicName;
@@ -16,10 +17,10 @@ use wire::{
     Decoder, Encoder, Message,
     record::{
         AbortTransactionRecord, BeginTransactionRecord, BrokerRegistrationChangeRecord, ClearElrRecord,
-        ConfigRecord, EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord, NoOpRecord,
-        PartitionChangeRecord, PartitionRecord as WirePartition, ProducerIdsRecord, RegisterBrokerRecord,
-        RegisterControllerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord,
-        UnregisterBrokerRecord, register_broker_record, register_controller_record,
+        ClientQuotaRecord, ConfigRecord, EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord,
+        NoOpRecord, PartitionChangeRecord, PartitionRecord as WirePartition, ProducerIdsRecord,
+        RegisterBrokerRecord, RegisterControllerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord,
+        UnregisterBrokerRecord, client_quota_record, register_broker_record, register_controller_record,
     },
 };
 
@@ -64,6 +65,13 @@ pub(crate) fn encode(record: &Record) -> Bytes {
         Record::RemoveTopic { id } => write(9, 0, &RemoveTopicRecord { topic_id: id }),
         Record::FeatureLevel { name, level } => {
             write(12, 0, &FeatureLevelRecord { name, feature_level: level })
+        }
+        Record::ClientQuota { entity, key, value } => {
+            let entity = entity.into_iter().map(|(entity_type, entity_name)| {
+                client_quota_record::EntityData { entity_type, entity_name }
+            });
+            let (number, remove) = (value.map_or(0.0, QuotaValue::get), value.is_none());
+            write(14, 0, &ClientQuotaRecord { entity: entity.collect(), key, value: number, remove })
         }
         Record::ProducerIds { broker, broker_epoch, next } => {
             write(15, 0, &ProducerIdsRecord { broker_id: broker, broker_epoch, next_producer_id: next })
@@ -142,6 +150,12 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
         12 => {
             let record: FeatureLevelRecord = read(body, version)?;
             Record::FeatureLevel { name: record.name, level: record.feature_level }
+        }
+        14 => {
+            let record: ClientQuotaRecord = read(body, version)?;
+            let entity = record.entity.into_iter().map(|part| (part.entity_type, part.entity_name));
+            let value = (!record.remove).then(|| QuotaValue::new(record.value));
+            Record::ClientQuota { entity: entity.collect(), key: record.key, value }
         }
         15 => {
             let record: ProducerIdsRecord = read(body, version)?;
@@ -441,6 +455,12 @@ mod tests {
             Record::UnfenceBroker { broker: 1, broker_epoch: 2 },
             Record::RemoveTopic { id: Uuid([1; 16]) },
             Record::FeatureLevel { name: "f".into(), level: 1 },
+            Record::ClientQuota {
+                entity: [("user".into(), Some("u".into())), ("client-id".into(), None)].into(),
+                key: "producer_byte_rate".into(),
+                value: Some(QuotaValue::new(1.5)),
+            },
+            Record::ClientQuota { entity: Default::default(), key: "k".into(), value: None },
             Record::ProducerIds { broker: 1, broker_epoch: 2, next: 1000 },
             Record::BrokerChange {
                 broker: 1,

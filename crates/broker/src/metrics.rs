@@ -32,6 +32,10 @@ pub struct Metrics {
     pub requests_refused: Counter,
     /// Connections closed at once, because there were too many.
     pub connections_refused: Counter,
+    /// Connections closed after a while, because too many came from their address (KIP-612).
+    pub connections_throttled: Counter,
+    /// Requests whose clients were held back by their quotas (KIP-219).
+    pub requests_throttled: Counter,
     /// Bytes of records received.
     pub bytes_in: Counter,
     /// Bytes of records sent.
@@ -75,6 +79,8 @@ impl Metrics {
             requests: (0..API_KEYS).map(|_| Counter::default()).collect(),
             requests_refused: Counter::default(),
             connections_refused: Counter::default(),
+            connections_throttled: Counter::default(),
+            requests_throttled: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             batches_in: Counter::default(),

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing; `quorum` does. Handlers, `lifecycle` and `start` call it.
 
-use crate::{Broker, failure_code, link::Address};
+use crate::{Broker, context::Context, failure_code, link::Address};
 use coordinator::Now;
 use metadata::{Error, NewTopic};
 use model::{NodeId, ProducerId};
@@ -12,8 +12,9 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 use wire::{
-    AllocateProducerIdsRequest, CreateTopicsRequest, EnvelopeRequest, ErrorCode, Request,
+    AllocateProducerIdsRequest, CreateTopicsRequest, Decoder, EnvelopeRequest, ErrorCode, Message, Request,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    header,
 };
 
 /// How long the active controller may take to answer a request of a broker.
@@ -122,6 +123,18 @@ impl Broker {
         }
     }
 
+    /// Has the active controller answer a request as if a client had sent it, whose quotas count then.
+    async fn forward_for<R: Request>(&self, client: &Context, request: &R) -> io::Result<R::Response> {
+        let version = R::KEY.highest_stable();
+        let frame = header::encode_request(0, client.client_id.as_deref(), version, request);
+        let frame = frame.map_err(io::Error::other)?.to_bytes().unwrap_or_default();
+        // The forwarder frames it anew.
+        let answer = self.forward(frame.slice(4.min(frame.len())..), client.address.ip()).await?;
+        let mut decoder = Decoder::with_default_budget(answer);
+        header::decode_response(&mut decoder, R::KEY, version).map_err(io::Error::other)?;
+        R::Response::decode(&mut decoder, version).map_err(io::Error::other)
+    }
+
     /// The connection on which a broker sent its heartbeats has ended.
     pub(crate) fn on_broker_disconnected(&self, silent: NodeId) {
         let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
@@ -190,7 +203,11 @@ impl Broker {
     }
 
     /// Creates topics as a broker wants them: those that a client has named or groups need. Gives each one's failure.
-    pub(crate) async fn create_topics_there(&self, topics: Vec<NewTopic>) -> Vec<Result<(), ErrorCode>> {
+    pub(crate) async fn create_topics_there(
+        &self,
+        topics: Vec<NewTopic>,
+        asked_by: Option<&Context>,
+    ) -> Vec<Result<(), ErrorCode>> {
         let count = topics.len();
         let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
         let creatable = topics.into_iter().map(|topic| CreatableTopic {
@@ -206,7 +223,11 @@ impl Broker {
         });
         let request =
             CreateTopicsRequest { topics: creatable.collect(), timeout_ms: 5000, ..Default::default() };
-        match self.ask_controller(&request).await {
+        let answer = match asked_by {
+            Some(context) => self.forward_for(context, &request).await,
+            None => self.ask_controller(&request).await,
+        };
+        match answer {
             Ok(response) => {
                 let told = |name: &String| {
                     let one = response.topics.iter().find(|topic| topic.name == *name);

@@ -47,6 +47,8 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<
     let mut following = broker.following.lock().await;
     let image = broker.image();
     broker.throttles.configure(&image);
+    broker.client_quotas.configure(&image);
+    broker.client_metrics.configure(None, broker.config.configs(&image));
     let dirs = set_aside_strays(broker, &image).await?;
     broker.groups.topics_changed(&image_topics::view(image.clone()));
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
@@ -74,6 +76,8 @@ pub(crate) async fn follow_images(broker: Weak<Broker>) {
 pub(crate) async fn follow_newest(broker: &Arc<Broker>) {
     let mut following = broker.following.lock().await;
     let after = broker.image();
+    // A controller without partitions has quotas, too.
+    broker.client_quotas.configure(&after);
     if let Some(before) = following.as_mut().filter(|before| !Arc::ptr_eq(before, &after)) {
         follow(broker, before, &after).await;
         *before = after.clone();
@@ -481,6 +485,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
             (before.overridden(kind).collect(), after.overridden(kind).collect());
         old != new
     };
+    broker.client_metrics.configure(Some(before), broker.config.configs(after));
     let broker_changed = changed(ResourceKind::Broker);
     if broker_changed {
         broker.groups.configure(&broker.groups_config());

@@ -5,6 +5,8 @@
 use crate::{
     Broker, Config, Door, LogDirError, METADATA_DIR,
     backlog::Backlog,
+    client_metrics::ClientMetrics,
+    client_quotas::ClientQuotas,
     connections::Connections,
     controller::ControllerHost,
     discovery::{self, Discovery, Settled, Voters},
@@ -151,6 +153,10 @@ impl Broker {
                 limits::FETCH_SESSION_PARTITIONS_MAX,
             )),
             metrics: Metrics::new(),
+            client_metrics: ClientMetrics::new(
+                config.configs(&Image::new("")).broker().integer("telemetry.max.bytes"),
+            ),
+            client_quotas: ClientQuotas::new(&config.configs(&Image::new("")).broker()),
             throttles: Throttles::new(config.node_id, &config.configs(&Image::new("")).broker()),
             config,
             dir,

@@ -7,6 +7,7 @@
 mod broker;
 mod catalogue;
 mod check;
+mod client_match;
 mod client_metrics;
 mod describe;
 mod group;
@@ -19,6 +20,7 @@ mod topic;
 mod value;
 
 pub use catalogue::{find, keys, nearest};
+pub use client_match::{ClientMatch, ClientProperty};
 pub use describe::{Entry, Source, Synonym};
 pub use key::{Default, Importance, Key, Kind, Update, Valid};
 pub use odradek::AckDurability;

@@ -6,6 +6,7 @@
 mod alter_configs;
 mod alter_partition;
 mod brokers;
+mod client_quotas;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
@@ -121,18 +122,21 @@ impl Shard for Controller {
             }
             Request::RegisterController(controller) => self.register_controller(controller),
             Request::UnregisterBroker { broker } => self.unregister_broker(broker)?,
-            Request::CreateTopics { topics, validate_only, seed } => {
-                self.create_topics(topics, validate_only, seed)?
+            Request::CreateTopics { topics, validate_only, seed, permits } => {
+                self.create_topics(topics, validate_only, seed, permits)?
             }
-            Request::DeleteTopics { topics } => self.delete_topics(topics)?,
-            Request::CreatePartitions { topics, validate_only, seed } => {
-                self.create_partitions(topics, validate_only, seed)
+            Request::DeleteTopics { topics, permits } => self.delete_topics(topics, permits)?,
+            Request::CreatePartitions { topics, validate_only, seed, permits } => {
+                self.create_partitions(topics, validate_only, seed, permits)
             }
             Request::IncrementalAlterConfigs { resources, validate_only } => {
                 self.incremental_alter_configs(resources, validate_only)
             }
             Request::AlterConfigs { resources, validate_only } => {
                 self.alter_configs(resources, validate_only)
+            }
+            Request::AlterClientQuotas { alterations, validate_only } => {
+                self.alter_client_quotas(alterations, validate_only)?
             }
             Request::AllocateProducerIds { broker, broker_epoch } => {
                 self.allocate_producer_ids(broker, broker_epoch)?

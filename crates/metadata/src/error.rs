@@ -52,6 +52,8 @@ pub enum Error {
     PreferredLeaderNotAvailable(String),
     /// STALE_BROKER_EPOCH
     StaleBrokerEpoch(String),
+    /// THROTTLING_QUOTA_EXCEEDED
+    ThrottlingQuotaExceeded(String),
     /// TOPIC_ALREADY_EXISTS
     TopicAlreadyExists(String),
     /// TOPIC_DELETION_DISABLED

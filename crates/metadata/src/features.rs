@@ -62,3 +62,25 @@ pub(crate) fn initial() -> impl Iterator<Item = Record> {
     let rest = LEVELS.iter().filter(move |row| !is_first(row));
     LEVELS.iter().filter(is_first).chain(rest).filter(|(.., level)| *level > 0).map(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_levels_are_those_of_kafka_4_4() {
+        let mut shown: Vec<_> =
+            LEVELS.iter().map(|(name, min, max, new)| format!("{name} {min}-{max} {new}")).collect();
+        shown.sort();
+        let expected = [
+            "eligible.leader.replicas.version 0-1 1",
+            "group.version 0-1 1",
+            "kraft.version 0-1 0",
+            "metadata.version 7-33 33",
+            "share.version 0-2 2",
+            "streams.version 0-1 1",
+            "transaction.version 0-2 2",
+        ];
+        assert_eq!(shown, expected);
+    }
+}

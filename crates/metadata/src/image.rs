@@ -10,6 +10,7 @@ use model::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId, To
 use crate::{
     ControllerRegistration, Partition, Record, Registration, Topic,
     chunked::Chunked,
+    client_quota::{QuotaEntity, QuotaValue, Quotas},
     config::{Resource, ResourceKind},
     record,
 };
@@ -29,6 +30,7 @@ pub struct Image {
     /// The topics with '.' or '_' in their names, by what metrics call them; one each unless an older log says else.
     unified: Chunked<Arc<str>, Vec<TopicName>>,
     configs: BTreeMap<ResourceKind, Chunked<Arc<str>, Arc<Overrides>>>,
+    quotas: Chunked<QuotaEntity, Arc<Quotas>>,
     features: Arc<BTreeMap<String, i16>>,
     producer_id_next: ProducerId,
 }
@@ -54,6 +56,7 @@ impl Image {
             topics: Chunked::default(),
             unified: Chunked::default(),
             configs: BTreeMap::new(),
+            quotas: Chunked::default(),
             features: Arc::default(),
             producer_id_next: 0,
         }
@@ -151,6 +154,21 @@ impl Image {
         resources.map(|(name, overrides)| (&**name, overrides))
     }
 
+    /// The quotas of an entity, if it has any (KIP-546).
+    pub fn quotas(&self, entity: &QuotaEntity) -> Option<&Quotas> {
+        self.quotas.get(entity).map(Arc::as_ref)
+    }
+
+    /// All entities that have quotas.
+    pub fn all_quotas(&self) -> impl Iterator<Item = (&QuotaEntity, &Quotas)> {
+        self.quotas.iter().map(|(entity, quotas)| (entity, &**quotas))
+    }
+
+    /// Whether another image has the same quotas; a moment's work where one was made of the other without a change of them.
+    pub fn has_same_quotas(&self, other: &Self) -> bool {
+        self.quotas == other.quotas
+    }
+
     /// The finalized features with their levels; a feature at level 0 is not among them.
     pub fn features(&self) -> impl Iterator<Item = (&str, i16)> {
         self.features.iter().map(|(name, level)| (name.as_str(), *level))
@@ -205,6 +223,7 @@ impl Image {
             Record::FeatureLevel { name, level } => {
                 Arc::make_mut(&mut self.features).insert(name, level);
             }
+            Record::ClientQuota { entity, key, value } => self.set_quota(entity, key, value),
             Record::ProducerIds { next, .. } => self.producer_id_next = self.producer_id_next.max(next),
             Record::RegisterController(controller) => {
                 Arc::make_mut(&mut self.controllers).insert(controller.id, controller);
@@ -239,12 +258,20 @@ impl Image {
                 })
             })
         });
+        let quotas = self.all_quotas().flat_map(|(entity, quotas)| {
+            quotas.iter().map(|(key, value)| Record::ClientQuota {
+                entity: entity.clone(),
+                key: key.clone(),
+                value: Some(*value),
+            })
+        });
         let producers = (self.producer_id_next > 0).then_some(Record::ProducerIds {
             broker: -1,
             broker_epoch: -1,
             next: self.producer_id_next,
         });
-        features.chain(brokers).chain(controllers).chain(topics).chain(configs).chain(producers)
+        let named = features.chain(brokers).chain(controllers).chain(topics);
+        named.chain(configs).chain(quotas).chain(producers)
     }
 
     fn add_topic(&mut self, name: TopicName, id: TopicId) {
@@ -328,6 +355,19 @@ impl Image {
     fn change_broker(&mut self, id: NodeId, change: impl FnOnce(&mut Registration)) {
         if let Some(broker) = Arc::make_mut(&mut self.brokers).get_mut(&id) {
             change(Arc::make_mut(broker));
+        }
+    }
+
+    fn set_quota(&mut self, entity: QuotaEntity, key: String, value: Option<QuotaValue>) {
+        let mut quotas = self.quotas.get(&entity).cloned().unwrap_or_default();
+        match value {
+            Some(value) => Arc::make_mut(&mut quotas).insert(key, value),
+            None => Arc::make_mut(&mut quotas).remove(&key),
+        };
+        if quotas.is_empty() {
+            self.quotas.remove(&entity);
+        } else {
+            self.quotas.insert(entity, quotas);
         }
     }
 

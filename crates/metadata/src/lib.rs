@@ -5,6 +5,7 @@
 //! Kafka's metadata records, appends what [`Controller`] decides, and publishes the [`Image`] that replaying yields.
 
 mod chunked;
+pub mod client_quota;
 pub mod config;
 mod controller;
 mod error;
@@ -25,12 +26,12 @@ pub use image::{Image, Overrides, Position};
 pub use record::{Partition as PartitionRecord, PartitionChange, Record};
 pub use registration::{ControllerRegistration, Endpoint, FeatureRange, Registration};
 pub use reply::{
-    AlterConfigsResults, AlteredPartition, CreatedTopic, DeletedTopic, OngoingReassignment, PartitionResults,
-    ProducerIds, Reply,
+    AlterConfigsResults, AlterQuotasResults, AlteredPartition, CreatedTopic, DeletedTopic,
+    OngoingReassignment, PartitionResults, ProducerIds, Reply,
 };
 pub use request::{
     AlterPartition, ChangeDirectories, ConfigChange, ConfigOperation, ConfigValues, DeleteTopic,
     DirectoryAssignment, ElectionKind, FeatureUpdate, FeatureUpgrade, IsrChange, NewPartitions, NewTopic,
-    Reassignment, RegisterBroker, Request,
+    Permits, QuotaAlteration, Reassignment, RegisterBroker, Request,
 };
 pub use topic::{DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, Partition, Recovery, Topic};

@@ -6,7 +6,12 @@
 use model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName};
 use stdx::Uuid;
 
-use crate::{ControllerRegistration, Registration, config::Resource, topic::Recovery};
+use crate::{
+    ControllerRegistration, Registration,
+    client_quota::{QuotaEntity, QuotaValue},
+    config::Resource,
+    topic::Recovery,
+};
 
 /// One change of the metadata. The number in each line is the record type in Kafka's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,15 @@ pub enum Record {
         name: String,
         /// The level.
         level: i16,
+    },
+    /// 14: a quota of an entity is set or removed (KIP-546).
+    ClientQuota {
+        /// Whose quota.
+        entity: QuotaEntity,
+        /// The key.
+        key: String,
+        /// How much is allowed; `None` removes the key.
+        value: Option<QuotaValue>,
     },
     /// 15: a block of producer ids has been given away.
     ProducerIds {

@@ -7,12 +7,16 @@ use model::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName}
 
 use crate::{
     DirectoryAssignment, Error,
+    client_quota::QuotaEntity,
     config::{Entry, Resource},
     topic::Recovery,
 };
 
 /// What became of the alteration of each resource.
 pub type AlterConfigsResults = Vec<(Resource, Result<(), Error>)>;
+
+/// What became of the quotas of each entity.
+pub type AlterQuotasResults = Vec<(QuotaEntity, Result<(), Error>)>;
 
 /// The answer to the request of the same name; items come in the order of the request.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,12 +37,14 @@ pub enum Reply {
     CreateTopics(Vec<(String, Result<CreatedTopic, Error>)>),
     /// Per topic.
     DeleteTopics(Vec<DeletedTopic>),
-    /// Per topic.
-    CreatePartitions(Vec<(String, Result<(), Error>)>),
+    /// Per topic, with how many partitions it has got.
+    CreatePartitions(Vec<(String, Result<usize, Error>)>),
     /// Per resource.
     IncrementalAlterConfigs(AlterConfigsResults),
     /// Per resource.
     AlterConfigs(AlterConfigsResults),
+    /// Per entity, each once.
+    AlterClientQuotas(AlterQuotasResults),
     /// The block.
     AllocateProducerIds(ProducerIds),
     /// All levels are as wished.
@@ -97,6 +103,8 @@ pub struct DeletedTopic {
     pub name: Option<String>,
     /// Its id, as far as the request or the cluster knew it; else zero.
     pub id: TopicId,
+    /// How many partitions it had; 0 if it was not deleted.
+    pub partitions: usize,
     /// The outcome.
     pub result: Result<(), Error>,
 }

@@ -6,7 +6,12 @@
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use stdx::Uuid;
 
-use crate::{ControllerRegistration, Endpoint, FeatureRange, config::Resource, topic::Recovery};
+use crate::{
+    ControllerRegistration, Endpoint, Error, FeatureRange,
+    client_quota::{QuotaEntity, QuotaValue},
+    config::Resource,
+    topic::Recovery,
+};
 
 /// Keys with their wanted values.
 pub type ConfigValues = Vec<(String, Option<String>)>;
@@ -65,11 +70,15 @@ pub enum Request {
         validate_only: bool,
         /// Chance for the placement of replicas.
         seed: u64,
+        /// How many partitions whoever asks may create.
+        permits: Permits,
     },
     /// Deletes topics; each succeeds or fails by itself.
     DeleteTopics {
         /// The topics.
         topics: Vec<DeleteTopic>,
+        /// How many partitions whoever asks may delete.
+        permits: Permits,
     },
     /// Adds partitions; each topic succeeds or fails by itself.
     CreatePartitions {
@@ -79,6 +88,8 @@ pub enum Request {
         validate_only: bool,
         /// Chance for the placement of replicas.
         seed: u64,
+        /// How many partitions whoever asks may create.
+        permits: Permits,
     },
     /// Changes single keys (KIP-339); each resource succeeds or fails by itself.
     IncrementalAlterConfigs {
@@ -91,6 +102,13 @@ pub enum Request {
     AlterConfigs {
         /// The resources and their whole new configuration; `None` values are refused.
         resources: Vec<(Resource, ConfigValues)>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Sets and removes client quotas (KIP-546); each entity succeeds or fails by itself.
+    AlterClientQuotas {
+        /// The entities and what to do with their quotas.
+        alterations: Vec<QuotaAlteration>,
         /// Only say what would happen.
         validate_only: bool,
     },
@@ -252,6 +270,47 @@ pub struct NewPartitions {
     pub count: i32,
     /// The replicas of each new partition, if the caller chooses them.
     pub assignments: Option<Vec<Vec<NodeId>>>,
+}
+
+/// Changes of the quotas of one entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaAlteration {
+    /// The entity, unchecked.
+    pub entity: QuotaEntity,
+    /// The keys with their new values; `None` removes a key.
+    pub changes: Vec<(String, Option<QuotaValue>)>,
+}
+
+/// How many partitions may be created or deleted by a request (KIP-599). As in Kafka, a topic is refused once nothing is
+/// left, and the last one before that may take more than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Permits {
+    /// As many as it asks for.
+    #[default]
+    Unbounded,
+    /// A quota that counts strictly: so much is left of it, in thousandths of a partition.
+    Strict {
+        /// Below 0, nothing is allowed.
+        thousandths: i64,
+    },
+}
+
+impl Permits {
+    /// Takes `count` partitions, unless nothing is left.
+    pub(crate) fn take(&mut self, count: usize) -> Result<(), Error> {
+        match self {
+            Self::Unbounded => Ok(()),
+            Self::Strict { thousandths: ..0 } => Err(Error::ThrottlingQuotaExceeded(
+                "The quota of partitions that may be created and deleted is used up; try again later."
+                    .to_owned(),
+            )),
+            Self::Strict { thousandths } => {
+                let taken = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(1000);
+                *thousandths = thousandths.saturating_sub(taken);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What to do with one key.

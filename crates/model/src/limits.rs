@@ -70,6 +70,22 @@ pub const FETCH_SESSION_PARTITIONS_MAX: usize = 256 * 1024;
 /// Batches of one idempotent producer that are remembered per partition to recognise a repetition (KIP-98).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
+/// Clients that are measured by themselves for one kind of quota. Each takes some 400 bytes and its name; those that come
+/// when there are so many, none of them idle, are measured together.
+pub const QUOTA_SENSORS_MAX: usize = 16 * 1024;
+
+/// ... and bytes of their names, all together: a client chooses its id.
+pub const QUOTA_NAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Client instances whose telemetry is kept (KIP-714), as many as in Kafka. Each takes up to 2 KiB beside its values.
+pub const TELEMETRY_INSTANCES_MAX: usize = 16 * 1024;
+
+/// ... values of each of them; Kafka's own clients have some hundred.
+pub const TELEMETRY_SERIES_MAX: usize = 1024;
+
+/// ... and bytes that all values take, with their names and labels.
+pub const TELEMETRY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 
@@ -77,4 +93,5 @@ const _: () = assert!(DECODE_BYTES_MIN >= FRAME_BYTES_MAX_BEFORE_HELLO * DECODE_
 const _: () = assert!(DECODE_BYTES_MAX > DECODE_BYTES_MIN);
 const _: () = assert!(FRAME_BYTES_MAX_BEFORE_HELLO < FRAME_BYTES_MAX_WITHOUT_RECORDS);
 const _: () = assert!(FRAME_BYTES_MAX_WITHOUT_RECORDS <= LARGE_FRAMES_BYTES_MAX);
+const _: () = assert!(QUOTA_NAME_BYTES_MAX / TEXT_BYTES_MAX >= 100);
 const _: () = assert!(LARGE_FRAME_BYTES < FRAME_BYTES_MAX_WITHOUT_RECORDS);

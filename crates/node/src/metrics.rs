@@ -22,6 +22,7 @@ pub(crate) fn render(broker: &Broker) -> Result<String, fmt::Error> {
     topics(broker, &mut registry);
     groups(broker, &mut registry);
     process(broker, &mut registry);
+    clients(broker, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -97,6 +98,44 @@ fn groups(broker: &Broker, registry: &mut Registry) {
     }
 }
 
+/// What clients push (KIP-714), under the names that they give with every other character than letters, digits and `_` as `_`.
+fn clients(broker: &Broker, registry: &mut Registry) {
+    let instances: Gauge = Gauge::default();
+    instances.set(broker.client_instance_count() as i64);
+    registry.register("odradek_client_instances", "Clients that tell of themselves", instances);
+    type Values = Family<Vec<(String, String)>, Gauge<f64, std::sync::atomic::AtomicU64>>;
+    let mut families: BTreeMap<String, Values> = BTreeMap::new();
+    for metric in broker.client_metrics() {
+        let mut labels = vec![
+            ("client_instance_id".to_owned(), metric.instance.to_string()),
+            ("client_id".to_owned(), metric.client_id),
+        ];
+        for (key, value) in metric.labels {
+            let key = plain(&key);
+            if !labels.iter().any(|(known, _)| *known == key) {
+                labels.push((key, value));
+            }
+        }
+        // So that no client writes over what the node says of itself.
+        let family = families.entry(format!("client_{}", plain(&metric.name))).or_default();
+        family.get_or_create(&labels).set(metric.value);
+    }
+    for (name, family) in families {
+        registry.register(name, "Pushed by clients", family);
+    }
+}
+
+/// The text as a name in Prometheus' format.
+fn plain(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let name: String = text.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+    if name.starts_with(|first: char| first.is_ascii_digit()) || name.is_empty() {
+        format!("_{name}")
+    } else {
+        name
+    }
+}
+
 fn process(broker: &Broker, registry: &mut Registry) {
     let metrics = broker.metrics();
     let requests: Family<Labels, prometheus_client::metrics::counter::Counter> = Family::default();
@@ -121,6 +160,16 @@ fn process(broker: &Broker, registry: &mut Registry) {
             "odradek_connections_refused",
             "Connections closed because there were too many",
             &metrics.connections_refused,
+        ),
+        (
+            "odradek_connections_throttled",
+            "Connections closed because too many came from their address",
+            &metrics.connections_throttled,
+        ),
+        (
+            "odradek_requests_throttled",
+            "Requests whose clients were held back by their quotas",
+            &metrics.requests_throttled,
         ),
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
@@ -184,4 +233,21 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
 
 fn of_partition(topic: &str, partition: i32) -> Labels {
     vec![("topic", topic.to_owned()), ("partition", partition.to_string())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_client_calls_its_metrics_the_names_are_plain() {
+        for (name, expected) in [
+            ("org.apache.kafka.x-y_z", "org_apache_kafka_x_y_z"),
+            ("9a", "_9a"),
+            ("", "_"),
+            ("a\n{é", "a___"),
+        ] {
+            assert_eq!(plain(name), expected, "{name}");
+        }
+    }
 }

@@ -22,6 +22,9 @@ pub trait Message: Sized {
     /// Writes the message. A field that this version lacks is dropped if the schema allows it, an error otherwise.
     fn encode(&self, encoder: &mut Encoder, version: i16) -> Result<(), EncodeError>;
 
+    /// Tells the client for how long it is held back (KIP-219), if this is a response that can.
+    fn set_throttle_time_ms(&mut self, _ms: i32) {}
+
     /// Reads the message from bytes that hold nothing else, with the default budget; what follows is ignored.
     fn from_bytes(bytes: Bytes, version: i16) -> Result<Self, DecodeError> {
         Self::decode(&mut Decoder::with_default_budget(bytes), version)

@@ -19,6 +19,7 @@ pub mod main_job;
 pub mod nodes;
 pub mod program;
 pub mod quick_start;
+pub mod quotas;
 pub mod raw;
 pub mod report;
 pub mod server;

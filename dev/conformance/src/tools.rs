@@ -15,6 +15,7 @@ use crate::server::{Kind, Server, Setup};
 const TOPIC: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIG: &str = "kafka.admin.ConfigCommand";
 const GROUP: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+const FEATURE: &str = "org.apache.kafka.tools.FeatureCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 
 /// Runs all of them.
@@ -30,6 +31,7 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     bench.versions(report);
     bench.topics(report);
     bench.configurations(report);
+    bench.features(report);
     bench.console(report);
     bench.groups(report);
     bench.records(report);
@@ -119,6 +121,22 @@ impl Bench {
         self.check(report, "ConfigCommand of the changed broker", CONFIG, &all, &wanted);
         let back = [&of_broker[..], &["--alter", "--delete-config", "message.max.bytes"]].concat();
         self.check(report, "ConfigCommand changes it back", CONFIG, &back, &["Completed updating config"]);
+    }
+
+    fn features(&self, report: &mut Report) {
+        let wanted = ["group.version", "metadata.version", "FinalizedVersionLevel"];
+        self.check(report, "FeatureCommand describe", FEATURE, &["describe"], &wanted);
+        for (name, args, wanted) in [
+            (
+                "a dry run",
+                &["downgrade", "--feature", "group.version=0", "--dry-run"][..],
+                "can be downgraded to 0",
+            ),
+            ("down", &["downgrade", "--feature", "group.version=0"], "group.version was downgraded to 0"),
+            ("up", &["upgrade", "--feature", "group.version=1"], "group.version was upgraded to 1"),
+        ] {
+            self.check(report, &format!("FeatureCommand, {name}"), FEATURE, args, &[wanted]);
+        }
     }
 
     fn console(&self, report: &mut Report) {

@@ -103,6 +103,10 @@ fn top(message: &Message, structure: &Struct, decode: &str, encode: &str) -> Str
     let name = &structure.name;
     let flexible = message.flexible.and(message.versions);
     let flexible = if flexible.is_empty() { "i16::MAX".to_owned() } else { message.flexible.low.to_string() };
+    let throttle = match structure.fields.iter().any(|field| field.name == "throttle_time_ms") {
+        true => "\nfn set_throttle_time_ms(&mut self, ms: i32) {\nself.throttle_time_ms = ms;\n}\n",
+        false => "",
+    };
     let mut text = format!(
         "impl Message for {name} {{\n\
          const NAME: &'static str = \"{}\";\n\
@@ -111,7 +115,7 @@ fn top(message: &Message, structure: &Struct, decode: &str, encode: &str) -> Str
          fn decode(decoder: &mut Decoder, version: i16) -> Result<Self, DecodeError> {{\n\
          decoder.check_version(version, Self::VERSIONS)?;\n{decode}}}\n\n\
          fn encode(&self, encoder: &mut Encoder, version: i16) -> Result<(), EncodeError> {{\n\
-         encoder.check_version(version, Self::VERSIONS)?;\n{encode}}}\n\
+         encoder.check_version(version, Self::VERSIONS)?;\n{encode}}}\n{throttle}\
          }}\n\n",
         message.schema_name, message.versions.low, message.versions.high,
     );

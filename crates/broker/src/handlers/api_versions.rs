@@ -24,6 +24,9 @@ pub(crate) async fn handle(
     if context.version >= 3 && !named.iter().all(|name| catalogue::is_software_name(name)) {
         return refusal(ErrorCode::InvalidRequest);
     }
+    if context.version >= 3 {
+        context.client.on_software(request.client_software_name, request.client_software_version);
+    }
     let supported = metadata::features::supported().into_iter().map(|feature| SupportedFeatureKey {
         name: feature.name.to_owned(),
         // Before version 4 clients cannot read a lowest level of 0 (KIP-1014): such features are left out below.

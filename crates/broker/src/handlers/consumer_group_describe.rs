@@ -22,8 +22,8 @@ pub(crate) async fn handle(
         true => super::GROUP_OPERATIONS,
         false => super::metadata::OPERATIONS_UNKNOWN,
     };
-    let mut groups = Vec::with_capacity(request.group_ids.len());
-    for name in request.group_ids {
+    let mut groups = Vec::new();
+    for name in super::distinct(request.group_ids) {
         let group = GroupId::new(&name);
         let order = Request::ConsumerDescribe { groups: vec![group.clone()] };
         let error = match broker.groups.ask(&group, order).await {

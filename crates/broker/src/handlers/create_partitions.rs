@@ -1,13 +1,21 @@
 //! CreatePartitions (key 37): more partitions for topics (KIP-195).
 
 use super::controller_error;
-use crate::{Broker, context::Context, failure_code};
+use crate::{
+    Broker,
+    client_quotas::{self, Mutated},
+    context::Context,
+    failure_code,
+};
 use metadata::{NewPartitions, Reply, Request};
 use std::sync::Arc;
 use wire::{
     CreatePartitionsRequest, CreatePartitionsResponse, ErrorCode,
     create_partitions_response::CreatePartitionsTopicResult,
 };
+
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const VERSION_WITH_QUOTA: i16 = 3;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -29,12 +37,14 @@ pub(crate) async fn handle(
         count: topic.count,
         assignments: topic.assignments.map(|all| all.into_iter().map(|one| one.broker_ids).collect()),
     });
-    let order = Request::CreatePartitions {
+    let order = |permits| Request::CreatePartitions {
         topics: topics.collect(),
         validate_only: request.validate_only,
         seed: broker.world.random.next_u64(),
+        permits,
     };
-    let results = match super::decide((broker, context), order).await {
+    let is_strict = context.version >= VERSION_WITH_QUOTA;
+    let results = match client_quotas::decide((broker, context), is_strict, order, mutated).await {
         Ok(Reply::CreatePartitions(results)) => results,
         other => {
             let error = controller_error(other);
@@ -42,8 +52,13 @@ pub(crate) async fn handle(
         }
     };
     let results = results.into_iter().map(|(name, result)| {
-        let (error_code, error_message) = failure_code::with_message(result);
+        let (error_code, error_message) = failure_code::with_message(result.map(drop));
         CreatePartitionsTopicResult { name, error_code, error_message }
     });
     CreatePartitionsResponse { results: results.collect(), ..CreatePartitionsResponse::default() }
+}
+
+fn mutated(reply: &Reply) -> Mutated {
+    let Reply::CreatePartitions(topics) = reply else { return Mutated::default() };
+    Mutated::of(topics.iter().map(|(_, result)| result.as_ref().copied()))
 }

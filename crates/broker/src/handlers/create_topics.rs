@@ -1,7 +1,12 @@
 //! CreateTopics (key 19): new topics with their partitions, replicas and configurations (KIP-4, KIP-525).
 
 use super::controller_error;
-use crate::{Broker, context::Context, failure_code};
+use crate::{
+    Broker,
+    client_quotas::{self, Mutated},
+    context::Context,
+    failure_code,
+};
 use metadata::{CreatedTopic, Error, NewTopic, Reply, Request};
 use std::sync::Arc;
 use wire::{
@@ -9,6 +14,9 @@ use wire::{
     create_topics_request::CreatableTopic,
     create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
 };
+
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const VERSION_WITH_QUOTA: i16 = 6;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -22,12 +30,14 @@ pub(crate) async fn handle(
         let topics = names.into_iter().map(|name| refusal(name, ErrorCode::RequestTimedOut, None));
         return CreateTopicsResponse { topics: topics.collect(), ..CreateTopicsResponse::default() };
     }
-    let order = Request::CreateTopics {
+    let order = |permits| Request::CreateTopics {
         topics: request.topics.into_iter().map(|topic| new_topic(broker, topic)).collect(),
         validate_only: request.validate_only,
         seed: broker.world.random.next_u64(),
+        permits,
     };
-    let topics = match super::decide((broker, context), order).await {
+    let is_strict = context.version >= VERSION_WITH_QUOTA;
+    let topics = match client_quotas::decide((broker, context), is_strict, order, mutated).await {
         Ok(Reply::CreateTopics(topics)) => {
             topics.into_iter().map(|(name, result)| answer(context, name, result)).collect()
         }
@@ -37,6 +47,15 @@ pub(crate) async fn handle(
         }
     };
     CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
+}
+
+pub(super) fn mutated(reply: &Reply) -> Mutated {
+    let Reply::CreateTopics(topics) = reply else { return Mutated::default() };
+    Mutated::of(
+        topics.iter().map(|(_, result)| {
+            result.as_ref().map(|created| usize::try_from(created.partitions).unwrap_or(0))
+        }),
+    )
 }
 
 fn new_topic(broker: &Broker, topic: CreatableTopic) -> NewTopic {

@@ -1,12 +1,20 @@
 //! DeleteTopics (key 20): topics by name or, from version 6 on, by id (KIP-516).
 
 use super::controller_error;
-use crate::{Broker, context::Context, failure_code};
+use crate::{
+    Broker,
+    client_quotas::{self, Mutated},
+    context::Context,
+    failure_code,
+};
 use metadata::{DeleteTopic, DeletedTopic, Error, Reply, Request};
 use std::sync::Arc;
 use wire::{
     DeleteTopicsRequest, DeleteTopicsResponse, ErrorCode, delete_topics_response::DeletableTopicResult,
 };
+
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const VERSION_WITH_QUOTA: i16 = 5;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -20,33 +28,40 @@ pub(crate) async fn handle(
     let topics: Vec<_> = by_name.chain(by_either).collect();
     if super::is_late(request.timeout_ms) && is_controller_asked(broker, &topics) {
         let late = |topic: DeleteTopic| {
-            let named = DeletedTopic { name: topic.name, id: topic.id, result: Ok(()) };
+            let named = DeletedTopic { name: topic.name, id: topic.id, partitions: 0, result: Ok(()) };
             DeletableTopicResult { error_code: ErrorCode::RequestTimedOut.to_i16(), ..answer(context, named) }
         };
         let responses = topics.into_iter().map(late).collect();
         return DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() };
     }
-    let deleted =
-        match super::decide((broker, context), Request::DeleteTopics { topics: topics.clone() }).await {
-            Ok(Reply::DeleteTopics(deleted)) => deleted,
-            other => {
-                let error = match controller_error(other) {
-                    // Old clients do not know that deletion can be disabled.
-                    Error::TopicDeletionDisabled(why) if context.version < 3 => Error::InvalidRequest(why),
-                    error => error,
-                };
-                let failed = |topic: DeleteTopic| DeletedTopic {
-                    name: topic.name,
-                    id: topic.id,
-                    result: Err(error.clone()),
-                };
-                topics.into_iter().map(failed).collect()
-            }
-        };
+    let order = |permits| Request::DeleteTopics { topics: topics.clone(), permits };
+    let is_strict = context.version >= VERSION_WITH_QUOTA;
+    let deleted = match client_quotas::decide((broker, context), is_strict, order, mutated).await {
+        Ok(Reply::DeleteTopics(deleted)) => deleted,
+        other => {
+            let error = match controller_error(other) {
+                // Old clients do not know that deletion can be disabled.
+                Error::TopicDeletionDisabled(why) if context.version < 3 => Error::InvalidRequest(why),
+                error => error,
+            };
+            let failed = |topic: DeleteTopic| DeletedTopic {
+                name: topic.name,
+                id: topic.id,
+                partitions: 0,
+                result: Err(error.clone()),
+            };
+            topics.into_iter().map(failed).collect()
+        }
+    };
     DeleteTopicsResponse {
         responses: deleted.into_iter().map(|topic| answer(context, topic)).collect(),
         ..DeleteTopicsResponse::default()
     }
+}
+
+fn mutated(reply: &Reply) -> Mutated {
+    let Reply::DeleteTopics(topics) = reply else { return Mutated::default() };
+    Mutated::of(topics.iter().map(|topic| topic.result.as_ref().map(|()| topic.partitions)))
 }
 
 /// Whether anything is left for the controller once the others are refused: each must be named once, and in one way.

@@ -19,8 +19,8 @@ pub(crate) async fn handle(
     } else {
         super::metadata::OPERATIONS_UNKNOWN
     };
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for name in request.groups {
+    let mut groups = Vec::new();
+    for name in super::distinct(request.groups) {
         let group = GroupId::new(&name);
         let order =
             Request::DescribeGroups { groups: vec![group.clone()], missing_is_error: context.version >= 6 };

@@ -15,7 +15,7 @@ pub(crate) async fn handle(
     _context: &Context,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let asked = request.transactional_ids.into_iter().map(|id| describe(broker, id));
+    let asked = super::distinct(request.transactional_ids).map(|id| describe(broker, id));
     let transaction_states = stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await;
     DescribeTransactionsResponse { transaction_states, ..Default::default() }
 }

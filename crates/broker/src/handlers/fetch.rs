@@ -3,7 +3,7 @@
 //! how far they have come.
 
 use crate::{
-    Broker,
+    Broker, client_quotas,
     context::Context,
     failure_code,
     fetch_sessions::{Key, Opened, Told, Wanted},
@@ -49,9 +49,32 @@ pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: Fet
         };
     };
     let answers = read_enough(broker, &opened, &found, &limits).await;
+    if matches!(limits.reader, Asking::Consumer { .. })
+        && client_quotas::is_fetch_held_back(broker, context, || bytes_of(&answers))
+    {
+        return held_back(broker, opened);
+    }
     let response = respond(broker, context, opened, answers);
     count_throttled(broker, context, &limits.reader, &response);
     response
+}
+
+/// Bytes that a partition with records takes in an answer beside them, more or less.
+const PARTITION_BYTES: usize = 64;
+
+/// How large an answer is.
+fn bytes_of(answers: &[Answer]) -> usize {
+    let sizes = answers.iter().flatten().map(Read::bytes).filter(|bytes| *bytes > 0);
+    sizes.map(|bytes| bytes + PARTITION_BYTES).sum()
+}
+
+/// What is told instead of an answer that is too much for now: nothing, so that the client asks for the same again. Its
+/// session has taken note of the request and of no answer; one that was to begin does not.
+fn held_back(broker: &Broker, opened: Opened) -> FetchResponse {
+    match broker.sessions.lock().id_of(&opened) {
+        Ok(session_id) => FetchResponse { session_id, ..FetchResponse::default() },
+        Err(failure) => refusal(failure_code::of_session(failure)),
+    }
 }
 
 struct Limits {
@@ -69,13 +92,20 @@ type Resolved = Result<Arc<Partition>, ErrorCode>;
 impl Limits {
     /// `None` if there is no isolation level as the request says.
     fn new(broker: &Broker, context: &Context, request: &FetchRequest) -> Option<Self> {
-        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max);
+        let isolation = Isolation::from_id(request.isolation_level)?;
+        let reader = Asking::new(context, request, isolation);
+        let quota = match reader {
+            Asking::Consumer { .. } => client_quotas::fetch_bytes_max(broker, context),
+            Asking::Follower { .. } => usize::MAX,
+        };
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
+        let bytes_max = bytes_max.min(broker.config.fetch_bytes_max).min(quota);
         Some(Self {
             bytes_max,
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
             deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
             waits: request.max_wait_ms > 0,
-            reader: Asking::new(context, request, Isolation::from_id(request.isolation_level)?),
+            reader,
         })
     }
 }

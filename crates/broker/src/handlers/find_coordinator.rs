@@ -52,7 +52,7 @@ type Found = Result<(i32, String, i32), (ErrorCode, String)>;
 async fn of_key(broker: &Arc<Broker>, context: &Context, topic: &'static str, key: &str) -> Found {
     let unavailable = |why: String| (ErrorCode::CoordinatorNotAvailable, why);
     if broker.image().topic(topic).is_none() {
-        topics_of(broker, &[topic]).await;
+        topics_of(broker, &[topic], None).await;
     }
     let image = broker.image();
     let found = image.topic(topic);

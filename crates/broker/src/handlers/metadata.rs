@@ -116,7 +116,11 @@ async fn named(
     }
     let missing: Vec<&str> = names.iter().copied().filter(|name| image.topic(name).is_none()).collect();
     let create = request.allow_auto_topic_creation && broker.config.topics_created_automatically();
-    let failed = if create && !missing.is_empty() { topics_of(broker, &missing).await } else { Vec::new() };
+    let failed = if create && !missing.is_empty() {
+        topics_of(broker, &missing, Some(context)).await
+    } else {
+        Vec::new()
+    };
     let failed: BTreeMap<&str, ErrorCode> = failed.into_iter().collect();
     let image = broker.image();
     for name in names {
@@ -130,7 +134,11 @@ async fn named(
 
 fn unknown(name: &str, request: &MetadataRequest, failed: Option<ErrorCode>) -> MetadataResponseTopic {
     let error = match super::unknown_topic_error(name) {
-        ErrorCode::UnknownTopicOrPartition => failed.unwrap_or(ErrorCode::UnknownTopicOrPartition),
+        ErrorCode::UnknownTopicOrPartition => match failed {
+            // Clients ask again for what is not there; the other error they do not expect here.
+            None | Some(ErrorCode::ThrottlingQuotaExceeded) => ErrorCode::UnknownTopicOrPartition,
+            Some(failed) => failed,
+        },
         invalid => invalid,
     };
     MetadataResponseTopic {

@@ -8,6 +8,7 @@ mod transactional;
 use crate::{
     Broker,
     acks::{Acks, Undone},
+    client_quotas,
     context::Context,
     dispatch::{Begun, Refused, Reply},
     failure_code,
@@ -96,6 +97,7 @@ fn append(
         acks: Acks::new(),
         required: request.acks,
         timeout_ms: i64::from(request.timeout_ms.max(TIMEOUT_MS_MIN)),
+        frame_bytes,
         reply,
         failed: None,
     };
@@ -137,6 +139,8 @@ struct Promise {
     acks: Arc<Acks>,
     required: i16,
     timeout_ms: i64,
+    /// Of the whole request.
+    frame_bytes: usize,
     reply: Reply,
     failed: Option<ErrorCode>,
 }
@@ -149,6 +153,7 @@ impl Promise {
         context: &Context,
         mut response: ProduceResponse,
     ) -> Result<Begun, Refused> {
+        let throttle_ms = client_quotas::on_produced(broker, context, self.frame_bytes, self.required != 0);
         if self.required == 0 {
             return match self.failed {
                 Some(error) => Err(Refused::Unacknowledged(error)),
@@ -161,6 +166,7 @@ impl Promise {
         let (reply, mut settled) = (self.reply, self.acks.wait());
         let clock = broker.world.clock.clone();
         let deadline = clock.after_millis(self.timeout_ms);
+        let held_until = clock.now().saturating_add(throttle_ms.saturating_mul(1_000_000));
         Ok(Begun::Overlapping(Box::pin(async move {
             let undone = tokio::select! {
                 biased;
@@ -168,6 +174,11 @@ impl Promise {
                 () = clock.sleep_until(deadline) => settled.undone(),
             };
             fail(&mut response, undone);
+            if throttle_ms > 0 {
+                // What has passed while it was written down counts.
+                let left_ms = held_until.saturating_sub(clock.now()).div_ceil(1_000_000);
+                response.throttle_time_ms = client_quotas::told(left_ms);
+            }
             reply.frame(&response)
         })))
     }

@@ -13,6 +13,7 @@
 
 mod answers;
 mod checking;
+mod client_quotas;
 mod clusters;
 mod configs;
 mod connections;

@@ -1,6 +1,7 @@
 //! Every API that is advertised, at every version from lowest to highest: a request that means something gets the
 //! answer that Kafka gives. It also writes `docs/apis.md`, which therefore cannot be wrong about what is tested.
 
+pub(crate) mod client_quotas;
 mod cluster;
 mod configs;
 mod consumer_groups;
@@ -9,6 +10,7 @@ mod offsets;
 mod partitions;
 mod quorum;
 mod records;
+mod telemetry;
 mod topics;
 mod transactions;
 
@@ -76,6 +78,7 @@ rows! {
     OffsetForLeaderEpoch: records::offset_for_leader_epoch, "101, 279, 320";
     DescribeConfigs: configs::describe_configs, "133, 226, 569";
     AlterConfigs: configs::alter_configs, "133";
+    AlterReplicaLogDirs: cluster::alter_replica_log_dirs, "113";
     DescribeLogDirs: cluster::describe_log_dirs, "113, 827, 1066";
     CreatePartitions: topics::create_partitions, "195, 599";
     DeleteGroups: groups::delete_groups, "229";
@@ -87,8 +90,13 @@ rows! {
     OffsetDelete: offsets::offset_delete, "496";
     UpdateFeatures: cluster::update_features, "584, 1022";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
+    DescribeClientQuotas: client_quotas::describe_client_quotas, "546";
+    AlterClientQuotas: client_quotas::alter_client_quotas, "546";
     ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
     ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
+    GetTelemetrySubscriptions: telemetry::get_telemetry_subscriptions, "714";
+    PushTelemetry: telemetry::push_telemetry, "714";
+    ListConfigResources: configs::list_config_resources, "714, 1142";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";

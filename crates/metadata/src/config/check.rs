@@ -4,7 +4,7 @@
 //! start-up every key of the files.
 
 use super::{
-    Configs, Resource, ResourceKind, catalogue,
+    ClientMatch, Configs, Resource, ResourceKind, catalogue,
     key::{Key, Kind, Update, Valid},
     value::Value,
 };
@@ -343,26 +343,7 @@ fn check_client_metrics(after: &Overrides) -> Result<(), Error> {
     else {
         return Ok(());
     };
-    const PROPERTIES: &[&str] = &[
-        "client_instance_id",
-        "client_id",
-        "client_software_name",
-        "client_software_version",
-        "client_source_address",
-        "client_source_port",
-    ];
-    for pattern in patterns {
-        let parts: Vec<_> = pattern.split('=').collect();
-        match parts.as_slice() {
-            [property, expression] if !expression.is_empty() && PROPERTIES.contains(&property.trim()) => {}
-            _ => {
-                return Err(Error::InvalidConfig(format!(
-                    "'{pattern}' is no client match: write <property>=<regular expression> with a property of {}.",
-                    PROPERTIES.join(", ")
-                )));
-            }
-        }
-    }
+    ClientMatch::parse(patterns.iter().map(String::as_str)).map_err(Error::InvalidConfig)?;
     Ok(())
 }
 

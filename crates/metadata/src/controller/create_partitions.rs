@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use coordinator::Outcome;
 
 use super::{Controller, create_topics::PARTITIONS_MAX};
-use crate::{Error, NewPartitions, Record, Reply, placement::Placer};
+use crate::{Error, NewPartitions, Permits, Record, Reply, placement::Placer};
 
 impl Controller {
     pub(super) fn create_partitions(
@@ -15,6 +15,7 @@ impl Controller {
         topics: Vec<NewPartitions>,
         validate_only: bool,
         seed: u64,
+        mut permits: Permits,
     ) -> Outcome<Record, Reply> {
         if let Err(error) = self.check_added(&topics) {
             let refused = topics.into_iter().map(|topic| (topic.topic, Err(error.clone())));
@@ -22,14 +23,18 @@ impl Controller {
         }
         let mut placer = self.placer(seed);
         let mut records = Vec::new();
-        let mut results: Vec<(String, Result<(), Error>)> = Vec::new();
+        let mut results: Vec<(String, Result<usize, Error>)> = Vec::new();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for topic in &topics {
             *counts.entry(&topic.topic).or_default() += 1;
         }
         for topic in &topics {
             let result = match counts.insert(&topic.topic, 0) {
-                Some(1) => self.add_partitions(topic, &mut placer).map(|new| records.extend(new)),
+                Some(1) => self.add_partitions(topic, &mut placer, &mut permits).map(|new| {
+                    let count = new.len();
+                    records.extend(new);
+                    count
+                }),
                 // A name that comes again was answered when it came first.
                 Some(0) | None => continue,
                 Some(_) => {
@@ -58,7 +63,12 @@ impl Controller {
         Ok(())
     }
 
-    fn add_partitions(&self, wanted: &NewPartitions, placer: &mut Placer) -> Result<Vec<Record>, Error> {
+    fn add_partitions(
+        &self,
+        wanted: &NewPartitions,
+        placer: &mut Placer,
+        permits: &mut Permits,
+    ) -> Result<Vec<Record>, Error> {
         let name = &wanted.topic;
         let Some(topic) = self.image.topic(name) else {
             return Err(Error::UnknownTopicOrPartition(format!("There is no topic '{name}'.")));
@@ -78,6 +88,7 @@ impl Controller {
                 given.len()
             )));
         }
+        permits.take(added)?;
         let replication_factor = topic.partitions.first().map_or(1, |first| first.replicas.len());
         let mut records = Vec::new();
         for (offset, index) in (0..added).zip(i32::try_from(old).unwrap_or(i32::MAX)..) {

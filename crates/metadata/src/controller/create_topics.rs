@@ -9,7 +9,7 @@ use model::{TopicId, TopicName};
 
 use super::{Controller, Decision};
 use crate::{
-    CreatedTopic, Error, NewTopic, Record, Reply,
+    CreatedTopic, Error, NewTopic, Permits, Record, Reply,
     config::{Resource, ResourceKind, check_alteration},
     image::Overrides,
     placement::Placer,
@@ -23,12 +23,20 @@ struct Batch {
     placer: Placer,
     records: Vec<Record>,
     ids: BTreeSet<TopicId>,
+    permits: Permits,
 }
 
 impl Controller {
-    pub(super) fn create_topics(&self, topics: Vec<NewTopic>, validate_only: bool, seed: u64) -> Decision {
+    pub(super) fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+        seed: u64,
+        permits: Permits,
+    ) -> Decision {
         self.check_total(&topics)?;
-        let mut batch = Batch { placer: self.placer(seed), records: Vec::new(), ids: BTreeSet::new() };
+        let mut batch =
+            Batch { placer: self.placer(seed), records: Vec::new(), ids: BTreeSet::new(), permits };
         let mut results = Vec::new();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &topics {
@@ -60,6 +68,7 @@ impl Controller {
         } else {
             self.assigned(topic)?
         };
+        batch.permits.take(partitions.len())?;
         let replication_factor = match partitions.first() {
             Some(Record::Partition(first)) => first.replicas.len(),
             _ => 0,

@@ -8,10 +8,10 @@ use coordinator::Outcome;
 use model::TopicId;
 
 use super::{Controller, Decision};
-use crate::{DeleteTopic, DeletedTopic, Error, Record, Reply};
+use crate::{DeleteTopic, DeletedTopic, Error, Permits, Record, Reply};
 
 impl Controller {
-    pub(super) fn delete_topics(&self, topics: Vec<DeleteTopic>) -> Decision {
+    pub(super) fn delete_topics(&self, topics: Vec<DeleteTopic>, mut permits: Permits) -> Decision {
         if !self.configs().broker().flag("delete.topic.enable") {
             return Err(Error::TopicDeletionDisabled(
                 "Topics cannot be deleted here: delete.topic.enable is false.".to_owned(),
@@ -42,11 +42,12 @@ impl Controller {
                     results.push(if found.result.is_ok() && by_both.contains(&found.id) {
                         refused(found, "The topic is in this request by its id too.")
                     } else {
-                        found
+                        self.permitted(found, &mut permits)
                     });
                 }
                 Some(_) => {
-                    let found = DeletedTopic { name: topic.name, id: topic.id, result: Ok(()) };
+                    let found =
+                        DeletedTopic { name: topic.name, id: topic.id, partitions: 0, result: Ok(()) };
                     results.push(refused(found, "The topic is in this request more than once."));
                 }
             }
@@ -67,8 +68,21 @@ impl Controller {
         found.filter(|id| ids.contains_key(id)).collect()
     }
 
+    /// The same, unless nothing may be deleted any more.
+    fn permitted(&self, found: DeletedTopic, permits: &mut Permits) -> DeletedTopic {
+        match found.result.is_ok().then(|| permits.take(found.partitions)) {
+            Some(Err(error)) => DeletedTopic { partitions: 0, result: Err(error), ..found },
+            _ => found,
+        }
+    }
+
     fn find(&self, topic: DeleteTopic) -> DeletedTopic {
-        let refuse = |error| DeletedTopic { name: topic.name.clone(), id: topic.id, result: Err(error) };
+        let refuse = |error| DeletedTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: 0,
+            result: Err(error),
+        };
         match (topic.name.as_deref(), topic.id) {
             (None, id) if id.is_zero() => {
                 refuse(Error::InvalidRequest("A topic needs either a name or an id.".to_owned()))
@@ -77,11 +91,17 @@ impl Controller {
                 refuse(Error::InvalidRequest("A topic needs a name or an id, not both.".to_owned()))
             }
             (Some(name), _) => match self.image.topic(name) {
-                Some(found) => DeletedTopic { name: topic.name, id: found.id, result: Ok(()) },
+                Some(found) => {
+                    let partitions = found.partitions.len();
+                    DeletedTopic { name: topic.name, id: found.id, partitions, result: Ok(()) }
+                }
                 None => refuse(Error::UnknownTopicOrPartition(format!("There is no topic '{name}'."))),
             },
             (None, id) => match self.image.topic_by_id(id) {
-                Some(found) => DeletedTopic { name: Some(found.name.to_string()), id, result: Ok(()) },
+                Some(found) => {
+                    let (name, partitions) = (Some(found.name.to_string()), found.partitions.len());
+                    DeletedTopic { name, id, partitions, result: Ok(()) }
+                }
                 None => refuse(Error::UnknownTopicId(format!("There is no topic with the id {id}."))),
             },
         }
@@ -89,5 +109,5 @@ impl Controller {
 }
 
 fn refused(topic: DeletedTopic, why: &str) -> DeletedTopic {
-    DeletedTopic { result: Err(Error::InvalidRequest(why.to_owned())), ..topic }
+    DeletedTopic { partitions: 0, result: Err(Error::InvalidRequest(why.to_owned())), ..topic }
 }

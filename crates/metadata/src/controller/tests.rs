@@ -2,6 +2,7 @@
 
 mod brokers;
 mod clean_histories;
+mod client_quotas;
 mod configs;
 mod directories;
 mod elections;
@@ -11,7 +12,7 @@ mod reassignments;
 mod topics;
 
 use super::*;
-use crate::{FeatureRange, NewTopic, RegisterBroker};
+use crate::{FeatureRange, NewTopic, Permits, RegisterBroker};
 use coordinator::Now;
 use model::TopicId;
 use stdx::Uuid;
@@ -54,7 +55,8 @@ impl Cluster {
     }
 
     fn create(&mut self, topics: Vec<NewTopic>) -> Vec<Result<(i32, i16), Error>> {
-        let request = Request::CreateTopics { topics, validate_only: false, seed: 1 };
+        let request =
+            Request::CreateTopics { topics, validate_only: false, seed: 1, permits: Permits::Unbounded };
         let Ok(Reply::CreateTopics(results)) = self.ask(request) else { panic!() };
         results
             .into_iter()

@@ -37,6 +37,10 @@ impl Message for AddOffsetsToTxnResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for AddOffsetsToTxnResponse {

@@ -87,6 +87,10 @@ impl Message for AddPartitionsToTxnResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for AddPartitionsToTxnResponse {

@@ -122,6 +122,10 @@ impl Message for ApiVersionsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for ApiVersionsResponse {

@@ -91,6 +91,10 @@ impl Message for CreateDelegationTokenResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for CreateDelegationTokenResponse {

@@ -47,6 +47,10 @@ impl Message for CreatePartitionsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for CreatePartitionsResponse {

@@ -64,6 +64,10 @@ impl Message for DescribeAclsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for DescribeAclsResponse {

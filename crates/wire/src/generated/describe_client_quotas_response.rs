@@ -75,6 +75,10 @@ impl Message for DescribeClientQuotasResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for DescribeClientQuotasResponse {

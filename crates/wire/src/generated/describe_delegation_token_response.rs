@@ -52,6 +52,10 @@ impl Message for DescribeDelegationTokenResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for DescribeDelegationTokenResponse {

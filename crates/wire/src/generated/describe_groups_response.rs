@@ -54,6 +54,10 @@ impl Message for DescribeGroupsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for DescribeGroupsResponse {

@@ -34,6 +34,10 @@ impl Message for DescribeProducersResponse {
         encoder.unsigned_varint(0);
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for DescribeProducersResponse {

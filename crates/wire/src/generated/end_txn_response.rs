@@ -57,6 +57,10 @@ impl Message for EndTxnResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for EndTxnResponse {

@@ -40,6 +40,10 @@ impl Message for ExpireDelegationTokenResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for ExpireDelegationTokenResponse {

@@ -61,6 +61,10 @@ impl Message for FetchSnapshotResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for FetchSnapshotResponse {

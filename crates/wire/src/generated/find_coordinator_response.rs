@@ -112,6 +112,10 @@ impl Message for FindCoordinatorResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for FindCoordinatorResponse {

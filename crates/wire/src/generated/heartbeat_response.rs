@@ -41,6 +41,10 @@ impl Message for HeartbeatResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for HeartbeatResponse {

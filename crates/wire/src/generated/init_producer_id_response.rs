@@ -80,6 +80,10 @@ impl Message for InitProducerIdResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for InitProducerIdResponse {

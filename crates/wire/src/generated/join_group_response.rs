@@ -110,6 +110,10 @@ impl Message for JoinGroupResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for JoinGroupResponse {

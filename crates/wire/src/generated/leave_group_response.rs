@@ -60,6 +60,10 @@ impl Message for LeaveGroupResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for LeaveGroupResponse {

@@ -56,6 +56,10 @@ impl Message for ListGroupsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for ListGroupsResponse {

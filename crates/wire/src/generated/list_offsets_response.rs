@@ -51,6 +51,10 @@ impl Message for ListOffsetsResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for ListOffsetsResponse {

@@ -121,6 +121,10 @@ impl Message for MetadataResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for MetadataResponse {

@@ -53,6 +53,10 @@ impl Message for OffsetCommitResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for OffsetCommitResponse {

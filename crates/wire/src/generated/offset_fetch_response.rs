@@ -78,6 +78,10 @@ impl Message for OffsetFetchResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for OffsetFetchResponse {

@@ -72,6 +72,10 @@ impl Message for ProduceResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for ProduceResponse {

@@ -39,6 +39,10 @@ impl Message for StreamsGroupTopologyDescriptionUpdateResponse {
         encoder.unsigned_varint(0);
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for StreamsGroupTopologyDescriptionUpdateResponse {

@@ -69,6 +69,10 @@ impl Message for SyncGroupResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for SyncGroupResponse {

@@ -49,6 +49,10 @@ impl Message for TxnOffsetCommitResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for TxnOffsetCommitResponse {

@@ -45,6 +45,10 @@ impl Message for UnregisterBrokerResponse {
         encoder.unsigned_varint(0);
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for UnregisterBrokerResponse {

@@ -44,6 +44,10 @@ impl Message for UpdateRaftVoterResponse {
         }
         Ok(())
     }
+
+    fn set_throttle_time_ms(&mut self, ms: i32) {
+        self.throttle_time_ms = ms;
+    }
 }
 
 impl Response for UpdateRaftVoterResponse {

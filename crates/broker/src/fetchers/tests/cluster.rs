@@ -173,7 +173,12 @@ impl Cluster {
             assignments: vec![(0, replicas.to_vec())],
             configs: configs.collect(),
         };
-        let request = Request::CreateTopics { topics: vec![topic], validate_only: false, seed: 1 };
+        let request = Request::CreateTopics {
+            topics: vec![topic],
+            validate_only: false,
+            seed: 1,
+            permits: metadata::Permits::Unbounded,
+        };
         let Ok(Reply::CreateTopics(created)) = self.brain.ask(request) else { panic!() };
         let id = created[0].1.as_ref().unwrap().id;
         self.pass(100).await;

@@ -2,8 +2,9 @@
 
 use crate::harness::{LOG_DIR, NODE_ID, Node, batch, code};
 use wire::{
-    ApiKey, ApiVersionsRequest, DescribeClusterRequest, DescribeLogDirsRequest,
+    AlterReplicaLogDirsRequest, ApiKey, ApiVersionsRequest, DescribeClusterRequest, DescribeLogDirsRequest,
     DescribeTopicPartitionsRequest, ErrorCode, MetadataRequest, UpdateFeaturesRequest,
+    alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
     describe_log_dirs_request::DescribableLogDirTopic,
     describe_topic_partitions_request::{Cursor, TopicRequest},
     metadata_request::MetadataRequestTopic,
@@ -196,6 +197,40 @@ pub(super) async fn describe_topic_partitions(version: i16) {
     let codes: Vec<_> = response.topics.iter().map(|t| (t.name.as_deref(), t.error_code)).collect();
     let (unknown, invalid) = (ErrorCode::UnknownTopicOrPartition, ErrorCode::InvalidTopicException);
     assert_eq!(codes, [(Some("a b"), code(invalid)), (Some("none"), code(unknown)), (Some("two"), 0)]);
+}
+
+pub(super) async fn alter_replica_log_dirs(version: i16) {
+    let node = Node::start().await;
+    let mut client = node.client();
+    client.create("one", 2, &[]).await;
+    let dir = |path: &str, name: &str, partitions: &[i32]| AlterReplicaLogDir {
+        path: path.into(),
+        topics: vec![AlterReplicaLogDirTopic { name: name.into(), partitions: partitions.to_vec() }],
+    };
+    let dirs = vec![
+        dir("/elsewhere", "one", &[0, 1]),
+        dir(LOG_DIR, "one", &[1, 2]),
+        dir(LOG_DIR, "unknown", &[0]),
+        dir("/elsewhere", "unknown", &[1]),
+    ];
+    let response = client.call(version, &AlterReplicaLogDirsRequest { dirs }).await;
+    let told: Vec<_> = response
+        .results
+        .iter()
+        .flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|one| (topic.topic_name.as_str(), one.partition_index, one.error_code))
+        })
+        .collect();
+    let (absent, unknown) = (code(ErrorCode::LogDirNotFound), code(ErrorCode::UnknownTopicOrPartition));
+    let expected = [
+        ("one", 0, absent),
+        ("one", 1, 0),
+        ("one", 2, unknown),
+        ("unknown", 0, unknown),
+        ("unknown", 1, absent),
+    ];
+    assert_eq!(told, expected, "of a replica that is named twice the last directory counts");
 }
 
 pub(super) async fn describe_log_dirs(version: i16) {

@@ -3,12 +3,16 @@
 use crate::harness::{Client, NODE_ID, Node, code};
 use wire::{
     AlterConfigsRequest, DescribeConfigsRequest, ErrorCode, IncrementalAlterConfigsRequest,
-    alter_configs_request, describe_configs_request::DescribeConfigsResource,
-    describe_configs_response::DescribeConfigsResult, incremental_alter_configs_request as incremental,
+    ListConfigResourcesRequest, ListConfigResourcesResponse, alter_configs_request,
+    describe_configs_request::DescribeConfigsResource, describe_configs_response::DescribeConfigsResult,
+    incremental_alter_configs_request as incremental,
 };
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_BROKER_STATIC: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
@@ -132,6 +136,7 @@ pub(super) async fn incremental_alter_configs(version: i16) {
         };
         IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
     };
+    metrics_and_groups(&mut client, version, &alter).await;
     let cases = [
         (
             alter(TOPIC, "t", &[("retention.ms", SET, Some("1")), ("segment.ms", SET, Some("x"))]),
@@ -164,4 +169,99 @@ pub(super) async fn incremental_alter_configs(version: i16) {
     assert_eq!(value(&mut client, "cleanup.policy").await.0, "delete,compact");
     client.call(version, &alter(TOPIC, "t", &[("cleanup.policy", SUBTRACT, Some("delete"))])).await;
     assert_eq!(value(&mut client, "cleanup.policy").await.0, "compact");
+}
+
+type Alter<'a> = &'a (dyn Fn(i8, &str, &[(&str, i8, Option<&str>)]) -> IncrementalAlterConfigsRequest + Sync);
+
+/// Client metrics subscriptions (KIP-714) and groups (KIP-848) come into being by being configured.
+async fn metrics_and_groups(client: &mut Client, version: i16, alter: Alter<'_>) {
+    const SET: i8 = 0;
+    const DELETE: i8 = 1;
+    let cases = [
+        (CLIENT_METRICS, "", "interval.ms", "1000", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "m", "interval", "1000", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "m", "interval.ms", "99", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "m", "interval.ms", "3600001", ErrorCode::InvalidRequest),
+        (CLIENT_METRICS, "m", "interval.ms", "x", ErrorCode::InvalidConfig),
+        (CLIENT_METRICS, "m", "match", "client_id", ErrorCode::InvalidConfig),
+        (CLIENT_METRICS, "m", "match", "client_id=(", ErrorCode::InvalidConfig),
+        (CLIENT_METRICS, "m", "match", "client_id=a,client_software_name=.*", ErrorCode::None),
+        (CLIENT_METRICS, "m", "interval.ms", "100", ErrorCode::None),
+        (GROUP, "", "consumer.session.timeout.ms", "50000", ErrorCode::InvalidRequest),
+        (GROUP, "g", "consumer.session.timeout.ms", "50001", ErrorCode::None),
+        (GROUP, "g", "consumer.session.timeout.ms", "1", ErrorCode::InvalidConfig),
+    ];
+    for (kind, name, key, value, error) in cases {
+        let request = alter(kind, name, &[(key, SET, Some(value))]);
+        let answer = client.call(version, &request).await.responses.remove(0);
+        assert_eq!(answer.error_code, code(error), "{request:?}: {:?}", answer.error_message);
+    }
+    for (kind, name, key, expected) in [
+        (CLIENT_METRICS, "m", "match", "client_id=a,client_software_name=.*"),
+        (CLIENT_METRICS, "m", "interval.ms", "100"),
+        (CLIENT_METRICS, "m", "metrics", ""),
+        (CLIENT_METRICS, "other", "interval.ms", "300000"),
+        (GROUP, "g", "consumer.session.timeout.ms", "50001"),
+        (GROUP, "other", "consumer.session.timeout.ms", "45000"),
+    ] {
+        let result = one(client, 4, &describe(kind, name, Some(&[key]))).await;
+        assert_eq!(result.configs[0].value.as_deref(), Some(expected), "{name} {key}");
+    }
+    let delete = alter(CLIENT_METRICS, "m", &[("match", DELETE, None), ("interval.ms", DELETE, None)]);
+    assert_eq!(client.call(version, &delete).await.responses[0].error_code, 0);
+    let listed = client.call(1, &list(&[CLIENT_METRICS, GROUP])).await;
+    assert_eq!(names(&listed), [(GROUP, "g")], "what has no configuration does not exist");
+}
+
+fn list(kinds: &[i8]) -> ListConfigResourcesRequest {
+    ListConfigResourcesRequest { resource_types: kinds.to_vec() }
+}
+
+fn names(response: &ListConfigResourcesResponse) -> Vec<(i8, &str)> {
+    assert_eq!(response.error_code, 0);
+    response.config_resources.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect()
+}
+
+pub(super) async fn list_config_resources(version: i16) {
+    let node = Node::start().await;
+    let mut client = node.client();
+    assert_eq!(names(&client.call(0, &list(&[])).await), []);
+    client.create("t", 1, &[]).await;
+    for (kind, name, key, value) in [
+        (CLIENT_METRICS, "m2", "metrics", "*"),
+        (CLIENT_METRICS, "m1", "metrics", "org.apache."),
+        (GROUP, "g", "consumer.session.timeout.ms", "50000"),
+    ] {
+        let config =
+            incremental::AlterableConfig { name: key.into(), config_operation: 0, value: Some(value.into()) };
+        let resource = incremental::AlterConfigsResource {
+            resource_type: kind,
+            resource_name: name.into(),
+            configs: vec![config],
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        assert_eq!(client.call(1, &request).await.responses[0].error_code, 0);
+    }
+    let response = client.call(version, &list(&[])).await;
+    if version == 0 {
+        assert_eq!(names(&response), [(CLIENT_METRICS, "m1"), (CLIENT_METRICS, "m2")]);
+        return;
+    }
+    let node_id = NODE_ID.to_string();
+    let all = [
+        (GROUP, "g"),
+        (CLIENT_METRICS, "m1"),
+        (CLIENT_METRICS, "m2"),
+        (BROKER_LOGGER, &node_id),
+        (BROKER, &node_id),
+        (TOPIC, "t"),
+    ];
+    assert_eq!(names(&response), all);
+    for (kind, _) in all {
+        let expected: Vec<_> = all.iter().copied().filter(|(one, _)| *one == kind).collect();
+        assert_eq!(names(&client.call(version, &list(&[kind, kind])).await), expected);
+    }
+    let refused = client.call(version, &list(&[TOPIC, 3])).await;
+    let expected = (code(ErrorCode::UnsupportedVersion), 0);
+    assert_eq!((refused.error_code, refused.config_resources.len()), expected);
 }

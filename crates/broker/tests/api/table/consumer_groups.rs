@@ -75,7 +75,7 @@ pub(super) async fn consumer_group_heartbeat(version: i16) {
 pub(super) async fn consumer_group_describe(version: i16) {
     let (_node, mut client, topic) = node_with_topic().await;
     client.call(0, &joining("m")).await;
-    let group_ids = vec!["g".into(), "unknown".into()];
+    let group_ids = ["g", "unknown", "unknown", "g"].map(str::to_owned).to_vec();
     let request = ConsumerGroupDescribeRequest { group_ids, include_authorized_operations: true };
     let response = client.call(version, &request).await;
     let [group, unknown] = &response.groups[..] else { panic!("{response:?}") };

@@ -213,7 +213,7 @@ pub(super) async fn leave_group(version: i16) {
 pub(super) async fn describe_groups(version: i16) {
     let (_node, mut client) = node_with_groups().await;
     let member = client.enter("g").await;
-    let groups = vec!["g".into(), "unknown".into()];
+    let groups = ["g", "unknown", "g", "unknown", "g"].map(str::to_owned).to_vec();
     let request = DescribeGroupsRequest { groups, include_authorized_operations: version >= 3 };
     let response = client.call(version, &request).await;
     let [group, unknown] = &response.groups[..] else { panic!("{response:?}") };

@@ -202,7 +202,7 @@ pub(super) async fn describe_transactions(version: i16) {
     let (_node, mut client, topic, mut producer) = start().await;
     producer.send(&mut client, 13, &topic, &["a"]).await;
     let request = DescribeTransactionsRequest {
-        transactional_ids: vec!["t-1".into(), "unknown".into(), String::new()],
+        transactional_ids: ["t-1", "unknown", "", "t-1", ""].map(str::to_owned).to_vec(),
     };
     let states = client.call(version, &request).await.transaction_states;
     let known = &states[0];

@@ -4,13 +4,48 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    ChangeDirectories, ConfigChange, ConfigOperation, DeleteTopic, ElectionKind, NewPartitions, Reassignment,
+    ChangeDirectories, ConfigChange, ConfigOperation, DeleteTopic, ElectionKind, NewPartitions,
+    QuotaAlteration, Reassignment, client_quota::QuotaValue,
 };
 
 const NAMES: [&str; 6] = ["a", "a.b", "a_b", "c", "..", "d"];
 
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&NAMES[..])
+}
+
+fn alteration() -> impl Strategy<Value = (Resource, Vec<ConfigChange>)> {
+    (name(), 0..4u8, "[a-z]{1,7}|[0-9]{1,2}").prop_map(|(name, operation, value)| {
+        let operation = [
+            ConfigOperation::Set,
+            ConfigOperation::Delete,
+            ConfigOperation::Append,
+            ConfigOperation::Subtract,
+        ][usize::from(operation)];
+        let key =
+            if value.starts_with(|c: char| c.is_ascii_digit()) { "retention.ms" } else { "cleanup.policy" };
+        (Resource::topic(name), vec![ConfigChange { name: key.to_owned(), operation, value: Some(value) }])
+    })
+}
+
+fn quota_alteration() -> impl Strategy<Value = Request> {
+    let part = (prop::sample::select(&["user", "client-id", "ip"][..]), prop::option::of(name()));
+    let key =
+        prop::sample::select(&["producer_byte_rate", "request_percentage", "connection_creation_rate"][..]);
+    let change = (key, prop::option::of(0..4u8));
+    (prop::collection::vec(part, 0..3), prop::collection::vec(change, 0..3), any::<bool>()).prop_map(
+        |(parts, changes, validate_only)| {
+            let entity = parts.into_iter().map(|(kind, name)| (kind.to_owned(), name.map(str::to_owned)));
+            let changes = changes
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.map(|value| QuotaValue::new(f64::from(value)))));
+            let alteration = QuotaAlteration { entity: entity.collect(), changes: changes.collect() };
+            Request::AlterClientQuotas { alterations: vec![alteration], validate_only }
+        },
+    )
+}
+
 fn requests() -> impl Strategy<Value = Request> {
-    let name = || prop::sample::select(&NAMES[..]);
     let new_topic = (name(), -1..4i32, -1..4i16, 0..4u8, prop::option::of("[0-9]{1,3}")).prop_map(
         |(name, partitions, factor, id, retention)| NewTopic {
             id: Uuid([id; 16]),
@@ -26,17 +61,6 @@ fn requests() -> impl Strategy<Value = Request> {
         name().prop_map(|name| DeleteTopic { name: Some(name.to_owned()), id: TopicId::ZERO }),
         (0..9u8).prop_map(|id| DeleteTopic { name: None, id: Uuid([id; 16]) }),
     ];
-    let alteration = (name(), 0..4u8, "[a-z]{1,7}|[0-9]{1,2}").prop_map(|(name, operation, value)| {
-        let operation = [
-            ConfigOperation::Set,
-            ConfigOperation::Delete,
-            ConfigOperation::Append,
-            ConfigOperation::Subtract,
-        ][usize::from(operation)];
-        let key =
-            if value.starts_with(|c: char| c.is_ascii_digit()) { "retention.ms" } else { "cleanup.policy" };
-        (Resource::topic(name), vec![ConfigChange { name: key.to_owned(), operation, value: Some(value) }])
-    });
     let created = prop::collection::vec(prop_oneof![new_topic, by_hand], 1..3);
     prop_oneof![
         1 => Just(Request::Bootstrap),
@@ -48,14 +72,16 @@ fn requests() -> impl Strategy<Value = Request> {
             false => Request::UnfenceBroker { broker, broker_epoch },
         }),
         8 => (created, any::<bool>(), any::<u64>())
-            .prop_map(|(topics, validate_only, seed)| Request::CreateTopics { topics, validate_only, seed }),
-        2 => prop::collection::vec(deletion, 1..3).prop_map(|topics| Request::DeleteTopics { topics }),
+            .prop_map(|(topics, validate_only, seed)| Request::CreateTopics { topics, validate_only, seed, permits: Permits::Unbounded }),
+        2 => prop::collection::vec(deletion, 1..3).prop_map(|topics| Request::DeleteTopics { topics, permits: Permits::Unbounded }),
         3 => (name(), 0..6, any::<u64>()).prop_map(|(name, count, seed)| Request::CreatePartitions {
             topics: vec![NewPartitions { topic: name.to_owned(), count, assignments: None }],
             validate_only: false,
             seed,
+            permits: Permits::Unbounded,
         }),
-        4 => alteration.prop_map(|one| Request::IncrementalAlterConfigs { resources: vec![one], validate_only: false }),
+        4 => quota_alteration(),
+        4 => alteration().prop_map(|one| Request::IncrementalAlterConfigs { resources: vec![one], validate_only: false }),
         2 => (1..5, 0..30i64)
             .prop_map(|(broker, broker_epoch)| Request::AllocateProducerIds { broker, broker_epoch }),
         1 => (1..5, 0..30i64)

@@ -10,7 +10,12 @@ fn check_add(count: i32, assignments: Option<&[&[i32]]>, expected: &str) {
     let assignments = assignments.map(|given| given.iter().map(|replicas| replicas.to_vec()).collect());
     let wanted = NewPartitions { topic: "t".to_owned(), count, assignments };
     for validate_only in [true, false] {
-        let request = Request::CreatePartitions { topics: vec![wanted.clone()], validate_only, seed: 3 };
+        let request = Request::CreatePartitions {
+            topics: vec![wanted.clone()],
+            validate_only,
+            seed: 3,
+            permits: Permits::Unbounded,
+        };
         let Ok(Reply::CreatePartitions(results)) = cluster.ask(request) else { panic!() };
         assert_eq!(variant(&results[0].1), expected, "{wanted:?}");
         let after = if expected == "ok" && !validate_only { count } else { 2 };
@@ -41,6 +46,7 @@ fn partitions_of_unknown_or_repeated_topics_are_refused() {
         topics: vec![add("x"), add("t"), add("t")],
         validate_only: false,
         seed: 1,
+        permits: Permits::Unbounded,
     };
     let Ok(Reply::CreatePartitions(results)) = cluster.ask(request) else { panic!() };
     let shown: Vec<_> = results.iter().map(|(_, result)| variant(result)).collect();
@@ -53,7 +59,8 @@ fn a_request_of_very_many_topics_is_looked_through_once() {
     let add = |n: usize| NewPartitions { topic: format!("t{n}"), count: 2, assignments: None };
     // Were each compared with all others, this would take minutes.
     let topics = (0..200_000).map(add).collect();
-    let request = Request::CreatePartitions { topics, validate_only: false, seed: 1 };
+    let request =
+        Request::CreatePartitions { topics, validate_only: false, seed: 1, permits: Permits::Unbounded };
     let Ok(Reply::CreatePartitions(results)) = cluster.ask(request) else { panic!() };
     assert_eq!(results.len(), 200_000);
 }

@@ -1,7 +1,7 @@
 //! Topics created and deleted.
 
 use super::*;
-use crate::{DeleteTopic, config::Source};
+use crate::{DeleteTopic, NewPartitions, config::Source};
 
 /// What becomes of one new topic in a cluster of three brokers (of which 3 is fenced) with the topic `a.b`.
 fn check(topic: NewTopic, expected: &str) {
@@ -90,15 +90,22 @@ fn a_topic_named_twice_in_a_request_is_refused_once_and_the_others_are_created()
 fn too_many_partitions_for_one_request_are_refused_as_a_whole() {
     let cluster = Cluster::of(1);
     let topics = vec![topic("t", 9_999, 1), topic("u", 2, 1)];
-    let result =
-        cluster.controller.handle(NOW, Request::CreateTopics { topics, validate_only: false, seed: 1 });
+    let result = cluster.controller.handle(
+        NOW,
+        Request::CreateTopics { topics, validate_only: false, seed: 1, permits: Permits::Unbounded },
+    );
     assert_eq!(variant(&result), "PolicyViolation");
 }
 
 #[test]
 fn asking_only_what_would_happen_changes_nothing() {
     let mut cluster = Cluster::of(1);
-    let request = Request::CreateTopics { topics: vec![topic("t", 2, 1)], validate_only: true, seed: 1 };
+    let request = Request::CreateTopics {
+        topics: vec![topic("t", 2, 1)],
+        validate_only: true,
+        seed: 1,
+        permits: Permits::Unbounded,
+    };
     let (records, reply) = cluster.decide(request).unwrap();
     assert_eq!(records, []);
     let Reply::CreateTopics(results) = reply else { panic!() };
@@ -109,7 +116,12 @@ fn asking_only_what_would_happen_changes_nothing() {
 fn the_records_come_in_kafkas_order_and_the_reply_shows_the_configuration() {
     let mut cluster = Cluster::with(1, &[("log.retention.hours", "1")]);
     let new = configured(&[("segment.ms", Some("77"))]);
-    let request = Request::CreateTopics { topics: vec![new], validate_only: false, seed: 1 };
+    let request = Request::CreateTopics {
+        topics: vec![new],
+        validate_only: false,
+        seed: 1,
+        permits: Permits::Unbounded,
+    };
     let (records, reply) = cluster.decide(request).unwrap();
     assert!(
         matches!(records.as_slice(), [Record::Topic { .. }, Record::Config { .. }, Record::Partition(_)]),
@@ -137,7 +149,7 @@ fn check_delete(wanted: &[&str], expected: &[&str], left: &[&str]) {
             id: of.map_or(TopicId::ZERO, id),
         }
     });
-    let request = Request::DeleteTopics { topics: topics.collect() };
+    let request = Request::DeleteTopics { topics: topics.collect(), permits: Permits::Unbounded };
     let Ok(Reply::DeleteTopics(results)) = cluster.ask(request) else { panic!() };
     let shown: Vec<_> = results.iter().map(|topic| variant(&topic.result)).collect();
     assert_eq!(shown, expected, "{wanted:?}");
@@ -162,7 +174,7 @@ fn a_deleted_name_is_free_again_with_nothing_left_of_the_old_topic() {
     let mut cluster = Cluster::of(1);
     cluster.create(vec![NewTopic { name: "a.b".to_owned(), ..configured(&[("retention.ms", Some("5"))]) }]);
     let topics = vec![DeleteTopic { name: Some("a.b".to_owned()), id: TopicId::ZERO }];
-    cluster.ask(Request::DeleteTopics { topics }).unwrap();
+    cluster.ask(Request::DeleteTopics { topics, permits: Permits::Unbounded }).unwrap();
     assert_eq!(cluster.create(vec![topic("a_b", 1, 1)]), [Ok((1, 1))]);
     assert_eq!(cluster.controller.configs().topic("a.b").integer("retention.ms"), 604_800_000);
 }
@@ -170,6 +182,34 @@ fn a_deleted_name_is_free_again_with_nothing_left_of_the_old_topic() {
 #[test]
 fn deletion_can_be_switched_off() {
     let mut cluster = Cluster::with(1, &[("delete.topic.enable", "false")]);
-    let result = cluster.ask(Request::DeleteTopics { topics: Vec::new() });
+    let result = cluster.ask(Request::DeleteTopics { topics: Vec::new(), permits: Permits::Unbounded });
     assert_eq!(variant(&result), "TopicDeletionDisabled");
+}
+
+#[test]
+fn a_strict_quota_refuses_what_comes_once_it_is_used_up() {
+    let mut cluster = Cluster::of(1);
+    let permits = Permits::Strict { thousandths: 2500 };
+    let topics = ["a", "b", "bad name", "c"].map(|name| topic(name, 2, 1)).to_vec();
+    let request = Request::CreateTopics { topics, validate_only: false, seed: 1, permits };
+    let Ok(Reply::CreateTopics(results)) = cluster.ask(request) else { panic!() };
+    let shown: Vec<_> = results.iter().map(|(_, result)| variant(result)).collect();
+    assert_eq!(shown, ["ok", "ok", "InvalidTopicException", "ThrottlingQuotaExceeded"]);
+    let add = |name: &str| NewPartitions { topic: name.to_owned(), count: 4, assignments: None };
+    let topics = vec![add("a"), add("x"), add("b")];
+    let request = Request::CreatePartitions {
+        topics,
+        validate_only: false,
+        seed: 1,
+        permits: Permits::Strict { thousandths: 0 },
+    };
+    let Ok(Reply::CreatePartitions(results)) = cluster.ask(request) else { panic!() };
+    let shown: Vec<_> = results.iter().map(|(_, result)| variant(result)).collect();
+    assert_eq!(shown, ["ok", "UnknownTopicOrPartition", "ThrottlingQuotaExceeded"]);
+    let topics =
+        ["b", "a"].map(|name| DeleteTopic { name: Some(name.to_owned()), id: TopicId::ZERO }).to_vec();
+    let request = Request::DeleteTopics { topics, permits: Permits::Strict { thousandths: 1999 } };
+    let Ok(Reply::DeleteTopics(results)) = cluster.ask(request) else { panic!() };
+    let shown: Vec<_> = results.iter().map(|topic| (topic.partitions, variant(&topic.result))).collect();
+    assert_eq!(shown, [(2, "ok".to_owned()), (0, "ThrottlingQuotaExceeded".to_owned())]);
 }
