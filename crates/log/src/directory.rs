@@ -2,7 +2,7 @@
 //!
 //! It looks at names and lengths only.
 
-use crate::names;
+use crate::{files::swap, names};
 use env::Disk;
 use model::Offset;
 use std::{
@@ -27,15 +27,21 @@ pub(crate) struct Directory {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// The log was found damaged when it was open last.
     pub(crate) is_marked: bool,
+    /// Offsets may be missing between its batches.
+    pub(crate) was_compacted: bool,
 }
 
 impl Directory {
-    /// Lists `dir`, and removes deleted files and indexes without a log. A missing directory is an empty one.
+    /// Lists `dir`, brings a compaction that was interrupted to its end or takes it back, and removes deleted files and
+    /// indexes without a log. A missing directory is an empty one.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
-        let entries = match disk.list(dir) {
+        let mut entries = match disk.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other?,
         };
+        if swap::settle(disk, dir, &entries)? {
+            entries = disk.list(dir)?;
+        }
         let mut found = Self::default();
         let mut beside = Vec::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
@@ -47,19 +53,13 @@ impl Directory {
                 Some((offset, kind)) if names::SEGMENT_KINDS.contains(&kind) => {
                     beside.push((offset, kind, entry))
                 }
-                Some((_, kind)) if kind.ends_with(".swap") => {
-                    let name = &entry.name;
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!(
-                            "{name} was left by an interrupted compaction: start Apache Kafka once to finish it"
-                        ),
-                    ));
-                }
-                Some((_, kind)) if kind.ends_with(".deleted") || kind.ends_with(".cleaned") => {
+                Some((_, kind)) if kind.ends_with(".deleted") => {
                     disk.remove_file(&dir.join(&entry.name))?;
                 }
-                None => found.is_marked |= entry.name == names::DAMAGE,
+                None => {
+                    found.is_marked |= entry.name == names::DAMAGE;
+                    found.was_compacted |= entry.name == names::COMPACTED;
+                }
                 Some(_) => {}
             }
         }

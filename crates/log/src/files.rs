@@ -17,6 +17,7 @@ use std::{
 };
 use stdx::Uuid;
 
+pub(crate) mod swap;
 mod truncate;
 
 /// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
@@ -44,6 +45,8 @@ pub struct Performed {
     pub synced_upto: Option<Offset>,
     /// How many bytes of batches were written.
     pub bytes: u64,
+    /// A compacted segment is in its place.
+    pub swapped: bool,
     /// Sealed segments that remain to be synced, if `sync` was not asked for: a job of its own, so that acknowledgements
     /// need not wait for it.
     pub sealed: Option<Sealed>,
@@ -146,6 +149,7 @@ impl Files {
             self.write(disk, &mut pending, sync, &mut performed)?;
             if !pending.add(effect) {
                 self.act(disk, effect, sync)?;
+                performed.swapped |= matches!(effect, Effect::Swap { .. });
                 is_sealed |= matches!(effect, Effect::Seal { .. });
             }
         }
@@ -265,6 +269,8 @@ impl Files {
                 }
                 self.dir_dirty = true;
             }
+            Effect::Swap { segment, gone } => self.swap(disk, *segment, gone)?,
+            Effect::Holes => self.note_holes(disk)?,
             Effect::Delete { segment } => self.delete(disk, *segment)?,
             Effect::Purge { segment } => {
                 for kind in names::SEGMENT_KINDS.into_iter().chain([names::SNAPSHOT]) {

@@ -112,18 +112,23 @@ pub(crate) fn open_again(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> R
     open_as(disk, dir, options, true)
 }
 
-fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> Result<Opened, OpenError> {
+fn open_as(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut options: OpenOptions,
+    is_ours: bool,
+) -> Result<Opened, OpenError> {
     let handles = Arc::new(Handles::new(dir.to_owned()));
+    let directory = read_directory(disk, dir, &mut options)?;
     let loader = Loader {
         disk,
         handles: &handles,
         now: options.now,
         index_interval_bytes: options.config.index_interval_bytes,
     };
-    let (mut directory, mut is_named) = (Directory::default(), false);
+    let mut is_named = false;
     let mut epochs = Some(Epochs::default());
     if !options.is_new {
-        directory = Directory::read(disk, dir)?;
         if directory.is_marked {
             damage_mark::check(&loader, &options, &directory)?;
         }
@@ -175,6 +180,18 @@ fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> 
         log.touched = true;
     }
     Ok(Opened { log, files, recovery })
+}
+
+/// What is there; the configuration learns from it whether there may be holes.
+fn read_directory(disk: &dyn Disk, dir: &Path, options: &mut OpenOptions) -> io::Result<Directory> {
+    if options.is_new {
+        return Ok(Directory::default());
+    }
+    let directory = Directory::read(disk, dir)?;
+    if directory.was_compacted {
+        options.config = Arc::new(LogConfig { was_compacted: true, ..(*options.config).clone() });
+    }
+    Ok(directory)
 }
 
 /// Whether `partition.metadata` says that the directory is this topic's. If it does not, but there are no records, or
@@ -264,7 +281,14 @@ impl Opening<'_> {
                 }
                 _ => None,
             },
-            Some(_) => self.loader.sealed(base, files)?,
+            Some(_) => {
+                let loaded = self.loader.sealed(base, files)?;
+                // Whether it must be compacted.
+                match (loaded, self.options.config.cleanup_compact) {
+                    (Some(loaded), true) => Some(self.loader.with_first_timestamp(loaded)?),
+                    (loaded, _) => loaded,
+                }
+            }
             None => self.loader.walked(base, files)?,
         };
         let Some(aborted) = self.loader.aborted(base, files)? else { return Ok(None) };
@@ -415,6 +439,7 @@ impl Opening<'_> {
             synced_at: options.now,
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
+            swapping: None,
             touched: false,
             handles,
         };

@@ -342,6 +342,16 @@ impl Producers {
         self.complete(completed)
     }
 
+    /// Takes note of what compaction has left of an end marker: a batch without a record. It ends no transaction, for
+    /// nothing is left of that either, but who wrote under an earlier epoch stays fenced.
+    pub(crate) fn on_emptied_marker(&mut self, header: &BatchHeader) {
+        let producer = self.producers.entry(header.producer_id).or_insert_with(Producer::new);
+        if header.producer_epoch >= producer.epoch {
+            producer.enter_epoch(header.producer_epoch);
+            producer.last_timestamp = header.max_timestamp;
+        }
+    }
+
     fn complete(&mut self, txn: CompletedTxn) -> Option<AbortedTxn> {
         let others = self.ongoing.iter().find(|(_, producer_id)| **producer_id != txn.producer_id);
         let last_stable_offset = others.map_or(txn.last_offset + 1, |(first, _)| *first);
