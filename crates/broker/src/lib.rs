@@ -9,6 +9,7 @@
 
 mod acks;
 mod backlog;
+mod cleaner;
 mod config;
 pub mod connection;
 mod connections;

@@ -14,6 +14,7 @@
 mod answers;
 mod checking;
 mod clusters;
+mod compaction;
 mod configs;
 mod connections;
 mod consumer_groups;
