@@ -240,7 +240,21 @@ impl Opening<'_> {
         if let Some(first) = first_scanned {
             self.scan(first, &mut segments)?;
         }
+        if self.options.config.is_sparse() {
+            self.recall_beginnings()?;
+        }
         self.finish(segments, handles)
+    }
+
+    /// Compaction may have taken the batches that say how producers began; snapshots of later offsets still know it.
+    fn recall_beginnings(&mut self) -> io::Result<()> {
+        for offset in self.directory.snapshots.range(..=self.recoverer.next_offset).rev() {
+            if let Ok(known) = producer_snapshot::decode(&self.loader.read(*offset, names::SNAPSHOT)?) {
+                self.recoverer.producers.recall_beginnings(&known);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Loads the segments that need no scan; the base offset of the first that does.

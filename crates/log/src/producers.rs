@@ -413,6 +413,15 @@ impl Producers {
         self.producers.is_empty()
     }
 
+    /// Takes over which producers began their present epochs with sequence number 0, from what was known earlier.
+    pub(crate) fn recall_beginnings(&mut self, earlier: &Self) {
+        for (id, known) in earlier.producers.iter().filter(|(_, known)| known.began_at_zero) {
+            if let Some(producer) = self.producers.get_mut(id).filter(|now| now.epoch == known.epoch) {
+                producer.began_at_zero = true;
+            }
+        }
+    }
+
     /// Puts a producer back from a snapshot.
     pub(crate) fn restore(&mut self, producer_id: ProducerId, producer: Producer) {
         if let Some(first_offset) = producer.txn_first_offset {

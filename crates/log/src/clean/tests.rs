@@ -96,6 +96,24 @@ fn the_last_batch_of_a_producer_stays_empty_and_says_where_it_is() {
 }
 
 #[test]
+fn how_a_producer_began_is_known_after_its_first_batches_are_gone() {
+    let mut life = Life::new();
+    life.append_as(1, &[(1, Some(10))]);
+    life.append_as(1, &[(1, Some(10))]);
+    life.append_as(1, &[(2, Some(10)), (1, Some(10))]);
+    life.roll();
+    life.clean_all().unwrap();
+    assert_eq!(offsets(&life), [2, 3]);
+    assert_eq!(life.beginners(), [1]);
+    // A crash, after which all is read: what is there of it does not begin with 0.
+    life.reopen_forgetting_recovery_point();
+    assert_eq!(life.beginners(), [1]);
+    life.forget_snapshots();
+    life.reopen_forgetting_recovery_point();
+    assert_eq!(life.beginners(), [] as [i64; 0], "nobody knows it any more");
+}
+
+#[test]
 fn small_segments_become_one_and_the_files_of_the_others_go_after_their_delay() {
     let mut life = Life::new();
     for key in 0..6 {

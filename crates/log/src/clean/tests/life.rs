@@ -206,6 +206,13 @@ impl Life {
         self.reopen(self.fixture.disk.after_kill());
     }
 
+    /// The same where no checkpoint says that anything was synced.
+    pub(super) fn reopen_forgetting_recovery_point(&mut self) {
+        let disk = self.fixture.disk.after_kill();
+        let config = self.fixture.log.config().clone();
+        self.fixture = crate::fixture::reopen(disk, config, false, 0).unwrap();
+    }
+
     /// Without them everything about producers must come from the batches.
     pub(super) fn forget_snapshots(&mut self) {
         use env::Disk;
@@ -222,6 +229,17 @@ impl Life {
         let known =
             producers.map(|(id, one)| (id, (one.epoch, one.last_sequence(), one.txn_first_offset.is_some())));
         known.collect()
+    }
+
+    /// Producers of which it is known that they began with sequence number 0. Snapshots cannot say it of open transactions.
+    pub(super) fn beginners(&self) -> Vec<i64> {
+        let producers = self.fixture.log.producers().iter();
+        let known = producers.filter(|(_, one)| {
+            one.began_at_zero && one.txn_first_offset.is_none() && !one.batches.is_empty()
+        });
+        let mut known: Vec<_> = known.map(|(id, _)| id).collect();
+        known.sort_unstable();
+        known
     }
 
     fn batches(&self) -> Vec<Batch> {
