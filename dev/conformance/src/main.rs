@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, tools, transactions};
+use conformance::{
+    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, tools, transactions,
+};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -22,6 +24,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   transactions  transactions of two clients, fencing, kill -9, and Kafka's tool for those that hang
   tools       Kafka's own command line tools
   dump-log    Kafka's own reader of log files over every file of the data directory
+  compaction  a compacted topic under transactions: what readers end up with, and Kafka's reader of its files
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
@@ -31,8 +34,17 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 8] =
-    ["quick-start", "main-job", "groups", "transactions", "tools", "dump-log", "cluster", "bad-input"];
+const SUBJECTS: [&str; 9] = [
+    "quick-start",
+    "main-job",
+    "groups",
+    "transactions",
+    "tools",
+    "dump-log",
+    "compaction",
+    "cluster",
+    "bad-input",
+];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -68,6 +80,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "transactions" => transactions::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
+        "compaction" => compaction::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
