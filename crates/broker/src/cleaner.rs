@@ -180,6 +180,10 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
         if broker.is_stopping() {
             return Ended::Gone;
         }
+        if !partition.is_compacted() {
+            discard(&broker, partition, of, move |disk| slice.discard(disk)).await;
+            return Ended::BrokenOff;
+        }
         if broker.backlog.is_full() {
             clock.sleep_until(clock.after_millis(BUSY_MS)).await;
         }
@@ -193,6 +197,9 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
                 if !partition.swap(&cleaned, of).await {
                     discard(&broker, partition, of, move |disk| slice.discard_cleaned(disk, &cleaned)).await;
                     return Ended::BrokenOff;
+                }
+                while partition.is_swapping() && !broker.is_stopping() {
+                    clock.sleep_until(clock.after_millis(BUSY_MS)).await;
                 }
                 of = partition.read_of_cleaning(of);
                 0

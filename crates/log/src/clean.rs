@@ -197,6 +197,11 @@ impl Log {
         true
     }
 
+    /// Whether a swap was ordered that is not performed yet.
+    pub fn is_swapping(&self) -> bool {
+        self.swapping.is_some()
+    }
+
     /// A swap was performed.
     pub(crate) fn swapped(&mut self, now: Timestamp) {
         let Some(Swapping { segment, count }) = self.swapping.take() else { return };

@@ -31,6 +31,8 @@ pub struct Files {
     active: Option<Active>,
     /// Sealed segments that nobody has synced yet.
     unsynced: Vec<Sealing>,
+    /// The compacted segment that is being put in place, as far as that has come.
+    swapping: Option<Offset>,
     /// Names were created, renamed or removed since the directory was synced.
     dir_dirty: bool,
     poisoned: Arc<AtomicBool>,
@@ -86,6 +88,7 @@ impl Files {
             blank: None,
             active: None,
             unsynced: Vec::new(),
+            swapping: None,
             dir_dirty: false,
             poisoned: Arc::default(),
         }
@@ -121,8 +124,11 @@ impl Files {
             return Err(poisoned());
         }
         let performed = self.execute(disk, effects, sync);
-        if performed.as_ref().is_err_and(|error| !is_scarcity(error)) {
-            self.poisoned.store(true, Ordering::Release);
+        match &performed {
+            // Until all is done the same effects may come again.
+            Ok(_) => self.swapping = None,
+            Err(error) if is_scarcity(error) => {}
+            Err(_) => self.poisoned.store(true, Ordering::Release),
         }
         performed
     }

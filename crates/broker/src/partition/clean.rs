@@ -59,13 +59,18 @@ impl Partition {
         }
     }
 
+    /// Whether it is to be compacted, as far as its policy says.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.config.load().cleanup_compact
+    }
+
     /// The next step of a pass may run on a lane; it is over when what this gives is dropped. `None` if the log is not the
-    /// one any more that the pass was planned for, or is not to be compacted any more.
+    /// one any more that the pass was planned for.
     pub(crate) fn begin_cleaning_step(&self, of: ReadOf) -> Option<oneshot::Sender<()>> {
         match &mut *self.state.lock() {
             State::Online(online) => {
                 let is_this = online.cuts == of.cuts && !online.is_closed && !online.is_cutting;
-                if !is_this || !online.log.config().cleanup_compact {
+                if !is_this {
                     return None;
                 }
                 let (ended, step) = oneshot::channel();
@@ -76,7 +81,7 @@ impl Partition {
         }
     }
 
-    /// Puts a compacted segment in its place, and waits until it is there; `false` if it was not wanted any more.
+    /// Puts a compacted segment in its place, and waits until that was tried; `false` if it was not wanted any more.
     pub(crate) async fn swap(self: &Arc<Self>, cleaned: &Cleaned, of: ReadOf) -> bool {
         let job = {
             let mut state = self.state.lock();
@@ -90,6 +95,11 @@ impl Partition {
         self.hand_over(job);
         self.written().await;
         true
+    }
+
+    /// Whether a compacted segment is still to be put in its place: where room or descriptors are missing that may take long.
+    pub(crate) fn is_swapping(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.log.is_swapping() && !online.is_closed)
     }
 
     /// What the pass has read since the last swap.

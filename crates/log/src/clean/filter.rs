@@ -77,7 +77,9 @@ impl Rules {
         let verdict = match filter.kept() {
             0 => emptied,
             _ => {
-                let is_doomed = filter.has_tombstones() || (is_control && is_needless);
+                // The time of a tombstone begins when this pass knows of it, and not when it only copies it.
+                let is_known = header.next_offset() <= map.upto();
+                let is_doomed = (filter.has_tombstones() && is_known) || (is_control && is_needless);
                 let is_new = is_doomed && header.delete_horizon().is_none();
                 let horizon = is_new.then(|| self.now.saturating_add(self.delete_retention_ms));
                 match filter.is_whole() && horizon.is_none() {

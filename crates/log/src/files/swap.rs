@@ -28,7 +28,14 @@ impl Files {
         self.handles.begin_swap();
         let handles = self.handles.clone();
         let path = |kind: &str, suffix: &str| handles.path(segment, &format!("{kind}.{suffix}"));
-        if disk.exists(&path(names::LOG, names::CLEANED)) {
+        let is_begun = self.swapping == Some(segment);
+        let is_there = disk.exists(&path(names::LOG, names::CLEANED));
+        if !is_begun && !is_there {
+            let why = format!("the compacted segment {segment} is not there any more");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        self.swapping = Some(segment);
+        if is_there {
             self.remove_stale(disk, segment)?;
             for kind in INDEXES.into_iter().chain([names::LOG]) {
                 accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
