@@ -9,6 +9,7 @@
 
 mod acks;
 mod backlog;
+mod cleaner;
 mod client_info;
 mod client_metrics;
 mod client_quotas;

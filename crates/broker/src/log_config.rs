@@ -31,6 +31,11 @@ pub(crate) fn of_topic(topic: &Resolved<'_>) -> LogConfig {
         retention_bytes: topic.integer("retention.bytes"),
         cleanup_delete: has("delete"),
         cleanup_compact: has("compact"),
+        was_compacted: false,
+        min_cleanable_dirty_ppm: ppm(topic.double("min.cleanable.dirty.ratio")),
+        min_compaction_lag_ms: topic.integer("min.compaction.lag.ms"),
+        max_compaction_lag_ms: topic.integer("max.compaction.lag.ms"),
+        delete_retention_ms: topic.integer("delete.retention.ms"),
         batch_bytes_max,
         plain_bytes_max: batch_bytes_max.saturating_mul(PLAIN_RATIO_MAX).clamp(1 << 20, PLAIN_BYTES_MAX),
         timestamp_type: match topic.text("message.timestamp.type").as_deref() {
@@ -102,6 +107,11 @@ pub(crate) fn of_transactions(broker: &Resolved<'_>, image: &Image) -> transacti
     }
 }
 
+/// A part of one, in millionths.
+fn ppm(ratio: f64) -> u32 {
+    (ratio.clamp(0.0, 1.0) * 1_000_000.0).round() as u32
+}
+
 fn compression(topic: &Resolved<'_>) -> Option<Compression> {
     let name = topic.text("compression.type")?;
     let codec = match &*name {
@@ -149,6 +159,10 @@ mod tests {
             ("log.retention.ms", "1005"),
             ("log.retention.bytes", "1006"),
             ("log.cleanup.policy", "compact"),
+            ("log.cleaner.min.cleanable.ratio", "0.25"),
+            ("log.cleaner.min.compaction.lag.ms", "1013"),
+            ("log.cleaner.max.compaction.lag.ms", "1014"),
+            ("log.cleaner.delete.retention.ms", "1015"),
             ("message.max.bytes", "2000"),
             ("log.message.timestamp.type", "LogAppendTime"),
             ("log.message.timestamp.before.max.ms", "1007"),
@@ -172,6 +186,11 @@ mod tests {
             retention_bytes: 1006,
             cleanup_delete: false,
             cleanup_compact: true,
+            was_compacted: false,
+            min_cleanable_dirty_ppm: 250_000,
+            min_compaction_lag_ms: 1013,
+            max_compaction_lag_ms: 1014,
+            delete_retention_ms: 1015,
             batch_bytes_max: 2000,
             plain_bytes_max: 2000 * 1024,
             timestamp_type: TimestampType::LogAppendTime,

@@ -39,6 +39,8 @@ pub(crate) struct LogDir {
     /// A write or sync has failed: nothing more is written until the directory is opened anew.
     pub(crate) is_offline: AtomicBool,
     checkpoints: Checkpoints,
+    /// There is a file that says up to where logs are compacted.
+    has_cleaner_offsets: AtomicBool,
     _lock: Box<dyn Lock>,
 }
 
@@ -60,6 +62,8 @@ pub(crate) struct Found {
     pub(crate) recovery_points: Offsets,
     pub(crate) start_offsets: Offsets,
     pub(crate) high_watermarks: Offsets,
+    /// Up to where logs are compacted.
+    pub(crate) cleaner_offsets: Offsets,
 }
 
 /// Why a log directory cannot be used.
@@ -130,6 +134,8 @@ impl LogDir {
         let points = read_marks(disk, &path.join(checkpoint::RECOVERY_POINTS)).map_err(fail)?;
         let starts = read_marks(disk, &path.join(checkpoint::LOG_START_OFFSETS)).map_err(fail)?;
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
+        let cleaned = read_marks(disk, &path.join(checkpoint::CLEANER_OFFSETS)).map_err(fail)?;
+        let has_cleaner_offsets = AtomicBool::new(!cleaned.is_empty());
         let is_offline = AtomicBool::new(false);
         let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
         let dir = Self {
@@ -142,6 +148,7 @@ impl LogDir {
             damage_found: Notify::new(),
             is_offline,
             checkpoints,
+            has_cleaner_offsets,
             _lock: lock,
             world,
         };
@@ -151,6 +158,7 @@ impl LogDir {
             recovery_points: points,
             start_offsets: starts,
             high_watermarks: watermarks,
+            cleaner_offsets: cleaned,
         };
         Ok((dir, found))
     }
@@ -175,7 +183,7 @@ impl LogDir {
 
     /// Writes how far each log is synced, where it starts, and its high watermark, as `offsets` says once it is its turn:
     /// an older set never replaces a newer one. Who waited while others wrote may find it done. Blocks.
-    pub(crate) fn write_checkpoints(&self, offsets: impl FnOnce() -> [Offsets; 3]) -> io::Result<()> {
+    pub(crate) fn write_checkpoints(&self, offsets: impl FnOnce() -> [Offsets; 4]) -> io::Result<()> {
         let asked = self.checkpoints.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let mut answered = self.checkpoints.answered.lock();
         if *answered >= asked {
@@ -184,11 +192,28 @@ impl LogDir {
         // Whoever has asked by now has changed before what `offsets` will see.
         let upto = self.checkpoints.asked.load(Ordering::Acquire);
         let names = [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS];
-        for (name, offsets) in names.iter().zip(offsets()) {
+        let [points, starts, watermarks, cleaned] = offsets();
+        for (name, offsets) in names.iter().zip([points, starts, watermarks]) {
             checkpoint::write_offsets(&*self.world.disk, &self.path.join(name), &offsets)?;
         }
+        self.write_cleaned(&cleaned)?;
         *answered = upto;
         Ok(())
+    }
+
+    /// Writes up to where each log is compacted, in the same order. Blocks.
+    pub(crate) fn write_cleaner_offsets(&self, offsets: impl FnOnce() -> Offsets) -> io::Result<()> {
+        let _turn = self.checkpoints.answered.lock();
+        self.write_cleaned(&offsets())
+    }
+
+    /// Where nothing was ever compacted there is no such file. To be called in turn.
+    fn write_cleaned(&self, offsets: &Offsets) -> io::Result<()> {
+        if offsets.is_empty() && !self.has_cleaner_offsets.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.has_cleaner_offsets.store(true, Ordering::Release);
+        checkpoint::write_offsets(&*self.world.disk, &self.path.join(checkpoint::CLEANER_OFFSETS), offsets)
     }
 
     /// Writes how far each log is known to be safe, in the same order. Blocks.
@@ -306,9 +331,9 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    fn set(offset: i64) -> [Offsets; 3] {
+    fn set(offset: i64) -> [Offsets; 4] {
         let name = TopicPartition::new(TopicName::new("t").unwrap(), 0);
-        [(); 3].map(|()| Offsets::from([(name.clone(), offset)]))
+        [(); 4].map(|()| Offsets::from([(name.clone(), offset)]))
     }
 
     /// Begins to write the set 1, and ends with whatever is sent.
@@ -346,8 +371,12 @@ mod tests {
         end.send(()).unwrap();
         first.join().unwrap();
         second.join().unwrap();
-        for name in [checkpoint::RECOVERY_POINTS, checkpoint::LOG_START_OFFSETS, checkpoint::HIGH_WATERMARKS]
-        {
+        for name in [
+            checkpoint::RECOVERY_POINTS,
+            checkpoint::LOG_START_OFFSETS,
+            checkpoint::HIGH_WATERMARKS,
+            checkpoint::CLEANER_OFFSETS,
+        ] {
             let written = checkpoint::read_offsets(&*kit.disk, &kit.dir.path.join(name)).unwrap();
             assert_eq!(written, set(2)[0]);
         }

@@ -44,6 +44,8 @@ pub struct Metrics {
     pub batches_in: Counter,
     /// What the scrub has read and found.
     pub scrub: ScrubMetrics,
+    /// What compaction has done and left.
+    pub cleaner: CleanerMetrics,
 }
 
 /// What the scrub has read and found since the start.
@@ -60,6 +62,39 @@ pub struct ScrubMetrics {
     /// Replicas of the pass under way, and how many of them are done; both 0 between passes.
     pub(crate) replicas: AtomicU64,
     pub(crate) replicas_done: AtomicU64,
+}
+
+/// What compaction has done since the start, and what waited for it when it looked last.
+#[derive(Debug, Default)]
+pub struct CleanerMetrics {
+    /// Passes over a partition that have come to their end.
+    pub passes: Counter,
+    /// Bytes of batches that they have read.
+    pub bytes_read: Counter,
+    /// Bytes of batches that they have written.
+    pub bytes_written: Counter,
+    /// Replicas that they have found damaged.
+    pub damaged: Counter,
+    pub(crate) dirty_ppm_max: AtomicU64,
+    pub(crate) overdue_ms_max: AtomicU64,
+    pub(crate) uncleanable: AtomicU64,
+}
+
+impl CleanerMetrics {
+    /// Which part of the dirtiest partition was not compacted yet, in percent.
+    pub fn dirty_percent_max(&self) -> u64 {
+        self.dirty_ppm_max.load(Ordering::Relaxed) / 10_000
+    }
+
+    /// By how many seconds records have outlived `max.compaction.lag.ms` at most.
+    pub fn overdue_seconds_max(&self) -> u64 {
+        self.overdue_ms_max.load(Ordering::Relaxed) / 1000
+    }
+
+    /// Partitions that are not compacted any more because that failed.
+    pub fn uncleanable(&self) -> u64 {
+        self.uncleanable.load(Ordering::Relaxed)
+    }
 }
 
 impl ScrubMetrics {
@@ -85,6 +120,7 @@ impl Metrics {
             bytes_out: Counter::default(),
             batches_in: Counter::default(),
             scrub: ScrubMetrics::default(),
+            cleaner: CleanerMetrics::default(),
         }
     }
 

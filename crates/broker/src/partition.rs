@@ -3,10 +3,11 @@
 //! It decides nothing about offsets, producers or retention: [`log::Log`] does. The lock is never held across an await
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
-//! below: `append`, `flush`, `read`, `find`, `retain`, `end`, `open_again`,
+//! below: `append`, `flush`, `read`, `clean`, `find`, `retain`, `end`, `open_again`,
 //! `damage`, `own`.
 
 mod append;
+mod clean;
 mod cut;
 mod damage;
 mod end;
@@ -27,7 +28,7 @@ pub(crate) use damage::{Condition, ReadOf, is_damage};
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
 pub(crate) use own::{AppendRefused, Own, Part};
-pub(crate) use read::{Cold, Isolation, Read, Reader, Records, Watch};
+pub(crate) use read::{Cold, Isolation, READ_TRIES, Read, Reader, Records, Watch};
 pub(crate) use role::{Assigned, Assignment};
 
 use crate::{fetch_wait::FetchWait, log_dir::LogDir};
@@ -53,6 +54,8 @@ pub(crate) struct Partition {
     /// What the metadata last said, for a log that opens later.
     assignment: ArcSwapOption<Assignment>,
     state: Mutex<State>,
+    /// Held by whoever replaces files of sealed segments: compaction, or the scrub for an index.
+    pub(crate) maintenance: tokio::sync::Mutex<()>,
 }
 
 enum State {
@@ -101,6 +104,8 @@ struct Online {
     stuck: Option<Arc<str>>,
     /// Ends when the last job that was handed to a lane has ended.
     job: Option<oneshot::Receiver<()>>,
+    /// What compaction knows of it.
+    upkeep: clean::Upkeep,
 }
 
 /// A log that could not be opened, or has failed.
@@ -195,7 +200,16 @@ impl Partition {
         let state = State::new(opened, &dir, leader_epoch);
         let config = ArcSwap::new(config);
         let assignment = ArcSwapOption::empty();
-        Arc::new(Self { dir, topic, topic_id, index, config, assignment, state: Mutex::new(state) })
+        Arc::new(Self {
+            dir,
+            topic,
+            topic_id,
+            index,
+            config,
+            assignment,
+            state: Mutex::new(state),
+            maintenance: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -294,6 +308,7 @@ impl State {
                 waiting: Vec::new(),
                 stuck: None,
                 job: None,
+                upkeep: clean::Upkeep::default(),
             })),
             Err(Unopened { why, is_scarcity, is_damaged, options }) => Self::Offline(Box::new(Offline {
                 why: why.into(),

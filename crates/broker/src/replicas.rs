@@ -288,7 +288,8 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
             config,
         };
         let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
-        open_one(broker.dir.clone(), wanted, name, options, high_watermark)
+        let clean_upto = found.and_then(|found| found.cleaner_offsets.get(&name).copied());
+        open_one(broker.dir.clone(), wanted, name, options, (high_watermark, clean_upto))
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
     // They know what they are before anybody finds them.
@@ -313,7 +314,7 @@ async fn open_one(
     wanted: Wanted,
     name: TopicPartition,
     options: OpenOptions,
-    high_watermark: Offset,
+    (high_watermark, clean_upto): (Offset, Option<Offset>),
 ) -> Option<(Wanted, Arc<Partition>)> {
     let (config, is_new) = (options.config.clone(), options.is_new);
     let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
@@ -334,6 +335,7 @@ async fn open_one(
     dir.dir_assignments.note((topic.id, index), condition);
     let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
     partition.await_role(high_watermark);
+    partition.restore_clean_upto(clean_upto);
     Some((wanted, partition))
 }
 

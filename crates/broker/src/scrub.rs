@@ -176,6 +176,8 @@ async fn judge(
 
 /// An index that does not agree with its batches is built anew of them.
 async fn rebuild(broker: &Broker, partition: &Arc<Partition>, of: ReadOf, slice: &Scrub) {
+    // A pass of compaction replaces the file; the next pass of the scrub looks again.
+    let Ok(_turn) = partition.maintenance.try_lock() else { return };
     let Some((again, now_of)) = partition.scrub(slice.segment()).filter(|(_, now_of)| *now_of == of) else {
         return;
     };

@@ -3,7 +3,7 @@
 //! It decides nothing about records; logs do when they are asked.
 
 use crate::{
-    Broker, handlers,
+    Broker, cleaner, handlers,
     isr_changes::{AlterIsrs, IsrAnswers, Key},
     partition::Partition,
     repair, scrub,
@@ -63,6 +63,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     broker.world.tasks.spawn(Box::pin(async move { dir.dir_assignments.run(weak).await }));
     broker.world.tasks.spawn(Box::pin(repair::run(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(scrub::run(Arc::downgrade(broker))));
+    broker.world.tasks.spawn(Box::pin(cleaner::run(Arc::downgrade(broker))));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);
@@ -96,7 +97,7 @@ async fn write_high_watermarks(broker: &Arc<Broker>) {
     }
     let on = broker.clone();
     let watermarks = move || {
-        let [_, _, watermarks] = checkpoints(&on);
+        let [_, _, watermarks, _] = checkpoints(&on);
         watermarks
     };
     let dir = broker.dir.clone();
@@ -105,22 +106,32 @@ async fn write_high_watermarks(broker: &Arc<Broker>) {
     }
 }
 
-/// Recovery points, start offsets and high watermarks of all logs; to be computed when they are written.
-pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 3] {
-    let mut all = [Offsets::new(), Offsets::new(), Offsets::new()];
+/// Recovery points, start offsets and high watermarks of all logs, and up to where they are compacted; to be computed when
+/// they are written.
+pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 4] {
+    let mut all = [(); 4].map(|()| Offsets::new());
     for partition in broker.partitions.all() {
         note(&partition, &mut all);
     }
     all
 }
 
-fn note(partition: &Partition, [points, starts, watermarks]: &mut [Offsets; 3]) {
+/// Up to where the logs are compacted.
+pub(crate) fn cleaner_offsets(broker: &Broker) -> Offsets {
+    let [.., cleaned] = checkpoints(broker);
+    cleaned
+}
+
+fn note(partition: &Partition, [points, starts, watermarks, cleaned]: &mut [Offsets; 4]) {
     // What was never written needs no mark: it has no files either.
     let Some(offsets) = partition.marks().filter(|offsets| offsets.end > 0) else { return };
     let name = TopicPartition::new(partition.topic().clone(), partition.index());
     points.insert(name.clone(), offsets.recovery_point);
     if offsets.start > offsets.first_segment {
         starts.insert(name.clone(), offsets.start);
+    }
+    if let Some(upto) = partition.clean_upto() {
+        cleaned.insert(name.clone(), upto);
     }
     watermarks.insert(name, offsets.high_watermark);
 }

@@ -210,7 +210,7 @@ impl Coordinator {
             | ConsumerChange::Current(_, None)
                 if !self.consumers.contains_key(&id) => {}
             change => {
-                // Offsets that were there before it made a group that only holds them.
+                // An offset before it may have made a classic group, and compaction taken the end of that.
                 self.groups.remove(&id);
                 let make = || ConsumerGroup::new(id.clone());
                 self.consumers.entry(id.clone()).or_insert_with(make).apply(change);

@@ -20,6 +20,8 @@ pub const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
 /// The high watermarks of a log directory.
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 
+/// Up to where each log of a log directory was compacted.
+pub const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// A line per partition; a log directory may have a few hundred thousand.
 const BYTES_MAX: u64 = 256 << 20;
 

@@ -35,6 +35,18 @@ pub struct LogConfig {
     pub cleanup_delete: bool,
     /// `cleanup.policy` contains `compact`: records need keys.
     pub cleanup_compact: bool,
+    /// The log was compacted once, here or where it was copied from, whatever `cleanup.policy` says by now. The log knows it
+    /// from its directory; nobody else sets it.
+    pub was_compacted: bool,
+    /// `min.cleanable.dirty.ratio`, in millionths: a log is compacted when more of it is dirty.
+    pub min_cleanable_dirty_ppm: u32,
+    /// `min.compaction.lag.ms`: what is younger is not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: what is older is compacted, however little of the log is dirty.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long tombstones, and markers of transactions of which nothing is left, stay after they
+    /// were compacted first.
+    pub delete_retention_ms: i64,
     /// `max.message.bytes`: the largest batch.
     pub batch_bytes_max: usize,
     /// The most bytes that the compressed records of a batch may stand for.
@@ -65,7 +77,22 @@ impl LogConfig {
     /// Whether offsets may be missing between batches: compaction leaves holes, and Apache Kafka's page-cache logs may
     /// have others; ours have none.
     pub(crate) fn has_holes(&self) -> bool {
-        self.cleanup_compact || self.durability == Durability::PageCache
+        self.is_sparse() || self.durability == Durability::PageCache
+    }
+
+    /// Whether compaction may have left holes.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.cleanup_compact || self.was_compacted
+    }
+
+    /// How much younger than its first batch a batch may be that still goes into the active segment. What must be compacted
+    /// in time must be in a sealed one.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        let longest = match self.cleanup_compact && self.max_compaction_lag_ms > 0 {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        };
+        longest.saturating_sub(self.segment_jitter_ms).max(0)
     }
 
     /// What [`records::check`] asks of batches from clients.

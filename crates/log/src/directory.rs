@@ -2,7 +2,7 @@
 //!
 //! It looks at names and lengths only.
 
-use crate::names;
+use crate::{files::swap, names};
 use env::Disk;
 use model::Offset;
 use std::{
@@ -30,15 +30,21 @@ pub(crate) struct Directory {
     /// Indexes between segments without a log of their own: where nothing is compacted, the log was lost. Deletions and
     /// cuts leave such files at the ends only.
     pub(crate) headless: Vec<PathBuf>,
+    /// Offsets may be missing between its batches.
+    pub(crate) was_compacted: bool,
 }
 
 impl Directory {
-    /// Lists `dir`, and removes deleted files and indexes without a log at the ends. A missing directory is an empty one.
+    /// Lists `dir`, brings a compaction that was interrupted to its end or takes it back, and removes deleted files and
+    /// indexes without a log at the ends. A missing directory is an empty one.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
-        let entries = match disk.list(dir) {
+        let mut entries = match disk.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other?,
         };
+        if swap::settle(disk, dir, &entries)? {
+            entries = disk.list(dir)?;
+        }
         let mut found = Self::default();
         let mut beside = Vec::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
@@ -50,19 +56,13 @@ impl Directory {
                 Some((offset, kind)) if names::SEGMENT_KINDS.contains(&kind) => {
                     beside.push((offset, kind, entry))
                 }
-                Some((_, kind)) if kind.ends_with(".swap") => {
-                    let name = &entry.name;
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!(
-                            "{name} was left by an interrupted compaction: start Apache Kafka once to finish it"
-                        ),
-                    ));
-                }
-                Some((_, kind)) if kind.ends_with(".deleted") || kind.ends_with(".cleaned") => {
+                Some((_, kind)) if kind.ends_with(".deleted") => {
                     disk.remove_file(&dir.join(&entry.name))?;
                 }
-                None => found.is_marked |= entry.name == names::DAMAGE,
+                None => {
+                    found.is_marked |= entry.name == names::DAMAGE;
+                    found.was_compacted |= entry.name == names::COMPACTED;
+                }
                 Some(_) => {}
             }
         }

@@ -76,6 +76,15 @@ pub enum Effect {
         /// The contents of the file.
         bytes: Vec<u8>,
     },
+    /// Put a segment that compaction has written beside the others in the place of one, and of those behind it.
+    Swap {
+        /// The segment whose place it takes.
+        segment: Offset,
+        /// Segments of which it holds what was left.
+        gone: Vec<Offset>,
+    },
+    /// Write down that offsets may be missing between batches.
+    Holes,
     /// Rename the files of a segment, and its snapshot, so that they are gone after a restart.
     Delete {
         /// The segment.
@@ -108,8 +117,9 @@ impl Effect {
             | Self::TimeIndex { segment, .. }
             | Self::TxnIndex { segment, .. }
             | Self::Seal { segment, .. }
+            | Self::Swap { segment, .. }
             | Self::Snapshot { offset: segment, .. } => Some(*segment),
-            Self::Epochs(_) | Self::Delete { .. } | Self::Purge { .. } => None,
+            Self::Holes | Self::Epochs(_) | Self::Delete { .. } | Self::Purge { .. } => None,
         }
     }
 }

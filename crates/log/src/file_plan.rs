@@ -26,6 +26,8 @@ pub struct FilePlan {
     pub(crate) at_least_one: bool,
     /// Offsets may be missing between batches: compaction leaves such holes.
     pub(crate) has_holes: bool,
+    /// Of the log's files when this was planned.
+    pub(crate) layout: u64,
 }
 
 /// Whole batches in a file.
@@ -39,11 +41,12 @@ struct Range {
 }
 
 impl FilePlan {
-    /// Compaction may empty a segment; a reader goes on in the next, and after so many asks again.
+    /// The records of the first may all be gone behind the offset; a reader goes on in the next that is not empty.
     pub(crate) const SEGMENTS_MAX: usize = 8;
 
     /// Finds whole batches and says where they are. `NotFound` means that the segment was deleted since the plan was
-    /// made: plan again. `InvalidData` means that it is damaged, as far as that was looked at.
+    /// made: plan again. So does an error that [`crate::is_moved`]. `InvalidData` means that it is damaged, as far as that
+    /// was looked at.
     pub fn locate(self, disk: &dyn Disk) -> io::Result<Slice> {
         self.find(disk, false)
     }
@@ -59,6 +62,10 @@ impl FilePlan {
     }
 
     fn find(&self, disk: &dyn Disk, is_verified: bool) -> io::Result<Slice> {
+        self.handles.unless_moved(self.layout, self.look(disk, is_verified))
+    }
+
+    fn look(&self, disk: &dyn Disk, is_verified: bool) -> io::Result<Slice> {
         let mut parts = Parts::new();
         let Some(range) = self.range(disk)? else { return Ok(Slice { parts, next_offset: self.from }) };
         if is_verified || !range.goes_on {
@@ -71,6 +78,10 @@ impl FilePlan {
 
     /// Like [`FilePlan::locate`], and reads what was found: for readers on this broker.
     pub fn load(self, disk: &dyn Disk) -> io::Result<Slice> {
+        self.handles.unless_moved(self.layout, self.load_now(disk))
+    }
+
+    fn load_now(&self, disk: &dyn Disk) -> io::Result<Slice> {
         let Some(range) = self.range(disk)? else {
             return Ok(Slice { parts: Parts::new(), next_offset: self.from });
         };
@@ -83,8 +94,8 @@ impl FilePlan {
 
     fn range(&self, disk: &dyn Disk) -> io::Result<Option<Range>> {
         for segment in &self.segments {
-            let file = self.handles.reader(disk, *segment)?;
-            let place = self.handles.go_on(self.from, *segment);
+            let file = self.handles.reader(disk, *segment, self.layout)?;
+            let place = self.handles.go_on(self.from, *segment, self.layout);
             if let Some(first) = self.first_batch(disk, &*file, *segment, place.map(|(place, _)| place))? {
                 // What a damaged file has lost must not look like what compaction has removed.
                 if !self.has_holes && first.header.is_some() && first.base_offset > self.from {
@@ -157,7 +168,7 @@ impl FilePlan {
             true => self.last_batch(disk, &*file, segment, first)?,
             false => (first.end(), first.next_offset()),
         };
-        self.handles.remember(Place { offset: next_offset, segment, position: end });
+        self.handles.remember(Place { offset: next_offset, segment, position: end }, self.layout);
         let len = (end - first.position) as usize;
         Ok(Some(Range { file, position: first.position, len, next_offset, goes_on: false }))
     }

@@ -17,6 +17,7 @@ use std::{
 };
 use stdx::Uuid;
 
+pub(crate) mod swap;
 mod truncate;
 
 /// Written bytes are handed to the device in portions of this size, so that no sync finds much left to do.
@@ -30,6 +31,8 @@ pub struct Files {
     active: Option<Active>,
     /// Sealed segments that nobody has synced yet.
     unsynced: Vec<Sealing>,
+    /// The compacted segment that is being put in place, as far as that has come.
+    swapping: Option<Offset>,
     /// Names were created, renamed or removed since the directory was synced.
     dir_dirty: bool,
     poisoned: Arc<AtomicBool>,
@@ -44,6 +47,8 @@ pub struct Performed {
     pub synced_upto: Option<Offset>,
     /// How many bytes of batches were written.
     pub bytes: u64,
+    /// A compacted segment is in its place.
+    pub swapped: bool,
     /// Sealed segments that remain to be synced, if `sync` was not asked for: a job of its own, so that acknowledgements
     /// need not wait for it.
     pub sealed: Option<Sealed>,
@@ -83,6 +88,7 @@ impl Files {
             blank: None,
             active: None,
             unsynced: Vec::new(),
+            swapping: None,
             dir_dirty: false,
             poisoned: Arc::default(),
         }
@@ -118,8 +124,11 @@ impl Files {
             return Err(poisoned());
         }
         let performed = self.execute(disk, effects, sync);
-        if performed.as_ref().is_err_and(|error| !is_scarcity(error)) {
-            self.poisoned.store(true, Ordering::Release);
+        match &performed {
+            // Until all is done the same effects may come again.
+            Ok(_) => self.swapping = None,
+            Err(error) if is_scarcity(error) => {}
+            Err(_) => self.poisoned.store(true, Ordering::Release),
         }
         performed
     }
@@ -146,6 +155,7 @@ impl Files {
             self.write(disk, &mut pending, sync, &mut performed)?;
             if !pending.add(effect) {
                 self.act(disk, effect, sync)?;
+                performed.swapped |= matches!(effect, Effect::Swap { .. });
                 is_sealed |= matches!(effect, Effect::Seal { .. });
             }
         }
@@ -265,6 +275,8 @@ impl Files {
                 }
                 self.dir_dirty = true;
             }
+            Effect::Swap { segment, gone } => self.swap(disk, *segment, gone)?,
+            Effect::Holes => self.note_holes(disk)?,
             Effect::Delete { segment } => self.delete(disk, *segment)?,
             Effect::Purge { segment } => {
                 for kind in names::SEGMENT_KINDS.into_iter().chain([names::SNAPSHOT]) {

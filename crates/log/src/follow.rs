@@ -62,6 +62,10 @@ impl Log {
         if begins_within {
             self.begin_at(now, base_offset, effects);
         }
+        if base_offset > self.end_offset && !self.config.was_compacted {
+            effects.push(Effect::Holes);
+            self.remember_holes();
+        }
         if header.last_offset() - self.end_offset > i64::from(i32::MAX) {
             // The indexes count from the beginning of the segment, which a new one has at the end of the log.
             self.end_offset = base_offset;

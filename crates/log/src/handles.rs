@@ -28,14 +28,22 @@ pub(crate) struct Place {
 /// The directory and what is open in it.
 pub(crate) struct Handles {
     dir: PathBuf,
-    readers: Mutex<VecDeque<(Offset, Arc<dyn File>)>>,
+    known: Mutex<Known>,
+}
+
+/// What is known of the files as they are in the present layout.
+#[derive(Default)]
+struct Known {
+    /// Odd while files are being replaced by others of their names; see [`crate::Log::layout`].
+    layout: u64,
+    readers: VecDeque<(Offset, Arc<dyn File>)>,
     /// Each with whether somebody went on from there.
-    places: Mutex<VecDeque<(Place, bool)>>,
+    places: VecDeque<(Place, bool)>,
 }
 
 impl Handles {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, readers: Mutex::default(), places: Mutex::default() }
+        Self { dir, known: Mutex::default() }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -46,35 +54,48 @@ impl Handles {
         self.dir.join(crate::names::file_name(offset, kind))
     }
 
-    /// The `.log` file of a segment.
-    pub(crate) fn reader(&self, disk: &dyn Disk, segment: Offset) -> io::Result<Arc<dyn File>> {
-        if let Some((_, file)) = lock(&self.readers).iter().find(|(base, _)| *base == segment) {
-            return Ok(file.clone());
+    /// The `.log` file of a segment, for a reader that was planned in `layout`.
+    pub(crate) fn reader(&self, disk: &dyn Disk, segment: Offset, layout: u64) -> io::Result<Arc<dyn File>> {
+        {
+            let known = lock(&self.known);
+            if let Some((_, file)) =
+                known.readers.iter().find(|(base, _)| *base == segment && known.layout == layout)
+            {
+                return Ok(file.clone());
+            }
         }
         let file = disk.open(&self.path(segment, crate::names::LOG), Open::Read)?;
-        let mut readers = lock(&self.readers);
-        if readers.len() >= READERS_MAX {
-            readers.pop_front();
+        let mut known = lock(&self.known);
+        // What was opened while files were replaced may be the old one.
+        if known.layout == layout && layout.is_multiple_of(2) {
+            if known.readers.len() >= READERS_MAX {
+                known.readers.pop_front();
+            }
+            known.readers.push_back((segment, file.clone()));
         }
-        readers.push_back((segment, file.clone()));
         Ok(file)
     }
 
     /// Forgets a segment that is deleted.
     pub(crate) fn forget(&self, segment: Offset) {
-        lock(&self.readers).retain(|(base, _)| *base != segment);
-        lock(&self.places).retain(|(place, _)| place.segment != segment);
+        let mut known = lock(&self.known);
+        known.readers.retain(|(base, _)| *base != segment);
+        known.places.retain(|(place, _)| place.segment != segment);
     }
 
     /// Closes all files that nobody is reading.
     pub(crate) fn clear(&self) {
-        lock(&self.readers).clear();
+        lock(&self.known).readers.clear();
     }
 
     /// Where `offset` begins, if a reader stopped there lately; and whether this one is the first that goes on there. Who
     /// asks again for what was given already may not have been able to read it.
-    pub(crate) fn go_on(&self, offset: Offset, segment: Offset) -> Option<(Place, bool)> {
-        let mut places = lock(&self.places);
+    pub(crate) fn go_on(&self, offset: Offset, segment: Offset, layout: u64) -> Option<(Place, bool)> {
+        let mut known = lock(&self.known);
+        if known.layout != layout {
+            return None;
+        }
+        let places = &mut known.places;
         let is_here = |place: &Place| place.offset == offset && place.segment == segment;
         let fresh = places.iter_mut().find(|(place, is_used)| is_here(place) && !is_used);
         if let Some((place, is_used)) = fresh {
@@ -84,13 +105,58 @@ impl Handles {
         places.iter().find(|(place, _)| is_here(place)).map(|(place, _)| (*place, false))
     }
 
-    pub(crate) fn remember(&self, place: Place) {
-        let mut places = lock(&self.places);
-        if places.len() >= PLACES_MAX {
-            places.pop_front();
+    pub(crate) fn remember(&self, place: Place, layout: u64) {
+        let mut known = lock(&self.known);
+        if known.layout != layout {
+            return;
         }
-        places.push_back((place, false));
+        if known.places.len() >= PLACES_MAX {
+            known.places.pop_front();
+        }
+        known.places.push_back((place, false));
     }
+
+    pub(crate) fn layout(&self) -> u64 {
+        lock(&self.known).layout
+    }
+
+    /// Files are about to be replaced by others of their names.
+    pub(crate) fn begin_swap(&self) {
+        let mut known = lock(&self.known);
+        if known.layout.is_multiple_of(2) {
+            known.layout += 1;
+        }
+        known.readers.clear();
+        known.places.clear();
+    }
+
+    /// They were, and the log knows it.
+    pub(crate) fn end_swap(&self) {
+        let mut known = lock(&self.known);
+        if !known.layout.is_multiple_of(2) {
+            known.layout += 1;
+        }
+    }
+
+    /// What a reader has found that was planned in `layout`, unless files were replaced since, or are: then it may have
+    /// read of old ones and new ones.
+    pub(crate) fn unless_moved<T>(&self, layout: u64, found: io::Result<T>) -> io::Result<T> {
+        match layout.is_multiple_of(2) && self.layout() == layout {
+            true => found,
+            false => Err(io::Error::new(io::ErrorKind::Interrupted, Moved)),
+        }
+    }
+}
+
+/// Compaction has replaced segments since the read was planned: plan it again.
+#[derive(Debug, thiserror::Error)]
+#[error("compaction has replaced segments meanwhile")]
+struct Moved;
+
+/// Whether a read is to be planned again, once the job that is at work on the log's files has ended: compaction has
+/// replaced segments meanwhile.
+pub fn is_moved(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Moved>())
 }
 
 /// A panic elsewhere leaves these lists as good as they were.

@@ -9,6 +9,7 @@
 
 mod aborted_txn;
 pub mod checkpoint;
+mod clean;
 mod clean_shutdown;
 mod config;
 mod damage_mark;
@@ -46,6 +47,7 @@ pub mod testing;
 mod verifications;
 
 pub use aborted_txn::AbortedTxn;
+pub use clean::{CleanError, Cleanable, Cleaned, Cleaning, CleaningLimits, CleaningReport, CleaningStep};
 pub use clean_shutdown::{CLEAN_SHUTDOWN, take_clean_shutdown, write_clean_shutdown};
 pub use config::{Durability, LogConfig};
 pub use damage_mark::write as write_damage_mark;
@@ -54,6 +56,7 @@ pub use epochs::{EpochEntry, Epochs};
 pub use file_plan::FilePlan;
 pub use files::{Files, Performed, Sealed, is_scarcity};
 pub use follow::FollowError;
+pub use handles::is_moved;
 pub use log::{AppendError, Appended, Log};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_plan::OffsetPlan;

@@ -64,6 +64,17 @@ impl Loader<'_> {
         Ok(Some(Loaded { segment, next_offset: None }))
     }
 
+    /// The same, with the timestamp of the first batch.
+    pub(crate) fn with_first_timestamp(&self, mut loaded: Loaded) -> io::Result<Loaded> {
+        let segment = &mut loaded.segment;
+        let file = self.disk.open(&self.handles.path(segment.base_offset, names::LOG), Open::Read)?;
+        let mut scan = Scan::new(&*file, 0, segment.size, records::HEADER_BYTES);
+        if let Step::Found(first) = scan.step()? {
+            segment.first_timestamp = Some(first.max_timestamp);
+        }
+        Ok(loaded)
+    }
+
     /// The same, with the way from the last index entry to the end walked. `None` also if that leads nowhere, or
     /// needs an entry that is not there.
     pub(crate) fn walked(&self, base_offset: Offset, files: &SegmentFiles) -> io::Result<Option<Loaded>> {

@@ -6,6 +6,7 @@
 
 use crate::{
     AbortedTxn, Durability, Effect, Epochs, Guard, LogConfig, Origin, Performed, ProducerError, Producers,
+    clean::Swapping,
     handles::Handles,
     producer_snapshot,
     segment::Segment,
@@ -39,6 +40,8 @@ pub struct Log {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// Deleted segments whose files are still there, and when they are due.
     pub(crate) doomed: VecDeque<(Timestamp, Offset)>,
+    /// Segments that are being replaced by their compacted contents.
+    pub(crate) swapping: Option<Swapping>,
     /// Whether the active segment was written to since it was opened.
     pub(crate) touched: bool,
     pub(crate) handles: Arc<Handles>,
@@ -193,6 +196,9 @@ impl Log {
         effects: &mut Vec<Effect>,
     ) {
         match marker {
+            None if header.has_producer() && header.attributes.is_control() => {
+                self.producers.on_emptied_marker(header);
+            }
             None if header.has_producer() => self.producers.on_data(header),
             None => {}
             Some(marker) => {
@@ -240,6 +246,9 @@ impl Log {
 
     /// Takes note of what was performed.
     pub fn flushed(&mut self, now: Timestamp, performed: &Performed) {
+        if performed.swapped {
+            self.swapped(now);
+        }
         if let Some(upto) = performed.written_upto {
             self.written_offset = self.written_offset.max(upto);
         }
@@ -266,7 +275,11 @@ impl Log {
 
     /// Changes the configuration from the next call on.
     pub fn configure(&mut self, config: Arc<LogConfig>) {
+        let was_compacted = self.config.was_compacted;
         self.config = config;
+        if was_compacted {
+            self.remember_holes();
+        }
     }
 
     /// The configuration.

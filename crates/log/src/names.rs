@@ -17,6 +17,12 @@ pub const TXN_INDEX: &str = "txnindex";
 pub const SNAPSHOT: &str = "snapshot";
 /// What is appended to the name of a file that is to be removed.
 pub const DELETED: &str = "deleted";
+/// What is appended to the name of a file of a segment that compaction is writing.
+pub const CLEANED: &str = "cleaned";
+/// What is appended to the name of a file of such a segment once it is complete.
+pub const SWAP: &str = "swap";
+/// Offsets may be missing between batches of this log: it was compacted, here or where it was copied from.
+pub const COMPACTED: &str = "compacted";
 /// The leader epochs of a log.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Why a log was found damaged while it was open; it is read whole before it is opened again.

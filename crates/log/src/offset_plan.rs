@@ -22,7 +22,10 @@ use std::{
 /// A search to be made in a file.
 pub struct OffsetPlan {
     pub(crate) handles: Arc<Handles>,
-    pub(crate) segment: Offset,
+    /// The first whose timestamps promise it, and those behind it: compaction may have taken what they promise.
+    pub(crate) segments: Vec<Offset>,
+    /// Of the log's files when this was planned.
+    pub(crate) layout: u64,
     /// Batches that end before it are not looked at.
     pub(crate) from: Offset,
     /// Batches at or behind it are not in the file, or they are in the tail too.
@@ -39,9 +42,13 @@ pub struct OffsetPlan {
 }
 
 impl OffsetPlan {
-    /// Finds the record; `None` if there is none. `NotFound` means that the segment was deleted: ask again.
+    /// Finds the record; `None` if there is none. `NotFound` means that the segment was deleted, and an error that
+    /// [`crate::is_moved`] that it was compacted: ask again.
     pub fn find(self, disk: &dyn Disk) -> io::Result<Option<FoundOffset>> {
-        let mut found = if self.from < self.file_upto { self.in_file(disk)? } else { None };
+        let mut found = match self.from < self.file_upto {
+            true => self.handles.unless_moved(self.layout, self.in_files(disk))?,
+            false => None,
+        };
         for batch in &self.in_tail {
             if found.is_none() {
                 let whole = Bytes::from([&batch.head[..], &batch.body[..]].concat());
@@ -51,15 +58,24 @@ impl OffsetPlan {
         Ok(found.filter(|found| found.offset < self.upto))
     }
 
-    /// The segment that it looks at.
+    /// The first segment that it looks at.
     pub fn segment(&self) -> Offset {
-        self.segment
+        self.segments.first().copied().unwrap_or(self.from)
     }
 
-    fn in_file(&self, disk: &dyn Disk) -> io::Result<Option<FoundOffset>> {
-        let file = disk.open(&self.handles.path(self.segment, names::LOG), Open::Read)?;
-        let from = index::offset_before(disk, &self.handles, self.segment, self.timestamp)?.max(self.from);
-        let position = index::position_of(disk, &self.handles, self.segment, from)?;
+    fn in_files(&self, disk: &dyn Disk) -> io::Result<Option<FoundOffset>> {
+        for segment in &self.segments {
+            if let Some(found) = self.in_file(disk, *segment)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_file(&self, disk: &dyn Disk, segment: Offset) -> io::Result<Option<FoundOffset>> {
+        let file = disk.open(&self.handles.path(segment, names::LOG), Open::Read)?;
+        let from = index::offset_before(disk, &self.handles, segment, self.timestamp)?.max(self.from);
+        let position = index::position_of(disk, &self.handles, segment, from)?;
         match self.search(&*file, position, from) {
             // The index may lie; without it everything is found, only later.
             Err(error) if error.kind() == ErrorKind::InvalidData && position > 0 => {
@@ -141,7 +157,7 @@ fn unreadable(error: impl std::fmt::Display) -> io::Error {
 impl std::fmt::Debug for OffsetPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OffsetPlan")
-            .field("segment", &self.segment)
+            .field("segments", &self.segments.len())
             .field("timestamp", &self.timestamp)
             .finish_non_exhaustive()
     }

@@ -84,9 +84,10 @@ impl Log {
 
     fn timestamp_plan(&self, timestamp: Timestamp, upto: Offset) -> OffsetAnswer {
         let right = |segment: &&Segment| segment.largest_timestamp() >= timestamp;
-        match self.segments.iter().find(right) {
-            None => OffsetAnswer::Known(None),
-            Some(segment) => self.offset_plan(segment.base_offset, self.start_offset, timestamp, false, upto),
+        let segments: Vec<_> = self.segments.iter().filter(right).map(|one| one.base_offset).collect();
+        match segments.is_empty() {
+            true => OffsetAnswer::Known(None),
+            false => self.offset_plan(segments, self.start_offset, timestamp, false, upto),
         }
     }
 
@@ -101,14 +102,14 @@ impl Log {
             None => OffsetAnswer::Known(None),
             Some(segment) => {
                 let from = segment.max_timestamp_offset;
-                self.offset_plan(segment.base_offset, from, segment.max_timestamp, true, upto)
+                self.offset_plan(vec![segment.base_offset], from, segment.max_timestamp, true, upto)
             }
         }
     }
 
     fn offset_plan(
         &self,
-        segment: Offset,
+        segments: Vec<Offset>,
         from: Offset,
         timestamp: Timestamp,
         exact: bool,
@@ -116,10 +117,12 @@ impl Log {
     ) -> OffsetAnswer {
         let late = |batch: &&TailBatch| batch.header.max_timestamp >= timestamp;
         // The first may hold only records before the start offset.
-        let in_tail = self.tail.from(from.max(segment)).filter(late).take(2).cloned().collect();
+        let first = segments.first().map_or(from, |first| from.max(*first));
+        let in_tail = self.tail.from(first).filter(late).take(2).cloned().collect();
         OffsetAnswer::Plan(OffsetPlan {
             handles: self.handles.clone(),
-            segment,
+            segments,
+            layout: self.handles.layout(),
             from,
             // What the tail holds is looked for there.
             file_upto: self.tail.start_offset().unwrap_or(self.written_offset).min(self.written_offset),

@@ -112,18 +112,23 @@ pub(crate) fn open_again(disk: &dyn Disk, dir: &Path, options: OpenOptions) -> R
     open_as(disk, dir, options, true)
 }
 
-fn open_as(disk: &dyn Disk, dir: &Path, options: OpenOptions, is_ours: bool) -> Result<Opened, OpenError> {
+fn open_as(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut options: OpenOptions,
+    is_ours: bool,
+) -> Result<Opened, OpenError> {
     let handles = Arc::new(Handles::new(dir.to_owned()));
+    let directory = read_directory(disk, dir, &mut options)?;
     let loader = Loader {
         disk,
         handles: &handles,
         now: options.now,
         index_interval_bytes: options.config.index_interval_bytes,
     };
-    let (mut directory, mut is_named) = (Directory::default(), false);
+    let mut is_named = false;
     let mut epochs = Some(Epochs::default());
     if !options.is_new {
-        directory = Directory::read(disk, dir)?;
         if directory.is_marked {
             damage_mark::check(&loader, &options, &directory)?;
         }
@@ -185,7 +190,7 @@ fn refuse_headless(disk: &dyn Disk, options: &OpenOptions, directory: &Directory
         let offset = path.file_name().and_then(|name| names::parse_file_name(name.to_str()?));
         let offset = offset.map_or(0, |(offset, _)| offset);
         let was_stable = options.clean || offset < options.recovery_point;
-        if was_stable && !options.config.cleanup_compact {
+        if was_stable && !options.config.has_holes() {
             let file = path.with_file_name(names::file_name(offset, names::LOG));
             let why = "it is missing, and its index is there".to_owned();
             return Err(Damage { file, position: 0, offset, why }.into());
@@ -193,6 +198,18 @@ fn refuse_headless(disk: &dyn Disk, options: &OpenOptions, directory: &Directory
         disk.remove_file(path)?;
     }
     Ok(())
+}
+
+/// What is there; the configuration learns from it whether there may be holes.
+fn read_directory(disk: &dyn Disk, dir: &Path, options: &mut OpenOptions) -> io::Result<Directory> {
+    if options.is_new {
+        return Ok(Directory::default());
+    }
+    let directory = Directory::read(disk, dir)?;
+    if directory.was_compacted {
+        options.config = Arc::new(LogConfig { was_compacted: true, ..(*options.config).clone() });
+    }
+    Ok(directory)
 }
 
 /// Whether `partition.metadata` says that the directory is this topic's. If it does not, but there are no records, or
@@ -241,7 +258,21 @@ impl Opening<'_> {
         if let Some(first) = first_scanned {
             self.scan(first, &mut segments)?;
         }
+        if self.options.config.is_sparse() {
+            self.recall_beginnings()?;
+        }
         self.finish(segments, handles)
+    }
+
+    /// Compaction may have taken the batches that say how producers began; snapshots of later offsets still know it.
+    fn recall_beginnings(&mut self) -> io::Result<()> {
+        for offset in self.directory.snapshots.range(..=self.recoverer.next_offset).rev() {
+            if let Ok(known) = producer_snapshot::decode(&self.loader.read(*offset, names::SNAPSHOT)?) {
+                self.recoverer.producers.recall_beginnings(&known);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Loads the segments that need no scan; the base offset of the first that does.
@@ -282,7 +313,14 @@ impl Opening<'_> {
                 }
                 _ => None,
             },
-            Some(_) => self.loader.sealed(base, files)?,
+            Some(_) => {
+                let loaded = self.loader.sealed(base, files)?;
+                // Whether it must be compacted.
+                match (loaded, self.options.config.cleanup_compact) {
+                    (Some(loaded), true) => Some(self.loader.with_first_timestamp(loaded)?),
+                    (loaded, _) => loaded,
+                }
+            }
             None => self.loader.walked(base, files)?,
         };
         let Some(aborted) = self.loader.aborted(base, files)? else { return Ok(None) };
@@ -433,6 +471,7 @@ impl Opening<'_> {
             synced_at: options.now,
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
+            swapping: None,
             touched: false,
             handles,
         };

@@ -342,6 +342,16 @@ impl Producers {
         self.complete(completed)
     }
 
+    /// Takes note of what compaction has left of an end marker: a batch without a record. It ends no transaction, for
+    /// nothing is left of that either, but who wrote under an earlier epoch stays fenced.
+    pub(crate) fn on_emptied_marker(&mut self, header: &BatchHeader) {
+        let producer = self.producers.entry(header.producer_id).or_insert_with(Producer::new);
+        if header.producer_epoch >= producer.epoch {
+            producer.enter_epoch(header.producer_epoch);
+            producer.last_timestamp = header.max_timestamp;
+        }
+    }
+
     fn complete(&mut self, txn: CompletedTxn) -> Option<AbortedTxn> {
         let others = self.ongoing.iter().find(|(_, producer_id)| **producer_id != txn.producer_id);
         let last_stable_offset = others.map_or(txn.last_offset + 1, |(first, _)| *first);
@@ -401,6 +411,15 @@ impl Producers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()
+    }
+
+    /// Takes over which producers began their present epochs with sequence number 0, from what was known earlier.
+    pub(crate) fn recall_beginnings(&mut self, earlier: &Self) {
+        for (id, known) in earlier.producers.iter().filter(|(_, known)| known.began_at_zero) {
+            if let Some(producer) = self.producers.get_mut(id).filter(|now| now.epoch == known.epoch) {
+                producer.began_at_zero = true;
+            }
+        }
     }
 
     /// Puts a producer back from a snapshot.

@@ -52,13 +52,17 @@ impl Log {
 
     fn file_plan(&self, from: Offset, upto: Offset, bytes_max: usize, at_least_one: bool) -> FilePlan {
         let first = self.floor_segment(from);
+        let is_filled =
+            |(place, segment): &(usize, &crate::segment::Segment)| *place == 0 || segment.size > 0;
         FilePlan {
             handles: self.handles.clone(),
             segments: self
                 .segments
                 .iter()
                 .skip(first)
-                .map(|s| s.base_offset)
+                .enumerate()
+                .filter(is_filled)
+                .map(|(_, segment)| segment.base_offset)
                 .take(FilePlan::SEGMENTS_MAX)
                 .collect(),
             from,
@@ -66,6 +70,7 @@ impl Log {
             bytes_max,
             at_least_one,
             has_holes: self.config.has_holes(),
+            layout: self.handles.layout(),
         }
     }
 }

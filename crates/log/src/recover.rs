@@ -41,10 +41,10 @@ pub(crate) struct Recoverer<'a> {
 
 /// What the indexes of a segment must contain.
 #[derive(Default)]
-struct Indexes {
-    index: Vec<u8>,
-    time_index: Vec<u8>,
-    txn_index: Vec<u8>,
+pub(crate) struct Indexes {
+    pub(crate) index: Vec<u8>,
+    pub(crate) time_index: Vec<u8>,
+    pub(crate) txn_index: Vec<u8>,
 }
 
 /// Where a segment stops being readable, and why.
@@ -134,7 +134,7 @@ impl Recoverer<'_> {
     /// last has none.
     fn follows(&self, found: &Found, segment: &Segment) -> bool {
         let dense = self.config.durability == Durability::Fsync
-            && !self.config.cleanup_compact
+            && !self.config.is_sparse()
             && self.next_offset >= self.recovery_point
             && found.header.is_some();
         let right = found.base_offset == self.next_offset || (!dense && found.base_offset > self.next_offset);
@@ -161,6 +161,7 @@ impl Recoverer<'_> {
         }
         // Compaction leaves control batches without records.
         if header.record_count == 0 {
+            self.producers.on_emptied_marker(&header);
             return Ok(true);
         }
         let batch = Batch { header, bytes: scan.read(found)? };
@@ -216,7 +217,7 @@ impl Recoverer<'_> {
         files: &SegmentFiles,
         later: &BTreeMap<Offset, SegmentFiles>,
     ) -> Result<bool, OpenError> {
-        if base_offset <= self.next_offset || self.config.cleanup_compact {
+        if base_offset <= self.next_offset || self.config.is_sparse() {
             return Ok(false);
         }
         let is_empty = files.log == 0 && later.values().all(|files| files.log == 0);
@@ -353,7 +354,8 @@ impl Recoverer<'_> {
 }
 
 impl Indexes {
-    fn add(&mut self, effects: &[Effect]) {
+    /// Adds the entries among these effects.
+    pub(crate) fn add(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
                 Effect::Index { offset_delta, position, .. } => {

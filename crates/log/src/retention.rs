@@ -1,6 +1,6 @@
 //! What a log may forget: by age, by size, and because somebody said so (DeleteRecords, KIP-107).
 //!
-//! It never deletes a segment that reaches beyond the high watermark. Compaction is not here.
+//! It never deletes a segment that reaches beyond the high watermark. Compaction is `clean`.
 
 use crate::{Effect, Log, segment::Segment};
 use model::{Offset, Timestamp};
@@ -82,6 +82,10 @@ impl Log {
         effects: &mut Vec<Effect>,
         mut wanted: impl FnMut(&Segment, Option<&Segment>) -> bool,
     ) -> usize {
+        if self.swapping.is_some() {
+            // What is being put in place may hold records of segments that would stay.
+            return 0;
+        }
         let mut count = 0;
         for (index, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(index + 1);

@@ -59,7 +59,7 @@ impl Segment {
             _ => now.saturating_sub(self.created),
         };
         self.size + header.bytes() as u64 > u64::from(config.segment_bytes)
-            || (self.size > 0 && waited > config.segment_ms.saturating_sub(config.segment_jitter_ms))
+            || (self.size > 0 && waited > config.roll_ms())
             || self.index_entries >= config.index_bytes_max / 8
             || self.time_entries >= (config.index_bytes_max / 12).saturating_sub(1)
             || header.last_offset() - self.base_offset > i64::from(i32::MAX)
@@ -125,6 +125,11 @@ impl Segment {
             self.time_entries += 1;
             self.time_indexed = self.max_timestamp;
         }
+    }
+
+    /// The timestamp of its first batch, or the largest where that is not known; `None` if it is empty.
+    pub(crate) fn oldest_timestamp(&self) -> Option<Timestamp> {
+        (self.size > 0).then(|| self.first_timestamp.unwrap_or(self.max_timestamp))
     }
 
     /// The largest timestamp, or when it was last written to if its batches have none.

@@ -186,6 +186,22 @@ fn process(broker: &Broker, registry: &mut Registry) {
             "Indexes that did not agree with their records and were built anew",
             &metrics.scrub.indexes_rebuilt,
         ),
+        (
+            "odradek_cleaner_passes",
+            "Passes of compaction over a partition that came to their end",
+            &metrics.cleaner.passes,
+        ),
+        (
+            "odradek_cleaner_bytes_read",
+            "Bytes of records that compaction has read",
+            &metrics.cleaner.bytes_read,
+        ),
+        (
+            "odradek_cleaner_bytes_written",
+            "Bytes of records that compaction has written",
+            &metrics.cleaner.bytes_written,
+        ),
+        ("odradek_cleaner_damaged", "Replicas that compaction has found damaged", &metrics.cleaner.damaged),
     ];
     for (name, help, counter) in counters {
         registry.register(name, help, ConstCounter::new(counter.get()));
@@ -217,6 +233,21 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
             "odradek_scrub_progress_permille",
             "Which part of the replicas the scrub under way has verified; 1000 between passes",
             broker.metrics().scrub.progress_permille().map_or(1000, |part| part as i64),
+        ),
+        (
+            "kafka_log_log_cleaner_manager_uncleanable_partitions_count",
+            "Partitions that are not compacted any more because that failed; the log says why",
+            broker.metrics().cleaner.uncleanable() as i64,
+        ),
+        (
+            "kafka_log_log_cleaner_manager_max_dirty_percent",
+            "Which part of the dirtiest compacted partition waits for compaction",
+            broker.metrics().cleaner.dirty_percent_max() as i64,
+        ),
+        (
+            "kafka_log_log_cleaner_max_compaction_delay_secs",
+            "By how much records have outlived max.compaction.lag.ms at most",
+            broker.metrics().cleaner.overdue_seconds_max() as i64,
         ),
         (
             "odradek_partitions_refusing_records",

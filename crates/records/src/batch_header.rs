@@ -78,6 +78,7 @@ impl Attributes {
     const LOG_APPEND_TIME: i16 = 0x08;
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
+    const DELETE_HORIZON: i16 = 0x40;
 
     /// The codec; `None` if the number is unknown.
     pub fn codec(self) -> Option<Codec> {
@@ -107,6 +108,11 @@ impl Attributes {
         self.0 & Self::CONTROL != 0
     }
 
+    /// Whether the base timestamp is the delete horizon.
+    pub fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+
     /// With another codec.
     pub fn with_codec(self, codec: Codec) -> Self {
         Self(self.0 & !0x07 | i16::from(codec.id()))
@@ -128,6 +134,11 @@ impl Attributes {
     /// With the control flag as given.
     pub fn with_control(self, on: bool) -> Self {
         self.with(Self::CONTROL, on)
+    }
+
+    /// With the flag of the delete horizon as given.
+    pub fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(Self::DELETE_HORIZON, on)
     }
 
     fn with(self, flag: i16, on: bool) -> Self {
@@ -221,6 +232,11 @@ impl BatchHeader {
     /// The offset after the last record.
     pub fn next_offset(&self) -> Offset {
         self.last_offset().wrapping_add(1)
+    }
+
+    /// Until when its tombstones, or the marker in it, must be kept, if compaction has said so (KIP-534).
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     /// Whether an idempotent producer wrote it.

@@ -163,14 +163,44 @@ impl Files {
     }
 }
 
+/// All files of a compacted topic that have something in them; how many there are. Offsets may be missing between batches.
+pub fn dump_files(tools: &JavaTools, data: &Path, topic: &str) -> Result<String> {
+    let files = Files::below(data)?;
+    let mut told = Vec::new();
+    for (ending, more) in [
+        ("log", &["--deep-iteration"][..]),
+        ("index", &[]),
+        ("timeindex", &[]),
+        ("txnindex", &[]),
+        ("snapshot", &[]),
+    ] {
+        let these = files.of(ending, topic);
+        if these.is_empty() {
+            continue;
+        }
+        let printed = print(tools, &these, more)?;
+        let complains = |line: &&str| is_complaint(line) && !line.contains("secutive offsets");
+        if let Some(line) = printed.lines().find(complains) {
+            bail!("{line}");
+        }
+        told.push(format!("{} .{ending}", these.len()));
+    }
+    ensure!(told.len() >= 3, "only {told:?}");
+    Ok(told.join(", "))
+}
+
 fn dump(tools: &JavaTools, files: &[&PathBuf], more: &[&str]) -> Result<String> {
-    ensure!(!files.is_empty(), "there is no such file");
-    let list = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(",");
-    let printed = tools.run(DUMP, &[&["--files", &list], more].concat(), None)?;
+    let printed = print(tools, files, more)?;
     if let Some(line) = printed.lines().find(|line| is_complaint(line)) {
         bail!("{line}");
     }
     Ok(printed)
+}
+
+fn print(tools: &JavaTools, files: &[&PathBuf], more: &[&str]) -> Result<String> {
+    ensure!(!files.is_empty(), "there is no such file");
+    let list = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(",");
+    tools.run(DUMP, &[&["--files", &list], more].concat(), None)
 }
 
 fn is_complaint(line: &str) -> bool {

@@ -11,6 +11,7 @@ pub mod bad_input;
 pub mod cache;
 pub mod clients;
 pub mod cluster;
+pub mod compaction;
 pub mod dump_log;
 pub mod fleet;
 pub mod groups;

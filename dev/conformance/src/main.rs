@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, quotas, tools, transactions};
+use conformance::{
+    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, tools, transactions,
+};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -23,6 +25,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   tools       Kafka's own command line tools
   quotas      clients that are held back to their quotas, and what they tell of themselves
   dump-log    Kafka's own reader of log files over every file of the data directory
+  compaction  a compacted topic under transactions: what readers end up with, and Kafka's reader of its files
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
@@ -32,7 +35,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 9] = [
+const SUBJECTS: [&str; 10] = [
     "quick-start",
     "main-job",
     "groups",
@@ -40,6 +43,7 @@ const SUBJECTS: [&str; 9] = [
     "tools",
     "quotas",
     "dump-log",
+    "compaction",
     "cluster",
     "bad-input",
 ];
@@ -79,6 +83,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "quotas" => quotas::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
+        "compaction" => compaction::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),

@@ -148,7 +148,9 @@ impl Ground {
     /// Records are acknowledged.
     fn tell_acked(&self, event: Event) {
         self.cluster.look();
+        // What compaction has taken is on no disk.
         if let Event::ProduceAcked { place, base_offset, .. } = &event
+            && !place.is_compacted
             && let Some(copies) = self.cluster.copies(place, *base_offset)
         {
             let (place, offset) = (place.clone(), *base_offset);

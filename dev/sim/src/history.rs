@@ -28,6 +28,8 @@ pub struct Place {
     pub partition: i32,
     /// What its acknowledgements promise.
     pub durability: Durability,
+    /// Whether of each key only the last record stays.
+    pub is_compacted: bool,
 }
 
 /// What happens to the machine.

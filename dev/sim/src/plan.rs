@@ -23,6 +23,8 @@ pub struct TopicPlan {
     pub partitions: i32,
     /// What its acknowledgements promise.
     pub durability: Durability,
+    /// Whether of each key only the last record stays, besides what is deleted.
+    pub is_compacted: bool,
     /// Its other configuration.
     pub configs: Vec<(String, String)>,
 }
@@ -94,10 +96,12 @@ impl Plan {
             nodes: 1,
             replication: 1,
             snapshots: SNAPSHOTS_OF_ONE,
-            statics: statics.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            statics: all_statics(all, statics),
             tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
             backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
-            topics: (0..dice.range(1..=3)).map(|number| TopicPlan::new(number, dice)).collect(),
+            topics: (0..dice.range(1..=3))
+                .map(|number| TopicPlan::new(number, dice).compacted(all))
+                .collect(),
             idempotent_producers: dice.range(1..=3) as u32,
             plain_producers: dice.range(0..=2) as u32,
             readers: dice.range(1..=2) as u32,
@@ -142,10 +146,12 @@ impl Plan {
             nodes,
             replication: 3,
             snapshots: (dice.pick(&[2_000, 20_000, 1 << 24], 20_000), dice.range(1..=20)),
-            statics: statics.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            statics: all_statics(all, statics),
             tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
             backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
-            topics: (0..dice.range(1..=2)).map(|number| TopicPlan::replicated(number, dice)).collect(),
+            topics: (0..dice.range(1..=2))
+                .map(|number| TopicPlan::replicated(number, dice).compacted(all))
+                .collect(),
             // One for each partition at least.
             idempotent_producers: dice.range(4..=5) as u32,
             plain_producers: dice.range(0..=1) as u32,
@@ -159,6 +165,21 @@ impl Plan {
             joins: dice.chance(50),
         }
     }
+}
+
+/// What is common to all, and what compaction does: logs of coordinators are compacted in every run.
+fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec<(String, String)> {
+    let mut dice = dice.fork("compaction");
+    let compaction = [
+        ("log.cleaner.backoff.ms", dice.range(50..=3000).to_string()),
+        ("log.cleaner.threads", dice.range(1..=2).to_string()),
+        ("log.cleaner.min.cleanable.ratio", dice.pick(&["0", "0.3"], "0").to_owned()),
+        ("log.cleaner.delete.retention.ms", dice.pick(&["0", "2000", "86400000"], "2000").to_owned()),
+        ("log.segment.delete.delay.ms", dice.pick(&["500", "60000"], "500").to_owned()),
+        ("log.roll.ms", dice.pick(&["500", "3000", "604800000"], "3000").to_owned()),
+    ];
+    let all = statics.into_iter().chain(compaction);
+    all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// In half of the runs there are transactions.
@@ -197,14 +218,28 @@ impl TopicPlan {
             name: format!("t{number}"),
             partitions: dice.range(1..=3) as i32,
             durability: if is_durable { Durability::Fsync } else { Durability::PageCache },
+            is_compacted: false,
             configs,
         }
+    }
+
+    /// Some are compacted.
+    fn compacted(mut self, dice: &Dice) -> Self {
+        let mut dice = dice.fork("compacted").fork(&self.name);
+        self.is_compacted = dice.chance(40);
+        if self.is_compacted {
+            self.configs.push(("cleanup.policy".to_owned(), "compact,delete".to_owned()));
+            if dice.chance(30) {
+                self.configs.push(("min.compaction.lag.ms".to_owned(), dice.range(1..=3000).to_string()));
+            }
+        }
+        self
     }
 
     /// The topic that transactions write to.
     pub fn of_transactions() -> Self {
         let (name, durability) = ("transactional".to_owned(), Durability::Fsync);
-        Self { name, partitions: 2, durability, configs: Vec::new() }
+        Self { name, partitions: 2, durability, is_compacted: false, configs: Vec::new() }
     }
 
     /// Every configuration of its own.

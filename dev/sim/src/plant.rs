@@ -2,7 +2,7 @@
 //! had said so. Bugs of the disk are planted in `world::DiskFaults`. Only runs that must fail use it.
 
 use crate::{
-    history::{Event, Place},
+    history::{Event, Place, Seen},
     value::ValueId,
     world::Plant,
 };
@@ -79,6 +79,9 @@ impl Corruption {
                 kept.append(dropped);
                 kept.sort_by_key(|(offset, _)| *offset);
             }
+            (Plant::CompactionForgetsLast, Event::ReadAll { place, records, .. }) if place.is_compacted => {
+                forget_last(records);
+            }
             (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
             (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
                 if let [(_, first), (_, second), ..] = &mut kept[..] {
@@ -94,5 +97,14 @@ impl Corruption {
             _ => {}
         }
         event
+    }
+}
+
+/// Takes the last record of some key away, but not the very last of all, whose lack another check would find too.
+fn forget_last(records: &mut Vec<Seen>) {
+    let key = |place: usize| records.get(place).and_then(|(_, value)| Some((*value)?.key()));
+    let is_last = |at: usize| (at + 1..records.len()).all(|later| key(later) != key(at));
+    if let Some(at) = (0..records.len().saturating_sub(1)).find(|at| is_last(*at)) {
+        records.remove(at);
     }
 }

@@ -65,6 +65,11 @@ fn an_offset_with_a_second_value_is_noticed() {
 }
 
 #[test]
+fn compaction_that_takes_the_last_record_of_a_key_is_noticed() {
+    check(Plant::CompactionForgetsLast, "acknowledged");
+}
+
+#[test]
 fn a_forgotten_commit_is_noticed() {
     check(Plant::CommitForgotten, "group_offsets");
 }

@@ -8,7 +8,7 @@ use crate::{
     failure_code,
     fetch_sessions::{Key, Opened, Told, Wanted},
     fetch_wait::FetchWait,
-    partition::{Cold, Isolation, Partition, Read, Reader, Records, Refused, Watch},
+    partition::{Cold, Isolation, Partition, READ_TRIES, Read, Reader, Records, Refused, Watch},
 };
 use model::NodeId;
 use std::sync::Arc;
@@ -297,7 +297,7 @@ async fn read(
                 Records::Memory(parts) => parts.len(),
                 // How much a cold read gives is known when the disk was asked; until then it counts as all it may.
                 Records::File(_) => {
-                    cold.push(answers.len());
+                    cold.push(Planned { place: answers.len(), bytes_max, at_least_one });
                     bytes_max.max(1)
                 }
             };
@@ -306,10 +306,37 @@ async fn read(
         }
         answers.push(answer);
     }
-    if !cold.is_empty() {
-        locate(broker, found, &mut answers, &cold).await;
+    for _ in 0..READ_TRIES {
+        if cold.is_empty() {
+            break;
+        }
+        cold = locate(broker, found, &mut answers, &cold).await;
+        plan_again(opened, found, reader, &mut answers, &mut cold).await;
     }
     answers
+}
+
+/// Compaction has overtaken these reads: they are planned anew once it has put its segment in place.
+async fn plan_again(
+    opened: &Opened,
+    found: &[Resolved],
+    reader: &Reader,
+    answers: &mut [Answer],
+    moved: &mut Vec<Planned>,
+) {
+    for Planned { place: index, bytes_max, at_least_one } in moved.iter() {
+        let (Some((_, wanted)), Some(Ok(partition)), Some(answer)) =
+            (opened.partitions.get(*index), found.get(*index), answers.get_mut(*index))
+        else {
+            continue;
+        };
+        partition.written().await;
+        let read = partition.read(wanted, reader, *bytes_max, *at_least_one);
+        *answer = read.map_err(|refused: Refused| failure_code::of_partition(&refused));
+    }
+    moved.retain(|planned| {
+        matches!(answers.get(planned.place), Some(Ok(read)) if matches!(read.records, Records::File(_)))
+    });
 }
 
 /// Whether a replica that is not in sync must wait because too much was sent to such already (KIP-73).
@@ -349,19 +376,35 @@ fn count_throttled(broker: &Broker, context: &Context, asking: &Asking, response
     }
 }
 
-/// Lets a disk lane find the regions of cold reads.
-async fn locate(broker: &Arc<Broker>, found: &[Resolved], answers: &mut [Answer], cold: &[usize]) {
+/// A read that must ask the disk.
+#[derive(Clone, Copy)]
+struct Planned {
+    /// Which answer it is for.
+    place: usize,
+    bytes_max: usize,
+    at_least_one: bool,
+}
+
+/// Lets a disk lane find the regions of cold reads; gives those that are to be planned anew.
+async fn locate(
+    broker: &Arc<Broker>,
+    found: &[Resolved],
+    answers: &mut [Answer],
+    cold: &[Planned],
+) -> Vec<Planned> {
+    let mut moved = Vec::new();
     let mut plans = Vec::with_capacity(cold.len());
-    for index in cold {
-        if let Some(Ok(read)) = answers.get_mut(*index)
+    for planned in cold {
+        if let Some(Ok(read)) = answers.get_mut(planned.place)
             && let Records::File(plan) = std::mem::replace(&mut read.records, Records::Memory(Parts::new()))
         {
-            plans.push((*index, plan));
+            plans.push((*planned, plan));
         }
     }
-    let locate = |(index, plan): (usize, Cold)| (index, plan.of, plan.locate());
+    let locate = |(planned, plan): (Planned, Cold)| (planned, plan.of, plan.locate());
     let located = broker.on_lane(move || plans.into_iter().map(locate).collect::<Vec<_>>());
-    for (index, of, result) in located.await.unwrap_or_default() {
+    for (planned, of, result) in located.await.unwrap_or_default() {
+        let index = planned.place;
         if let (Err(error), Some(Ok(partition))) = (&result, found.get(index)) {
             partition.on_read_error(error, of);
         }
@@ -369,6 +412,7 @@ async fn locate(broker: &Arc<Broker>, found: &[Resolved], answers: &mut [Answer]
         match (result, &mut *answer) {
             (Ok(parts), Ok(read)) => read.records = Records::Memory(parts),
             (Ok(_), Err(_)) => {}
+            (Err(error), _) if log::is_moved(&error) => moved.push(planned),
             // The segment was deleted meanwhile: the next fetch finds the new start.
             (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => {}
             (Err(error), _) => {
@@ -377,6 +421,7 @@ async fn locate(broker: &Arc<Broker>, found: &[Resolved], answers: &mut [Answer]
             }
         }
     }
+    moved
 }
 
 fn respond(broker: &Arc<Broker>, context: &Context, opened: Opened, answers: Vec<Answer>) -> FetchResponse {

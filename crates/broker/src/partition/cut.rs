@@ -182,6 +182,10 @@ impl Partition {
                 Cut::At(_) => online.high_watermark.min(upto),
                 Cut::StartOver(offset) => offset,
             };
+            online.upkeep.clean_upto = match cut {
+                Cut::At(offset) => online.upkeep.clean_upto.map(|clean| clean.min(offset)),
+                Cut::StartOver(_) => None,
+            };
             online.invisible.clear();
             due.extend(online.own_acks.drain(..).map(|ack| (ack, Err(Undone::NotLeader))));
             online.tell_waiting();

@@ -2,7 +2,7 @@
 //! nothing, once others hold what it held.
 //!
 //! When it may do so `repair` decides. What is read is judged in `log`; only whether that still concerns this log is
-//! asked here, since it may have been cut, or lost segments to retention, while a lane was reading.
+//! asked here, since it may have been cut or compacted, or lost segments to retention, while a lane was reading.
 
 use super::{
     Offline, Offsets, Online, Partition, State,
@@ -29,6 +29,8 @@ pub(crate) enum Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReadOf {
     pub(super) cuts: u64,
+    /// Of the log's files, which compaction changes.
+    pub(super) layout: u64,
     /// The first segment that was looked at.
     pub(super) segment: Option<Offset>,
 }
@@ -65,7 +67,7 @@ impl Partition {
         match &*self.state.lock() {
             State::Online(online) if !online.is_closed && !online.is_cutting => {
                 let scrub = online.log.scrub(from)?;
-                let of = ReadOf { cuts: online.cuts, segment: Some(scrub.segment()) };
+                let of = online.read_of(Some(scrub.segment()));
                 Some((scrub, of))
             }
             _ => None,
@@ -95,6 +97,8 @@ impl Partition {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return false };
         let is_this = online.cuts == of.cuts
+            && online.log.layout() == of.layout
+            && of.layout.is_multiple_of(2)
             && !online.is_cutting
             && of.segment.is_none_or(|segment| online.log.has_segment(segment));
         if !is_this || online.is_closed {
@@ -220,7 +224,7 @@ impl Offline {
                 Role::Leader(_) => None,
             },
             again: None,
-            jobs: online.job.take().into_iter().collect(),
+            jobs: online.job.take().into_iter().chain(online.upkeep.step.take()).collect(),
             is_closed: online.is_closed,
         }
     }
@@ -229,7 +233,7 @@ impl Offline {
 impl Online {
     /// What a plan that is made under the lock reads of.
     pub(super) fn read_of(&self, segment: Option<Offset>) -> ReadOf {
-        ReadOf { cuts: self.cuts, segment }
+        ReadOf { cuts: self.cuts, layout: self.log.layout(), segment }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 impl Partition {
     /// Ends when everything that is pending now was written, whatever is appended meanwhile; where room is missing, when
     /// that has been tried.
-    pub(super) async fn written(&self) {
+    pub(crate) async fn written(&self) {
         let receiver = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
@@ -69,7 +69,8 @@ impl Partition {
         for ack in online.own_acks.iter().chain(&online.acks) {
             ack.settled.settle(ack.slot, Err(why));
         }
-        online.job.into_iter().collect()
+        let step = online.upkeep.step;
+        online.job.into_iter().chain(step).collect()
     }
 
     /// Whether something was taken that could not be written, or the log was not even opened: the next start must not

@@ -2,7 +2,7 @@
 //!
 //! [`log::Log`] answers from memory, or gives a plan that runs on a lane here.
 
-use super::{Isolation, Partition, ReadOf, Reader, Refused, on_lane, role::Role};
+use super::{Isolation, Partition, READ_TRIES, ReadOf, Reader, Refused, on_lane, role::Role};
 use log::{OffsetAnswer, OffsetPlan, OffsetQuery};
 use model::{LeaderEpoch, Offset, Timestamp};
 use std::{io::ErrorKind, sync::Arc};
@@ -43,6 +43,7 @@ impl Partition {
         reader: &Reader,
         current_leader_epoch: LeaderEpoch,
     ) -> Result<Found, Refused> {
+        let mut tries = READ_TRIES;
         loop {
             let (plan, first_segment, is_behind, of) =
                 match self.plan(sought, reader, current_leader_epoch)? {
@@ -57,6 +58,10 @@ impl Partition {
                 Ok(found) => return known(sought, is_behind, found.map(to_found)),
                 // The segment was deleted meanwhile: what is asked for now lies in a later one.
                 Err(error) if error.kind() == ErrorKind::NotFound && self.begins_behind(first_segment) => {}
+                Err(error) if tries > 1 && log::is_moved(&error) => {
+                    tries -= 1;
+                    self.written().await;
+                }
                 Err(error) => {
                     // What cannot be unpacked may be as its producer has sent it.
                     if error.kind() != ErrorKind::InvalidData {

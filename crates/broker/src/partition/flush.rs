@@ -90,9 +90,10 @@ impl Partition {
         unended.give_room_back();
         let now = self.dir.world.clock.wall();
         let mut outcome = Outcome::default();
-        let cuts = {
+        let (cuts, untailed) = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return };
+            let tail_bytes = online.log.tail_bytes();
             if let Ok(performed) = &result {
                 online.log.flushed(now, performed);
                 online.on_flushed(self.monotonic(), &mut outcome);
@@ -100,8 +101,9 @@ impl Partition {
                     tracing::info!(partition = %self, "the partition can be written again");
                 }
             }
-            online.cuts
+            (online.cuts, tail_bytes - online.log.tail_bytes())
         };
+        self.dir.tail.on_end(untailed);
         match &result {
             Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects, must_sync),
             Err(error) => return self.fail(error),

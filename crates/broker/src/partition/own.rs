@@ -3,7 +3,7 @@
 //! It knows none of these records. `group_hosts`, `controller` and `start` call it.
 
 use super::{
-    AppendError, Partition, ReadOf, Refused,
+    AppendError, Partition, READ_TRIES, ReadOf, Refused,
     append::{Appending, Copies},
     on_lane,
 };
@@ -80,12 +80,21 @@ impl Partition {
 
     /// Records of the broker's own from `offset` on, and the offset behind them; `None` at the end.
     pub(crate) async fn read_own(self: &Arc<Self>, offset: Offset) -> io::Result<Option<(Offset, Vec<Own>)>> {
-        let mut of = None;
-        let read = self.read_own_batches(offset, &mut of).await;
-        if let (Err(error), Some(of)) = (&read, of) {
-            self.on_read_error(error, of);
+        let mut tries = READ_TRIES;
+        loop {
+            let mut of = None;
+            let read = self.read_own_batches(offset, &mut of).await;
+            let Err(error) = &read else { return read };
+            tries -= 1;
+            if tries > 0 && log::is_moved(error) {
+                self.written().await;
+                continue;
+            }
+            if let Some(of) = of {
+                self.on_read_error(error, of);
+            }
+            return read;
         }
-        read
     }
 
     /// `of` says of which files, if they were asked.

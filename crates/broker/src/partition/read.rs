@@ -14,6 +14,9 @@ use replica::Event;
 use std::{io, sync::Arc};
 use stdx::Parts;
 
+/// How often a read is planned that compaction has overtaken.
+pub(crate) const READ_TRIES: usize = 8;
+
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {

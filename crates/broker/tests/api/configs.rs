@@ -8,10 +8,10 @@ use wire::{
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
 };
 
-const TOPIC: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-async fn alter(client: &mut Client, kind: i8, resource: &str, key: &str, value: Option<&str>) {
+pub(crate) async fn alter(client: &mut Client, kind: i8, resource: &str, key: &str, value: Option<&str>) {
     let config = AlterableConfig {
         name: key.into(),
         config_operation: i8::from(value.is_none()),

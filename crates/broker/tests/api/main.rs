@@ -15,6 +15,7 @@ mod answers;
 mod checking;
 mod client_quotas;
 mod clusters;
+mod compaction;
 mod configs;
 mod connections;
 mod consumer_groups;

@@ -78,10 +78,19 @@ impl Desk {
         self.tell(Event::Loaded);
     }
 
+    /// From the log, which says the same after it was compacted, whether tombstones are still there or not.
     pub(super) fn rebuilt(&self) -> Coordinator {
-        let mut coordinator = Coordinator::new(self.config.clone());
-        self.log.iter().cloned().for_each(|record| coordinator.replay(record));
-        coordinator
+        let replayed = |log: &[Record]| {
+            let mut coordinator = Coordinator::new(self.config.clone());
+            log.iter().cloned().for_each(|record| coordinator.replay(record));
+            coordinator
+        };
+        let whole = replayed(&self.log);
+        for has_tombstones in [true, false] {
+            let compacted = replayed(&compacted(&self.log, has_tombstones));
+            assert_eq!(shown(&compacted), shown(&whole), "after compaction");
+        }
+        whole
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -392,5 +401,87 @@ pub(super) fn fetched(reply: Result<Reply, Error>) -> i64 {
     match reply {
         Ok(Reply::OffsetFetch(topics)) => topics[0].partitions[0].offset,
         other => panic!("{other:?}"),
+    }
+}
+
+/// All that a coordinator knows, but for how many commits it has heard of.
+fn shown(coordinator: &Coordinator) -> String {
+    let all = format!("{coordinator:#?}");
+    let is_count = |line: &str| {
+        line.trim_start().starts_with("commits: ") || line.trim().trim_end_matches(',').parse::<u64>().is_ok()
+    };
+    all.lines().filter(|line| !is_count(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// What compaction leaves of a log: the last record of each key, and nothing of what was aborted; all from the first record on
+/// that a transaction may still decide about.
+fn compacted(log: &[Record], has_tombstones: bool) -> Vec<Record> {
+    let end = |place: usize, producer: &model::ProducerId| {
+        log.get(place..).unwrap_or_default().iter().find_map(|record| match record {
+            Record::TransactionEnded { producer_id, committed } if producer_id == producer => {
+                Some(*committed)
+            }
+            _ => None,
+        })
+    };
+    let ended: Vec<_> = log
+        .iter()
+        .enumerate()
+        .map(|(place, record)| match record {
+            Record::OffsetPending { producer_id, .. } => end(place, producer_id),
+            _ => Some(true),
+        })
+        .collect();
+    let bound = ended.iter().position(Option::is_none).unwrap_or(log.len());
+    let mut last = BTreeMap::new();
+    for (place, record) in log.iter().enumerate().take(bound) {
+        if let Some(key) = key(record).filter(|_| ended[place] == Some(true)) {
+            last.insert(key, place);
+        }
+    }
+    let stays = |place: usize, record: &Record| match key(record) {
+        _ if place >= bound => true,
+        None => true,
+        Some(key) => last.get(&key) == Some(&place) && (has_tombstones || !is_tombstone(record)),
+    };
+    let all = log.iter().enumerate();
+    all.filter(|(place, record)| stays(*place, record)).map(|(_, record)| record.clone()).collect()
+}
+
+/// Which records have the same key in `__consumer_offsets`; markers have none.
+fn key(record: &Record) -> Option<String> {
+    Some(match record {
+        Record::OffsetCommitted { group, topic, partition, .. }
+        | Record::OffsetPending { group, topic, partition, .. }
+        | Record::OffsetRemoved { group, topic, partition } => {
+            format!("offset {group:?} {topic} {partition}")
+        }
+        Record::TransactionEnded { .. } => return None,
+        Record::GroupMetadata(metadata) => format!("group {:?}", metadata.group),
+        Record::GroupRemoved { group } => format!("group {group:?}"),
+        Record::Consumer { group, change } => match change {
+            ConsumerChange::Epoch(_) => format!("epoch {group:?}"),
+            ConsumerChange::Member(member, _) => format!("member {group:?} {member:?}"),
+            ConsumerChange::Pattern(pattern, _) => format!("pattern {group:?} {pattern}"),
+            ConsumerChange::TargetEpoch(_) => format!("target epoch {group:?}"),
+            ConsumerChange::Target(member, _) => format!("target {group:?} {member:?}"),
+            ConsumerChange::Current(member, _) => format!("current {group:?} {member:?}"),
+        },
+    })
+}
+
+fn is_tombstone(record: &Record) -> bool {
+    match record {
+        Record::OffsetRemoved { .. } | Record::GroupRemoved { .. } => true,
+        Record::Consumer { change, .. } => matches!(
+            change,
+            ConsumerChange::Epoch(None)
+                | ConsumerChange::Member(_, None)
+                | ConsumerChange::Pattern(_, None)
+                | ConsumerChange::TargetEpoch(None)
+                | ConsumerChange::Target(_, None)
+                | ConsumerChange::Current(_, None)
+        ),
+        _ => false,
     }
 }

@@ -30,10 +30,13 @@ impl Files {
         offset: Offset,
         options: OpenOptions,
     ) -> Result<Opened, OpenError> {
-        let is_dense = options.config.durability == Durability::Fsync && !options.config.cleanup_compact;
-        let recovery_point = match self.cut_off(disk, offset)? {
+        let (end, was_compacted) = self.cut_off(disk, offset)?;
+        let is_fsync = options.config.durability == Durability::Fsync;
+        let recovery_point = match end {
+            // What comes before a hole may end anywhere.
+            _ if was_compacted || options.config.has_holes() => 0,
             Some(end) => end,
-            None if is_dense => options.recovery_point.min(offset),
+            None if is_fsync => options.recovery_point.min(offset),
             None => 0,
         };
         self.opened_anew(disk, OpenOptions { recovery_point, ..options })
@@ -53,18 +56,19 @@ impl Files {
         open::open_again(disk, &dir, options)
     }
 
-    /// Gives the offset at which the log must end now, if a batch was cut off there.
-    fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<Option<Offset>> {
+    /// Gives the offset at which the log must end now, if a batch was cut off there; and whether it was ever compacted.
+    fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<(Option<Offset>, bool)> {
         let dir = self.handles.dir();
         let found = Directory::read(disk, dir)?;
         self.drop_snapshots(disk, &found, offset.saturating_add(1))?;
         for segment in found.segments.range(offset..).rev().map(|(base, _)| *base) {
             self.drop_segment(disk, segment)?;
         }
-        match found.segments.range(..offset).next_back() {
-            Some((segment, files)) => self.cut_segment(disk, *segment, files.log, offset),
-            None => Ok(Some(0)),
-        }
+        let end = match found.segments.range(..offset).next_back() {
+            Some((segment, files)) => self.cut_segment(disk, *segment, files.log, offset)?,
+            None => Some(0),
+        };
+        Ok((end, found.was_compacted))
     }
 
     fn drop_all(&self, disk: &dyn Disk) -> io::Result<()> {

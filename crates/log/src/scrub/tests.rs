@@ -124,15 +124,23 @@ fn a_segment_cut_anywhere_or_missing_is_damaged_also_after_a_clean_start() {
 
 #[test]
 fn holes_are_no_damage_where_compaction_makes_them() {
-    for (compacted, is_damaged) in [(false, true), (true, false)] {
+    // Whether the topic is compacted, and whether the log knows that it, or its leader's, was.
+    for (compacted, is_known, is_damaged) in
+        [(false, false, true), (true, false, false), (false, true, false)]
+    {
         let config = LogConfig { cleanup_compact: compacted, ..config(Fsync) };
-        let mut fixture = Fixture::new(config);
+        let mut fixture = Fixture::new(config.clone());
         let mut effects = Vec::new();
         for offset in [0, 1, 5, 6] {
             let batch = batch(NOW, 1, 700).base_offset(offset).build().unwrap();
             fixture.log.append_as_follower(NOW, batch, &mut effects).unwrap();
         }
         fixture.perform(effects);
+        let disk = fixture.close();
+        if !is_known {
+            env::Disk::remove_file(&disk, &dir().join(names::COMPACTED)).unwrap();
+        }
+        let fixture = reopen(disk, config, true, 7).unwrap();
         assert_eq!(scrub(&fixture, 500).0.is_some(), is_damaged);
     }
 }

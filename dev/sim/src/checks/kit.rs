@@ -8,11 +8,15 @@ use crate::{
 };
 
 pub(super) fn place() -> Place {
-    Place { topic: "t".into(), partition: 0, durability: Durability::Fsync }
+    Place { topic: "t".into(), partition: 0, durability: Durability::Fsync, is_compacted: false }
+}
+
+pub(super) fn compacted() -> Place {
+    Place { is_compacted: true, ..place() }
 }
 
 pub(super) fn lossy() -> Place {
-    Place { topic: "l".into(), partition: 0, durability: Durability::PageCache }
+    Place { topic: "l".into(), partition: 0, durability: Durability::PageCache, is_compacted: false }
 }
 
 pub(super) fn value(number: u32) -> ValueId {

@@ -35,11 +35,11 @@ pub(super) fn topic(
     FetchTopic { topic: place.topic.to_string(), topic_id, partitions: vec![partition] }
 }
 
-/// The records from `from` on; whatever cannot be read, or is no value of ours, is there without a value. Where disks are
+/// The records from `from` on, and the offset to go on from: compaction leaves batches without records. Whatever cannot be read, or is no value of ours, is there without a value. Where disks are
 /// `damaged` the client does as real ones do, which verify checksums: it takes nothing from there on, and asks again.
-pub(super) fn records(parts: Option<&Parts>, from: i64, damaged: bool) -> Vec<Seen> {
+pub(super) fn records(parts: Option<&Parts>, from: i64, damaged: bool) -> (Vec<Seen>, i64) {
     let mut bytes = parts.and_then(Parts::to_bytes).unwrap_or_default();
-    let mut seen = Vec::new();
+    let (mut seen, mut next) = (Vec::new(), from);
     let mut decompressor = Decompressor::default();
     while let Some(batch) = Batch::split_off(&mut bytes) {
         let offsets = batch.header.base_offset..batch.header.next_offset();
@@ -48,6 +48,7 @@ pub(super) fn records(parts: Option<&Parts>, from: i64, damaged: bool) -> Vec<Se
         if damaged && read.is_none() {
             break;
         }
+        next = next.max(offsets.end);
         match read {
             Some(records) => seen.extend(records.iter().map(|record| {
                 (record.offset, record.value.as_ref().and_then(|value| ValueId::from_bytes(value)))
@@ -59,5 +60,5 @@ pub(super) fn records(parts: Option<&Parts>, from: i64, damaged: bool) -> Vec<Se
         seen.push((from, None));
     }
     seen.retain(|(offset, _)| *offset >= from);
-    seen
+    (seen, next)
 }

@@ -219,9 +219,7 @@ impl Member {
         match ErrorCode::from_i16(data.error_code) {
             Some(ErrorCode::None) => {
                 let damaged = self.ground.cluster.was_damaged();
-                if let Some((last, _)) = fetching::records(data.records.as_ref(), *position, damaged).last() {
-                    *position = last + 1;
-                }
+                (_, *position) = fetching::records(data.records.as_ref(), *position, damaged);
             }
             Some(ErrorCode::OffsetOutOfRange) => {
                 let start = reader::earliest(reading, place, 5).await?.unwrap_or(0);

@@ -41,7 +41,12 @@ impl Oracle {
             let mut link = self.ground.connect(Seek::Anyone, "oracle", &mut self.dice).await;
             if let Ok(Some(id)) = create(&mut link, plan, replication).await {
                 let name: Arc<str> = plan.name.as_str().into();
-                let place = |partition| Place { topic: name.clone(), partition, durability: plan.durability };
+                let place = |partition| Place {
+                    topic: name.clone(),
+                    partition,
+                    durability: plan.durability,
+                    is_compacted: plan.is_compacted,
+                };
                 return (0..plan.partitions).map(|partition| (place(partition), id)).collect();
             }
             self.ground.clock.sleep_ms(RETRY_MS).await;
@@ -191,11 +196,10 @@ async fn read_all(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Eve
         let answer = link.ask(12, &request).await?;
         let data = answer.responses.first().and_then(|topic| topic.partitions.first());
         let Some(data) = data.filter(|data| data.error_code == 0) else { return Ok(None) };
-        let read = fetching::records(data.records.as_ref(), position, false);
-        let end = read.last().map(|(offset, _)| offset + 1);
+        let (read, end) = fetching::records(data.records.as_ref(), position, false);
         records.extend(read);
         match end {
-            Some(end) if end > position && end < data.high_watermark => position = end,
+            end if end > position && end < data.high_watermark => position = end,
             _ => {
                 let (place, high_watermark) = (place.clone(), data.high_watermark);
                 return Ok(Some(Event::ReadAll { place, log_start, high_watermark, records }));

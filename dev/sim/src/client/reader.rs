@@ -140,9 +140,9 @@ impl Reader {
             }
         }
         let damaged = self.ground.cluster.was_damaged();
-        let records = fetching::records(data.records.as_ref(), fetch_offset, damaged);
-        if let Some((last, _)) = records.last() {
-            self.positions.insert(place.clone(), last + 1);
+        let (records, next) = fetching::records(data.records.as_ref(), fetch_offset, damaged);
+        if next > fetch_offset {
+            self.positions.insert(place.clone(), next);
         }
         self.ground.history.tell(Event::Read {
             reader: self.number,

@@ -53,6 +53,8 @@ pub enum Plant {
     AbortHidden,
     /// Answer: the last committed record of a partition is not there.
     MarkerLost,
+    /// Answer: a compacted topic lacks the last record of a key.
+    CompactionForgetsLast,
     /// Answer: two committed records have changed places.
     CommitsSwapped,
     /// Answer: a producer that was fenced is obeyed.
@@ -88,6 +90,7 @@ impl Plant {
         ("commit-forgotten", Plant::CommitForgotten),
         ("abort-hidden", Plant::AbortHidden),
         ("marker-lost", Plant::MarkerLost),
+        ("compaction-forgets-last", Plant::CompactionForgetsLast),
         ("commits-swapped", Plant::CommitsSwapped),
         ("zombie-obeyed", Plant::ZombieObeyed),
         ("cut-to-high-watermark", Plant::CutToHighWatermark),

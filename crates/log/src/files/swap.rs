@@ -1,0 +1,165 @@
+//! A compacted segment takes the place of those that it was made of; and what a start makes of a swap that a crash has
+//! interrupted. The names and the rule are Kafka's.
+//!
+//! Each step is durable before the next. As long as a `.cleaned` file of it is there, nothing has happened yet; once only
+//! `.swap` files are, the old segments have nothing to say any more. Whether a segment may be replaced the log decides.
+
+use super::{Files, accept_missing};
+use crate::{
+    names,
+    scan::{Scan, Step, WINDOW_BYTES_SMALL},
+};
+use env::{Disk, Entry, Open};
+use model::Offset;
+use std::{
+    collections::BTreeMap,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+/// The batches go last where their name makes the segment count, and first where it ends the swap.
+const INDEXES: [&str; 3] = [names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
+
+impl Files {
+    /// Puts the compacted segment in the place of `segment` and of `gone`. May be repeated after it was broken off.
+    pub(super) fn swap(&mut self, disk: &dyn Disk, segment: Offset, gone: &[Offset]) -> io::Result<()> {
+        self.note_holes(disk)?;
+        // From now on nobody believes what it reads of these files, until the log knows of the new segment.
+        self.handles.begin_swap();
+        let handles = self.handles.clone();
+        let path = |kind: &str, suffix: &str| handles.path(segment, &format!("{kind}.{suffix}"));
+        let is_begun = self.swapping == Some(segment);
+        let is_there = disk.exists(&path(names::LOG, names::CLEANED));
+        if !is_begun && !is_there {
+            let why = format!("the compacted segment {segment} is not there any more");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        self.swapping = Some(segment);
+        if is_there {
+            self.remove_stale(disk, segment)?;
+            for kind in INDEXES.into_iter().chain([names::LOG]) {
+                accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
+            }
+            disk.sync_dir(handles.dir())?;
+        }
+        if disk.exists(&path(names::LOG, names::SWAP)) {
+            for kind in INDEXES {
+                accept_missing(disk.remove_file(&handles.path(segment, kind)))?;
+            }
+            for old in gone {
+                self.delete(disk, *old)?;
+            }
+            disk.sync_dir(handles.dir())?;
+        }
+        for kind in [names::LOG].into_iter().chain(INDEXES) {
+            accept_missing(disk.rename(&path(kind, names::SWAP), &handles.path(segment, kind)))?;
+        }
+        disk.sync_dir(handles.dir())?;
+        handles.forget(segment);
+        Ok(())
+    }
+
+    /// What a pass has left that was broken off would make a start take this swap back, though it had happened.
+    fn remove_stale(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
+        let dir = self.handles.dir();
+        for entry in disk.list(dir)? {
+            let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
+            if offset != segment && kind.ends_with(names::CLEANED) {
+                disk.remove_file(&dir.join(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that holes between batches are no damage. Durable at once: what relies on it may be soon.
+    pub(super) fn note_holes(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let path = self.handles.dir().join(names::COMPACTED);
+        match disk.open(&path, Open::CreateNew) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => disk.sync_dir(self.handles.dir()),
+        }
+    }
+}
+
+/// Brings what a crash has left of swaps to its end, or takes it back; whether there was anything.
+pub(crate) fn settle(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> io::Result<bool> {
+    let of = |suffix: &str| -> Vec<(Offset, String, String)> {
+        let named = entries.iter().filter(|entry| !entry.is_dir).filter_map(|entry| {
+            let (offset, kind) = names::parse_file_name(&entry.name)?;
+            let kind = kind.strip_suffix(suffix)?.strip_suffix('.')?;
+            Some((offset, kind.to_owned(), entry.name.clone()))
+        });
+        named.collect()
+    };
+    let (cleaned, mut swaps) = (of(names::CLEANED), of(names::SWAP));
+    if cleaned.is_empty() && swaps.is_empty() {
+        return Ok(false);
+    }
+    // The last segment of a swap is renamed first: what is not before the first that is not renamed does not count.
+    let first_cleaned = cleaned.iter().map(|(offset, ..)| *offset).min().unwrap_or(Offset::MAX);
+    let invalid: Vec<_> = swaps.extract_if(.., |(offset, ..)| *offset >= first_cleaned).collect();
+    // Before the `.cleaned` ones: without those they would count.
+    for (_, _, name) in &invalid {
+        disk.remove_file(&dir.join(name))?;
+    }
+    if !invalid.is_empty() {
+        disk.sync_dir(dir)?;
+    }
+    for (_, _, name) in &cleaned {
+        disk.remove_file(&dir.join(name))?;
+    }
+    if !swaps.is_empty() {
+        finish(disk, dir, entries, &swaps)?;
+    }
+    disk.sync_dir(dir)?;
+    Ok(true)
+}
+
+fn finish(
+    disk: &dyn Disk,
+    dir: &Path,
+    entries: &[Entry],
+    swaps: &[(Offset, String, String)],
+) -> io::Result<()> {
+    let mut covered: BTreeMap<Offset, Offset> = BTreeMap::new();
+    for (base, _, name) in swaps.iter().filter(|(_, kind, _)| kind == names::LOG) {
+        covered.insert(*base, end_of(disk, dir, name, *base)?);
+    }
+    let first = covered.keys().next().copied();
+    let end = covered.values().max().copied();
+    if let (Some(first), Some(end)) = (first, end) {
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
+            // An empty segment takes the place of one that has its name.
+            let is_old = offset == first || (first..end).contains(&offset);
+            if is_old && names::SEGMENT_KINDS.contains(&kind) {
+                disk.remove_file(&dir.join(&entry.name))?;
+            }
+        }
+        disk.sync_dir(dir)?;
+    }
+    let (logs, indexes): (Vec<_>, Vec<_>) = swaps.iter().partition(|(_, kind, _)| kind == names::LOG);
+    for (base, kind, name) in logs.into_iter().chain(indexes) {
+        tracing::info!(dir = %dir.display(), name, "an interrupted compaction is brought to its end");
+        disk.rename(&dir.join(name), &dir.join(names::file_name(*base, kind)))?;
+    }
+    Ok(())
+}
+
+/// The offset behind the last batch of a segment that was complete before it got its name.
+fn end_of(disk: &dyn Disk, dir: &Path, name: &str, base: Offset) -> io::Result<Offset> {
+    let file = disk.open(&dir.join(name), Open::Read)?;
+    let mut scan = Scan::new(&*file, 0, file.len()?, WINDOW_BYTES_SMALL);
+    let mut end = base;
+    loop {
+        match scan.step()? {
+            Step::Found(found) => end = found.next_offset(),
+            Step::End => return Ok(end),
+            Step::Broken(why) => {
+                let why = format!("{name} is damaged at byte {}: {why}", scan.position);
+                return Err(io::Error::new(ErrorKind::InvalidData, why));
+            }
+        }
+    }
+}
