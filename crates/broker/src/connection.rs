@@ -10,6 +10,7 @@ use crate::{
     dispatch::{self, Answer, Begun, Refused, Unwritable},
     frame_budget::Share,
     frames::{FrameLimits, Frames},
+    share_partitions::SharePartitions,
 };
 use bytes::Bytes;
 use env::{BoxFuture, Incoming};
@@ -26,6 +27,10 @@ pub(crate) struct Peer {
     pub(crate) listener: std::sync::Arc<str>,
     /// Its address.
     pub(crate) address: std::net::SocketAddr,
+    /// The connection, among those that are open.
+    pub(crate) connection: u64,
+    /// Whether it has spoken of a share session.
+    pub(crate) has_shared: bool,
     /// Whether that is a listener of controllers.
     pub(crate) is_controller: bool,
     /// The broker that has sent heartbeats here.
@@ -96,7 +101,16 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     };
     let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
-    let peer = Peer { listener, address, is_controller, broker: None, is_voter: false, greeted: false };
+    let peer = Peer {
+        listener,
+        address,
+        connection: guard.number(),
+        has_shared: false,
+        is_controller,
+        broker: None,
+        is_voter: false,
+        greeted: false,
+    };
     let mut serving = Serving {
         broker,
         link,
@@ -112,6 +126,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     let closed = serving.finish(closed).await;
     if let Some(silent) = serving.peer.broker {
         serving.broker.on_broker_disconnected(silent);
+    }
+    if serving.peer.has_shared {
+        SharePartitions::on_disconnected(&serving.broker, serving.peer.connection);
     }
     if serving.peer.is_voter {
         serving.broker.on_voter_disconnected();

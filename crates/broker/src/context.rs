@@ -13,4 +13,6 @@ pub(crate) struct Context {
     pub(crate) listener: Arc<str>,
     /// The client's address.
     pub(crate) address: SocketAddr,
+    /// The connection, among those that are open.
+    pub(crate) connection: u64,
 }

@@ -12,6 +12,7 @@ mod describe;
 mod group;
 mod key;
 mod odradek;
+pub mod offset_reset;
 mod resolve;
 mod resource;
 mod statics;

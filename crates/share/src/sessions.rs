@@ -130,8 +130,9 @@ impl Sessions {
             return Err(SessionFailure::ShareSessionNotFound);
         };
         let before = session.partitions.len();
-        forgotten.iter().for_each(|partition| session.forget(partition));
         wanted.iter().for_each(|partition| session.want(*partition, epoch != BEGIN));
+        // What is acknowledged is named too, although it may be fetched no more.
+        forgotten.iter().for_each(|partition| session.forget(partition));
         session.epoch = epoch_after(epoch);
         session.connection = connection;
         let after = session.partitions.len();

@@ -9,6 +9,7 @@ mod offsets;
 mod partitions;
 mod quorum;
 mod records;
+mod share;
 mod topics;
 mod transactions;
 
@@ -89,6 +90,18 @@ rows! {
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";
     ConsumerGroupHeartbeat: consumer_groups::consumer_group_heartbeat, "848, 1082";
     ConsumerGroupDescribe: consumer_groups::consumer_group_describe, "848, 1099";
+    ShareGroupHeartbeat: share::share_group_heartbeat, "932";
+    ShareGroupDescribe: share::share_group_describe, "932";
+    ShareFetch: share::share_fetch, "932, 1206, 1222";
+    ShareAcknowledge: share::share_acknowledge, "932, 1222";
+    InitializeShareGroupState: share::initialize_share_group_state, "932";
+    ReadShareGroupState: share::read_share_group_state, "932";
+    WriteShareGroupState: share::write_share_group_state, "932, 1226";
+    DeleteShareGroupState: share::delete_share_group_state, "932";
+    ReadShareGroupStateSummary: share::read_share_group_state_summary, "932, 1226";
+    DescribeShareGroupOffsets: share::describe_share_group_offsets, "932, 1226";
+    AlterShareGroupOffsets: share::alter_share_group_offsets, "932";
+    DeleteShareGroupOffsets: share::delete_share_group_offsets, "932";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";

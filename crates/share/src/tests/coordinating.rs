@@ -8,9 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 fn uuid(n: u8) -> TopicId {
-    let mut id = TopicId::default();
-    id.0 = [n; 16];
-    id
+    TopicId::from_random([n; 16])
 }
 
 const CONFIG: CoordinatorConfig = CoordinatorConfig { updates_per_snapshot: 2, cold_snapshot_ms: 1000 };
