@@ -79,8 +79,14 @@ impl SharePartitions {
     }
 
     /// Ends a member's session: what it has comes back. Without members the group's share partitions end.
-    pub(crate) async fn end_session(&self, session: &SessionKey) {
-        let Some(partitions) = self.sessions.lock().end(session) else { return };
+    pub(crate) fn end_session(broker: &Arc<Broker>, session: SessionKey) {
+        // At once: the member may begin another one before its records are back.
+        let Some(partitions) = broker.shares.sessions.lock().end(&session) else { return };
+        let on = broker.clone();
+        broker.world.tasks.spawn(Box::pin(async move { on.shares.release_all(&session, partitions).await }));
+    }
+
+    async fn release_all(&self, session: &SessionKey, partitions: Vec<PartitionKey>) {
         for partition in partitions {
             let Some(host) = self.get(&session.group, partition) else { continue };
             self.release(&host, &session.member).await;
@@ -100,8 +106,7 @@ impl SharePartitions {
     pub(crate) fn on_disconnected(broker: &Arc<Broker>, connection: u64) {
         let sessions = broker.shares.sessions.lock().of_connection(connection);
         for session in sessions {
-            let on = broker.clone();
-            broker.world.tasks.spawn(Box::pin(async move { on.shares.end_session(&session).await }));
+            Self::end_session(broker, session);
         }
     }
 }

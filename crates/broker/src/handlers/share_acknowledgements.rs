@@ -2,7 +2,7 @@
 //!
 //! It checks what can be seen without one.
 
-use crate::{Broker, context::Context};
+use crate::{Broker, context::Context, share_partitions::SharePartitions};
 use futures_util::future::join_all;
 use model::{GroupId, TopicId};
 use share::{Acknowledged, Kind, MemberId, PartitionKey};
@@ -106,8 +106,7 @@ fn to_acknowledged(speaker: &Speaker, stretches: Vec<Stretch>) -> Option<Vec<Ack
 /// Ends the member's session, beside the answer: what it still has comes back.
 pub(super) fn end_session(broker: &Arc<Broker>, speaker: &Speaker) {
     let key = share::SessionKey { group: speaker.group.clone(), member: speaker.member.clone() };
-    let on = broker.clone();
-    broker.world.tasks.spawn(Box::pin(async move { on.shares.end_session(&key).await }));
+    SharePartitions::end_session(broker, key);
 }
 
 /// How long records are a member's in this group.
