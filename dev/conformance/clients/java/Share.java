@@ -115,6 +115,9 @@ public final class Share {
             } catch (InterruptedException ignored) {
                 Thread.currentThread().interrupt();
             }
+            // To be asked to end is no failure.
+            System.out.flush();
+            Runtime.getRuntime().halt(0);
         }));
         try (consumer) {
             consumer.setAcknowledgementCommitCallback((offsets, error) -> {
