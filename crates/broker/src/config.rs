@@ -88,6 +88,8 @@ pub struct Config {
     pub transaction_abort_ms: i64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`.
     pub transaction_expiry_ms: i64,
+    /// `share.coordinator.state.topic.prune.interval.ms`: how often old share states are let go of.
+    pub share_prune_ms: i64,
     /// Who logs for this process.
     pub log_levels: Arc<dyn LogLevels>,
 }
@@ -148,6 +150,7 @@ impl Config {
             producer_expiry_ms: broker.integer("producer.id.expiration.check.interval.ms"),
             transaction_abort_ms: broker
                 .integer("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            share_prune_ms: broker.integer("share.coordinator.state.topic.prune.interval.ms"),
             transaction_expiry_ms: broker
                 .integer("transaction.remove.expired.transaction.cleanup.interval.ms"),
             log_levels: Arc::new(NoLogLevels),
@@ -220,6 +223,22 @@ impl Config {
                         config("cleanup.policy", "compact"),
                         config("min.insync.replicas", &in_sync.to_string()),
                         config("segment.bytes", &text("transaction.state.log.segment.bytes")),
+                    ],
+                    ..defaults
+                }
+            }
+            crate::share_coordinators::TOPIC => {
+                let replicas = self.replicas(image, "share.coordinator.state.topic.replication.factor", None);
+                let in_sync = self.replicas(image, "share.coordinator.state.topic.min.isr", Some(replicas));
+                NewTopic {
+                    partitions: partitions("share.coordinator.state.topic.num.partitions"),
+                    replication_factor: replicas,
+                    configs: vec![
+                        config("cleanup.policy", "delete"),
+                        config("compression.type", "producer"),
+                        config("min.insync.replicas", &in_sync.to_string()),
+                        config("segment.bytes", &text("share.coordinator.state.topic.segment.bytes")),
+                        config("retention.ms", "-1"),
                     ],
                     ..defaults
                 }

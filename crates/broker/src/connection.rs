@@ -13,6 +13,7 @@ use crate::{
     frame_budget::Share,
     frames::{FrameLimits, Frames},
     pace::Pace,
+    share_partitions::SharePartitions,
 };
 use bytes::Bytes;
 use env::{BoxFuture, Incoming};
@@ -35,6 +36,10 @@ pub(crate) struct Peer {
     pub(crate) principal: std::sync::Arc<str>,
     /// How fast it may go on.
     pub(crate) pace: std::sync::Arc<Pace>,
+    /// The connection, among those that are open.
+    pub(crate) connection: u64,
+    /// Whether it has spoken of a share session.
+    pub(crate) has_shared: bool,
     /// Whether that is a listener of controllers.
     pub(crate) is_controller: bool,
     /// The broker that has sent heartbeats here.
@@ -115,6 +120,8 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         client,
         principal,
         pace,
+        connection: guard.number(),
+        has_shared: false,
         is_controller,
         broker: None,
         is_voter: false,
@@ -138,6 +145,9 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
     }
     if let Some(instance) = serving.peer.client.instance() {
         serving.broker.client_metrics.clients.lock().on_disconnected(instance);
+    }
+    if serving.peer.has_shared {
+        SharePartitions::on_disconnected(&serving.broker, serving.peer.connection);
     }
     if serving.peer.is_voter {
         serving.broker.on_voter_disconnected();

@@ -106,6 +106,11 @@ impl Connections {
 }
 
 impl Entry {
+    /// The connection's number; another one may have it afterwards.
+    pub(crate) fn number(&self) -> u64 {
+        self.key as u64
+    }
+
     /// The connection has done something.
     pub(crate) fn touch(&self, now: Nanos) {
         self.state.touched.store(now, Ordering::Relaxed);

@@ -23,4 +23,6 @@ pub(crate) struct Context {
     pub(crate) address: SocketAddr,
     /// How fast its connection may go on.
     pub(crate) pace: Arc<Pace>,
+    /// The connection, among those that are open.
+    pub(crate) connection: u64,
 }

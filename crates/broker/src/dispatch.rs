@@ -73,9 +73,37 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::PushTelemetry,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
+    ApiKey::ShareGroupHeartbeat,
+    ApiKey::ShareGroupDescribe,
+    ApiKey::ShareFetch,
+    ApiKey::ShareAcknowledge,
+    ApiKey::InitializeShareGroupState,
+    ApiKey::ReadShareGroupState,
+    ApiKey::WriteShareGroupState,
+    ApiKey::DeleteShareGroupState,
+    ApiKey::ReadShareGroupStateSummary,
+    ApiKey::DescribeShareGroupOffsets,
+    ApiKey::AlterShareGroupOffsets,
+    ApiKey::DeleteShareGroupOffsets,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
+];
+
+/// Those of share groups (KIP-932).
+const SHARING: &[ApiKey] = &[
+    ApiKey::ShareGroupHeartbeat,
+    ApiKey::ShareGroupDescribe,
+    ApiKey::ShareFetch,
+    ApiKey::ShareAcknowledge,
+    ApiKey::InitializeShareGroupState,
+    ApiKey::ReadShareGroupState,
+    ApiKey::WriteShareGroupState,
+    ApiKey::DeleteShareGroupState,
+    ApiKey::ReadShareGroupStateSummary,
+    ApiKey::DescribeShareGroupOffsets,
+    ApiKey::AlterShareGroupOffsets,
+    ApiKey::DeleteShareGroupOffsets,
 ];
 
 /// What controllers answer on their own listeners.
@@ -218,6 +246,7 @@ pub(crate) fn begin(
         listener: peer.listener.clone(),
         address: peer.address,
         pace: peer.pace.clone(),
+        connection: peer.connection,
     };
     broker.metrics.request(api);
     let reply = Reply { api, version, correlation };
@@ -234,6 +263,7 @@ pub(crate) fn begin(
             Begun::Member(counted(broker, &peer.pace, barrier(broker, context, decoder, reply)?))
         }
         _ => {
+            peer.has_shared |= matches!(api, ApiKey::ShareFetch | ApiKey::ShareAcknowledge);
             if api == ApiKey::BrokerHeartbeat {
                 // The first field of every version.
                 peer.broker = decoder.peek_i32();
@@ -396,7 +426,10 @@ fn barrier(
             reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)
         }));
     }
-    handle(broker, context, decoder, reply)
+    match SHARING.contains(&reply.api) {
+        true => handle_sharing(broker, context, decoder, reply),
+        false => handle(broker, context, decoder, reply),
+    }
 }
 
 /// The handler of an API, asked with the decoded request; what is not in the list is not offered.
@@ -484,5 +517,29 @@ fn handle(
         UpdateFeatures => update_features,
         ConsumerGroupHeartbeat => consumer_group_heartbeat,
         ConsumerGroupDescribe => consumer_group_describe,
+    })
+}
+
+/// The same for what share groups ask.
+fn handle_sharing(
+    broker: Arc<Broker>,
+    context: Context,
+    mut decoder: Decoder,
+    reply: Reply,
+) -> Result<BoxFuture<'static, Answer>, Refused> {
+    Ok(handler! {
+        (broker, context, decoder, reply),
+        ShareGroupHeartbeat => share_group_heartbeat,
+        ShareGroupDescribe => share_group_describe,
+        ShareFetch => share_fetch,
+        ShareAcknowledge => share_acknowledge,
+        InitializeShareGroupState => initialize_share_group_state,
+        ReadShareGroupState => read_share_group_state,
+        WriteShareGroupState => write_share_group_state,
+        DeleteShareGroupState => delete_share_group_state,
+        ReadShareGroupStateSummary => read_share_group_state_summary,
+        DescribeShareGroupOffsets => describe_share_group_offsets,
+        AlterShareGroupOffsets => alter_share_group_offsets,
+        DeleteShareGroupOffsets => delete_share_group_offsets,
     })
 }

@@ -139,6 +139,33 @@ pub(crate) fn of_group_result(error: Option<&groups::Error>) -> i16 {
     error.map_or(NONE, |error| of_groups(error).to_i16())
 }
 
+/// Why something of a share partition was refused.
+pub(crate) fn of_share(error: &share::Error) -> ErrorCode {
+    use share::Error;
+    match error {
+        Error::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+        Error::NotCoordinator => ErrorCode::NotCoordinator,
+        Error::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        Error::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        Error::InvalidRecordState(_) => ErrorCode::InvalidRecordState,
+        Error::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        Error::FencedStateEpoch => ErrorCode::FencedStateEpoch,
+        Error::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+        Error::UnknownServerError(_) => ErrorCode::UnknownServerError,
+    }
+}
+
+/// Why a share session cannot go on.
+pub(crate) fn of_share_session(failure: share::SessionFailure) -> ErrorCode {
+    use share::SessionFailure;
+    match failure {
+        SessionFailure::ShareSessionNotFound => ErrorCode::ShareSessionNotFound,
+        SessionFailure::InvalidShareSessionEpoch => ErrorCode::InvalidShareSessionEpoch,
+        SessionFailure::ShareSessionLimitReached => ErrorCode::ShareSessionLimitReached,
+        SessionFailure::InvalidRequest => ErrorCode::InvalidRequest,
+    }
+}
+
 /// Why the controller refused.
 pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
     use metadata::Error;

@@ -10,6 +10,7 @@ pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
+pub(crate) mod alter_share_group_offsets;
 mod alterations;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;
@@ -23,6 +24,8 @@ pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
+pub(crate) mod delete_share_group_offsets;
+pub(crate) mod delete_share_group_state;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
@@ -31,6 +34,7 @@ pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_quorum;
+pub(crate) mod describe_share_group_offsets;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
@@ -44,6 +48,7 @@ pub(crate) mod get_telemetry_subscriptions;
 pub(crate) mod heartbeat;
 pub(crate) mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
+pub(crate) mod initialize_share_group_state;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
 pub(crate) mod list_config_resources;
@@ -58,15 +63,23 @@ pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod push_telemetry;
+pub(crate) mod read_share_group_state;
+pub(crate) mod read_share_group_state_summary;
 pub(crate) mod remove_raft_voter;
+pub(crate) mod share_acknowledge;
+mod share_acknowledgements;
+pub(crate) mod share_fetch;
+pub(crate) mod share_group_describe;
+pub(crate) mod share_group_heartbeat;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
 pub(crate) mod update_features;
 pub(crate) mod update_raft_voter;
+pub(crate) mod write_share_group_state;
 pub(crate) mod write_txn_markers;
 
-use crate::{Broker, client_quotas, context::Context, failure_code, partition::Partition};
+use crate::{Broker, client_quotas, context::Context, failure_code, partition::Partition, share_states};
 use ::metadata::{
     Error, Image, NewTopic, Permits, Reply, Request,
     config::{Resource, ResourceKind},
@@ -246,6 +259,44 @@ pub(crate) fn leader_of(
         Some((endpoint.host.clone(), i32::from(endpoint.port), node.rack.clone()))
     });
     Some(Leader { node: partition.leader, epoch: partition.leader_epoch, endpoint })
+}
+
+/// Asks the share coordinators that are here; gives an answer for each partition, in their order.
+pub(crate) async fn ask_share_states(
+    broker: &Arc<Broker>,
+    asked: Vec<(PartitionIndex, share::Request)>,
+) -> Vec<(PartitionIndex, Result<share::Reply, ErrorCode>)> {
+    let mut told = Vec::with_capacity(asked.len());
+    let mut asked = asked.into_iter().peekable();
+    while asked.peek().is_some() {
+        let some = asked.by_ref().take(ASKED_AT_ONCE);
+        let some =
+            some.map(async |(partition, request)| (partition, share_states::answer(broker, request).await));
+        told.extend(futures_util::future::join_all(some).await);
+    }
+    told
+}
+
+/// Asks share coordinators wherever they are; gives an answer for each request, in their order.
+pub(crate) async fn ask_share_states_anywhere(
+    broker: &Arc<Broker>,
+    asked: Vec<share::Request>,
+) -> Vec<Result<share::Reply, ErrorCode>> {
+    let asked = asked.into_iter().map(|request| share_states::ask(broker, request));
+    futures_util::future::join_all(asked).await
+}
+
+/// Whether the cluster has share groups (`share.version`).
+pub(crate) fn has_share_groups(broker: &Broker) -> bool {
+    broker.image().features().any(|(name, level)| name == "share.version" && level >= 1)
+}
+
+/// The code of an error and, unless there is none, its name.
+pub(crate) fn code_and_name(error: Option<ErrorCode>) -> (i16, Option<String>) {
+    match error {
+        None => (failure_code::NONE, None),
+        Some(error) => (error.to_i16(), Some(error.name().to_owned())),
+    }
 }
 
 /// Carries a change of the voters out, within a time; the code and the text of what came of it.

@@ -59,6 +59,14 @@ mod remote_log;
 mod repair;
 mod replicas;
 mod scrub;
+mod share_coordinators;
+mod share_fetch;
+mod share_group_records;
+mod share_partition;
+mod share_partitions;
+mod share_rpc;
+mod share_state_records;
+mod share_states;
 mod start;
 mod tail_budget;
 mod throttles;
@@ -105,6 +113,8 @@ use partitions::Partitions;
 use producer_ids::ProducerIds;
 use quorum::RaftQuorum;
 use remote_log::RemoteLog;
+use share_coordinators::ShareCoordinators;
+use share_partitions::SharePartitions;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
 use throttles::Throttles;
@@ -142,6 +152,10 @@ pub struct Broker {
     pub(crate) txn_markers: Arc<Gathering<txn_markers::MarkerFor, Option<txn_markers::Written>>>,
     /// Questions to transaction coordinators.
     pub(crate) txn_questions: Arc<Gathering<txn_verification::Question, txn_verification::Told>>,
+    pub(crate) share_coordinators: ShareCoordinators,
+    /// Questions to share coordinators of other brokers.
+    pub(crate) share_asking: share_states::Asking,
+    pub(crate) shares: SharePartitions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
@@ -172,6 +186,10 @@ impl Broker {
 
     pub(crate) fn groups_config(&self) -> groups::Config {
         log_config::of_groups(&self.config.configs(&self.image()).broker())
+    }
+
+    pub(crate) fn share_coordinators_config(&self) -> share::CoordinatorConfig {
+        log_config::of_share_coordinators(&self.config.configs(&self.image()).broker())
     }
 
     pub(crate) fn transactions_config(&self) -> transactions::Config {

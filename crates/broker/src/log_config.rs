@@ -2,6 +2,7 @@
 //!
 //! It decides no precedence: `metadata::config` does.
 
+use crate::Broker;
 use log::{Durability, LogConfig};
 use metadata::{
     Image,
@@ -89,10 +90,35 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
             .unwrap_or(usize::MAX),
         consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
         consumer_assignment_interval_ms: broker.integer("group.consumer.assignment.interval.ms"),
+        share_members_max: usize::try_from(broker.integer("group.share.max.size")).unwrap_or(usize::MAX),
+        share_session_timeout_ms: int("group.share.session.timeout.ms"),
+        share_initialize_retry_ms: broker.integer("group.share.initialize.retry.interval.ms"),
         offset_metadata_chars_max: usize::try_from(broker.integer("offset.metadata.max.bytes"))
             .unwrap_or(4096),
         offsets_retention_ms: broker.integer("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_interval_ms: broker.integer("offsets.retention.check.interval.ms"),
+    }
+}
+
+/// The limits of the share coordinators.
+pub(crate) fn of_share_coordinators(broker: &Resolved<'_>) -> share::CoordinatorConfig {
+    let updates = broker.integer("share.coordinator.snapshot.update.records.per.snapshot");
+    share::CoordinatorConfig {
+        updates_per_snapshot: u32::try_from(updates).unwrap_or(500),
+        cold_snapshot_ms: broker.integer("share.coordinator.cold.partition.snapshot.interval.ms"),
+    }
+}
+
+/// What a share group may ask of a partition.
+pub(crate) fn of_share_partition(broker: &Broker, group: &str) -> share::Config {
+    let image = broker.image();
+    let configs = broker.config.configs(&image);
+    let group = configs.group(group);
+    share::Config {
+        lock_ms: group.integer("share.record.lock.duration.ms"),
+        delivery_count_max: i16::try_from(group.integer("share.delivery.count.limit")).unwrap_or(i16::MAX),
+        locks_max: group.integer("share.partition.max.record.locks"),
+        may_renew: group.flag("share.renew.acknowledge.enable"),
     }
 }
 
@@ -278,6 +304,9 @@ mod tests {
             consumer_members_max: 2_147_483_647,
             consumer_session_timeout_ms: 45_000,
             consumer_assignment_interval_ms: 1000,
+            share_members_max: 200,
+            share_session_timeout_ms: 45_000,
+            share_initialize_retry_ms: 30_000,
             offset_metadata_chars_max: 1005,
             offsets_retention_ms: 120_000,
             offsets_retention_check_interval_ms: 1006,

@@ -10,7 +10,7 @@ use crate::{
     group_hosts, image_topics, log_config,
     log_dir::{Found, LogDir},
     partition::{self, Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
-    transaction_hosts, upkeep,
+    share_coordinators, transaction_hosts, upkeep,
 };
 use futures_util::future::join_all;
 use log::{LogConfig, OpenError, OpenOptions, names};
@@ -189,10 +189,11 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
     let configs = broker.config.configs(image);
     let mut isr_min: Option<(TopicId, i64)> = None;
     let mut orders = Vec::with_capacity(partitions.len());
-    let (mut of_groups, mut of_transactions) = (Vec::new(), Vec::new());
+    let (mut of_groups, mut of_transactions, mut of_shares) = (Vec::new(), Vec::new(), Vec::new());
     let count = |topic| image.topic(topic).map_or(0, |topic| topic.partitions.len());
     broker.groups.hosts().set_partitions(count(group_hosts::TOPIC));
     broker.transactions.hosts().set_partitions(count(transaction_hosts::TOPIC));
+    broker.share_coordinators.hosts().set_partitions(count(share_coordinators::TOPIC));
     for (Wanted { topic, index }, partition) in partitions {
         let Some(known) = topic.partition(index) else { continue };
         let configured = match isr_min.filter(|(id, _)| *id == topic.id) {
@@ -203,6 +204,7 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
         if known.leader != broker.config.node_id {
             // Before the partition tells those who wait for it: they are to look for the new coordinator.
             resign(broker, &topic.name, index);
+            broker.shares.resign(topic.id, index);
         }
         let assigned = partition.assign(&assignment(&configs, known, configured)).await;
         let leader = match assigned {
@@ -213,6 +215,7 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
             match &*topic.name {
                 group_hosts::TOPIC => of_groups.push((partition.clone(), epoch)),
                 transaction_hosts::TOPIC => of_transactions.push((partition.clone(), epoch)),
+                share_coordinators::TOPIC => of_shares.push((partition.clone(), epoch)),
                 _ => {}
             }
         }
@@ -229,6 +232,9 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
     if !of_transactions.is_empty() {
         broker.transactions.lead(broker, of_transactions, &broker.transactions_config());
     }
+    if !of_shares.is_empty() {
+        broker.share_coordinators.lead(broker, of_shares, broker.share_coordinators_config());
+    }
 }
 
 /// This broker leads a partition no more: if that has a coordinator, it ends.
@@ -236,6 +242,7 @@ fn resign(broker: &Broker, topic: &str, index: PartitionIndex) {
     match topic {
         group_hosts::TOPIC => broker.groups.hosts().resign(index),
         transaction_hosts::TOPIC => broker.transactions.hosts().resign(index),
+        share_coordinators::TOPIC => broker.share_coordinators.hosts().resign(index),
         _ => {}
     }
 }
@@ -370,11 +377,15 @@ async fn remove(broker: &Arc<Broker>, topics: &[Arc<Topic>]) {
         match &*topic.name {
             group_hosts::TOPIC => broker.groups.hosts().resign_all(),
             transaction_hosts::TOPIC => broker.transactions.hosts().resign_all(),
+            share_coordinators::TOPIC => broker.share_coordinators.hosts().resign_all(),
             _ => {}
         }
     }
     let deleted = topics.iter().map(|topic| groups::DeletedTopic { name: topic.name.clone(), id: topic.id });
     broker.groups.topics_deleted(&deleted.collect::<Vec<_>>());
+    let ids: Vec<TopicId> = topics.iter().map(|topic| topic.id).collect();
+    broker.shares.topics_deleted(&ids);
+    broker.share_coordinators.topics_deleted(broker, &ids);
     remove_logs(broker, partitions).await;
 }
 
@@ -492,6 +503,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     if broker_changed {
         broker.groups.configure(&broker.groups_config());
         broker.transactions.configure(&broker.transactions_config());
+        broker.share_coordinators.configure(broker.share_coordinators_config());
     }
     if !broker_changed && !changed(ResourceKind::Topic) {
         return;

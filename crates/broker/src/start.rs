@@ -28,6 +28,9 @@ use crate::{
     producer_ids::ProducerIds,
     remote_log::RemoteLog,
     replicas,
+    share_coordinators::ShareCoordinators,
+    share_partitions::SharePartitions,
+    share_states,
     tail_budget::TailBudget,
     throttles::Throttles,
     transaction_hosts::TransactionHosts,
@@ -142,6 +145,15 @@ impl Broker {
             transactions: TransactionHosts::new(),
             txn_markers: Gathering::new(txn_markers::send),
             txn_questions: Gathering::new(txn_verification::send),
+            share_coordinators: ShareCoordinators::new(),
+            share_asking: Gathering::new(share_states::send),
+            shares: SharePartitions::new(
+                usize::try_from(
+                    config.configs(&Image::new("")).broker().integer("group.share.max.share.sessions"),
+                )
+                .unwrap_or(limits::FETCH_SESSIONS_MAX),
+                limits::FETCH_SESSION_PARTITIONS_MAX,
+            ),
             producer_ids: ProducerIds::new(),
             remote: RemoteLog::new(replica(&config, &dir), links.clone(), config.controllers.clone()),
             links,

@@ -41,6 +41,12 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     every(broker, broker.config.transaction_expiry_ms, |broker| {
         Box::pin(async move { broker.transactions.expire(&broker).await })
     });
+    every(broker, broker.config.share_prune_ms, |broker| {
+        Box::pin(async move {
+            broker.share_coordinators.snapshot_cold().await;
+            broker.share_coordinators.prune().await;
+        })
+    });
     every(broker, broker.config.checkpoint_ms, |broker| {
         Box::pin(async move {
             checkpoint(&broker).await;

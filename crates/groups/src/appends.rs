@@ -2,7 +2,10 @@
 //!
 //! It appends nothing and decides nothing; the coordinator takes each out when the host reports on it.
 
-use crate::{MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token, consumer::changes::Undo};
+use crate::{
+    MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token, consumer::changes::Undo,
+    share::changes::ShareUndo,
+};
 use bytes::Bytes;
 use model::GroupId;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +37,8 @@ pub(crate) enum Then {
     Assigned { group: GroupId, generation: i32, assignments: BTreeMap<MemberId, Bytes> },
     /// A consumer group was changed; this takes it back.
     ConsumerChanged(Undo),
+    /// A share group was changed; this takes it back.
+    ShareChanged(ShareUndo),
     /// A static member came back under a new id and takes the old one's place.
     StaticReplaced { group: GroupId, replaced: Replaced },
 }

@@ -47,6 +47,9 @@ impl Coordinator {
         request: OffsetFetch,
         effects: &mut Effects,
     ) {
+        if self.shares.contains_key(&request.group) {
+            return self.split(now, effects).2.reply(token, Err(Error::GroupIdNotFound));
+        }
         if let Some((member, epoch)) = &request.member
             && let Some(group) = self.consumers.get(&request.group)
             && let Err(error) = group.check_member(member, *epoch)
@@ -67,6 +70,10 @@ impl Coordinator {
         request: &OffsetCommit,
         in_transaction: bool,
     ) -> Result<(bool, Allowed), Error> {
+        if self.shares.contains_key(&request.group) {
+            // Share groups have no committed offsets.
+            return Err(Error::GroupIdNotFound);
+        }
         let Some(group) = self.consumers.get(&request.group) else { return Ok((false, Allowed::All)) };
         Ok((true, group.check_commit(request, in_transaction, &*self.topics.0)?))
     }

@@ -23,6 +23,13 @@ pub struct Config {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.assignment.interval.ms` (1000): the shortest time between two target assignments (KIP-1263).
     pub consumer_assignment_interval_ms: i64,
+    /// `group.share.max.size` (200): members of a share group.
+    pub share_members_max: usize,
+    /// `group.share.session.timeout.ms` (45000): how long a member of a share group may be silent after this node took over.
+    pub share_session_timeout_ms: i32,
+    /// `group.share.initialize.retry.interval.ms` (30000): how long share coordinators may take to begin with a partition
+    /// before they are asked again.
+    pub share_initialize_retry_ms: i64,
     /// `offset.metadata.max.bytes` (4096): characters (UTF-16 units, as Kafka counts) of an offset's metadata.
     pub offset_metadata_chars_max: usize,
     /// `offsets.retention.minutes` (10080), in milliseconds: how long offsets outlive their last use.

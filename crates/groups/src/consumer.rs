@@ -17,6 +17,7 @@ pub(crate) mod topics;
 
 use crate::{InstanceId, MemberId};
 use assignors::Assignor;
+pub(crate) use describe::named;
 use model::{GroupId, PartitionIndex, TopicId};
 use records::{ConsumerChange, Current, GroupEpoch, Partitions, Pattern, Subscription, TargetEpoch};
 use std::{
@@ -270,18 +271,21 @@ impl ConsumerGroup {
     /// A hash over all topics that members are subscribed to and that exist: their names, ids and partitions. 0: none.
     pub(crate) fn metadata_hash(&self, topics: &dyn Topics) -> i64 {
         let matched = self.subscribed_patterns().filter_map(|pattern| self.patterns.get(pattern));
-        let names: BTreeSet<&Arc<str>> =
-            self.names.0.keys().chain(matched.flat_map(|found| &found.topics)).collect();
-        let known = names.into_iter().filter_map(|name| Some((name, topics.by_name(name)?)));
-        let mut hash = Fnv::default();
-        for (name, (id, partitions)) in known {
-            hash.add(name.as_bytes());
-            hash.add(&[0xFF]);
-            hash.add(&id.0);
-            hash.add(&partitions.to_be_bytes());
-        }
-        hash.finish()
+        hash_of(self.names.0.keys().chain(matched.flat_map(|found| &found.topics)).collect(), topics)
     }
+}
+
+/// A hash over those of these topics that exist: their names, ids and partitions. 0: none.
+pub(crate) fn hash_of(names: BTreeSet<&Arc<str>>, topics: &dyn Topics) -> i64 {
+    let known = names.into_iter().filter_map(|name| Some((name, topics.by_name(name)?)));
+    let mut hash = Fnv::default();
+    for (name, (id, partitions)) in known {
+        hash.add(name.as_bytes());
+        hash.add(&[0xFF]);
+        hash.add(&id.0);
+        hash.add(&partitions.to_be_bytes());
+    }
+    hash.finish()
 }
 
 /// FNV-1a in 64 bits: the same on every machine and in every release, which is all that is asked of it.

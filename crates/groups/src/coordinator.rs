@@ -14,6 +14,7 @@ use crate::{
     group::Group,
     leave::nobody_left,
     offsets::Offsets,
+    share::ShareGroup,
     step::Step,
     timers::{Timer, Timers},
 };
@@ -32,8 +33,9 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Coordinator {
     pub(crate) config: Config,
     pub(crate) groups: BTreeMap<GroupId, Group>,
-    /// No id is in both maps.
+    /// No id is in two of the maps.
     pub(crate) consumers: BTreeMap<GroupId, ConsumerGroup>,
+    pub(crate) shares: BTreeMap<GroupId, ShareGroup>,
     pub(crate) topics: TopicsView,
     /// How often the topics changed.
     pub(crate) topics_version: u64,
@@ -49,6 +51,7 @@ impl Coordinator {
             config,
             groups: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            shares: BTreeMap::new(),
             topics: TopicsView(Arc::new(NoTopics)),
             topics_version: 0,
             offsets: Offsets::default(),
@@ -64,6 +67,7 @@ impl Coordinator {
                 self.groups.insert(metadata.group.clone(), Group::from_record(metadata));
             }
             Record::Consumer { group, change } => self.replay_consumer(group, change),
+            Record::Share { group, change } => self.replay_share(group, change),
             record => self.apply(record),
         }
     }
@@ -132,6 +136,25 @@ impl Coordinator {
                 let reply = self.describe_consumers(groups);
                 self.split(now, effects).2.reply_after(0, token, reply);
             }
+            Request::ShareHeartbeat(request) => self.on_share_heartbeat(now, token, request, effects),
+            Request::ShareDescribe { groups } => {
+                let reply = self.describe_shares(groups);
+                self.split(now, effects).2.reply_after(0, token, reply);
+            }
+            Request::SharePartitions { group } => {
+                let reply = self.share_partitions(&group);
+                self.split(now, effects).2.reply_after(0, token, reply);
+            }
+            Request::ShareInitialized { group, partitions, is_done } => {
+                self.on_share_initialized(now, token, (group, partitions, is_done), effects);
+            }
+            Request::ShareAlterOffsets(request) => self.on_share_alter(now, token, request, effects),
+            Request::ShareDeleteOffsets { group, topics } => {
+                self.on_share_delete_offsets(now, token, (group, topics), effects);
+            }
+            Request::ShareOffsetsDeleted { group, topics } => {
+                self.on_share_offsets_deleted(now, token, (group, topics), effects);
+            }
             Request::DeleteGroups { groups } => self.on_delete_groups(now, token, groups, effects),
             Request::ListGroups { states, types } => {
                 let reply = Ok(self.list_groups(&states, &types));
@@ -166,7 +189,8 @@ impl Coordinator {
     }
 
     fn on_join(&mut self, now: Now, token: Token, request: JoinGroup, effects: &mut Effects) {
-        let is_consumer = self.consumers.contains_key(&request.group);
+        let is_consumer =
+            self.consumers.contains_key(&request.group) || self.shares.contains_key(&request.group);
         let (groups, _, mut step) = self.split(now, effects);
         let config = step.config;
         let session_timeouts_ms = config.session_timeout_ms_min..=config.session_timeout_ms_max;
@@ -211,12 +235,10 @@ impl Coordinator {
             }
         }
         let error = failure.map(Error::from);
-        if let Then::ConsumerChanged(undo) = then {
-            if error.is_some() {
-                self.undo_consumer(undo);
-            }
-        } else {
-            self.follow_up(now, then, error.clone(), effects);
+        match then {
+            Then::ConsumerChanged(undo) if error.is_some() => self.undo_consumer(undo),
+            Then::ShareChanged(undo) if error.is_some() => self.undo_share(undo),
+            then => self.follow_up(now, then, error.clone(), effects),
         }
         for (token, waiting) in replies {
             let reply = match (waiting, &error) {
@@ -231,7 +253,7 @@ impl Coordinator {
     fn follow_up(&mut self, now: Now, then: Then, failure: Option<Error>, effects: &mut Effects) {
         let (groups, _, mut step) = self.split(now, effects);
         match then {
-            Then::Nothing | Then::ConsumerChanged(_) => {}
+            Then::Nothing | Then::ConsumerChanged(_) | Then::ShareChanged(_) => {}
             Then::GroupCreated { group: id, token } => {
                 let (Some(error), Some(group)) = (failure, groups.get_mut(&id)) else { return };
                 group.on_creation_failed(&mut step, token, &error);
@@ -274,8 +296,8 @@ impl Coordinator {
             Record::GroupRemoved { group } => {
                 self.groups.remove(&group);
             }
-            // Consumer groups change when they decide.
-            Record::Consumer { .. } => {}
+            // Consumer and share groups change when they decide.
+            Record::Consumer { .. } | Record::Share { .. } => {}
         }
     }
 
@@ -301,6 +323,7 @@ impl Coordinator {
         let interval_ms = step.config.offsets_retention_check_interval_ms;
         step.schedule(Timer::Expiry, interval_ms);
         self.watch_consumers(now, effects);
+        self.watch_shares(now, effects);
     }
 
     fn on_tick(&mut self, now: Now, effects: &mut Effects) {
@@ -311,6 +334,12 @@ impl Coordinator {
                 && self.consumers.contains_key(group)
             {
                 self.fence_consumer(now, group, member, effects);
+                continue;
+            }
+            if let Timer::Heartbeat(group, member) = &timer
+                && self.shares.contains_key(group)
+            {
+                self.fence_share(now, group, member, effects);
                 continue;
             }
             let (groups, _, mut step) = self.split(now, effects);
@@ -342,6 +371,7 @@ impl Coordinator {
         }
         groups.clear();
         self.consumers.clear();
+        self.shares.clear();
         self.offsets = Offsets::default();
         self.timers.clear();
     }

@@ -80,6 +80,11 @@ impl Coordinator {
                 results.push(Deleted { group: id, error });
                 continue;
             }
+            if self.shares.contains_key(&id) {
+                let error = self.delete_share(now, &id, effects).err();
+                results.push(Deleted { group: id, error });
+                continue;
+            }
             let (groups, offsets, mut step) = self.split(now, effects);
             let error = match groups.get_mut(&id) {
                 Some(group) => delete(&mut step, group, offsets, &mut records).err(),
@@ -108,6 +113,7 @@ impl Coordinator {
 
     /// Removes the offsets of topics that are gone, those under way too. Nobody waits for it.
     pub(crate) fn on_topics_deleted(&mut self, now: Now, topics: &[DeletedTopic], effects: &mut Effects) {
+        self.forget_share_topics(now, topics, effects);
         let topics = topics.iter().map(|topic| (&topic.name, topic.id)).collect::<BTreeMap<_, _>>();
         let is_gone = |topic: &TopicName, offset: &CommittedOffset| {
             topics.get(topic).is_some_and(|id| offset.topic_id.is_zero() || offset.topic_id == *id)
@@ -192,6 +198,7 @@ pub(crate) fn append_in_pieces(step: &mut Step<'_>, records: Vec<Record>) {
             | Record::OffsetPending { .. }
             | Record::TransactionEnded { .. }
             | Record::Consumer { .. }
+            | Record::Share { .. }
             | Record::GroupMetadata(_) => 0,
         };
         // What a record and its key weigh beside their names.

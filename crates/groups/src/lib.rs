@@ -1,4 +1,4 @@
-//! Consumer groups, classic and of KIP-848, and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
+//! Consumer groups, classic and of KIP-848, share groups (KIP-932), and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
 //!
 //! It knows no API versions, no bytes of records, no clock and no network. The broker's host hands it [`Event`]s,
 //! appends what its [`Effect`]s order, and answers clients with their replies.
@@ -29,6 +29,8 @@ mod record;
 mod replace;
 mod reply;
 mod request;
+mod share;
+mod shares;
 mod state;
 mod step;
 mod subscription;
@@ -57,12 +59,16 @@ pub use record::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 pub use reply::{
     ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeatReply, Deleted, Described, DescribedMember,
     FetchedOffset, FetchedTopic, Joined, JoinedMember, Left, Listed, ListedState, NamedPartitions, Reply,
-    Synced, TopicResult,
+    ShareDescribed, ShareDescribedMember, ShareHeartbeatReply, Synced, TopicResult,
 };
 pub use request::{
     CommitPartition, CommitTopic, ConsumerHeartbeat, FetchTopic, Heartbeat, JoinGroup, LeaveGroup,
-    LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, SyncGroup, TransactionMarker,
-    TxnOffsetCommit,
+    LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, ShareAlterOffsets,
+    ShareHeartbeat, SyncGroup, TransactionMarker, TxnOffsetCommit,
+};
+pub use share::{
+    ShareState,
+    records::{NamedStates, ShareChange, ShareCurrent, ShareSubscription, StatePartitions},
 };
 pub use state::State;
 pub use view::{GroupView, OffsetView};

@@ -4,7 +4,7 @@
 
 use crate::{
     ConsumerDescribed, ConsumerState, Coordinator, Described, Error, GroupView, Listed, ListedState, Reply,
-    State, consumer::ConsumerGroup, group::Group, member::Member,
+    State, consumer::ConsumerGroup, group::Group, member::Member, share::ShareGroup,
 };
 use model::GroupId;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 /// Kafka's names of the types of groups (KIP-848).
 const CLASSIC: &str = "classic";
 const CONSUMER: &str = "consumer";
+const SHARE: &str = "share";
 
 impl Coordinator {
     pub(crate) fn list_groups(&self, states: &[String], types: &[String]) -> Reply {
@@ -23,7 +24,8 @@ impl Coordinator {
         };
         let classic = self.groups.values().filter(|group| group.is_shown()).map(Group::to_listed);
         let consumer = self.consumers.values().map(ConsumerGroup::to_listed);
-        Reply::ListGroups(classic.chain(consumer).filter(matches).collect())
+        let share = self.shares.values().map(ShareGroup::to_listed);
+        Reply::ListGroups(classic.chain(consumer).chain(share).filter(matches).collect())
     }
 
     pub(crate) fn describe_consumers(&self, ids: Vec<GroupId>) -> Reply {
@@ -99,6 +101,17 @@ impl ConsumerGroup {
             protocol_type: CONSUMER.into(),
             state: ListedState::Consumer(self.state()),
             group_type: CONSUMER,
+        }
+    }
+}
+
+impl ShareGroup {
+    fn to_listed(&self) -> Listed {
+        Listed {
+            group: self.id.clone(),
+            protocol_type: SHARE.into(),
+            state: ListedState::Share(self.state()),
+            group_type: SHARE,
         }
     }
 }

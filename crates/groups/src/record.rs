@@ -2,7 +2,7 @@
 //!
 //! It knows no bytes: the broker translates each to and from Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value.
 
-use crate::{ConsumerChange, InstanceId, MemberId};
+use crate::{ConsumerChange, InstanceId, MemberId, ShareChange};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use std::sync::Arc;
@@ -58,6 +58,13 @@ pub enum Record {
         group: GroupId,
         /// Which value, and what it is.
         change: ConsumerChange,
+    },
+    /// A value of a share group (KIP-932).
+    Share {
+        /// The group.
+        group: GroupId,
+        /// Which value, and what it is.
+        change: ShareChange,
     },
     /// The group is deleted or expired (GroupMetadataKey without a value).
     GroupRemoved {
@@ -131,6 +138,7 @@ impl Record {
             | Self::OffsetPending { group, .. }
             | Self::OffsetRemoved { group, .. }
             | Self::Consumer { group, .. }
+            | Self::Share { group, .. }
             | Self::GroupRemoved { group } => Some(group),
             Self::GroupMetadata(metadata) => Some(&metadata.group),
             Self::TransactionEnded { .. } => None,

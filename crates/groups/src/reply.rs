@@ -1,6 +1,9 @@
 //! What clients hear, without API versions.
 
-use crate::{ConsumerState, Error, InstanceId, MemberId, Partitions, State, Subscription};
+use crate::{
+    ConsumerState, Error, InstanceId, MemberId, Partitions, ShareState, ShareSubscription, State,
+    Subscription,
+};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use std::sync::Arc;
@@ -34,6 +37,19 @@ pub enum Reply {
     ConsumerHeartbeat(ConsumerHeartbeatReply),
     /// One description per consumer group asked for.
     ConsumerDescribe(Vec<ConsumerDescribed>),
+    /// The member is in the share group, or has left it.
+    ShareHeartbeat(ShareHeartbeatReply),
+    /// One description per share group asked for.
+    ShareDescribe(Vec<ShareDescribed>),
+    /// Partitions with a share state, or of which it is to be forgotten.
+    SharePartitions(Partitions),
+    /// It is noted which offsets of a share group are set.
+    ShareAlterOffsets {
+        /// The epoch of the group, in which share coordinators are to begin with them.
+        epoch: i32,
+    },
+    /// What came of a request to share coordinators is noted.
+    ShareDone,
     /// What became of each group, in the order of the request.
     DeleteGroups(Vec<Deleted>),
 }
@@ -147,6 +163,8 @@ pub enum ListedState {
     Classic(State),
     /// Of a consumer group.
     Consumer(ConsumerState),
+    /// Of a share group.
+    Share(ShareState),
 }
 
 impl ListedState {
@@ -155,6 +173,7 @@ impl ListedState {
         match self {
             Self::Classic(state) => state.name(),
             Self::Consumer(state) => state.name(),
+            Self::Share(state) => state.name(),
         }
     }
 }
@@ -170,6 +189,54 @@ pub struct ConsumerHeartbeatReply {
     pub interval_ms: i32,
     /// All that it may have, if that changed or it asked anew.
     pub assignment: Option<Partitions>,
+}
+
+/// What a member of a share group hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareHeartbeatReply {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// How often it is to report.
+    pub interval_ms: i32,
+    /// All that it may read, if that changed or it asked anew.
+    pub assignment: Option<Partitions>,
+    /// The share coordinators are to begin with these partitions, in this epoch; then ask with
+    /// [`crate::Request::ShareInitialized`].
+    pub initialize: Option<(i32, Partitions)>,
+}
+
+/// A share group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareDescribed {
+    /// The group.
+    pub group: GroupId,
+    /// Why it could not be described.
+    pub error: Option<Error>,
+    /// Its state.
+    pub state: ShareState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch that its target assignment was computed for.
+    pub assignment_epoch: i32,
+    /// The assignor.
+    pub assignor: &'static str,
+    /// Its members, by id.
+    pub members: Vec<ShareDescribedMember>,
+}
+
+/// A member of a share group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareDescribedMember {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it said of itself.
+    pub subscription: ShareSubscription,
+    /// What it has.
+    pub assignment: Vec<NamedPartitions>,
 }
 
 /// A consumer group described.

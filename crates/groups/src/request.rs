@@ -2,10 +2,10 @@
 //!
 //! It checks nothing; the handlers in `broker` have authorised the request and looked its topics up.
 
-use crate::{InstanceId, MemberId, Partitions};
+use crate::{InstanceId, MemberId, NamedStates, Partitions};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use stdx::Uuid;
 
 /// A request; each variant is the Kafka API of its name.
@@ -49,6 +49,44 @@ pub enum Request {
     ConsumerDescribe {
         /// Which.
         groups: Vec<GroupId>,
+    },
+    /// Be a member of a share group (KIP-932): join, stay, leave.
+    ShareHeartbeat(ShareHeartbeat),
+    /// Describe share groups.
+    ShareDescribe {
+        /// Which.
+        groups: Vec<GroupId>,
+    },
+    /// Say which partitions have a share state (a part of DescribeShareGroupOffsets).
+    SharePartitions {
+        /// Of which group.
+        group: GroupId,
+    },
+    /// Share coordinators were asked to begin with partitions: no API of its own, but a part of ShareGroupHeartbeat and
+    /// AlterShareGroupOffsets.
+    ShareInitialized {
+        /// For which group.
+        group: GroupId,
+        /// With which.
+        partitions: Partitions,
+        /// Whether they have.
+        is_done: bool,
+    },
+    /// Set offsets of a share group without members.
+    ShareAlterOffsets(ShareAlterOffsets),
+    /// Forget offsets of a share group without members; share coordinators are to be asked next.
+    ShareDeleteOffsets {
+        /// Of which group.
+        group: GroupId,
+        /// Of which topics; `None`: of all.
+        topics: Option<Vec<Arc<str>>>,
+    },
+    /// Share coordinators have forgotten topics: a part of DeleteShareGroupOffsets.
+    ShareOffsetsDeleted {
+        /// Of which group.
+        group: GroupId,
+        /// Which.
+        topics: BTreeSet<TopicId>,
     },
     /// Delete groups that have no members.
     DeleteGroups {
@@ -151,6 +189,40 @@ pub struct ConsumerHeartbeat {
     pub session_timeout_ms: i32,
     /// How often it is to report (`consumer.heartbeat.interval.ms` of the group).
     pub interval_ms: i32,
+}
+
+/// What a member of a share group says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareHeartbeat {
+    /// The group.
+    pub group: GroupId,
+    /// The member's id, chosen by itself.
+    pub member_id: MemberId,
+    /// Its epoch; 0: it joins, -1: it leaves.
+    pub epoch: i32,
+    /// Its `client.rack`; `None`: as before.
+    pub rack_id: Option<Arc<str>>,
+    /// The topics that it is subscribed to; `None`: as before.
+    pub topics: Option<Vec<Arc<str>>>,
+    /// Its `client.id`.
+    pub client_id: Arc<str>,
+    /// The address that it connects from.
+    pub client_host: Arc<str>,
+    /// How long it may be silent (`share.session.timeout.ms` of the group).
+    pub session_timeout_ms: i32,
+    /// How often it is to report (`share.heartbeat.interval.ms` of the group).
+    pub interval_ms: i32,
+    /// The shortest time between two target assignments (`share.assignment.interval.ms` of the group).
+    pub assignment_interval_ms: i64,
+}
+
+/// Offsets of a share group that are to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareAlterOffsets {
+    /// The group.
+    pub group: GroupId,
+    /// The partitions; all of them exist.
+    pub partitions: NamedStates,
 }
 
 /// A sign of life.

@@ -11,6 +11,7 @@ mod leaving;
 mod loading;
 mod nonsense;
 mod offsets;
+mod shares;
 mod static_members;
 mod syncing;
 mod transactional;

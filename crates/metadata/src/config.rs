@@ -13,6 +13,7 @@ mod describe;
 mod group;
 mod key;
 mod odradek;
+pub mod offset_reset;
 mod resolve;
 mod resource;
 mod statics;

@@ -174,6 +174,17 @@ fn process(broker: &Broker, registry: &mut Registry) {
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
         ("odradek_batches_in", "Record batches received", &metrics.batches_in),
+    ];
+    for (name, help, counter) in counters {
+        registry.register(name, help, ConstCounter::new(counter.get()));
+    }
+    chores(broker, registry);
+}
+
+/// What is done beside the requests of clients: reading everything again, and compacting.
+fn chores(broker: &Broker, registry: &mut Registry) {
+    let metrics = broker.metrics();
+    let counters = [
         (
             "odradek_scrub_bytes",
             "Bytes of records that were read again and found as they were written",

@@ -99,6 +99,13 @@ impl Clients {
         Program::start(&format!("java {verb}"), command)
     }
 
+    /// Starts `VERB BOOTSTRAP ARGS...` of the Java client's share groups.
+    pub fn share(&self, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
+        let mut command = self.java("Share")?;
+        command.arg(verb).arg(bootstrap).args(args);
+        Program::start(&format!("java share {verb}"), command)
+    }
+
     fn java(&self, class: &str) -> Result<Command> {
         let path = fs::read_to_string(self.java.join("classpath"))?;
         let mut command = Command::new("java");
@@ -202,13 +209,15 @@ pub fn python_script(python: &Path, script: &Path) -> Command {
 }
 
 fn install_java() -> Result<PathBuf> {
-    let pinned = files("java", &["pom.xml", "Client.java", "Transactions.java", "Compaction.java"]);
+    let pinned =
+        files("java", &["pom.xml", "Client.java", "Compaction.java", "Share.java", "Transactions.java"]);
     cache::installed("java", &pinned, |dir| {
         copy(&pinned, dir)?;
         let path = class_path(&dir.join("pom.xml"), None, &dir.join("classpath"))?;
         let mut javac = Command::new("javac");
         javac
-            .args(["-d", ".", "-cp", &path, "Client.java", "Transactions.java", "Compaction.java"])
+            .args(["-d", ".", "-cp", &path])
+            .args(["Client.java", "Compaction.java", "Share.java", "Transactions.java"])
             .current_dir(dir);
         run("javac", javac, INSTALL_LIMIT).map(drop)
     })

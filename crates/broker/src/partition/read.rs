@@ -7,6 +7,7 @@ use super::{
     role::{Outcome, Role},
 };
 use crate::{fetch_sessions::Wanted, fetch_wait::FetchWait};
+use bytes::Bytes;
 use env::World;
 use log::ReadPlan;
 use model::{LeaderEpoch, NodeId, Offset, ProducerId};
@@ -134,6 +135,13 @@ impl Cold {
             false => self.plan.locate(disk),
         };
         slice.map(|slice| slice.parts)
+    }
+}
+
+impl Cold {
+    /// Reads the records into memory; blocks on the disk.
+    pub(crate) fn load(self) -> io::Result<Bytes> {
+        self.plan.load(&*self.world.disk).map(|slice| slice.parts.to_bytes().unwrap_or_default())
     }
 }
 

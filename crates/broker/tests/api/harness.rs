@@ -7,6 +7,7 @@ mod member;
 mod node;
 mod pipe;
 mod reach;
+mod sharing;
 mod transactional;
 mod world;
 
@@ -16,6 +17,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
 pub(crate) use reach::{Cut, Reach};
+pub(crate) use sharing::{Got, Sharing, got};
 pub(crate) use transactional::{Transactional, committed, offsets_in_transaction, stable_offset};
 pub(crate) use world::WALL_START_MS;
 

@@ -40,6 +40,7 @@ mod replaced_disks;
 mod replication;
 mod restart;
 mod sessions;
+mod share_groups;
 mod strangers;
 mod table;
 mod throttles;

@@ -34,7 +34,8 @@ impl ConsumerGroup {
     }
 }
 
-fn named(partitions: &Partitions, topics: &dyn Topics) -> Vec<NamedPartitions> {
+/// The same with the names of the topics; those that are gone are left out.
+pub(crate) fn named(partitions: &Partitions, topics: &dyn Topics) -> Vec<NamedPartitions> {
     let name = |(id, indices): (&model::TopicId, &std::collections::BTreeSet<i32>)| {
         let (name, _) = topics.by_id(id)?;
         Some(NamedPartitions { topic_id: *id, name, partitions: indices.iter().copied().collect() })

@@ -40,6 +40,9 @@ pub(super) fn config() -> Config {
         consumer_members_max: usize::MAX,
         consumer_session_timeout_ms: 45_000,
         consumer_assignment_interval_ms: 0,
+        share_members_max: 3,
+        share_session_timeout_ms: 45_000,
+        share_initialize_retry_ms: 30_000,
         offset_metadata_chars_max: 10,
         offsets_retention_ms: 7 * DAY as i64,
         offsets_retention_check_interval_ms: 10 * MINUTE as i64,
@@ -467,6 +470,14 @@ fn key(record: &Record) -> Option<String> {
             ConsumerChange::Target(member, _) => format!("target {group:?} {member:?}"),
             ConsumerChange::Current(member, _) => format!("current {group:?} {member:?}"),
         },
+        Record::Share { group, change } => match change {
+            ShareChange::Epoch(_) => format!("share epoch {group:?}"),
+            ShareChange::Member(member, _) => format!("share member {group:?} {member:?}"),
+            ShareChange::TargetEpoch(_) => format!("share target epoch {group:?}"),
+            ShareChange::Target(member, _) => format!("share target {group:?} {member:?}"),
+            ShareChange::Current(member, _) => format!("share current {group:?} {member:?}"),
+            ShareChange::States(_) => format!("share states {group:?}"),
+        },
     })
 }
 
@@ -481,6 +492,15 @@ fn is_tombstone(record: &Record) -> bool {
                 | ConsumerChange::TargetEpoch(None)
                 | ConsumerChange::Target(_, None)
                 | ConsumerChange::Current(_, None)
+        ),
+        Record::Share { change, .. } => matches!(
+            change,
+            ShareChange::Epoch(None)
+                | ShareChange::Member(_, None)
+                | ShareChange::TargetEpoch(None)
+                | ShareChange::Target(_, None)
+                | ShareChange::Current(_, None)
+                | ShareChange::States(None)
         ),
         _ => false,
     }

@@ -6,6 +6,7 @@
 use super::{
     ClientMatch, Configs, Resource, ResourceKind, catalogue,
     key::{Key, Kind, Update, Valid},
+    offset_reset,
     value::Value,
 };
 use crate::{Error, image::Overrides};
@@ -91,7 +92,7 @@ fn check_limits(valid: Valid, value: &Value) -> Result<(), String> {
             Err(format!("it must be one of {}", list(texts)))
         }
         (Valid::NonEmpty, Value::Text(text)) if text.is_empty() => Err("it must not be empty".to_owned()),
-        (Valid::OffsetReset, Value::Text(text)) if !is_offset_reset(text) => {
+        (Valid::OffsetReset, Value::Text(text)) if offset_reset::parse(text).is_none() => {
             Err("it must be earliest, latest, or by_duration: with a duration such as PT1H30M".to_owned())
         }
         (Valid::ThrottledReplicas, Value::List(parts)) if !is_throttled_replicas(parts) => {
@@ -127,38 +128,6 @@ fn check_parts(valid: Valid, parts: &[String]) -> Result<(), String> {
         return Err(format!("'{other}' is none of {}", texts.join(", ")));
     }
     Ok(())
-}
-
-fn is_offset_reset(text: &str) -> bool {
-    match text.strip_prefix("by_duration:") {
-        Some(duration) => is_duration(duration),
-        None => matches!(text, "earliest" | "latest"),
-    }
-}
-
-/// Whether a text is a duration that is not negative in the form that Java reads: PnDTnHnMn.nS.
-fn is_duration(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix(['P', 'p']) else { return false };
-    let (days, time) = match rest.split_once(['T', 't']) {
-        Some((_, "")) => return false,
-        Some((days, time)) => (days, time),
-        None => (rest, ""),
-    };
-    let is_run = |mut text: &str, units: &[char]| {
-        for unit in units {
-            if let Some((number, rest)) = text.split_once([*unit, unit.to_ascii_lowercase()]) {
-                let digits = number.strip_prefix('+').unwrap_or(number);
-                let fraction = *unit == 'S' && digits.bytes().filter(|b| *b == b'.').count() == 1;
-                let whole = digits.bytes().all(|b| b.is_ascii_digit() || fraction && b == b'.');
-                if !whole || !digits.starts_with(|c: char| c.is_ascii_digit()) {
-                    return false;
-                }
-                text = rest;
-            }
-        }
-        text.is_empty()
-    };
-    !rest.is_empty() && is_run(days, &['D']) && is_run(time, &['H', 'M', 'S'])
 }
 
 fn is_throttled_replicas(parts: &[String]) -> bool {

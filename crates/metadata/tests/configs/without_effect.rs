@@ -26,17 +26,22 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("delegation.token.", SECURITY),
     ("delete.records.purgatory.purge.interval.requests", PURGATORY),
     ("early.start.listeners", "listeners of controllers are open before those of brokers"),
-    ("errors.deadletterqueue.", SHARE),
+    ("errors.deadletterqueue.", DEAD_LETTERS),
     ("fetch.purgatory.purge.interval.requests", PURGATORY),
     ("follower.fetch.last.tiered.offset.enable", TIERED),
     ("group.consumer.assignor.offload.enable", OFFLOAD),
     ("group.consumer.assignors", "`uniform` and `range` are there, and nothing else"),
-    ("group.consumer.max.*", "what is set for a group is not bounded by it"),
-    ("group.consumer.min.*", "what is set for a group is not bounded by it"),
+    ("group.consumer.max.*", UNBOUNDED),
+    ("group.consumer.min.*", UNBOUNDED),
     ("group.consumer.migration.policy", "groups with members are not converted"),
     ("group.consumer.regex.refresh.interval.ms", "patterns are resolved with the heartbeat that brings them"),
     ("group.coordinator.", "classic and consumer groups are always there, and nothing is there to be tuned"),
-    ("group.share.", SHARE),
+    ("group.share.assignor.offload.enable", OFFLOAD),
+    ("group.share.assignors", "`simple` is there, and nothing else"),
+    ("group.share.dlq.manager.class.name", JAVA),
+    ("group.share.max.*", UNBOUNDED),
+    ("group.share.min.*", UNBOUNDED),
+    ("group.share.persister.class.name", JAVA),
     ("group.streams.", STREAMS),
     ("initial.broker.registration.timeout.ms", "a broker tries to register for as long as it runs"),
     ("internal.", TUNING),
@@ -79,7 +84,14 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("sasl.", SECURITY),
     ("security.providers", JAVA),
     ("server.max.startup.time.ms", "a start takes as long as it takes"),
-    ("share.", SHARE),
+    ("share.assignor.offload.enable", OFFLOAD),
+    ("share.coordinator.append.linger.ms", "an append waits for nothing but the disk"),
+    ("share.coordinator.cached.buffer.max.bytes", TUNING),
+    ("share.coordinator.load.buffer.size", "1 MiB is read at once"),
+    ("share.coordinator.state.topic.compression.codec", "states are not compressed"),
+    ("share.coordinator.threads", "coordinators have no threads of their own"),
+    ("share.coordinator.write.timeout.ms", "a write is known to be done or not"),
+    ("share.fetch.purgatory.purge.interval.requests", PURGATORY),
     ("socket.", SOCKETS),
     ("ssl.", SECURITY),
     ("streams.", STREAMS),
@@ -89,11 +101,12 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
 
 const JAVA: &str = "a class of the JVM";
 const SECURITY: &str = "there is no TLS, SASL or authorization yet";
-const SHARE: &str = "there are no share groups yet";
+const DEAD_LETTERS: &str = "there is no dead-letter queue yet";
 const STREAMS: &str = "there are no streams groups yet";
 const TIERED: &str = "there is no tiered storage";
 const ONE_DIR: &str = "a node has one log directory";
 const CONSENSUS: &str = "elections have times of their own (docs/decisions/0009)";
+const UNBOUNDED: &str = "what is set for a group is not bounded by it";
 const OFFLOAD: &str = "assignments are computed where they are asked for";
 const METRICS: &str = "metrics are those of /metrics";
 const PURGATORY: &str = "nothing is left behind that had to be purged";

@@ -38,6 +38,16 @@ pub(super) async fn find_coordinator(version: i16) {
     }
     let found = client.call(version, &FindCoordinatorRequest { key_type: 9, ..request }).await.coordinators;
     assert_eq!((found[1].error_code, found[1].node_id), (code(ErrorCode::InvalidRequest), -1));
+    let key = |partition: &str| format!("g:with:colons:AAAAAAAAAAAAAAAAAAAAAQ:{partition}");
+    let share = FindCoordinatorRequest {
+        key_type: 2,
+        coordinator_keys: vec![key("0"), key("-1"), "g:0".into()],
+        ..FindCoordinatorRequest::default()
+    };
+    let found = client.call(version, &share).await.coordinators;
+    let codes: Vec<_> = found.iter().map(|found| found.error_code).collect();
+    let invalid = code(ErrorCode::InvalidRequest);
+    assert_eq!(codes, [if version >= 6 { 0 } else { invalid }, invalid, invalid]);
 }
 
 pub(super) async fn join_group(version: i16) {

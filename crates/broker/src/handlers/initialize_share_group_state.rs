@@ -1,0 +1,34 @@
+//! InitializeShareGroupState (key 83): a group coordinator lets the share coordinator here begin with share partitions.
+
+use crate::{Broker, context::Context};
+use model::GroupId;
+use share::{Initialize, Key, Request};
+use std::sync::Arc;
+use wire::{
+    InitializeShareGroupStateRequest, InitializeShareGroupStateResponse,
+    initialize_share_group_state_response::{InitializeStateResult, PartitionResult},
+};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    _context: &Context,
+    request: InitializeShareGroupStateRequest,
+) -> InitializeShareGroupStateResponse {
+    let group = GroupId::new(&request.group_id);
+    let mut results = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let asked = topic.partitions.into_iter().map(|one| {
+            let key = Key { group: group.clone(), topic: topic.topic_id, partition: one.partition };
+            let (state_epoch, start) = (one.state_epoch, one.start_offset);
+            (one.partition, Request::Initialize(Initialize { key, state_epoch, start }))
+        });
+        let told = super::ask_share_states(broker, asked.collect()).await;
+        let partitions = told.into_iter().map(|(partition, told)| {
+            let (error_code, error_message) = super::code_and_name(told.err());
+            PartitionResult { partition, error_code, error_message }
+        });
+        let partitions = partitions.collect();
+        results.push(InitializeStateResult { topic_id: topic.topic_id, partitions });
+    }
+    InitializeShareGroupStateResponse { results }
+}

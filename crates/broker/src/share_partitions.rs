@@ -1,0 +1,123 @@
+//! The share partitions of this broker: for each group what it knows of the records of a partition that this broker leads.
+//!
+//! One is made when it is first fetched from, and ends when the broker leads the partition no more, when a later state
+//! takes over, or when no member of the group has a session here. It can be lost at any time.
+
+use crate::{Broker, partition::Partition, share_partition::ShareHost};
+use model::{GroupId, LeaderEpoch, PartitionIndex, TopicId};
+use parking_lot::Mutex;
+use share::{Key, MemberId, PartitionKey, SessionKey, Sessions};
+use std::{collections::BTreeMap, sync::Arc};
+use wire::ErrorCode;
+
+/// See the head of the file.
+pub(crate) struct SharePartitions {
+    hosts: Mutex<BTreeMap<Key, Arc<ShareHost>>>,
+    pub(crate) sessions: Mutex<Sessions>,
+}
+
+impl SharePartitions {
+    pub(crate) fn new(sessions_max: usize, partitions_max: usize) -> Self {
+        Self { hosts: Mutex::default(), sessions: Mutex::new(Sessions::new(sessions_max, partitions_max)) }
+    }
+
+    /// The share partition, which may still have to be read.
+    pub(crate) fn open(
+        &self,
+        broker: &Arc<Broker>,
+        group: &GroupId,
+        partition: PartitionKey,
+    ) -> Result<Arc<ShareHost>, ErrorCode> {
+        let (led, epoch) = led(broker, partition)?;
+        let key = Key { group: group.clone(), topic: partition.topic, partition: partition.partition };
+        let former = {
+            let mut hosts = self.hosts.lock();
+            match hosts.get(&key).filter(|host| host.leader_epoch() == epoch && !host.is_ended()) {
+                Some(host) => return Ok(host.clone()),
+                None => {
+                    let host = ShareHost::new(broker, key.clone(), led, epoch);
+                    let former = hosts.insert(key, host.clone());
+                    ShareHost::load(&host);
+                    (host, former)
+                }
+            }
+        };
+        former.1.iter().for_each(|former| former.end());
+        Ok(former.0)
+    }
+
+    /// The share partition if it is there.
+    pub(crate) fn get(&self, group: &GroupId, partition: PartitionKey) -> Option<Arc<ShareHost>> {
+        let key = Key { group: group.clone(), topic: partition.topic, partition: partition.partition };
+        self.hosts.lock().get(&key).filter(|host| !host.is_ended()).cloned()
+    }
+
+    /// The share partition has ended by itself.
+    pub(crate) fn remove(&self, host: &Arc<ShareHost>) {
+        let mut hosts = self.hosts.lock();
+        if hosts.get(host.key()).is_some_and(|known| Arc::ptr_eq(known, host)) {
+            hosts.remove(host.key());
+        }
+        drop(hosts);
+        host.end();
+    }
+
+    /// This broker leads a partition no more.
+    pub(crate) fn resign(&self, topic: TopicId, partition: PartitionIndex) {
+        self.remove_all(|key| key.topic == topic && key.partition == partition);
+    }
+
+    /// Topics are gone.
+    pub(crate) fn topics_deleted(&self, topics: &[TopicId]) {
+        self.remove_all(|key| topics.contains(&key.topic));
+    }
+
+    fn remove_all(&self, is_gone: impl Fn(&Key) -> bool) {
+        let gone: Vec<Arc<ShareHost>> =
+            self.hosts.lock().extract_if(.., |key, _| is_gone(key)).map(|(_, host)| host).collect();
+        gone.iter().for_each(|host| host.end());
+    }
+
+    /// Ends a member's session: what it has comes back. Without members the group's share partitions end.
+    pub(crate) fn end_session(broker: &Arc<Broker>, session: SessionKey) {
+        // At once: the member may begin another one before its records are back.
+        let Some(partitions) = broker.shares.sessions.lock().end(&session) else { return };
+        let on = broker.clone();
+        broker.world.tasks.spawn(Box::pin(async move { on.shares.release_all(&session, partitions).await }));
+    }
+
+    async fn release_all(&self, session: &SessionKey, partitions: Vec<PartitionKey>) {
+        for partition in partitions {
+            let Some(host) = self.get(&session.group, partition) else { continue };
+            self.release(&host, &session.member).await;
+        }
+        if !self.sessions.lock().has_group(&session.group) {
+            self.remove_all(|key| key.group == session.group);
+        }
+    }
+
+    async fn release(&self, host: &Arc<ShareHost>, member: &MemberId) {
+        if let Err(error) = host.release(member).await {
+            tracing::info!(key = ?host.key(), ?error, "records of a member that has gone could not be released");
+        }
+    }
+
+    /// A connection has ended, and the sessions of its members with it.
+    pub(crate) fn on_disconnected(broker: &Arc<Broker>, connection: u64) {
+        let sessions = broker.shares.sessions.lock().of_connection(connection);
+        for session in sessions {
+            Self::end_session(broker, session);
+        }
+    }
+}
+
+/// A partition that this broker leads, and in which epoch.
+fn led(broker: &Broker, partition: PartitionKey) -> Result<(Arc<Partition>, LeaderEpoch), ErrorCode> {
+    let PartitionKey { topic, partition: index } = partition;
+    let image = broker.image();
+    let known = image.topic_by_id(topic).ok_or(ErrorCode::UnknownTopicId)?;
+    let known = known.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let here = broker.partitions.topic_by_id(topic).and_then(|topic| topic.partition(index));
+    let here = here.filter(|_| known.leader == broker.config.node_id);
+    here.map(|here| (here, known.leader_epoch)).ok_or(ErrorCode::NotLeaderOrFollower)
+}

@@ -1,0 +1,9 @@
+//! What share partitions, their coordinator and their sessions promise, in data.
+
+mod acknowledging;
+mod acquiring;
+mod chaos;
+mod combining;
+mod coordinating;
+mod desk;
+mod sessions;
