@@ -31,6 +31,9 @@ impl Coordinator {
     /// The transaction of a producer, if that may write in it.
     fn open_to(&self, producer: &Producer) -> Result<&Transaction, Error> {
         let known = self.of(producer)?;
+        if known.is_ahead(producer.producer_id, producer.producer_epoch) {
+            return Err(Error::ConcurrentTransactions);
+        }
         if known.producer_id != producer.producer_id {
             return Err(Error::InvalidProducerIdMapping);
         }

@@ -66,6 +66,9 @@ fn end_with_bump(now: Now, known: &Transaction, request: EndTxn) -> Decided {
     let is_after_rotation = known.previous_producer_id == producer.producer_id
         && epoch == ProducerEpoch::MAX - 1
         && known.producer_epoch == 0;
+    if known.is_ahead(producer.producer_id, epoch) {
+        return Err(Error::ConcurrentTransactions);
+    }
     let is_after_bump = epoch.checked_add(1) == Some(known.producer_epoch);
     if known.producer_id != producer.producer_id && !is_after_rotation {
         return Err(Error::InvalidProducerIdMapping);

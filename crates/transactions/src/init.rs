@@ -84,7 +84,9 @@ fn initialised(
 /// Whether a producer that had this id and epoch is the last one (its epoch is looked at later), or the one before whose
 /// epochs were used up and who has not heard of its new id.
 fn may_go_on(known: &Transaction, (producer_id, epoch): (ProducerId, ProducerEpoch)) -> bool {
-    producer_id == known.producer_id || (producer_id == known.previous_producer_id && is_exhausted(epoch))
+    known.is_ahead(producer_id, epoch)
+        || producer_id == known.producer_id
+        || (producer_id == known.previous_producer_id && is_exhausted(epoch))
 }
 
 /// The id and epoch to go on with, and the one before that a retry may still name.

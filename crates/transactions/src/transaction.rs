@@ -79,6 +79,12 @@ impl Transaction {
         is_exhausted(self.producer_epoch)
     }
 
+    /// Whether a producer speaks under the id and epoch that it has been given with the end that is still under way, because
+    /// the epochs of the id before are used up.
+    pub(crate) fn is_ahead(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.state.is_prepared() && self.next_producer_id == producer_id && producer_id >= 0 && epoch == 0
+    }
+
     /// Whether the transaction that began then is open and may not be so forever, as one of a two-phase commit may.
     pub(crate) fn may_be_late(&self, started: Timestamp) -> bool {
         self.state == State::Ongoing && self.timeout_ms != i32::MAX && self.started == started

@@ -96,7 +96,11 @@ fn the_last_epoch_leads_to_the_next_producer_id() {
     desk.add((100, last), &[partition("a", 0)], 2).unwrap();
     assert_eq!(desk.end((100, last), true, 2), Ok((101, 0)));
     assert_eq!(desk.end((100, last), true, 2), Err(Error::ConcurrentTransactions), "repeated");
-    assert_eq!(desk.add((101, 0), &[partition("a", 0)], 2), Err(Error::InvalidProducerIdMapping));
+    // It has its next id and waits until that counts.
+    assert_eq!(desk.add((101, 0), &[partition("a", 0)], 2), Err(Error::ConcurrentTransactions));
+    assert_eq!(desk.end((101, 0), false, 2), Err(Error::ConcurrentTransactions));
+    assert_eq!(desk.init(Some((101, 0))), Err(Error::ConcurrentTransactions));
+    assert_eq!(desk.add((101, 1), &[partition("a", 0)], 2), Err(Error::InvalidProducerIdMapping));
     assert_eq!((desk.complete()[0].producer_id, desk.known().producer_id), (100, 101));
     assert_eq!(desk.end((100, last), true, 2), Ok((101, 0)), "repeated after the change");
     assert_eq!(desk.end((100, last), false, 2), Err(Error::InvalidTxnState));
