@@ -111,7 +111,11 @@ fn clients(broker: &Broker, registry: &mut Registry) {
             ("client_id".to_owned(), metric.client_id),
         ];
         for (key, value) in metric.labels {
-            let key = plain(&key);
+            // Names that begin with two are Prometheus' own: no scrape with one would be taken.
+            let key = match plain(&key) {
+                own if own.starts_with("__") => format!("client{own}"),
+                key => key,
+            };
             if !labels.iter().any(|(known, _)| *known == key) {
                 labels.push((key, value));
             }

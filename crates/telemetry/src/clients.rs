@@ -15,6 +15,8 @@ use stdx::{Map, Uuid};
 
 /// The compressions that clients may push with, in the order in which they shall choose.
 const CODECS: &[Codec] = &[Codec::Zstd, Codec::Lz4, Codec::Gzip, Codec::Snappy];
+/// So many points a push may have for each series that is kept: reading them takes time.
+const POINTS_PER_SERIES_MAX: usize = 4;
 /// How long a silent instance is remembered at least.
 const REMEMBERED_MS_MIN: u64 = 60_000;
 
@@ -252,15 +254,20 @@ impl Clients {
 
     /// Takes the metrics over, as far as there is room.
     fn keep(&mut self, push: &Push<'_>, codec: Codec) -> Result<(), Refused> {
-        let Some(instance) = self.instances.get_mut(&push.instance).filter(|_| !push.metrics.is_empty())
-        else {
+        let Some(instance) = self.instances.get_mut(&push.instance) else { return Ok(()) };
+        // What nobody has asked for is not even read.
+        if push.metrics.is_empty() || instance.wanted.metrics.is_empty() {
             return Ok(());
-        };
+        }
         let plain = Decompressor::new()
             .decompress(codec, push.metrics, self.bounds.push_bytes_max)
             .map_err(|_| Refused::InvalidRecord)?;
         // All of it must be readable before any of it counts.
-        otlp::read(&plain, |_| {}).map_err(|_| Refused::InvalidRecord)?;
+        let mut points = 0;
+        otlp::read(&plain, |_| points += 1).map_err(|_| Refused::InvalidRecord)?;
+        if points > self.bounds.series_max.saturating_mul(POINTS_PER_SERIES_MAX) {
+            return Err(Refused::InvalidRecord);
+        }
         let (bounds, mut bytes) = (self.bounds, self.series_bytes);
         let read = otlp::read(&plain, |point| {
             let room = bounds.series_bytes_max.saturating_sub(bytes);
