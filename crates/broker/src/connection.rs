@@ -108,10 +108,11 @@ pub async fn serve(broker: Arc<Broker>, incoming: Incoming) {
         broker.metrics.connections_refused.inc();
         return;
     };
-    if is_turned_away(&broker, &guard, address).await {
+    let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
+    // A storm of clients must not cut off the nodes that have their address.
+    if !is_controller && is_turned_away(&broker, &guard, address).await {
         return;
     }
-    let is_controller = broker.config.controller_listeners.contains(&incoming.listener);
     let listener = incoming.listener.as_str().into();
     let (client, principal, pace) = (Arc::default(), ANONYMOUS.into(), Arc::default());
     let peer = Peer {

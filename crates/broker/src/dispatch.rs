@@ -154,6 +154,9 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::RemoveRaftVoter,
 ];
 
+/// From this version of AddPartitionsToTxn on brokers ask, and clients do not (KIP-890).
+const ADD_PARTITIONS_OF_BROKERS: i16 = 4;
+
 /// Of these the broker itself answers a part, and asks for the rest.
 const FORWARDED_IN_PART: &[ApiKey] = &[ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
@@ -257,7 +260,10 @@ pub(crate) fn begin(
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?
+            match handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)? {
+                Begun::Checking(later) => Begun::Checking(counted(broker, &peer.pace, later)),
+                begun => begun,
+            }
         }
         ApiKey::JoinGroup | ApiKey::SyncGroup => {
             Begun::Member(counted(broker, &peer.pace, barrier(broker, context, decoder, reply)?))
@@ -284,11 +290,11 @@ pub(crate) fn begin(
 }
 
 /// Counts the time that an answer takes, if it counts for anybody.
-fn counted(
+fn counted<T: 'static>(
     broker: &Arc<Broker>,
     pace: &Arc<Pace>,
-    answer: BoxFuture<'static, Answer>,
-) -> BoxFuture<'static, Answer> {
+    answer: BoxFuture<'static, T>,
+) -> BoxFuture<'static, T> {
     if !broker.client_quotas.counts_time() {
         return answer;
     }
@@ -404,7 +410,18 @@ impl Reply {
 /// Whether the time that the request takes counts for nobody: a fetch counts it itself, unless a replica fetches, and what
 /// brokers ask of each other must be done.
 fn is_exempt(api: ApiKey, broker: &Broker, context: &Context) -> bool {
-    matches!(api, ApiKey::Fetch | ApiKey::WriteTxnMarkers)
+    let is_between_brokers = match api {
+        ApiKey::WriteTxnMarkers
+        | ApiKey::InitializeShareGroupState
+        | ApiKey::ReadShareGroupState
+        | ApiKey::WriteShareGroupState
+        | ApiKey::DeleteShareGroupState
+        | ApiKey::ReadShareGroupStateSummary => true,
+        ApiKey::AddPartitionsToTxn => context.version >= ADD_PARTITIONS_OF_BROKERS,
+        _ => false,
+    };
+    api == ApiKey::Fetch
+        || is_between_brokers
         || !broker.client_quotas.counts_time()
         || handlers::is_for_controller(broker, context)
 }

@@ -4,6 +4,7 @@
 //! room for another although none is idle, all that come later share one.
 
 use crate::limits::{Client, Sharers};
+use std::borrow::Cow;
 use stdx::Map;
 
 /// How many clients are measured by themselves.
@@ -44,9 +45,21 @@ impl Name for std::net::IpAddr {
     }
 }
 
+/// Longer names are measured by their beginning, their length and a checksum: a few clients that call themselves at length must
+/// not take the room of all.
+const NAME_BYTES_MAX: usize = 64;
+
+fn cut(name: &str) -> Cow<'_, str> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Cow::Borrowed(name);
+    }
+    let begin = name.get(..name.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
+    Cow::Owned(format!("{begin}#{}#{:08x}", name.len(), stdx::crc32c(name.as_bytes())))
+}
+
 /// The name of those who share a quota with a client.
 pub(crate) fn name(client: Client<'_>, shared_by: Sharers) -> Box<str> {
-    let Client { user, id } = client;
+    let (user, id) = (cut(client.user), cut(client.id));
     match shared_by {
         Sharers::UserAndClientId => format!("b{}:{user}{id}", user.len()),
         Sharers::User => format!("u{user}"),
@@ -132,5 +145,8 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
         assert_eq!(name(client("a", "b"), Sharers::User), name(client("a", "c"), Sharers::User));
+        let (long, other) = ("ä".repeat(16_000), format!("{}b", "ä".repeat(15_999)));
+        let of = |id: &str| name(Client { user: "", id }, Sharers::ClientId);
+        assert!(of(&long).len() < 100 && of(&long) != of(&other) && of(&long) == of(&long));
     }
 }
