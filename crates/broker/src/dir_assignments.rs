@@ -75,11 +75,12 @@ impl DirAssignments {
 
     /// The metadata have a replica as lost whose log is open. Unless that is being told already, the controller was told
     /// both, and heard the older one last: a request that had timed out here was still on its way.
-    pub(crate) fn object(&self, key: Key) {
+    pub(crate) fn object(&self, key: Key, node: NodeId, partition: &Partition) {
         let mut noted = self.noted.lock();
         if let Entry::Vacant(vacant) = noted.entry(key) {
-            // What it had before may not be what the metadata took for lost.
-            vacant.insert(Condition::New);
+            // What it had before may not be what the metadata took for lost; but nobody else is left who could have more.
+            let condition = if has_others(partition, node) { Condition::New } else { Condition::Whole };
+            vacant.insert(condition);
             self.news.notify_one();
         }
     }

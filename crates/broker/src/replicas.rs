@@ -221,7 +221,7 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
         }
         let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
         if is_lost && partition.condition() == partition::Condition::Sound {
-            broker.dir.dir_assignments.object((topic.id, index));
+            broker.dir.dir_assignments.object((topic.id, index), broker.config.node_id, known);
         }
         orders.push(Order { partition, leader });
     }
