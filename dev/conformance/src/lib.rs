@@ -25,5 +25,6 @@ pub mod raw;
 pub mod report;
 pub mod server;
 pub mod share;
+pub mod suites;
 pub mod tools;
 pub mod transactions;

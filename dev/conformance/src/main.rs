@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::{
-    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, tools,
+    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, suites, tools,
     transactions,
 };
 
@@ -31,6 +31,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
+  suites      franz-go's own tests, on one node and on three (minutes, on a machine that does nothing else)
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
 ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kill is skipped
@@ -90,6 +91,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "compaction" => compaction::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
+        "suites" => suites::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }
 }
@@ -115,6 +117,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
                 }
             }
             "all" => options.subjects = SUBJECTS.to_vec(),
+            "suites" => options.subjects.push("suites"),
             name => {
                 let known = SUBJECTS.into_iter().find(|subject| *subject == name);
                 options.subjects.push(known.with_context(|| format!("there is no subject {name}"))?);
