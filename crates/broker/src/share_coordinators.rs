@@ -124,9 +124,8 @@ impl ShareCoordinators {
     /// Writes anew what has not changed for long.
     pub(crate) async fn snapshot_cold(&self) {
         for host in self.hosts.all() {
-            if host.state.lock().is_loaded {
-                let _ = host.ask(Request::SnapshotCold).await;
-            }
+            let now = host.now();
+            while host.has_cold(now) && host.ask(Request::SnapshotCold).await.is_ok() {}
         }
     }
 
@@ -185,6 +184,16 @@ impl ShareCoordinatorHost {
             loading: watch(Loading::UnderWay).0,
             this: this.clone(),
         })
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() }
+    }
+
+    /// Whether something had not been written for too long at that moment.
+    fn has_cold(&self, now: Now) -> bool {
+        let state = self.state.lock();
+        state.is_loaded && state.shard.has_cold(now)
     }
 
     /// How many share partitions it knows.
@@ -247,7 +256,7 @@ impl ShareCoordinatorHost {
         if !state.is_loaded {
             return Err(Error::CoordinatorLoadInProgress);
         }
-        let now = Now { wall: self.world.clock.wall(), monotonic: self.world.clock.now() };
+        let now = self.now();
         let outcome = state.shard.handle(now, request)?;
         let (sender, receiver) = oneshot::channel();
         if outcome.records.is_empty() {

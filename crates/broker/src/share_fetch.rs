@@ -30,6 +30,9 @@ pub(crate) struct Asked {
     pub(crate) deadline: env::Deadline,
 }
 
+/// So much is read of a partition to choose from, if it is not one batch: a member takes a few hundred records of it.
+const PEEK_BYTES_MAX: usize = 1 << 20;
+
 /// What a member gets of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
@@ -61,7 +64,7 @@ pub(crate) async fn fetch(broker: &Arc<Broker>, asked: &Asked, partitions: &[Par
         let has_failed = outcomes.iter().any(Result::is_err);
         let bytes: usize = peeked.iter().map(|one| one.bytes.len()).sum();
         let is_late = broker.world.clock.now() >= asked.deadline;
-        if is_late || has_failed || bytes >= asked.bytes_min.max(1) {
+        if is_late || has_failed || bytes >= asked.bytes_min.clamp(1, PEEK_BYTES_MAX) {
             choose(asked, &hosts, &peeked, &mut outcomes);
             let has_any = outcomes.iter().flatten().any(|given| !given.acquired.is_empty());
             if is_late || has_any || outcomes.iter().any(Result::is_err) {
@@ -77,6 +80,8 @@ pub(crate) async fn fetch(broker: &Arc<Broker>, asked: &Asked, partitions: &[Par
                 continue;
             }
         }
+        // While it waits it keeps nothing of what it has read.
+        let peeked: Vec<_> = peeked.into_iter().map(|one| Peeked { bytes: Bytes::new(), ..one }).collect();
         waiting.wait(broker, asked, &peeked, bytes).await;
     }
 }
@@ -105,7 +110,7 @@ async fn peek(
         if left == 0 && !all.is_empty() {
             continue;
         }
-        match read(broker, asked, host, from, (left, all.is_empty())).await {
+        match read(broker, asked, host, from, (left.min(PEEK_BYTES_MAX), all.is_empty())).await {
             Ok(Some((bytes, aborted, upto))) => {
                 left = left.saturating_sub(bytes.len());
                 all.push(Peeked { place, from, bytes, aborted, upto });
@@ -142,8 +147,11 @@ async fn read(
     };
     let read = match host.partition().read(&wanted, &reader, bytes_max, at_least_one) {
         Ok(read) => read,
-        Err(Refused::OffsetOutOfRange { start_offset, .. }) if start_offset > from => {
-            host.on_log_start(start_offset);
+        // Behind the end there may be something later; members know no answer for it.
+        Err(Refused::OffsetOutOfRange { start_offset, .. }) => {
+            if start_offset > from {
+                host.on_log_start(start_offset);
+            }
             return Ok(None);
         }
         Err(refused) => return Err(failure_code::of_partition(&refused)),

@@ -265,18 +265,15 @@ impl ShareHost {
         self.written(written).await
     }
 
-    /// A member has gone: what it has comes back.
-    pub(crate) async fn release(&self, member: &MemberId) -> Taken {
-        let written = {
-            let mut state = self.state.lock();
-            let Some(core) = state.core.as_mut() else { return Ok(()) };
-            let write = core.release(member);
-            self.write(&mut state, write)
-        };
-        self.written(written).await
+    /// A member has gone: what it has comes back, from now on. What is to be waited for ([`Self::written`]) is only that it is
+    /// written down.
+    pub(crate) fn release(&self, member: &MemberId) -> Option<oneshot::Receiver<Taken>> {
+        let mut state = self.state.lock();
+        let write = state.core.as_mut()?.release(member);
+        self.write(&mut state, write)
     }
 
-    async fn written(&self, written: Option<oneshot::Receiver<Taken>>) -> Taken {
+    pub(crate) async fn written(&self, written: Option<oneshot::Receiver<Taken>>) -> Taken {
         match written {
             Some(written) => written.await.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable)),
             None => Ok(()),
@@ -333,7 +330,10 @@ impl ShareHost {
             (request.start, request.complete_count) = (write.start, write.complete_count);
             request.batches.extend(&write.batches);
         }
-        request.map(Request::Write)
+        request.map(|request| {
+            let batches = share::combine(&[], &request.batches, request.start);
+            Request::Write(WriteState { batches, ..request })
+        })
     }
 
     fn on_written(&self, waiting: Vec<Queued>, told: Result<(), ErrorCode>) {
@@ -343,6 +343,8 @@ impl ShareHost {
             for id in waiting.iter().map(|(write, _)| write.id) {
                 state.core.iter_mut().for_each(|core| core.on_written(now, id, told.is_ok()));
             }
+            // What could not be written is held again, and its lock may be the only one.
+            self.set_timer(&mut state);
             Self::wake_all(&mut state);
         }
         let told = told.map_err(of_state);

@@ -6,9 +6,13 @@
 use crate::{Broker, partition::Partition, share_partition::ShareHost};
 use model::{GroupId, LeaderEpoch, PartitionIndex, TopicId};
 use parking_lot::Mutex;
-use share::{Key, MemberId, PartitionKey, SessionKey, Sessions};
+use share::{Key, PartitionKey, SessionKey, Sessions};
 use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::oneshot;
 use wire::ErrorCode;
+
+/// Something that is being written down.
+type Writing = oneshot::Receiver<Result<(), ErrorCode>>;
 
 /// See the head of the file.
 pub(crate) struct SharePartitions {
@@ -73,33 +77,43 @@ impl SharePartitions {
     }
 
     fn remove_all(&self, is_gone: impl Fn(&Key) -> bool) {
-        let gone: Vec<Arc<ShareHost>> =
-            self.hosts.lock().extract_if(.., |key, _| is_gone(key)).map(|(_, host)| host).collect();
-        gone.iter().for_each(|host| host.end());
+        self.take_all(is_gone).iter().for_each(|host| host.end());
+    }
+
+    fn take_all(&self, is_gone: impl Fn(&Key) -> bool) -> Vec<Arc<ShareHost>> {
+        self.hosts.lock().extract_if(.., |key, _| is_gone(key)).map(|(_, host)| host).collect()
     }
 
     /// Ends a member's session: what it has comes back. Without members the group's share partitions end.
     pub(crate) fn end_session(broker: &Arc<Broker>, session: SessionKey) {
-        // At once: the member may begin another one before its records are back.
-        let Some(partitions) = broker.shares.sessions.lock().end(&session) else { return };
+        let shares = &broker.shares;
+        // All of it before the member can begin another session, whose records are not meant.
+        let releasing: Vec<_> = {
+            let mut sessions = shares.sessions.lock();
+            let Some(partitions) = sessions.end(&session) else { return };
+            let hosts = partitions.into_iter().filter_map(|partition| shares.get(&session.group, partition));
+            hosts.map(|host| (host.release(&session.member), host)).collect()
+        };
         let on = broker.clone();
-        broker.world.tasks.spawn(Box::pin(async move { on.shares.release_all(&session, partitions).await }));
+        broker.world.tasks.spawn(Box::pin(async move { on.shares.released(&session, releasing).await }));
     }
 
-    async fn release_all(&self, session: &SessionKey, partitions: Vec<PartitionKey>) {
-        for partition in partitions {
-            let Some(host) = self.get(&session.group, partition) else { continue };
-            self.release(&host, &session.member).await;
+    async fn released(&self, session: &SessionKey, releasing: Vec<(Option<Writing>, Arc<ShareHost>)>) {
+        for (writing, host) in releasing {
+            if let Err(error) = host.written(writing).await {
+                let key = host.key();
+                tracing::info!(?key, ?error, "records of a member that has gone could not be released");
+            }
         }
-        if !self.sessions.lock().has_group(&session.group) {
-            self.remove_all(|key| key.group == session.group);
-        }
-    }
-
-    async fn release(&self, host: &Arc<ShareHost>, member: &MemberId) {
-        if let Err(error) = host.release(member).await {
-            tracing::info!(key = ?host.key(), ?error, "records of a member that has gone could not be released");
-        }
+        let gone = {
+            // Whoever begins a session meanwhile finds the share partitions there, or makes new ones.
+            let sessions = self.sessions.lock();
+            match sessions.has_group(&session.group) {
+                true => Vec::new(),
+                false => self.take_all(|key| key.group == session.group),
+            }
+        };
+        gone.iter().for_each(|host| host.end());
     }
 
     /// A connection has ended, and the sessions of its members with it.

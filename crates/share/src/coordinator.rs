@@ -22,6 +22,9 @@ pub struct Config {
 
 /// Records that one decision may lead to where nobody asked for them all: they must fit into a batch.
 const RECORDS_MAX: usize = 500;
+/// Batches of states in the snapshots that are written at once, unless a single one has more: some 25 bytes each, and all of it
+/// is one batch of records.
+const SNAPSHOT_BATCHES_MAX: usize = 10_000;
 
 /// All share partitions of one partition of the topic. See [`Shard`] for its life.
 #[derive(Debug, PartialEq)]
@@ -164,10 +167,25 @@ impl Coordinator {
         gone.take(RECORDS_MAX).map(|key| Record::Removed(key.clone())).collect()
     }
 
+    /// Whether something has not been written for so long that it is to be written anew.
+    pub fn has_cold(&self, now: Now) -> bool {
+        self.known.values().any(|known| self.is_cold(now, known))
+    }
+
+    fn is_cold(&self, now: Now, known: &Known) -> bool {
+        now.wall.saturating_sub(known.state.written) >= self.config.cold_snapshot_ms
+    }
+
+    /// The oldest first, as many as fit into one batch of records.
     fn snapshot_cold(&self, now: Now) -> Vec<Record> {
-        let is_cold =
-            |known: &Known| now.wall.saturating_sub(known.state.written) >= self.config.cold_snapshot_ms;
-        let cold = self.known.iter().filter(|(_, known)| is_cold(known)).take(RECORDS_MAX);
+        let mut cold: Vec<_> = self.known.iter().filter(|(_, known)| self.is_cold(now, known)).collect();
+        cold.sort_by_key(|(_, known)| known.state.written);
+        let mut batches = 0;
+        let cold = cold.into_iter().take(RECORDS_MAX).enumerate().take_while(|(place, (_, known))| {
+            batches += known.state.batches.len();
+            *place == 0 || batches <= SNAPSHOT_BATCHES_MAX
+        });
+        let cold = cold.map(|(_, one)| one);
         let snapshot = |(key, known): (&Key, &Known)| {
             let snapshot_epoch = known.state.snapshot_epoch.saturating_add(1);
             let snapshot = Snapshot { snapshot_epoch, written: now.wall, ..known.state.clone() };
@@ -177,9 +195,10 @@ impl Coordinator {
     }
 }
 
-/// -1 leaves what was before.
+/// -1 leaves what was before. Nothing goes back within one epoch of the state: a write that was under way for long may come
+/// behind a later one.
 fn or_before(value: Offset, before: Offset) -> Offset {
-    if value == -1 { before } else { value }
+    value.max(before)
 }
 
 impl Known {

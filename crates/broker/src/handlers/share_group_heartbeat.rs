@@ -41,32 +41,30 @@ pub(crate) async fn handle(
             assignment: reply.assignment.map(assignment),
             ..ShareGroupHeartbeatResponse::default()
         },
-        Err(Refused::Group(error)) => refusal(failure_code::of_groups(&error), failure_code::message(&error)),
-        Err(Refused::State(code)) => refusal(code, Some("A share state could not be initialised.".into())),
+        Err(error) => refusal(failure_code::of_groups(&error), failure_code::message(&error)),
     }
 }
 
-enum Refused {
-    Group(Error),
-    State(ErrorCode),
-}
-
-async fn beat(broker: &Arc<Broker>, heartbeat: ShareHeartbeat) -> Result<ShareHeartbeatReply, Refused> {
+async fn beat(broker: &Arc<Broker>, heartbeat: ShareHeartbeat) -> Result<ShareHeartbeatReply, Error> {
     let first = ask(broker, heartbeat.clone()).await?;
     let Some((epoch, partitions)) = first.initialize.clone() else { return Ok(first) };
-    initialize(broker, &heartbeat.group, epoch, partitions).await.map_err(Refused::State)?;
+    if let Err(code) = initialize(broker, &heartbeat.group, epoch, partitions).await {
+        // A later heartbeat tries again; a member that were told would end.
+        tracing::info!(group = %heartbeat.group, ?code, "share states could not be initialised for now");
+        return Ok(first);
+    }
     // The member need not wait for its next heartbeat to get what can be read from now on.
     let again = ShareHeartbeat { epoch: first.epoch, topics: None, rack_id: None, ..heartbeat };
     let second = ask(broker, again).await?;
     Ok(ShareHeartbeatReply { assignment: second.assignment.or(first.assignment), ..second })
 }
 
-async fn ask(broker: &Arc<Broker>, heartbeat: ShareHeartbeat) -> Result<ShareHeartbeatReply, Refused> {
+async fn ask(broker: &Arc<Broker>, heartbeat: ShareHeartbeat) -> Result<ShareHeartbeatReply, Error> {
     let group = heartbeat.group.clone();
     match broker.groups.ask(&group, Request::ShareHeartbeat(heartbeat)).await {
         Ok(Reply::ShareHeartbeat(reply)) => Ok(reply),
-        Ok(_) => Err(Refused::Group(Error::UnknownServerError)),
-        Err(error) => Err(Refused::Group(error)),
+        Ok(_) => Err(Error::UnknownServerError),
+        Err(error) => Err(error),
     }
 }
 

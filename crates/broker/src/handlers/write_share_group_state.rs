@@ -5,7 +5,7 @@ use model::GroupId;
 use share::{Key, Request, StateBatch, WriteState};
 use std::sync::Arc;
 use wire::{
-    WriteShareGroupStateRequest, WriteShareGroupStateResponse,
+    ErrorCode, WriteShareGroupStateRequest, WriteShareGroupStateResponse,
     write_share_group_state_request::PartitionData,
     write_share_group_state_response::{PartitionResult, WriteStateResult},
 };
@@ -20,10 +20,13 @@ pub(crate) async fn handle(
     for topic in request.topics {
         let asked = topic.partitions.into_iter().map(|one| {
             let key = Key { group: group.clone(), topic: topic.topic_id, partition: one.partition };
-            (one.partition, Request::Write(to_write(key, one)))
+            (one.partition, to_write(key, one))
         });
+        let (asked, refused): (Vec<_>, Vec<_>) = asked.partition(|(_, write)| is_in_order(&write.batches));
+        let asked = asked.into_iter().map(|(partition, write)| (partition, Request::Write(write)));
         let told = super::ask_share_states(broker, asked.collect()).await;
-        let partitions = told.into_iter().map(|(partition, told)| {
+        let refused = refused.into_iter().map(|(partition, _)| (partition, Err(ErrorCode::InvalidRequest)));
+        let partitions = told.into_iter().chain(refused).map(|(partition, told)| {
             let (error_code, error_message) = super::code_and_name(told.err());
             PartitionResult { partition, error_code, error_message }
         });
@@ -31,6 +34,11 @@ pub(crate) async fn handle(
         results.push(WriteStateResult { topic_id: topic.topic_id, partitions });
     }
     WriteShareGroupStateResponse { results }
+}
+
+/// Whether each batch lies behind the one before: laying others over each other takes long, and no broker sends such.
+fn is_in_order(batches: &[StateBatch]) -> bool {
+    batches.iter().zip(batches.iter().skip(1)).all(|(one, next)| one.last < next.first)
 }
 
 fn to_write(key: Key, data: PartitionData) -> WriteState {
