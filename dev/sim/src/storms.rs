@@ -289,7 +289,12 @@ impl Storms {
         let place = self.dice.pick(&places, (String::new(), 0));
         let point = node.recovery_point(&place.0, place.1);
         let dir = node.dir_of(&place.0, place.1);
-        if let Some(damage) = node.disk.damage(&dir, point, &mut self.dice) {
+        let policy = image
+            .overrides(metadata::config::ResourceKind::Topic, &place.0)
+            .and_then(|own| own.get("cleanup.policy").cloned());
+        // Between the batches of a log that may be compacted there are holes: nobody can tell what is gone.
+        let may_lose = !place.0.starts_with("__") && policy.is_none_or(|policy| !policy.contains("compact"));
+        if let Some(damage) = node.disk.damage(&dir, point, may_lose, &mut self.dice) {
             self.tell(format!("the disk of node {victim} is damaged: {}", damage.what));
             self.world.history.tell(Event::Faulted(Fault::Damage));
             cluster.on_damage(&node, place, damage);

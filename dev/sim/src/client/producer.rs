@@ -191,8 +191,8 @@ impl Producer {
         let Some(batch) = self.outstanding.front() else { return };
         if batch.was_refused && error == ErrorCode::OutOfOrderSequenceNumber {
             self.ground.history.tell(batch.refused());
-        } else if batch.place.is_compacted && self.ground.cluster.is_several() {
-            // A replica that was copied from a compacted log knows nothing of batches that were not there any more.
+        } else if batch.place.is_compacted {
+            // What was compacted away nobody knows after a start, and no replica that was copied from such a log.
         } else if !batch.place.is_lossy() {
             let what = format!("{:?} of {:?} was refused: {error:?}", batch.values, batch.place);
             self.ground.history.violated("idempotence", what);

@@ -35,8 +35,13 @@ pub struct Damage {
     is_flip: bool,
 }
 
-/// Damages something of the log.
-pub(super) fn damage(files: &mut FileSystem, dir: &Path, point: i64, dice: &mut Dice) -> Option<Damage> {
+/// Damages something of the log; takes away whole batches only where it `may_lose` some.
+pub(super) fn damage(
+    files: &mut FileSystem,
+    dir: &Path,
+    (point, may_lose): (i64, bool),
+    dice: &mut Dice,
+) -> Option<Damage> {
     let dir_inode = files.find(dir).ok()?;
     let segments = segments(files, dir, point);
     let last = segments.last()?.base;
@@ -54,13 +59,13 @@ pub(super) fn damage(files: &mut FileSystem, dir: &Path, point: i64, dice: &mut 
         is_flip: false,
     };
     damage.what = match dice.below(4) {
-        0 => {
+        0 if may_lose => {
             let kept = begin + dice.below(len as u64) as usize;
             files.shorten(segment.inode, kept).ok()?;
             format!("{name} ends at byte {kept}")
         }
         // That the first one is gone looks as if retention had deleted it.
-        1 if is_between => {
+        1 if is_between && may_lose => {
             files.lose(&segment.path).ok()?;
             damage.file = None;
             format!("{name} is gone")

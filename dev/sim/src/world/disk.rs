@@ -158,8 +158,8 @@ impl DiskHost {
 
     /// The medium damages what it should keep: something of the log in `dir` changes, or is gone, of which all before
     /// `point` is known to be on stable storage; says what. `None` if there is nothing of that.
-    pub fn damage(&self, dir: &Path, point: i64, dice: &mut Dice) -> Option<Damage> {
-        let done = damage::damage(&mut self.state.lock().files, dir, point, dice);
+    pub fn damage(&self, dir: &Path, point: i64, may_lose: bool, dice: &mut Dice) -> Option<Damage> {
+        let done = damage::damage(&mut self.state.lock().files, dir, (point, may_lose), dice);
         if let Some(damage) = &done {
             note!(self.trace, "{} damaged: {}", self.label, damage.what);
         }
