@@ -7,7 +7,7 @@ use crate::{
     Broker, failure_code,
     fetch_sessions::Wanted,
     fetch_wait::FetchWait,
-    partition::{Isolation, Partition, Read, Reader, Records, Refused, Watch},
+    partition::{Isolation, Partition, READ_TRIES, Read, Reader, Records, Refused, Watch},
     share_partition::{ShareHost, Stage},
 };
 use bytes::Bytes;
@@ -145,35 +145,41 @@ async fn read(
         last_fetched_epoch: -1,
         start_offset: -1,
     };
-    let read = match host.partition().read(&wanted, &reader, bytes_max, at_least_one) {
-        Ok(read) => read,
-        // Behind the end there may be something later; members know no answer for it.
-        Err(Refused::OffsetOutOfRange { start_offset, .. }) => {
-            if start_offset > from {
-                host.on_log_start(start_offset);
-            }
-            return Ok(None);
-        }
-        Err(refused) => return Err(failure_code::of_partition(&refused)),
-    };
-    let Read { records, aborted, upto, .. } = read;
-    let bytes = match records {
-        Records::Memory(parts) => parts.to_bytes().unwrap_or_default(),
-        Records::File(cold) => {
-            let (of, partition) = (cold.of, host.partition().clone());
-            match broker.on_lane(move || cold.load()).await {
-                Some(Ok(bytes)) => bytes,
-                // The segment was deleted meanwhile: the next read finds the new start.
-                Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Some(Err(error)) => {
-                    partition.on_read_error(&error, of);
-                    return Err(ErrorCode::KafkaStorageError);
+    for tries_left in (0..READ_TRIES).rev() {
+        let read = match host.partition().read(&wanted, &reader, bytes_max, at_least_one) {
+            Ok(read) => read,
+            // Behind the end there may be something later; members know no answer for it.
+            Err(Refused::OffsetOutOfRange { start_offset, .. }) => {
+                if start_offset > from {
+                    host.on_log_start(start_offset);
                 }
-                None => return Err(ErrorCode::KafkaStorageError),
+                return Ok(None);
             }
+            Err(refused) => return Err(failure_code::of_partition(&refused)),
+        };
+        let Read { records, aborted, upto, .. } = read;
+        let cold = match records {
+            Records::Memory(parts) => {
+                let bytes = parts.to_bytes().unwrap_or_default();
+                return Ok(Some((bytes, aborted.unwrap_or_default(), upto)));
+            }
+            Records::File(cold) => cold,
+        };
+        let (of, partition) = (cold.of, host.partition().clone());
+        match broker.on_lane(move || cold.load()).await {
+            Some(Ok(bytes)) => return Ok(Some((bytes, aborted.unwrap_or_default(), upto))),
+            // The segment was deleted meanwhile: the next read finds the new start.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // Or compacted: it is read where it is now.
+            Some(Err(error)) if tries_left > 0 && log::is_moved(&error) => partition.written().await,
+            Some(Err(error)) => {
+                partition.on_read_error(&error, of);
+                return Err(ErrorCode::KafkaStorageError);
+            }
+            None => return Err(ErrorCode::KafkaStorageError),
         }
-    };
-    Ok(Some((bytes, aborted.unwrap_or_default(), upto)))
+    }
+    Ok(None)
 }
 
 /// Lets the share partitions choose from what was read.

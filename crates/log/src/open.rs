@@ -418,7 +418,8 @@ impl Opening<'_> {
         let report = &mut self.recoverer.report;
         report.segments_dropped += segments.len();
         report.bytes_truncated += segments.values().map(|files| files.log).sum::<u64>();
-        segments.keys().try_for_each(|base| self.remove_segment(*base))
+        // The last one first: a crash between two must leave no hole.
+        segments.keys().rev().try_for_each(|base| self.remove_segment(*base))
     }
 
     fn remove_segment(&self, base: Offset) -> io::Result<()> {

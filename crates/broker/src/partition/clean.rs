@@ -69,7 +69,8 @@ impl Partition {
     pub(crate) fn begin_cleaning_step(&self, of: ReadOf) -> Option<oneshot::Sender<()>> {
         match &mut *self.state.lock() {
             State::Online(online) => {
-                let is_this = online.cuts == of.cuts && !online.is_closed && !online.is_cutting;
+                let is_cut_soon = online.is_cutting || online.recovery_point_max.is_some();
+                let is_this = online.cuts == of.cuts && !online.is_closed && !is_cut_soon;
                 if !is_this {
                     return None;
                 }
@@ -86,7 +87,9 @@ impl Partition {
         let job = {
             let mut state = self.state.lock();
             let State::Online(online) = &mut *state else { return false };
-            let is_this = online.cuts == of.cuts && !online.is_closed && !online.is_cutting;
+            // Where a cut is announced its checkpoints speak of the segments as they are.
+            let is_cut_soon = online.is_cutting || online.recovery_point_max.is_some();
+            let is_this = online.cuts == of.cuts && !online.is_closed && !is_cut_soon;
             if !is_this || !online.log.swap(cleaned, &mut online.pending) {
                 return false;
             }

@@ -42,6 +42,7 @@ impl Partition {
 
     /// Cuts the log, unless it no longer follows the leader of `epoch`.
     pub(crate) async fn cut(self: &Arc<Self>, epoch: LeaderEpoch, cut: Cut) -> Result<(), Refused> {
+        self.uncleaned().await;
         let (files, options, ended) = match self.take_files(epoch, cut).await {
             Ok(taken) => taken,
             Err(refused) => {
@@ -93,6 +94,17 @@ impl Partition {
         let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));
         drop(state);
         self.end(before, Undone::NotLeader);
+    }
+
+    /// Ends when no step of a compaction is at work in the directory. None begins once a cut is announced.
+    async fn uncleaned(&self) {
+        let step = match &mut *self.state.lock() {
+            State::Online(online) => online.upkeep.step.take(),
+            State::Offline(_) | State::Deleted => None,
+        };
+        if let Some(step) = step {
+            let _ = step.await;
+        }
     }
 
     /// Ends when the log is not being cut.
@@ -183,7 +195,7 @@ impl Partition {
                 Cut::StartOver(offset) => offset,
             };
             online.upkeep.clean_upto = match cut {
-                Cut::At(offset) => online.upkeep.clean_upto.map(|clean| clean.min(offset)),
+                Cut::At(offset) => online.upkeep.clean_upto.map(|clean| clean.min(offset).min(upto)),
                 Cut::StartOver(_) => None,
             };
             online.invisible.clear();

@@ -77,8 +77,9 @@ impl Rules {
         let verdict = match filter.kept() {
             0 => emptied,
             _ => {
-                // The time of a tombstone begins when this pass knows of it, and not when it only copies it.
-                let is_known = header.next_offset() <= map.upto();
+                // The time of a tombstone begins when this pass knows of it, and not when it only copies it: all that it hides
+                // must be gone when it goes.
+                let is_known = header.next_offset() > map.from() && header.next_offset() <= map.upto();
                 let is_doomed = (filter.has_tombstones() && is_known) || (is_control && is_needless);
                 let is_new = is_doomed && header.delete_horizon().is_none();
                 let horizon = is_new.then(|| self.now.saturating_add(self.delete_retention_ms));

@@ -15,14 +15,15 @@ pub(crate) struct KeyMap {
     latest: Map<Box<[u8]>, Offset>,
     bytes: usize,
     bytes_max: usize,
-    /// Every record before this offset is in it that was to be.
+    from: Offset,
+    /// Every record from `from` to before this offset is in it that was to be.
     upto: Offset,
 }
 
 impl KeyMap {
     /// An empty map that is full with about `bytes_max` bytes, for records from `from` on.
     pub(crate) fn new(bytes_max: usize, from: Offset) -> Self {
-        Self { latest: Map::default(), bytes: 0, bytes_max, upto: from }
+        Self { latest: Map::default(), bytes: 0, bytes_max, from, upto: from }
     }
 
     /// Takes note of a record; offsets rise from call to call.
@@ -48,6 +49,11 @@ impl KeyMap {
     /// Everything before `offset` was taken note of.
     pub(crate) fn reached(&mut self, offset: Offset) {
         self.upto = self.upto.max(offset);
+    }
+
+    /// Of what lies before it says only what hides it.
+    pub(crate) fn from(&self) -> Offset {
+        self.from
     }
 
     /// Records from here on are none of its business.

@@ -107,7 +107,8 @@ pub(crate) fn settle(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> io::Resu
         disk.sync_dir(dir)?;
     }
     for (_, _, name) in &cleaned {
-        disk.remove_file(&dir.join(name))?;
+        // Where the log is cut, a pass that has come to its end removes the same.
+        accept_missing(disk.remove_file(&dir.join(name)))?;
     }
     if !swaps.is_empty() {
         finish(disk, dir, entries, &swaps)?;
