@@ -260,10 +260,8 @@ pub(crate) fn begin(
         }
         ApiKey::Produce => {
             let request = decode(&mut decoder, api, version)?;
-            match handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)? {
-                Begun::Checking(later) => Begun::Checking(counted(broker, &peer.pace, later)),
-                begun => begun,
-            }
+            let begun = handlers::produce::begin(broker, &context, (request, frame_bytes), turn, reply)?;
+            begun.counted(broker, &peer.pace)
         }
         ApiKey::JoinGroup | ApiKey::SyncGroup => {
             Begun::Member(counted(broker, &peer.pace, barrier(broker, context, decoder, reply)?))
@@ -287,6 +285,16 @@ pub(crate) fn begin(
     };
     peer.greeted = true;
     Ok(begun)
+}
+
+impl Begun {
+    /// What is still to be checked counts as an answer does: only while somebody works on it.
+    fn counted(self, broker: &Arc<Broker>, pace: &Arc<Pace>) -> Self {
+        match self {
+            Self::Checking(later) => Self::Checking(counted(broker, pace, later)),
+            begun => begun,
+        }
+    }
 }
 
 /// Counts the time that an answer takes, if it counts for anybody.

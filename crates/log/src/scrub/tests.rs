@@ -146,6 +146,22 @@ fn holes_are_no_damage_where_compaction_makes_them() {
 }
 
 #[test]
+fn what_is_synced_may_end_in_a_hole() {
+    let config = LogConfig { cleanup_compact: true, ..config(PageCache) };
+    let mut fixture = Fixture::new(config.clone());
+    let mut effects = Vec::new();
+    for offset in [0, 1, 5, 6] {
+        let batch = batch(NOW, 1, 700).base_offset(offset).build().unwrap();
+        fixture.log.append_as_follower(NOW, batch, &mut effects).unwrap();
+    }
+    fixture.perform(effects);
+    let fixture = reopen(fixture.disk.after_kill(), config, false, 3).unwrap();
+    assert_eq!((fixture.log.recovery_point(), fixture.log.end_offset()), (3, 7));
+    let (found, sound, _) = scrub(&fixture, 500);
+    assert!(found.is_none() && sound > 0, "{found:?}, {sound}");
+}
+
+#[test]
 fn an_index_that_disagrees_with_sound_batches_is_no_damage_and_is_built_anew() {
     let fixture = written(config(Fsync));
     let sealed = bases(&fixture)[1];
