@@ -69,7 +69,7 @@ pub(crate) async fn handle(
 }
 
 /// Waits a moment where a leader may have died just now. Its clients have lost it at the same time and ask at once who leads;
-/// who is told of the dead one tries that first, and asks again only when its own timers say so (librdkafka's: a second).
+/// who is told of the dead one tries that first, and asks again only when its own timers say so.
 async fn await_successors(broker: &Broker, request: &MetadataRequest) {
     let clock = &broker.world.clock;
     loop {

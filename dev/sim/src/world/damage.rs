@@ -211,7 +211,7 @@ mod tests {
             let mut files = written();
             assert!(is_whole(&files, Path::new(DIR)));
             let tail = contents(&files, &Path::new(DIR).join(names::file_name(6, names::LOG)), 1 << 10);
-            let damage = damage(&mut files, Path::new(DIR), 6, &mut Dice::new(seed)).unwrap();
+            let damage = damage(&mut files, Path::new(DIR), (6, true), &mut Dice::new(seed)).unwrap();
             let Damage { what, is_flip, .. } = damage.clone();
             seen.insert(what.split(' ').nth(1).unwrap().to_owned());
             assert!(!is_gone(&files, &damage), "{what}");
@@ -220,14 +220,14 @@ mod tests {
             assert_eq!(after, tail, "{what}");
         }
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["ends", "has", "is"]);
-        assert!(damage(&mut written(), Path::new(DIR), 0, &mut Dice::new(1)).is_none());
+        assert!(damage(&mut written(), Path::new(DIR), (0, true), &mut Dice::new(1)).is_none());
     }
 
     #[test]
     fn what_is_set_aside_or_deleted_is_damaged_no_more() {
         for seed in 0..50 {
             let mut files = written();
-            let damage = damage(&mut files, Path::new(DIR), 6, &mut Dice::new(seed)).unwrap();
+            let damage = damage(&mut files, Path::new(DIR), (6, true), &mut Dice::new(seed)).unwrap();
             files.rename(Path::new(DIR), Path::new("/d/aside")).unwrap();
             assert!(is_gone(&files, &damage));
             files.create_dir_all(Path::new(DIR)).unwrap();
