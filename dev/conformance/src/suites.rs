@@ -154,7 +154,7 @@ impl Ended {
         let (passed, least) = (self.passed.len(), expected.passed_min);
         ensure!(
             passed >= least,
-            "only {passed} tests passed, it were {least}: is there an API less than before?"
+            "only {passed} tests passed, {least} did before: is an API not offered any more?"
         );
         Ok(format!("{passed} passed, {} failed as known, {} skipped", self.failed.len(), self.skipped.len()))
     }

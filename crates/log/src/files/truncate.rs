@@ -6,7 +6,7 @@
 
 use super::{Files, accept_missing};
 use crate::{
-    Durability, OpenError, OpenOptions, Opened,
+    OpenError, OpenOptions, Opened,
     aborted_txn::{AbortedTxn, TXN_ENTRY_BYTES},
     directory::Directory,
     index::{self, INDEX_ENTRY_BYTES, IndexEntry, TIME_ENTRY_BYTES, TimeEntry},
@@ -31,13 +31,11 @@ impl Files {
         options: OpenOptions,
     ) -> Result<Opened, OpenError> {
         let (end, was_compacted) = self.cut_off(disk, offset)?;
-        let is_fsync = options.config.durability == Durability::Fsync;
         let recovery_point = match end {
             // What comes before a hole may end anywhere.
             _ if was_compacted || options.config.has_holes() => 0,
             Some(end) => end,
-            None if is_fsync => options.recovery_point.min(offset),
-            None => 0,
+            None => options.recovery_point.min(offset),
         };
         self.opened_anew(disk, OpenOptions { recovery_point, ..options })
     }
