@@ -3,10 +3,11 @@
 //! Called by `groups`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::clients::{Client, Clients};
@@ -44,6 +45,7 @@ struct Member {
     held: BTreeSet<u64>,
     assignments: usize,
     closed: bool,
+    killed: bool,
 }
 
 impl<'a> Fleet<'a> {
@@ -69,7 +71,14 @@ impl<'a> Fleet<'a> {
         let program = self.clients.start(member.client, "member", bootstrap, &args)?;
         self.started += 1;
         let name = format!("{}#{}", member.client.name(), self.started);
-        self.members.push(Member { name, program, held: BTreeSet::new(), assignments: 0, closed: false });
+        self.members.push(Member {
+            name,
+            program,
+            held: BTreeSet::new(),
+            assignments: 0,
+            closed: false,
+            killed: false,
+        });
         Ok(())
     }
 
@@ -84,6 +93,7 @@ impl<'a> Fleet<'a> {
         ensure!(!self.members.is_empty(), "there is no member");
         let mut member = self.members.remove(0);
         member.program.kill();
+        member.killed = true;
         // What it had said before its end still counts.
         self.hear(&mut member)
     }
@@ -181,12 +191,10 @@ impl<'a> Fleet<'a> {
             if done(self) {
                 return Ok(started.elapsed());
             }
-            ensure!(
-                started.elapsed() < limit,
-                "waited {} s for {what}: {}",
-                limit.as_secs(),
-                self.describe()
-            );
+            if started.elapsed() >= limit {
+                let state = self.describe();
+                bail!("waited {} s for {what}: {state}{}", limit.as_secs(), self.last_words());
+            }
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -200,7 +208,14 @@ impl<'a> Fleet<'a> {
     }
 
     fn hear(&mut self, member: &mut Member) -> Result<()> {
-        while let Some(line) = member.program.line(Duration::ZERO) {
+        loop {
+            let line = match member.program.next_line(Duration::ZERO) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) if !member.closed && !member.killed => {
+                    bail!("{} ended by itself: {}", member.name, member.program.last_words());
+                }
+                Err(_) => return Ok(()),
+            };
             let event: Value =
                 serde_json::from_str(&line).with_context(|| format!("{} said {line:?}", member.name))?;
             if let Some(held) = event.get("assigned").and_then(Value::as_array) {
@@ -216,7 +231,12 @@ impl<'a> Fleet<'a> {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Ends everybody; what each had written to its error output.
+    fn last_words(&mut self) -> String {
+        let members = self.members.iter_mut().chain(&mut self.leaving);
+        members.map(|member| format!("\n{} wrote: {}", member.name, member.program.last_words())).collect()
     }
 
     fn describe(&self) -> String {

@@ -15,7 +15,7 @@ use serde_json::Value;
 const LINES_WAITING_MAX: usize = 1024;
 
 /// How much of a failed program's error output is shown.
-const STDERR_SHOWN_MAX: usize = 2_000;
+const STDERR_SHOWN_MAX: usize = 4_000;
 
 /// A running program whose standard output is read line by line.
 #[derive(Debug)]
@@ -70,6 +70,13 @@ impl Program {
     /// The next line or the reason why there is none: time is over, or the program ended its output.
     pub fn next_line(&self, wait: Duration) -> Result<String, RecvTimeoutError> {
         self.lines.recv_timeout(wait)
+    }
+
+    /// Ends it and gives the end of what it wrote to its error output.
+    pub fn last_words(&mut self) -> String {
+        self.kill();
+        let said = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
+        tail(&said).to_owned()
     }
 
     /// Asks it to end, as an operator would.

@@ -4,6 +4,7 @@ Called as `kafkapython.py VERB BOOTSTRAP TOPIC ...`, with the same lines of outp
 """
 
 import json
+import logging
 import signal
 import sys
 
@@ -68,6 +69,8 @@ class Listener(ConsumerRebalanceListener):
 
 
 def member(bootstrap, topic, group, strategy, instance=""):
+    # Shown by the harness when this member does not do what is expected of it.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     more = {"group_instance_id": instance} if instance else {}
