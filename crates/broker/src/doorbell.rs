@@ -1,12 +1,12 @@
-//! Whether anybody still listens where a broker did. A process that was killed refuses connections at once, long before its
-//! session would end; one that lives, even if it hangs, does not.
+//! Whether anybody still listens where a broker did. A process that was killed refuses connections long before its session
+//! would end; one that lives, even if it hangs, does not.
 //!
 //! It fences nobody: it tells the sessions, and only while this node's controller is active. `connection` has it ring when a
 //! broker's connection has ended, `controller` at all brokers when it becomes active, since it has no connections yet.
 
 use crate::{
     images::Images,
-    link::{Address, Links},
+    link::{Address, Knock, Links},
 };
 use coordinator::Now;
 use env::World;
@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// may come in between.
 const RINGS: usize = 2;
 const PAUSE_MS: i64 = 20;
-/// How long a connection may take. Who does not answer is not gone.
+/// How long a connection is watched. Who leaves it open is not gone.
 const CONNECT_MS_MAX: i64 = 500;
 
 /// See the head of the file.
@@ -75,16 +75,102 @@ impl Doorbell {
     }
 
     /// Whether nobody listens there.
+    ///
+    /// The kernel closes what a killed process had open one after the other, and until it comes to the listener it goes on
+    /// to accept connections for it: one that ends by itself tells nothing yet, and the next is tried.
     pub(crate) async fn is_refused(&self, address: &Address) -> bool {
         let clock = &self.world.clock;
-        for ring in 0..RINGS {
-            if ring > 0 {
-                clock.sleep_until(clock.after_millis(PAUSE_MS)).await;
+        let until = clock.after_millis(CONNECT_MS_MAX);
+        let mut refused = 0;
+        while clock.now() < until {
+            match self.links.knock(address, CONNECT_MS_MAX).await {
+                Knock::Refused => refused += 1,
+                Knock::Ended => refused = 0,
+                Knock::Stands => return false,
             }
-            if !self.links.is_refused(address, CONNECT_MS_MAX).await {
-                return false;
+            if refused == RINGS {
+                return true;
+            }
+            clock.sleep_until(clock.after_millis(PAUSE_MS)).await;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetchers::tests::world::{LocalTasks, PausedClock, SeededRandom};
+    use bytes::BytesMut;
+    use env::{BoxFuture, Clock, Connection, Network};
+    use log::testing::MemoryDisk;
+    use std::{collections::VecDeque, future::pending, io, net::SocketAddr};
+    use stdx::Parts;
+
+    /// Listens as planned; after the plan, the last of it for ever.
+    struct Listener(Mutex<VecDeque<Knock>>);
+
+    /// Says nothing; ends, or does not.
+    struct Silent {
+        ends: bool,
+    }
+
+    impl Network for Listener {
+        fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+            let mut plan = self.0.lock();
+            let next = if plan.len() > 1 { plan.pop_front() } else { plan.front().copied() };
+            let connected: io::Result<Box<dyn Connection>> = match next {
+                Some(Knock::Ended) => Ok(Box::new(Silent { ends: true })),
+                Some(Knock::Stands) => Ok(Box::new(Silent { ends: false })),
+                Some(Knock::Refused) | None => Err(io::ErrorKind::ConnectionRefused.into()),
+            };
+            Box::pin(std::future::ready(connected))
+        }
+    }
+
+    impl Connection for Silent {
+        fn peer(&self) -> SocketAddr {
+            SocketAddr::from(([127, 0, 0, 1], 9092))
+        }
+
+        fn read<'a>(&'a mut self, _: &'a mut BytesMut) -> BoxFuture<'a, io::Result<usize>> {
+            match self.ends {
+                true => Box::pin(std::future::ready(Ok(0))),
+                false => Box::pin(pending()),
             }
         }
-        true
+
+        fn write(&mut self, _: Parts) -> BoxFuture<'_, io::Result<()>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    /// Whether a listener of this plan is taken for gone, and after how many milliseconds.
+    async fn ring(plan: &[Knock]) -> (bool, i64) {
+        let clock: Arc<dyn Clock> = Arc::new(PausedClock::new());
+        let world = World {
+            clock: clock.clone(),
+            disk: Arc::new(MemoryDisk::new()),
+            random: Arc::new(SeededRandom::default()),
+            tasks: Arc::new(LocalTasks::default()),
+        };
+        let network = Arc::new(Listener(Mutex::new(plan.iter().copied().collect())));
+        let links = Links::new(network, world.clone());
+        let bell = Doorbell::new(links, Images::new("cluster"), world, (1, "PLAINTEXT".into()));
+        let is_refused = bell.is_refused(&Address { host: "localhost".into(), port: 9092 }).await;
+        (is_refused, clock.now() as i64 / 1_000_000)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_still_accepts_while_it_dies_is_gone_as_soon_as_it_refuses() {
+        assert_eq!(ring(&[Knock::Refused]).await, (true, PAUSE_MS));
+        assert_eq!(ring(&[Knock::Ended, Knock::Ended, Knock::Refused]).await, (true, 3 * PAUSE_MS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_a_connection_open_or_ends_every_one_is_not_gone() {
+        assert_eq!(ring(&[Knock::Stands]).await, (false, CONNECT_MS_MAX));
+        assert_eq!(ring(&[Knock::Refused, Knock::Stands]).await, (false, PAUSE_MS + CONNECT_MS_MAX));
+        assert_eq!(ring(&[Knock::Ended]).await, (false, CONNECT_MS_MAX));
     }
 }

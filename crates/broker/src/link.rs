@@ -30,6 +30,17 @@ pub struct Address {
     pub port: u16,
 }
 
+/// What comes of a connection on which nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knock {
+    /// Nobody listens.
+    Refused,
+    /// It was accepted and has ended: the other side is closing everything, or has no place for one more.
+    Ended,
+    /// It stands, or there is no telling: who does not answer in time may still be there.
+    Stands,
+}
+
 /// See the head of the file.
 pub(crate) struct Links {
     network: Arc<dyn Network>,
@@ -101,15 +112,24 @@ impl Links {
         answer
     }
 
-    /// Whether nobody listens there. Who does not answer in time may still be there.
-    pub(crate) async fn is_refused(&self, address: &Address, timeout_ms: i64) -> bool {
+    /// Connects, says nothing, and tells what comes of it within `timeout_ms`.
+    pub(crate) async fn knock(&self, address: &Address, timeout_ms: i64) -> Knock {
+        let knocking = async {
+            let mut connection = match self.network.connect(&address.host, address.port).await {
+                Ok(connection) => connection,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Knock::Refused,
+                Err(_) => return Knock::Stands,
+            };
+            match connection.read(&mut BytesMut::with_capacity(1)).await {
+                Ok(0) | Err(_) => Knock::Ended,
+                Ok(_) => Knock::Stands,
+            }
+        };
         let clock = &self.world.clock;
         tokio::select! {
             biased;
-            connected = self.network.connect(&address.host, address.port) => {
-                connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-            }
-            () = clock.sleep_until(clock.after_millis(timeout_ms)) => false,
+            found = knocking => found,
+            () = clock.sleep_until(clock.after_millis(timeout_ms)) => Knock::Stands,
         }
     }
 
