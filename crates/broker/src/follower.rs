@@ -137,8 +137,9 @@ impl Follower {
             let epoch = batch.header.leader_epoch;
             image.place(Position { offset: batch.header.last_offset(), epoch });
         }
-        self.since.get_or_insert(self.world.clock.now());
-        self.images.publish(image, &news);
+        let now = self.world.clock.now();
+        self.since.get_or_insert(now);
+        self.images.publish_now(image, &news, now);
         Ok(())
     }
 

@@ -3,12 +3,18 @@
 //! It reads no log; [`crate::follower`] does and publishes here. Everybody who needs metadata asks here.
 
 use arc_swap::ArcSwap;
-use metadata::{Heartbeats, Image, Record};
-use model::Offset;
+use env::Nanos;
+use metadata::{Heartbeats, Image, Record, Registration};
+use model::{NodeId, Offset};
 use parking_lot::Mutex;
 use quorum::{Watched, Watching, watch};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Notify;
+
+/// How long clients are still told of a broker that was fenced. librdkafka gives up the connection to one that it is not told of
+/// any more, and where that falls together with the move of a partition to its next leader, it forgets that leader for
+/// another second. It looks for leaders once a second.
+const FAREWELL_NANOS: Nanos = 3_000_000_000;
 
 /// See the head of the file.
 pub(crate) struct Images {
@@ -18,6 +24,8 @@ pub(crate) struct Images {
     /// Of the brokers, while this node's controller is active; as new as the image.
     sessions: Mutex<Option<Heartbeats>>,
     sessions_news: Notify,
+    /// The brokers that were fenced lately, their epochs then, and when.
+    farewells: Mutex<BTreeMap<NodeId, (i64, Nanos)>>,
 }
 
 impl Images {
@@ -30,6 +38,7 @@ impl Images {
             followed: watch(-1).0,
             sessions: Mutex::default(),
             sessions_news: Notify::new(),
+            farewells: Mutex::default(),
         })
     }
 
@@ -49,6 +58,30 @@ impl Images {
             self.newest.store(Arc::new(image));
         }
         self.replayed.send(offset);
+    }
+
+    /// The same, as it happens: what has just been fenced is not forgotten at once.
+    pub(crate) fn publish_now(&self, image: Image, news: &[(Record, Offset)], now: Nanos) {
+        let fenced = news.iter().filter_map(|(record, _)| match record {
+            Record::BrokerChange { broker, broker_epoch, fenced: Some(true), .. } => {
+                Some((*broker, (*broker_epoch, now)))
+            }
+            _ => None,
+        });
+        self.farewells.lock().extend(fenced);
+        self.publish(image, news);
+    }
+
+    /// The brokers that clients are told of: those that are not fenced, and those that have been only just now.
+    pub(crate) fn told<'a>(
+        &self,
+        image: &'a Image,
+        now: Nanos,
+    ) -> impl Iterator<Item = &'a Arc<Registration>> {
+        let mut farewells = self.farewells.lock();
+        farewells.retain(|_, (_, since)| now < since.saturating_add(FAREWELL_NANOS));
+        let lately: Vec<_> = farewells.iter().map(|(node, (epoch, _))| (*node, *epoch)).collect();
+        image.brokers().filter(move |broker| !broker.fenced || lately.contains(&(broker.id, broker.epoch)))
     }
 
     /// The controller becomes active, or is no more: the sessions of brokers begin anew, or are nobody's.

@@ -40,7 +40,8 @@ pub(crate) async fn handle(
         named(broker, context, &request).await
     };
     let image = broker.image();
-    let brokers = image.brokers_unfenced().filter_map(|registration| {
+    let told = broker.images.told(&image, broker.world.clock.now());
+    let brokers = told.filter_map(|registration| {
         let endpoint = registration.endpoint(&context.listener)?;
         Some(MetadataResponseBroker {
             node_id: registration.id,

@@ -141,6 +141,27 @@ async fn whoever_is_killed_the_next_record_is_acknowledged_within_a_second_and_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_are_still_told_for_a_moment_of_a_broker_that_has_just_died() {
+    let cluster = Cluster::of_three().await;
+    let topic = create(&cluster, "t", &[&[3, 1, 2]], &[]).await;
+    until_in_sync(&cluster, 1, &topic, &ALL).await;
+    cluster.kill(3);
+    let others = until(&cluster, 1, &topic, |one| one.leader_id != 3).await;
+    assert_eq!((others[0].offline_replicas.as_slice(), others[0].isr_nodes.len()), ([3].as_slice(), 2));
+    let told = async || {
+        let response = metadata(&mut cluster.client(1), "t").await;
+        response.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, ALL);
+    assert_eq!(brokers(&cluster, 1).await.0, [1, 2], "who asks for what lives is not told");
+    cluster.pass(3000).await;
+    assert_eq!(told().await, [1, 2]);
+    cluster.start(3, &ALL).await.unwrap().unwrap();
+    until_brokers(&cluster, 1, &ALL).await;
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_are_deleted_everywhere_without_waiting_for_the_followers_next_look() {
     let cluster = Cluster::of_three().await;
     let topic = create(&cluster, "t", &[&[1, 2, 3]], &[]).await;
