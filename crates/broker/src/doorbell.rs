@@ -19,8 +19,10 @@ use std::{collections::BTreeSet, sync::Arc};
 /// may come in between.
 const RINGS: usize = 2;
 const PAUSE_MS: i64 = 20;
-/// How long a connection is watched. Who leaves it open is not gone.
-const CONNECT_MS_MAX: i64 = 500;
+/// How long it is tried. Who does not refuse in that time is not gone.
+const TRY_MS_MAX: i64 = 500;
+/// How long a connection is watched for its end before the next is tried.
+const WATCH_MS_MAX: i64 = 100;
 
 /// See the head of the file.
 pub(crate) struct Doorbell {
@@ -77,17 +79,16 @@ impl Doorbell {
     /// Whether nobody listens there.
     ///
     /// The kernel closes what a killed process had open one after the other, and until it comes to the listener it goes on
-    /// to accept connections for it: one that ends by itself tells nothing yet, and the next is tried.
+    /// to accept connections for it, which end then or are just not heard of again: they tell nothing, and the next is tried.
     pub(crate) async fn is_refused(&self, address: &Address) -> bool {
         let clock = &self.world.clock;
-        let until = clock.after_millis(CONNECT_MS_MAX);
+        let until = clock.after_millis(TRY_MS_MAX);
         let mut refused = 0;
         while clock.now() < until {
-            match self.links.knock(address, CONNECT_MS_MAX).await {
-                Knock::Refused => refused += 1,
-                Knock::Ended => refused = 0,
-                Knock::Stands => return false,
-            }
+            refused = match self.links.knock(address, WATCH_MS_MAX).await {
+                Knock::Refused => refused + 1,
+                Knock::Ended | Knock::Stands => 0,
+            };
             if refused == RINGS {
                 return true;
             }
@@ -165,12 +166,15 @@ mod tests {
     async fn who_still_accepts_while_it_dies_is_gone_as_soon_as_it_refuses() {
         assert_eq!(ring(&[Knock::Refused]).await, (true, PAUSE_MS));
         assert_eq!(ring(&[Knock::Ended, Knock::Ended, Knock::Refused]).await, (true, 3 * PAUSE_MS));
+        assert_eq!(ring(&[Knock::Stands, Knock::Refused]).await, (true, WATCH_MS_MAX + 2 * PAUSE_MS));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_leaves_a_connection_open_or_ends_every_one_is_not_gone() {
-        assert_eq!(ring(&[Knock::Stands]).await, (false, CONNECT_MS_MAX));
-        assert_eq!(ring(&[Knock::Refused, Knock::Stands]).await, (false, PAUSE_MS + CONNECT_MS_MAX));
-        assert_eq!(ring(&[Knock::Ended]).await, (false, CONNECT_MS_MAX));
+    async fn who_leaves_connections_open_or_ends_every_one_is_not_gone() {
+        for lives in [Knock::Stands, Knock::Ended] {
+            let (is_refused, took) = ring(&[Knock::Refused, lives]).await;
+            assert!(!is_refused);
+            assert!((TRY_MS_MAX..TRY_MS_MAX + WATCH_MS_MAX + PAUSE_MS).contains(&took), "{took} ms");
+        }
     }
 }
