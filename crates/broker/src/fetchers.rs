@@ -12,6 +12,7 @@ pub(crate) mod tests;
 
 use crate::{Broker, partition::Partition};
 use client::Connect;
+use env::Nanos;
 use fetcher::Fetcher;
 use metadata::config::Resolved;
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
@@ -68,6 +69,8 @@ pub(crate) struct Settings {
 /// How long an answer is waited for at most after one that told nothing. An idle cluster mostly looks at its partitions
 /// for each other's sake; the longer it waits, the less it looks. Records end any wait at once.
 const WAIT_MS_QUIET: i64 = 2000;
+/// How long a broker is doubted whose connection has broken: some times what its succession takes.
+const DOUBT_MS: u64 = 500;
 
 impl Settings {
     /// As the broker is configured.
@@ -116,6 +119,16 @@ impl Fetchers {
                 fetcher.add_partition(key, partition, epoch);
             }
         }
+    }
+
+    /// The brokers to which the connection has broken just now. If one has died, others lead what it led in a moment; if
+    /// that takes longer than `DOUBT_MS`, nobody knows how long.
+    pub(crate) fn doubted(&self, now: Nanos) -> Vec<NodeId> {
+        let is_doubted = |fetcher: &Fetcher| {
+            fetcher.broken_since().is_some_and(|since| now < since.saturating_add(DOUBT_MS * 1_000_000))
+        };
+        let state = self.state.lock();
+        state.fetchers.iter().filter(|(_, fetcher)| is_doubted(fetcher)).map(|(node, _)| *node).collect()
     }
 
     fn start(&self, broker: &Arc<Broker>, leader: NodeId) -> Arc<Fetcher> {

@@ -17,13 +17,17 @@ use crate::{
 };
 use bytes::Bytes;
 use client::{Config, Connect, Link};
+use env::Nanos;
 use futures_util::future::join_all;
 use model::{LeaderEpoch, NodeId, Offset, limits};
 use parking_lot::Mutex;
 use replica::Answer;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::Notify;
 use wire::{
@@ -48,6 +52,8 @@ pub(super) struct Fetcher {
     connect: Arc<dyn Connect>,
     followed: Mutex<Followed>,
     news: Notify,
+    /// Since when the leader cannot be asked; 0 while it can.
+    broken_since: AtomicU64,
 }
 
 /// What is open at the leader.
@@ -73,7 +79,19 @@ struct Worked {
 
 impl Fetcher {
     pub(super) fn new(leader: NodeId, settings: Settings, connect: Arc<dyn Connect>) -> Self {
-        Self { leader, settings, connect, followed: Mutex::default(), news: Notify::new() }
+        Self {
+            leader,
+            settings,
+            connect,
+            followed: Mutex::default(),
+            news: Notify::new(),
+            broken_since: AtomicU64::new(0),
+        }
+    }
+
+    /// Since when the leader cannot be asked, if it cannot.
+    pub(super) fn broken_since(&self) -> Option<Nanos> {
+        Some(self.broken_since.load(Ordering::Relaxed)).filter(|since| *since > 0)
     }
 
     pub(super) fn add_partition(&self, key: Key, partition: Arc<Partition>, epoch: LeaderEpoch) {
@@ -103,8 +121,14 @@ impl Fetcher {
                 continue;
             }
             match self.round(&broker, &mut open).await {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    self.broken_since.store(0, Ordering::Relaxed);
+                }
                 Err(why) => {
+                    if failures == 0 {
+                        self.broken_since.store(world.clock.now().max(1), Ordering::Relaxed);
+                    }
                     let level_is_new = failures == 0;
                     if level_is_new {
                         tracing::warn!(leader = self.leader, %why, "fetching has failed; it is tried again");

@@ -6,6 +6,7 @@
 use super::topics_of;
 use crate::{Broker, context::Context, failure_code};
 use metadata::{Image, Topic};
+use model::NodeId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -18,6 +19,9 @@ use wire::{
 /// "Not asked for", in place of a set of authorized operations.
 pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
+/// How often it is looked whether others lead by now.
+const SUCCESSION_LOOK_MS: i64 = 5;
+
 /// From this version on topics may be asked for by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 12;
 
@@ -29,6 +33,7 @@ pub(crate) async fn handle(
     if let Some(error) = misnamed(context, &request) {
         return refusal(request, error);
     }
+    await_successors(broker, &request).await;
     let wants_all = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
@@ -61,6 +66,34 @@ pub(crate) async fn handle(
             OPERATIONS_UNKNOWN
         },
         ..MetadataResponse::default()
+    }
+}
+
+/// Waits a moment where a leader may have died just now. Its clients have lost it at the same time and ask at once who leads;
+/// who is told of the dead one tries that first, and asks again only when its own timers say so.
+async fn await_successors(broker: &Broker, request: &MetadataRequest) {
+    let clock = &broker.world.clock;
+    loop {
+        let doubted = broker.fetchers.doubted(clock.now());
+        if doubted.is_empty() || !names_any(&broker.image(), request, &doubted) {
+            return;
+        }
+        clock.sleep_until(clock.after_millis(SUCCESSION_LOOK_MS)).await;
+    }
+}
+
+/// Whether the answer would name one of these brokers as a leader.
+fn names_any(image: &Image, request: &MetadataRequest, nodes: &[NodeId]) -> bool {
+    let is_led = |topic: &Topic| topic.partitions.iter().any(|partition| nodes.contains(&partition.leader));
+    match &request.topics {
+        Some(topics) if !topics.is_empty() => topics.iter().any(|asked| {
+            let known = match &asked.name {
+                Some(name) => image.topic(name),
+                None => image.topic_by_id(asked.topic_id),
+            };
+            known.is_some_and(|topic| is_led(topic))
+        }),
+        _ => image.topics().any(|topic| is_led(topic)),
     }
 }
 

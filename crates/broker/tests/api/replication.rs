@@ -162,6 +162,45 @@ async fn clients_are_still_told_for_a_moment_of_a_broker_that_has_just_died() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_asks_after_a_leader_has_died_is_told_of_its_successor() {
+    let cluster = Cluster::of_three().await;
+    let topic = create(&cluster, "t", &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]], &[]).await;
+    until_in_sync(&cluster, 1, &topic, &ALL).await;
+    for (victim, other) in [(1, 2), (2, 3), (3, 1)] {
+        let mut client = cluster.client(other);
+        cluster.kill(victim);
+        // The others have lost it, too, but nobody has been elected yet.
+        cluster.pass(1).await;
+        let asked_at = cluster.elapsed_ms();
+        let response = metadata(&mut client, "t").await;
+        let leaders: Vec<_> = response.topics[0].partitions.iter().map(|one| one.leader_id).collect();
+        assert!(!leaders.contains(&victim) && !leaders.contains(&-1), "{victim} was killed: {leaders:?}");
+        let took = cluster.elapsed_ms() - asked_at;
+        assert!(took < 500, "{took} ms");
+        cluster.start(victim, &ALL).await.unwrap().unwrap();
+        until_in_sync(&cluster, other, &topic, &ALL).await;
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_nobody_succeeds_is_named_after_a_moment() {
+    let cluster = Cluster::of_three().await;
+    let topic = create(&cluster, "t", &[&[3]], &[]).await;
+    // Node 1 copies something of it.
+    let copied = create(&cluster, "copied", &[&[3, 1]], &[]).await;
+    until_in_sync(&cluster, 1, &copied, &[1, 3]).await;
+    let mut client = cluster.client(1);
+    cluster.kill(3);
+    cluster.pass(1).await;
+    let asked_at = cluster.elapsed_ms();
+    let response = metadata(&mut client, &topic.name).await;
+    assert_ne!(response.topics[0].partitions[0].leader_id, 1);
+    let took = cluster.elapsed_ms() - asked_at;
+    assert!(took < 600, "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_are_deleted_everywhere_without_waiting_for_the_followers_next_look() {
     let cluster = Cluster::of_three().await;
     let topic = create(&cluster, "t", &[&[1, 2, 3]], &[]).await;
