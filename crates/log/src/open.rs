@@ -472,6 +472,7 @@ impl Opening<'_> {
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
             swapping: None,
+            swap_count: 0,
             touched: false,
             handles,
         };
