@@ -85,7 +85,11 @@ impl Partition {
 
     /// A sound segment of which the index was found wrong, and a step in which to build that anew; `None` as
     /// [`Partition::begin_step`] has it, or if the log is laid out otherwise by now.
-    pub(crate) fn begin_rebuild(&self, segment: Offset, of: ReadOf) -> Option<(log::Scrub, oneshot::Sender<()>)> {
+    pub(crate) fn begin_rebuild(
+        &self,
+        segment: Offset,
+        of: ReadOf,
+    ) -> Option<(log::Scrub, oneshot::Sender<()>)> {
         let ended = self.begin_step(of)?;
         let (scrub, _) = self.scrub(segment).filter(|(_, now_of)| *now_of == of)?;
         Some((scrub, ended))
