@@ -1,7 +1,8 @@
 //! The share partitions of this broker: for each group what it knows of the records of a partition that this broker leads.
 //!
 //! One is made when it is first fetched from, and ends when the broker leads the partition no more, when a later state
-//! takes over, or when no member of the group has a session here. It can be lost at any time.
+//! takes over, or when no member of the group has a session here, nor a dead-letter topic is still to be told of something. It
+//! can be lost at any time.
 
 use crate::{Broker, partition::Partition, share_partition::ShareHost};
 use model::{GroupId, LeaderEpoch, PartitionIndex, TopicId, limits};
@@ -78,11 +79,24 @@ impl SharePartitions {
     }
 
     fn remove_all(&self, is_gone: impl Fn(&Key) -> bool) {
-        self.take_all(is_gone).iter().for_each(|host| host.end());
+        self.take_all(|key, _| is_gone(key)).iter().for_each(|host| host.end());
     }
 
-    fn take_all(&self, is_gone: impl Fn(&Key) -> bool) -> Vec<Arc<ShareHost>> {
-        self.hosts.lock().extract_if(.., |key, _| is_gone(key)).map(|(_, host)| host).collect()
+    fn take_all(&self, is_gone: impl Fn(&Key, &ShareHost) -> bool) -> Vec<Arc<ShareHost>> {
+        self.hosts.lock().extract_if(.., |key, host| is_gone(key, host)).map(|(_, host)| host).collect()
+    }
+
+    /// The dead-letter topic has been told of everything: if the group has no member here any more, that was what the share
+    /// partition was still there for.
+    pub(crate) fn on_told(&self, host: &Arc<ShareHost>) {
+        let is_unused = {
+            // Whoever begins a session meanwhile makes a new one.
+            let sessions = self.sessions.lock();
+            !sessions.has_group(&host.key().group)
+        };
+        if is_unused {
+            self.remove(host);
+        }
     }
 
     /// Begins a ShareFetch. A session that outgrows its room ends: what its member has comes back.
@@ -128,7 +142,7 @@ impl SharePartitions {
             let sessions = self.sessions.lock();
             match sessions.has_group(&session.group) {
                 true => Vec::new(),
-                false => self.take_all(|key| key.group == session.group),
+                false => self.take_all(|key, host| key.group == session.group && !host.is_telling()),
             }
         };
         gone.iter().for_each(|host| host.end());

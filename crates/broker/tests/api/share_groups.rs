@@ -27,11 +27,11 @@ async fn node_with_topic() -> (Node, Client, Topic) {
 }
 
 /// Sets configurations of group `g`.
-async fn configure(client: &mut Client, configs: &[(&str, &str)]) {
+pub(super) async fn configure(client: &mut Client, configs: &[(&str, &str)]) {
     configure_group(client, "g", configs).await;
 }
 
-async fn configure_group(client: &mut Client, group: &str, configs: &[(&str, &str)]) {
+pub(super) async fn configure_group(client: &mut Client, group: &str, configs: &[(&str, &str)]) {
     let configs = configs
         .iter()
         .map(|(name, value)| AlterableConfig { name: name.to_string(), value: Some(value.to_string()) });
@@ -42,14 +42,14 @@ async fn configure_group(client: &mut Client, group: &str, configs: &[(&str, &st
     assert_eq!(response.responses[0].error_code, 0, "{:?}", response.responses[0].error_message);
 }
 
-async fn joined(client: &mut Client, name: &'static str) -> Sharing {
+pub(super) async fn joined(client: &mut Client, name: &'static str) -> Sharing {
     let member = Sharing::new("g", name);
     let reply = member.beat(client, 0, Some(&["t"])).await;
     assert_eq!(reply.error_code, 0, "{:?}", reply.error_message);
     member
 }
 
-fn offsets(got: &Got) -> Vec<(i64, i16)> {
+pub(super) fn offsets(got: &Got) -> Vec<(i64, i16)> {
     got.iter().map(|(offset, _, count)| (*offset, *count)).collect()
 }
 
@@ -258,7 +258,7 @@ async fn coordinator(cluster: &Cluster, asked: i32) -> i32 {
     coordinator_of(cluster, asked, "g").await
 }
 
-async fn coordinator_of(cluster: &Cluster, asked: i32, group: &str) -> i32 {
+pub(super) async fn coordinator_of(cluster: &Cluster, asked: i32, group: &str) -> i32 {
     let request = FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() };
     for _ in 0..400 {
         let found = cluster.client(asked).call(6, &request).await.coordinators.remove(0);
@@ -270,7 +270,7 @@ async fn coordinator_of(cluster: &Cluster, asked: i32, group: &str) -> i32 {
     panic!("node {asked} finds no coordinator");
 }
 
-async fn leader(cluster: &Cluster, asked: i32, topic: &Topic) -> i32 {
+pub(super) async fn leader(cluster: &Cluster, asked: i32, topic: &Topic) -> i32 {
     for _ in 0..400 {
         let leader = known(cluster, asked, &topic.name).await.partitions[0].leader_id;
         if cluster.is_running(leader) {
