@@ -10,7 +10,7 @@ use crate::{
     upkeep,
 };
 use env::Clock;
-use log::{CleanError, Cleaning, CleaningLimits, CleaningReport, CleaningStep};
+use log::{CleanError, Cleaned, Cleaning, CleaningLimits, CleaningReport, CleaningStep};
 use model::{PartitionIndex, TopicId};
 use parking_lot::Mutex;
 use std::{
@@ -194,12 +194,9 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
         let bytes = match result {
             Ok(CleaningStep::More(bytes)) => bytes,
             Ok(CleaningStep::Cleaned(cleaned)) => {
-                if !partition.swap(&cleaned, of).await {
+                if !put_in_place(&broker, partition, &cleaned, of).await {
                     discard(&broker, partition, of, move |disk| slice.discard_cleaned(disk, &cleaned)).await;
                     return Ended::BrokenOff;
-                }
-                while partition.is_swapping() && !broker.is_stopping() {
-                    clock.sleep_until(clock.after_millis(BUSY_MS)).await;
                 }
                 of = partition.read_of_cleaning(of);
                 0
@@ -221,6 +218,20 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
     Ended::BrokenOff
 }
 
+/// Whether a compacted segment is in its place, or will be at the latest when the partition is closed; `false` if it was
+/// not wanted, or found no room.
+async fn put_in_place(broker: &Broker, partition: &Arc<Partition>, cleaned: &Cleaned, of: ReadOf) -> bool {
+    let before = partition.swap_count();
+    if !partition.swap(cleaned, of).await {
+        return false;
+    }
+    let clock = &broker.world.clock;
+    while partition.is_swapping() && !broker.is_stopping() {
+        clock.sleep_until(clock.after_millis(BUSY_MS)).await;
+    }
+    partition.is_swapping() || partition.swap_count() > before
+}
+
 async fn pause(clock: &Arc<dyn Clock>, pace: &Pace, bytes: u64, begun: u64) {
     let took_ns = clock.now().saturating_sub(begun);
     clock.sleep_until(clock.now().saturating_add(pace.pause_ns(bytes, took_ns))).await;
@@ -235,7 +246,7 @@ async fn step(
     mut slice: Cleaning,
     of: ReadOf,
 ) -> Option<Stepped> {
-    let Some(ended) = partition.begin_cleaning_step(of) else {
+    let Some(ended) = partition.begin_step(of) else {
         // Its directory may be another's: the next start removes what is left.
         return None;
     };
@@ -255,7 +266,7 @@ async fn discard(
     of: ReadOf,
     work: impl FnOnce(&dyn env::Disk) + Send + 'static,
 ) {
-    let Some(ended) = partition.begin_cleaning_step(of) else { return };
+    let Some(ended) = partition.begin_step(of) else { return };
     let disk = broker.world.disk.clone();
     broker
         .on_lane(move || {

@@ -1,5 +1,5 @@
-//! What is to be asked of other nodes, gathered: while one request to a node is under way the next ones wait, and then go
-//! together in one.
+//! What is to be asked of other nodes, gathered: while one request to a place is under way the next ones wait, and then go
+//! together in one. A place is a node, or a part of one that may be slow on its own.
 //!
 //! It knows neither the requests nor their limits in time; who sends does. What waits is bounded by those who wait for it.
 
@@ -10,46 +10,51 @@ use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::oneshot;
 
-/// Items for each node, and who waits for the answer to each.
-pub(crate) struct Gathering<T, A> {
-    nodes: Mutex<BTreeMap<NodeId, Queue<T, A>>>,
-    send: Send<T, A>,
+/// Items for each place, and who waits for the answer to each.
+pub(crate) struct Gathering<T, A, P = NodeId> {
+    places: Mutex<BTreeMap<P, Queue<T, A>>>,
+    send: Send<T, A, P>,
 }
 
-/// Asks a node; gives an answer for each item, in their order.
-type Send<T, A> = fn(Arc<Broker>, NodeId, Vec<T>) -> BoxFuture<'static, Vec<A>>;
+/// Asks at a place; gives an answer for each item, in their order.
+type Send<T, A, P> = fn(Arc<Broker>, P, Vec<T>) -> BoxFuture<'static, Vec<A>>;
 
 struct Queue<T, A> {
     waiting: Vec<(T, oneshot::Sender<A>)>,
     is_under_way: bool,
 }
 
-impl<T: std::marker::Send + 'static, A: std::marker::Send + 'static> Gathering<T, A> {
-    pub(crate) fn new(send: Send<T, A>) -> Arc<Self> {
-        Arc::new(Self { nodes: Mutex::default(), send })
+impl<T, A, P> Gathering<T, A, P>
+where
+    T: std::marker::Send + 'static,
+    A: std::marker::Send + 'static,
+    P: Ord + Copy + std::marker::Send + 'static,
+{
+    pub(crate) fn new(send: Send<T, A, P>) -> Arc<Self> {
+        Arc::new(Self { places: Mutex::default(), send })
     }
 
-    /// Asks `node`; `None` if the answer says nothing of this item, or the broker ends.
-    pub(crate) async fn ask(self: &Arc<Self>, broker: &Arc<Broker>, node: NodeId, item: T) -> Option<A> {
+    /// Asks at `place`; `None` if the answer says nothing of this item, or the broker ends.
+    pub(crate) async fn ask(self: &Arc<Self>, broker: &Arc<Broker>, place: P, item: T) -> Option<A> {
         let (sender, receiver) = oneshot::channel();
         let is_first = {
-            let mut nodes = self.nodes.lock();
+            let mut places = self.places.lock();
             let queue =
-                nodes.entry(node).or_insert_with(|| Queue { waiting: Vec::new(), is_under_way: false });
+                places.entry(place).or_insert_with(|| Queue { waiting: Vec::new(), is_under_way: false });
             queue.waiting.push((item, sender));
             !std::mem::replace(&mut queue.is_under_way, true)
         };
         if is_first {
             let (this, on) = (self.clone(), broker.clone());
-            broker.world.tasks.spawn(Box::pin(async move { this.work(on, node).await }));
+            broker.world.tasks.spawn(Box::pin(async move { this.work(on, place).await }));
         }
         receiver.await.ok()
     }
 
-    async fn work(&self, broker: Arc<Broker>, node: NodeId) {
-        while let Some(waiting) = self.take(node) {
+    async fn work(&self, broker: Arc<Broker>, place: P) {
+        while let Some(waiting) = self.take(place) {
             let (items, senders): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-            let answers = (self.send)(broker.clone(), node, items).await;
+            let answers = (self.send)(broker.clone(), place, items).await;
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // Whoever asked may have gone.
                 let _ = sender.send(answer);
@@ -57,11 +62,11 @@ impl<T: std::marker::Send + 'static, A: std::marker::Send + 'static> Gathering<T
         }
     }
 
-    fn take(&self, node: NodeId) -> Option<Vec<(T, oneshot::Sender<A>)>> {
-        let mut nodes = self.nodes.lock();
-        let queue = nodes.get_mut(&node)?;
+    fn take(&self, place: P) -> Option<Vec<(T, oneshot::Sender<A>)>> {
+        let mut places = self.places.lock();
+        let queue = places.get_mut(&place)?;
         if queue.waiting.is_empty() {
-            nodes.remove(&node);
+            places.remove(&place);
             return None;
         }
         Some(std::mem::take(&mut queue.waiting))

@@ -171,14 +171,26 @@ pub(crate) async fn topics_of<'a>(
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
-    let topics: Vec<NewTopic> = topics.collect();
-    let results = if broker.is_decided_here() {
-        create(broker, topics, asked_by).await
-    } else {
-        create_there(broker, topics, asked_by).await
-    };
+    let results = create_topics_anywhere(broker, topics.collect(), asked_by).await;
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
+}
+
+/// Creates a topic of the broker's own; once that is done it is in the image, or soon will be.
+pub(crate) async fn create_topic(broker: &Arc<Broker>, topic: NewTopic) -> Result<(), ErrorCode> {
+    let result = create_topics_anywhere(broker, vec![topic], None).await.pop();
+    result.unwrap_or(Err(ErrorCode::UnknownServerError))
+}
+
+async fn create_topics_anywhere(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
+    match broker.is_decided_here() {
+        true => create(broker, topics, asked_by).await,
+        false => create_there(broker, topics, asked_by).await,
+    }
 }
 
 async fn create(

@@ -20,6 +20,7 @@ mod consumer_records;
 mod context;
 mod controller;
 mod coordinators;
+mod dead_letters;
 mod dir_assignments;
 mod discovery;
 pub mod dispatch;

@@ -114,13 +114,19 @@ pub(crate) fn of_share_partition(broker: &Broker, group: &str) -> share::Config 
     let image = broker.image();
     let configs = broker.config.configs(&image);
     let group = configs.group(group);
+    let has_feature = image.feature("share.version") >= DEAD_LETTERS_LEVEL;
+    let dead_letters = group.text("errors.deadletterqueue.topic.name");
     share::Config {
         lock_ms: group.integer("share.record.lock.duration.ms"),
         delivery_count_max: i16::try_from(group.integer("share.delivery.count.limit")).unwrap_or(i16::MAX),
         locks_max: group.integer("share.partition.max.record.locks"),
         may_renew: group.flag("share.renew.acknowledge.enable"),
+        has_dead_letters: has_feature && dead_letters.is_some_and(|name| !name.is_empty()),
     }
 }
+
+/// The level of `share.version` from which on there are dead letters (KIP-1191).
+const DEAD_LETTERS_LEVEL: i16 = 2;
 
 /// The limits of the transaction coordinators.
 pub(crate) fn of_transactions(broker: &Resolved<'_>, image: &Image) -> transactions::Config {

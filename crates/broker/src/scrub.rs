@@ -178,12 +178,14 @@ async fn judge(
 async fn rebuild(broker: &Broker, partition: &Arc<Partition>, of: ReadOf, slice: &Scrub) {
     // A pass of compaction replaces the file; the next pass of the scrub looks again.
     let Ok(_turn) = partition.maintenance.try_lock() else { return };
-    let Some((again, now_of)) = partition.scrub(slice.segment()).filter(|(_, now_of)| *now_of == of) else {
-        return;
-    };
+    let Some((again, ended)) = partition.begin_rebuild(slice.segment(), of) else { return };
     let (disk, now) = (broker.world.disk.clone(), broker.now_ms());
-    debug_assert_eq!(now_of, of);
-    match broker.on_lane(move || again.rebuild_indexes(&*disk, now)).await {
+    let work = move || {
+        // A cut waits for this: it works by the same names.
+        let _ended = ended;
+        again.rebuild_indexes(&*disk, now)
+    };
+    match broker.on_lane(work).await {
         Some(Ok(())) => {
             broker.metrics.scrub.indexes_rebuilt.inc();
             tracing::warn!(partition = %partition, segment = slice.segment(), "an index did not agree with its records; it was built anew");

@@ -111,13 +111,22 @@ impl ShareCoordinators {
         let topics: BTreeSet<TopicId> = topics.iter().copied().collect();
         for host in self.hosts.all() {
             let topics = topics.clone();
-            broker.world.tasks.spawn(Box::pin(async move {
-                let mut before = usize::MAX;
-                // As many at a time as one batch takes.
-                while host.ask(Request::TopicsDeleted(topics.clone())).await.is_ok() && host.len() < before {
-                    before = host.len();
-                }
-            }));
+            broker.world.tasks.spawn(Box::pin(async move { host.forget(topics).await }));
+        }
+    }
+
+    /// Forgets topics that went while nobody led the partition, or nothing could be written there. What a coordinator knows
+    /// of was there when this broker began to lead it, as far as this image is concerned, or came later.
+    pub(crate) async fn forget_deleted(&self, broker: &Broker) {
+        for host in self.hosts.all() {
+            let known = host.topics();
+            let image = broker.image();
+            let gone: BTreeSet<TopicId> =
+                known.into_iter().filter(|topic| image.topic_by_id(*topic).is_none()).collect();
+            drop(image);
+            if !gone.is_empty() {
+                host.forget(gone).await;
+            }
         }
     }
 
@@ -194,6 +203,20 @@ impl ShareCoordinatorHost {
     fn has_cold(&self, now: Now) -> bool {
         let state = self.state.lock();
         state.is_loaded && state.shard.has_cold(now)
+    }
+
+    /// Of which topics it knows share partitions; of none while it loads.
+    fn topics(&self) -> BTreeSet<TopicId> {
+        let state = self.state.lock();
+        if state.is_loaded { state.shard.topics() } else { BTreeSet::new() }
+    }
+
+    async fn forget(&self, topics: BTreeSet<TopicId>) {
+        let mut before = usize::MAX;
+        // As many at a time as one batch takes.
+        while self.ask(Request::TopicsDeleted(topics.clone())).await.is_ok() && self.len() < before {
+            before = self.len();
+        }
     }
 
     /// How many share partitions it knows.

@@ -110,7 +110,7 @@ async fn peek(
         if left == 0 && !all.is_empty() {
             continue;
         }
-        match read(broker, asked, host, from, (left.min(PEEK_BYTES_MAX), all.is_empty())).await {
+        match read(broker, asked.isolation, host, from, (left.min(PEEK_BYTES_MAX), all.is_empty())).await {
             Ok(Some((bytes, aborted, upto))) => {
                 left = left.saturating_sub(bytes.len());
                 all.push(Peeked { place, from, bytes, aborted, upto });
@@ -130,14 +130,16 @@ async fn peek(
 
 type Batches = (Bytes, Vec<(ProducerId, Offset)>, Offset);
 
-async fn read(
+/// Reads batches of a share partition from an offset on, with the transactions that were aborted among them, and how far could
+/// be seen. Nothing, if the log begins later by now.
+pub(crate) async fn read(
     broker: &Arc<Broker>,
-    asked: &Asked,
+    isolation: Isolation,
     host: &Arc<ShareHost>,
     from: Offset,
     (bytes_max, at_least_one): (usize, bool),
 ) -> Result<Option<Batches>, ErrorCode> {
-    let reader = Reader::Consumer { isolation: asked.isolation, leader_only: true };
+    let reader = Reader::Consumer { isolation, leader_only: true };
     let wanted = Wanted {
         offset: from,
         bytes_max: i32::try_from(bytes_max).unwrap_or(i32::MAX),

@@ -4,7 +4,7 @@
 //! It decides nothing about records: [`share::SharePartition`] does. `share_fetch` reads, `handlers` translate.
 
 use crate::{
-    Broker,
+    Broker, dead_letters,
     fetch_wait::FetchWait,
     log_config,
     partition::{Isolation, Partition, Reader, Sought},
@@ -16,8 +16,8 @@ use metadata::config::offset_reset::{self, OffsetReset};
 use model::{LeaderEpoch, Offset};
 use parking_lot::Mutex;
 use share::{
-    Acknowledged, Acquired, Batch, Key, MemberId, Read, ReadReply, Reply, Request, SharePartition, Wish,
-    Write, WriteState,
+    Acknowledged, Acquired, Batch, DeadLetters, Key, MemberId, Read, ReadReply, Reply, Request,
+    SharePartition, Wish, Write, WriteState,
 };
 use slab::Slab;
 use std::{
@@ -56,6 +56,8 @@ struct State {
     /// What is to be written, in its order, and who waits for that.
     writes: VecDeque<Queued>,
     is_writing: bool,
+    /// The dead-letter topic is being told of records.
+    is_telling: bool,
     /// When the timer will look next, while it runs.
     timer_at: Option<u64>,
 }
@@ -142,6 +144,8 @@ impl ShareHost {
         if state.ended.is_none() {
             state.core = Some(core);
         }
+        // What the leader before has not come to tell.
+        self.start_telling(&mut state);
         Self::wake_all(&mut state);
         Ok(())
     }
@@ -345,6 +349,7 @@ impl ShareHost {
             }
             // What could not be written is held again, and its lock may be the only one.
             self.set_timer(&mut state);
+            self.start_telling(&mut state);
             Self::wake_all(&mut state);
         }
         let told = told.map_err(of_state);
@@ -366,6 +371,52 @@ impl ShareHost {
                 let _ = sender.send(told);
             }
         }
+    }
+
+    /// Lets the dead-letter topic be told of what it is to be told, unless that is under way.
+    fn start_telling(&self, state: &mut State) {
+        let Some(this) = self.this.upgrade().filter(|_| !state.is_telling) else { return };
+        let letters = state.core.as_mut().map(SharePartition::take_dead_letters).unwrap_or_default();
+        if !letters.is_empty() {
+            state.is_telling = true;
+            self.world.tasks.spawn(Box::pin(async move { this.tell_all(letters).await }));
+        }
+    }
+
+    /// Tells it of these, and then of what has come meanwhile, until nothing has.
+    async fn tell_all(self: &Arc<Self>, mut letters: Vec<DeadLetters>) {
+        while let Some(broker) = self.broker.upgrade() {
+            if !dead_letters::tell(&broker, self, &letters).await {
+                return;
+            }
+            let is_over = self.on_told(&mut letters);
+            if is_over {
+                return broker.shares.on_told(self);
+            }
+        }
+    }
+
+    /// The dead-letter topic was told of these; whether there is nothing more.
+    fn on_told(&self, letters: &mut Vec<DeadLetters>) -> bool {
+        let mut state = self.state.lock();
+        let Some(core) = state.core.as_mut() else { return true };
+        let told = letters.iter().filter_map(|one| core.on_told(one.first, one.last));
+        // Nobody waits for it.
+        let writes: Vec<Queued> = told.map(|write| (write, None)).collect();
+        *letters = core.take_dead_letters();
+        state.is_telling = !letters.is_empty();
+        if !writes.is_empty() {
+            state.writes.extend(writes);
+            self.start_writing(&mut state);
+        }
+        // The start has moved.
+        Self::wake_all(&mut state);
+        letters.is_empty()
+    }
+
+    /// Whether the dead-letter topic is still to be told of something.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.state.lock().is_telling
     }
 
     /// Sees to it that locks run out in time.
@@ -402,6 +453,7 @@ impl ShareHost {
             // Nobody waits for it.
             state.writes.push_back((write, None));
             self.start_writing(&mut state);
+            self.start_telling(&mut state);
             Self::wake_all(&mut state);
         }
         state.timer_at = state.core.as_ref().and_then(SharePartition::deadline);

@@ -1,12 +1,13 @@
 //! The share partitions of this broker: for each group what it knows of the records of a partition that this broker leads.
 //!
 //! One is made when it is first fetched from, and ends when the broker leads the partition no more, when a later state
-//! takes over, or when no member of the group has a session here. It can be lost at any time.
+//! takes over, or when no member of the group has a session here, nor a dead-letter topic is still to be told of something. It
+//! can be lost at any time.
 
 use crate::{Broker, partition::Partition, share_partition::ShareHost};
-use model::{GroupId, LeaderEpoch, PartitionIndex, TopicId};
+use model::{GroupId, LeaderEpoch, PartitionIndex, TopicId, limits};
 use parking_lot::Mutex;
-use share::{Key, PartitionKey, SessionKey, Sessions};
+use share::{Key, Opened, PartitionKey, SessionFailure, SessionKey, Sessions};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::oneshot;
 use wire::ErrorCode;
@@ -22,7 +23,8 @@ pub(crate) struct SharePartitions {
 
 impl SharePartitions {
     pub(crate) fn new(sessions_max: usize, partitions_max: usize) -> Self {
-        Self { hosts: Mutex::default(), sessions: Mutex::new(Sessions::new(sessions_max, partitions_max)) }
+        let sessions = Sessions::new(sessions_max, partitions_max, limits::SHARE_SESSION_PARTITIONS_MAX);
+        Self { hosts: Mutex::default(), sessions: Mutex::new(sessions) }
     }
 
     /// The share partition, which may still have to be read.
@@ -77,23 +79,53 @@ impl SharePartitions {
     }
 
     fn remove_all(&self, is_gone: impl Fn(&Key) -> bool) {
-        self.take_all(is_gone).iter().for_each(|host| host.end());
+        self.take_all(|key, _| is_gone(key)).iter().for_each(|host| host.end());
     }
 
-    fn take_all(&self, is_gone: impl Fn(&Key) -> bool) -> Vec<Arc<ShareHost>> {
-        self.hosts.lock().extract_if(.., |key, _| is_gone(key)).map(|(_, host)| host).collect()
+    fn take_all(&self, is_gone: impl Fn(&Key, &ShareHost) -> bool) -> Vec<Arc<ShareHost>> {
+        self.hosts.lock().extract_if(.., |key, host| is_gone(key, host)).map(|(_, host)| host).collect()
+    }
+
+    /// The dead-letter topic has been told of everything: if the group has no member here any more, that was what the share
+    /// partition was still there for.
+    pub(crate) fn on_told(&self, host: &Arc<ShareHost>) {
+        let is_unused = {
+            // Whoever begins a session meanwhile makes a new one.
+            let sessions = self.sessions.lock();
+            !sessions.has_group(&host.key().group)
+        };
+        if is_unused {
+            self.remove(host);
+        }
+    }
+
+    /// Begins a ShareFetch. A session that outgrows its room ends: what its member has comes back.
+    pub(crate) fn open_session(
+        broker: &Arc<Broker>,
+        session: &SessionKey,
+        of: (i32, u64),
+        (wanted, forgotten): (&[PartitionKey], &[PartitionKey]),
+        has_acknowledgements: bool,
+    ) -> Result<Opened, SessionFailure> {
+        let mut sessions = broker.shares.sessions.lock();
+        let opened = sessions.open(session, of, wanted, forgotten, has_acknowledgements);
+        if opened == Err(SessionFailure::ShareSessionLimitReached) {
+            Self::end_locked(broker, &mut sessions, session.clone());
+        }
+        opened
     }
 
     /// Ends a member's session: what it has comes back. Without members the group's share partitions end.
     pub(crate) fn end_session(broker: &Arc<Broker>, session: SessionKey) {
+        Self::end_locked(broker, &mut broker.shares.sessions.lock(), session);
+    }
+
+    /// All of it before the member can begin another session, whose records are not meant.
+    fn end_locked(broker: &Arc<Broker>, sessions: &mut Sessions, session: SessionKey) {
         let shares = &broker.shares;
-        // All of it before the member can begin another session, whose records are not meant.
-        let releasing: Vec<_> = {
-            let mut sessions = shares.sessions.lock();
-            let Some(partitions) = sessions.end(&session) else { return };
-            let hosts = partitions.into_iter().filter_map(|partition| shares.get(&session.group, partition));
-            hosts.map(|host| (host.release(&session.member), host)).collect()
-        };
+        let Some(partitions) = sessions.end(&session) else { return };
+        let hosts = partitions.into_iter().filter_map(|partition| shares.get(&session.group, partition));
+        let releasing: Vec<_> = hosts.map(|host| (host.release(&session.member), host)).collect();
         let on = broker.clone();
         broker.world.tasks.spawn(Box::pin(async move { on.shares.released(&session, releasing).await }));
     }
@@ -110,7 +142,7 @@ impl SharePartitions {
             let sessions = self.sessions.lock();
             match sessions.has_group(&session.group) {
                 true => Vec::new(),
-                false => self.take_all(|key| key.group == session.group),
+                false => self.take_all(|key, host| key.group == session.group && !host.is_telling()),
             }
         };
         gone.iter().for_each(|host| host.end());

@@ -8,7 +8,7 @@ use crate::{
     share_rpc,
 };
 use env::BoxFuture;
-use model::NodeId;
+use model::{NodeId, PartitionIndex};
 use share::{Key, Reply, Request};
 use std::sync::Arc;
 use wire::ErrorCode;
@@ -23,8 +23,11 @@ const PAUSE_MS: (i64, i64) = (50, 1000);
 /// What a share coordinator says.
 pub(crate) type Told = Result<Reply, ErrorCode>;
 
-/// Requests on their way to other brokers.
-pub(crate) type Asking = Arc<Gathering<Request, Told>>;
+/// Requests on their way to other brokers: to each partition of the state on its own, for one may be slow.
+pub(crate) type Asking = Arc<Gathering<Request, Told, Place>>;
+
+/// A broker, and the partition of the state that it coordinates.
+pub(crate) type Place = (NodeId, PartitionIndex);
 
 /// The text by which a share partition finds its coordinator.
 pub(crate) fn text_of(key: &Key) -> String {
@@ -73,14 +76,14 @@ async fn ask_once(broker: &Arc<Broker>, request: Request) -> Told {
     if broker.image().topic(share_coordinators::TOPIC).is_none() {
         handlers::topics_of(broker, &[share_coordinators::TOPIC], None).await;
     }
-    let node = coordinator(broker, &text).ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    if node == broker.config.node_id {
+    let place = coordinator(broker, &text).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    if place.0 == broker.config.node_id {
         return answer(broker, request).await;
     }
     let clock = &broker.world.clock;
     tokio::select! {
         biased;
-        told = broker.share_asking.ask(broker, node, request) => told.unwrap_or(Err(ErrorCode::NetworkException)),
+        told = broker.share_asking.ask(broker, place, request) => told.unwrap_or(Err(ErrorCode::NetworkException)),
         () = clock.sleep_until(clock.after_millis(ASK_MS_MAX)) => Err(ErrorCode::NetworkException),
     }
 }
@@ -97,18 +100,19 @@ pub(crate) async fn answer(broker: &Arc<Broker>, request: Request) -> Told {
     broker.share_coordinators.ask(&text, request).await.map_err(|error| failure_code::of_share(&error))
 }
 
-/// Which broker coordinates a share partition.
-fn coordinator(broker: &Broker, text: &str) -> Option<NodeId> {
+/// Which broker coordinates a share partition, and where.
+fn coordinator(broker: &Broker, text: &str) -> Option<Place> {
     let image = broker.image();
     let topic = image.topic(share_coordinators::TOPIC)?;
-    let leader = topic.partition(partition_of(text, topic.partitions.len()))?.leader;
-    image.broker(leader).filter(|node| !node.fenced).map(|_| leader)
+    let index = partition_of(text, topic.partitions.len());
+    let leader = topic.partition(index)?.leader;
+    image.broker(leader).filter(|node| !node.fenced).map(|_| (leader, index))
 }
 
 /// Asks another broker.
 pub(crate) fn send(
     broker: Arc<Broker>,
-    node: NodeId,
+    (node, _): Place,
     requests: Vec<Request>,
 ) -> BoxFuture<'static, Vec<Told>> {
     Box::pin(async move { share_rpc::send(&broker, node, requests).await })

@@ -43,6 +43,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     });
     every(broker, broker.config.share_prune_ms, |broker| {
         Box::pin(async move {
+            broker.share_coordinators.forget_deleted(&broker).await;
             broker.share_coordinators.snapshot_cold().await;
             broker.share_coordinators.prune().await;
         })

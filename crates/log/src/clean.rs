@@ -17,7 +17,7 @@ mod walk;
 
 pub use cleaning::{Cleaning, CleaningReport, CleaningStep};
 
-use crate::{Damage, Effect, Log, LogConfig, segment::Segment};
+use crate::{Damage, Effect, Files, Log, LogConfig, files::swap::SwapState, segment::Segment};
 use filter::{LastBatch, Rules};
 use model::{Offset, Timestamp};
 use std::{io, sync::Arc};
@@ -205,6 +205,7 @@ impl Log {
     /// A swap was performed.
     pub(crate) fn swapped(&mut self, now: Timestamp) {
         let Some(Swapping { segment, count }) = self.swapping.take() else { return };
+        self.swap_count += 1;
         let place = self.segments.partition_point(|known| known.base_offset < segment.base_offset);
         let due = now.saturating_add(self.config.file_delete_delay_ms);
         let end = (place + count).min(self.segments.len());
@@ -216,6 +217,22 @@ impl Log {
         let behind = self.segments.get(place + 1).map_or(self.end_offset, |next| next.base_offset);
         self.tail.trim(usize::MAX, behind.min(self.written_offset));
         self.handles.end_swap();
+    }
+
+    /// `files` could not perform `effects` for now. A swap among them that has not begun is taken off them, so that
+    /// retention, which makes room, need not wait for it; and one that has come to its end, so that readers need not.
+    pub fn on_scarcity(&mut self, now: Timestamp, files: &mut Files, effects: &mut Vec<Effect>) {
+        match files.take_swap_state() {
+            SwapState::Begun => return,
+            SwapState::Untouched => self.swapping = None,
+            SwapState::Done => self.swapped(now),
+        }
+        effects.retain(|effect| !matches!(effect, Effect::Swap { .. }));
+    }
+
+    /// How many swaps were performed.
+    pub fn swap_count(&self) -> u64 {
+        self.swap_count
     }
 
     /// From now on, and over restarts, a hole between batches is no sign of damage.

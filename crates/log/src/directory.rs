@@ -11,6 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The kind of a log that was deleted and is still there.
+const DELETED_LOG: &str = "log.deleted";
+
 /// The files of one segment that has a `.log` file: their lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SegmentFiles {
@@ -27,8 +30,8 @@ pub(crate) struct Directory {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// The log was found damaged when it was open last.
     pub(crate) is_marked: bool,
-    /// Indexes between segments without a log of their own: where nothing is compacted, the log was lost. Deletions and
-    /// cuts leave such files at the ends only.
+    /// Indexes between segments without a log of their own. Deletions by retention and cuts leave such files at the ends
+    /// only, and compaction beside a log of their own that is named as deleted: here a log was lost.
     pub(crate) headless: Vec<PathBuf>,
     /// Offsets may be missing between its batches.
     pub(crate) was_compacted: bool,
@@ -46,7 +49,7 @@ impl Directory {
             entries = disk.list(dir)?;
         }
         let mut found = Self::default();
-        let mut beside = Vec::new();
+        let (mut beside, mut deleted) = (Vec::new(), BTreeSet::new());
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             match names::parse_file_name(&entry.name) {
                 Some((offset, names::LOG)) => found.segments.entry(offset).or_default().log = entry.len,
@@ -57,7 +60,7 @@ impl Directory {
                     beside.push((offset, kind, entry))
                 }
                 Some((_, kind)) if kind.ends_with(".deleted") => {
-                    disk.remove_file(&dir.join(&entry.name))?;
+                    deleted.insert(entry.name.clone());
                 }
                 None => {
                     found.is_marked |= entry.name == names::DAMAGE;
@@ -68,16 +71,28 @@ impl Directory {
         }
         let (first, last) =
             (found.segments.keys().next().copied(), found.segments.keys().next_back().copied());
+        let is_deleted = |offset| deleted.contains(&names::file_name(offset, DELETED_LOG));
+        let mut is_changed = false;
         for (offset, kind, entry) in beside {
             match found.segments.get_mut(&offset) {
-                None if Some(offset) > first && Some(offset) < last => {
+                None if Some(offset) > first && Some(offset) < last && !is_deleted(offset) => {
                     found.headless.push(dir.join(&entry.name))
                 }
-                None => disk.remove_file(&dir.join(&entry.name))?,
+                None => {
+                    disk.remove_file(&dir.join(&entry.name))?;
+                    is_changed = true;
+                }
                 Some(files) if kind == names::INDEX => files.index = Some(entry.len),
                 Some(files) if kind == names::TIME_INDEX => files.time_index = Some(entry.len),
                 Some(files) => files.txn_index = Some(entry.len),
             }
+        }
+        // They say why an index has no log: after a crash too, until that index is gone.
+        if is_changed && !deleted.is_empty() {
+            disk.sync_dir(dir)?;
+        }
+        for name in &deleted {
+            disk.remove_file(&dir.join(name))?;
         }
         Ok(found)
     }

@@ -31,8 +31,8 @@ pub struct Files {
     active: Option<Active>,
     /// Sealed segments that nobody has synced yet.
     unsynced: Vec<Sealing>,
-    /// The compacted segment that is being put in place, as far as that has come.
-    swapping: Option<Offset>,
+    /// The compacted segment that is being put in place by the effects that are performed, or performed again.
+    swapping: Option<swap::Swapping>,
     /// Names were created, renamed or removed since the directory was synced.
     dir_dirty: bool,
     poisoned: Arc<AtomicBool>,
@@ -49,6 +49,8 @@ pub struct Performed {
     pub bytes: u64,
     /// A compacted segment is in its place.
     pub swapped: bool,
+    /// There was no room to put a compacted segment in its place: all is as it was.
+    pub swap_refused: bool,
     /// Sealed segments that remain to be synced, if `sync` was not asked for: a job of its own, so that acknowledgements
     /// need not wait for it.
     pub sealed: Option<Sealed>,
@@ -154,8 +156,13 @@ impl Files {
             }
             self.write(disk, &mut pending, sync, &mut performed)?;
             if !pending.add(effect) {
-                self.act(disk, effect, sync)?;
-                performed.swapped |= matches!(effect, Effect::Swap { .. });
+                match effect {
+                    Effect::Swap { segment, gone } if self.swap(disk, *segment, gone)? => {
+                        performed.swapped = true;
+                    }
+                    Effect::Swap { .. } => performed.swap_refused = true,
+                    _ => self.act(disk, effect, sync)?,
+                }
                 is_sealed |= matches!(effect, Effect::Seal { .. });
             }
         }
@@ -275,7 +282,6 @@ impl Files {
                 }
                 self.dir_dirty = true;
             }
-            Effect::Swap { segment, gone } => self.swap(disk, *segment, gone)?,
             Effect::Holes => self.note_holes(disk)?,
             Effect::Delete { segment } => self.delete(disk, *segment)?,
             Effect::Purge { segment } => {
@@ -283,7 +289,8 @@ impl Files {
                     self.remove(disk, *segment, &format!("{kind}.{}", names::DELETED))?;
                 }
             }
-            Effect::Write { .. }
+            Effect::Swap { .. }
+            | Effect::Write { .. }
             | Effect::Index { .. }
             | Effect::TimeIndex { .. }
             | Effect::TxnIndex { .. } => {}

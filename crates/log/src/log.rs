@@ -42,6 +42,8 @@ pub struct Log {
     pub(crate) doomed: VecDeque<(Timestamp, Offset)>,
     /// Segments that are being replaced by their compacted contents.
     pub(crate) swapping: Option<Swapping>,
+    /// How often that was done.
+    pub(crate) swap_count: u64,
     /// Whether the active segment was written to since it was opened.
     pub(crate) touched: bool,
     pub(crate) handles: Arc<Handles>,
@@ -248,6 +250,8 @@ impl Log {
     pub fn flushed(&mut self, now: Timestamp, performed: &Performed) {
         if performed.swapped {
             self.swapped(now);
+        } else if performed.swap_refused {
+            self.swapping = None;
         }
         if let Some(upto) = performed.written_upto {
             self.written_offset = self.written_offset.max(upto);

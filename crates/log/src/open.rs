@@ -183,14 +183,13 @@ fn open_as(
     Ok(Opened { log, files, recovery })
 }
 
-/// An index without its log, between others: the log was lost, unless a compaction has left it, or the power failed before
-/// its name was on stable storage.
+/// An index without its log, between others: the log was lost, unless the power failed before its name was on stable
+/// storage.
 fn refuse_headless(disk: &dyn Disk, options: &OpenOptions, directory: &Directory) -> Result<(), OpenError> {
     for path in &directory.headless {
         let offset = path.file_name().and_then(|name| names::parse_file_name(name.to_str()?));
         let offset = offset.map_or(0, |(offset, _)| offset);
-        let was_stable = options.clean || offset < options.recovery_point;
-        if was_stable && !options.config.has_holes() {
+        if options.clean || offset < options.recovery_point {
             let file = path.with_file_name(names::file_name(offset, names::LOG));
             let why = "it is missing, and its index is there".to_owned();
             return Err(Damage { file, position: 0, offset, why }.into());
@@ -473,6 +472,7 @@ impl Opening<'_> {
             snapshots: self.directory.snapshots,
             doomed: VecDeque::new(),
             swapping: None,
+            swap_count: 0,
             touched: false,
             handles,
         };

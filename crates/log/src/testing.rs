@@ -30,6 +30,8 @@ pub struct Switches {
     /// The how many-th write or creation from now on finds no room, nor does any after it; of such a write half still
     /// fits. 0: there is always room.
     pub full_after: AtomicUsize,
+    /// The how many-th renaming from now on finds no room; those after it do. 0: there is always room.
+    pub rename_full_at: AtomicUsize,
     /// The how many-th change of anything from now on, a sync among them, fails, and so do all after it: the process
     /// is dead. 0: it lives.
     pub dead_after: AtomicUsize,
@@ -197,6 +199,10 @@ impl Disk for MemoryDisk {
             return Err(dead());
         }
         let mut files = lock(&self.files);
+        if files.contains_key(from) && left(&self.switches.rename_full_at) == 1 {
+            self.switches.rename_full_at.store(0, Ordering::Relaxed);
+            return Err(ErrorKind::StorageFull.into());
+        }
         if let Some(file) = files.remove(from) {
             files.insert(to.to_owned(), file);
             return Ok(());
@@ -248,19 +254,11 @@ impl Disk for MemoryDisk {
 
 impl Switches {
     fn is_full(&self) -> bool {
-        let left = self.full_after.load(Ordering::Relaxed);
-        if left > 1 {
-            self.full_after.store(left - 1, Ordering::Relaxed);
-        }
-        left == 1
+        left(&self.full_after) == 1
     }
 
     fn is_dead(&self) -> bool {
-        let left = self.dead_after.load(Ordering::Relaxed);
-        if left > 1 {
-            self.dead_after.store(left - 1, Ordering::Relaxed);
-        }
-        left == 1
+        left(&self.dead_after) == 1
     }
 
     fn check_descriptor(&self, path: &Path) -> io::Result<()> {
@@ -352,6 +350,15 @@ pub fn bytes_of(parts: &stdx::Parts) -> Vec<u8> {
         }
     }
     all
+}
+
+/// What a countdown stands at; it stops at 1.
+fn left(countdown: &AtomicUsize) -> usize {
+    let left = countdown.load(Ordering::Relaxed);
+    if left > 1 {
+        countdown.store(left - 1, Ordering::Relaxed);
+    }
+    left
 }
 
 fn dead() -> io::Error {

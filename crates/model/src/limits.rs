@@ -67,6 +67,10 @@ pub const FETCH_SESSIONS_MAX: usize = 1000;
 /// about 250 bytes, so all take some 64 MiB. A reader whose session has no room is served without one.
 pub const FETCH_SESSION_PARTITIONS_MAX: usize = 256 * 1024;
 
+/// Partitions in one share session (KIP-932): more than a broker leads in any cluster that is run well. A session that asks
+/// for more ends, and its member is told SHARE_SESSION_LIMIT_REACHED.
+pub const SHARE_SESSION_PARTITIONS_MAX: usize = 16 * 1024;
+
 /// Batches of one idempotent producer that are remembered per partition to recognise a repetition (KIP-98).
 pub const PRODUCER_BATCHES_REMEMBERED: usize = 5;
 
@@ -93,5 +97,6 @@ const _: () = assert!(DECODE_BYTES_MIN >= FRAME_BYTES_MAX_BEFORE_HELLO * DECODE_
 const _: () = assert!(DECODE_BYTES_MAX > DECODE_BYTES_MIN);
 const _: () = assert!(FRAME_BYTES_MAX_BEFORE_HELLO < FRAME_BYTES_MAX_WITHOUT_RECORDS);
 const _: () = assert!(FRAME_BYTES_MAX_WITHOUT_RECORDS <= LARGE_FRAMES_BYTES_MAX);
+const _: () = assert!(SHARE_SESSION_PARTITIONS_MAX < FETCH_SESSION_PARTITIONS_MAX);
 const _: () = assert!(QUOTA_NAME_BYTES_MAX / TEXT_BYTES_MAX >= 100);
 const _: () = assert!(LARGE_FRAME_BYTES < FRAME_BYTES_MAX_WITHOUT_RECORDS);

@@ -167,6 +167,11 @@ impl Coordinator {
         gone.take(RECORDS_MAX).map(|key| Record::Removed(key.clone())).collect()
     }
 
+    /// Of which topics anything is known.
+    pub fn topics(&self) -> BTreeSet<TopicId> {
+        self.known.keys().map(|key| key.topic).collect()
+    }
+
     /// Whether something has not been written for so long that it is to be written anew.
     pub fn has_cold(&self, now: Now) -> bool {
         self.known.values().any(|known| self.is_cold(now, known))

@@ -25,6 +25,7 @@ pub use partition::{
     Config, SharePartition, Write, WriteId,
     acknowledge::{Acknowledged, Kind},
     acquire::{Acquired, Batch, Mode, Wish},
+    letters::{DeadLetters, Reason},
     span::DeliveryState,
 };
 pub use record::{Key, Record, Snapshot, Update};

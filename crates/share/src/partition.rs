@@ -9,16 +9,20 @@
 //! -------+-----------------------------------------------+----------------------> offsets
 //!   done
 //! ```
+//!
+//! What is archiving is not done: the start does not pass a record before the dead-letter topic has been told of it.
 
 pub(crate) mod acknowledge;
 pub(crate) mod acquire;
+pub(crate) mod letters;
 mod release;
 pub(crate) mod span;
 mod write;
 
 use crate::{Error, StateBatch};
+use letters::Reason;
 use model::Offset;
-use span::{DeliveryState, Span, State};
+use span::{DeliveryState, Letter, Span, State};
 use std::collections::BTreeMap;
 
 /// What a group may ask of a share partition.
@@ -32,6 +36,9 @@ pub struct Config {
     pub locks_max: i64,
     /// `share.renew.acknowledge.enable` (true): whether members may prolong their locks (KIP-1222).
     pub may_renew: bool,
+    /// Whether the group has a dead-letter topic (`errors.deadletterqueue.topic.name`), which is told of records that are
+    /// rejected or were delivered too often (KIP-1191).
+    pub has_dead_letters: bool,
 }
 
 /// Names a write until the host says what became of it.
@@ -94,6 +101,7 @@ impl SharePartition {
             let state = match state.filter(|_| is_sound) {
                 Some(DeliveryState::Available | DeliveryState::Acquired) => State::Available,
                 Some(DeliveryState::Acknowledged) => State::Acknowledged,
+                Some(DeliveryState::Archiving) => partition.archiving(Reason::of_count(&config, batch.count)),
                 Some(DeliveryState::Archived) => State::Archived,
                 None => return Err(Error::UnknownServerError("the stored share state makes no sense")),
             };
@@ -211,7 +219,19 @@ impl SharePartition {
 
     /// What becomes of a record that comes back: it is available, unless it was delivered too often.
     fn returned(&self, count: i16) -> State {
-        if count >= self.config.delivery_count_max { State::Archived } else { State::Available }
+        match count >= self.config.delivery_count_max {
+            true => self.given_up(Reason::DeliveredTooOften),
+            false => State::Available,
+        }
+    }
+
+    /// What becomes of a record that nobody is to have any more.
+    fn given_up(&self, reason: Reason) -> State {
+        if self.config.has_dead_letters { self.archiving(reason) } else { State::Archived }
+    }
+
+    fn archiving(&self, reason: Reason) -> State {
+        State::Archiving(Letter { reason, is_given: false })
     }
 
     /// The parts agree with each other.

@@ -5,7 +5,7 @@
 
 use crate::MemberId;
 use model::{GroupId, PartitionIndex, TopicId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,7 @@ pub struct Opened {
 pub struct Sessions {
     sessions_max: usize,
     partitions_max: usize,
+    session_partitions_max: usize,
     partitions: usize,
     sessions: BTreeMap<SessionKey, Session>,
 }
@@ -78,9 +79,10 @@ struct Session {
 }
 
 impl Sessions {
-    /// No sessions; at most so many, and so many partitions in all of them.
-    pub fn new(sessions_max: usize, partitions_max: usize) -> Self {
-        Self { sessions_max, partitions_max, partitions: 0, sessions: BTreeMap::new() }
+    /// No sessions; at most so many, and so many partitions in all of them, and in one.
+    pub fn new(sessions_max: usize, partitions_max: usize, session_partitions_max: usize) -> Self {
+        let sessions = BTreeMap::new();
+        Self { sessions_max, partitions_max, session_partitions_max, partitions: 0, sessions }
     }
 
     /// Changes how many there may be; those that are there stay.
@@ -101,7 +103,8 @@ impl Sessions {
     /// Begins a ShareFetch.
     ///
     /// # Errors
-    /// The session is not as the request says.
+    /// The session is not as the request says. Nothing has changed then; where there is no room for what it asks for, the
+    /// host ends the session ([`Sessions::end`]), for its member will begin a new one.
     pub fn open(
         &mut self,
         key: &SessionKey,
@@ -117,14 +120,13 @@ impl Sessions {
                 return Ok(Opened { partitions: Vec::new(), is_new: false, is_last: true });
             }
             BEGIN if has_acknowledgements => return Err(SessionFailure::InvalidRequest),
-            BEGIN => {
-                self.end(key);
-                if self.sessions.len() >= self.sessions_max {
-                    return Err(SessionFailure::ShareSessionLimitReached);
-                }
-                self.sessions.insert(key.clone(), Session { epoch, connection, ..Session::default() });
-            }
+            BEGIN => {}
             _ => self.check(key, epoch)?,
+        }
+        self.check_room(key, epoch == BEGIN, wanted, forgotten)?;
+        if epoch == BEGIN {
+            self.end(key);
+            self.sessions.insert(key.clone(), Session { epoch, connection, ..Session::default() });
         }
         let Some(session) = self.sessions.get_mut(key) else {
             return Err(SessionFailure::ShareSessionNotFound);
@@ -138,11 +140,32 @@ impl Sessions {
         let after = session.partitions.len();
         let partitions = session.partitions.values().map(|(key, _)| *key).collect();
         self.partitions = (self.partitions + after).saturating_sub(before);
-        if self.partitions > self.partitions_max {
-            self.end(key);
-            return Err(SessionFailure::ShareSessionLimitReached);
-        }
         Ok(Opened { partitions, is_new: epoch == BEGIN, is_last: false })
+    }
+
+    fn check_room(
+        &self,
+        key: &SessionKey,
+        is_new: bool,
+        wanted: &[PartitionKey],
+        forgotten: &[PartitionKey],
+    ) -> Result<(), SessionFailure> {
+        let former = self.sessions.get(key);
+        let forgotten: BTreeSet<&PartitionKey> = forgotten.iter().collect();
+        let wanted: BTreeSet<&PartitionKey> = wanted.iter().collect();
+        let wanted = wanted.difference(&forgotten);
+        let kept = former.filter(|_| !is_new).map(|session| &session.places);
+        let is_new_to = |partition: &&&PartitionKey| kept.is_none_or(|kept| !kept.contains_key(**partition));
+        let gone =
+            forgotten.iter().filter(|partition| kept.is_some_and(|kept| kept.contains_key(**partition)));
+        let here = kept.map_or(0, BTreeMap::len) + wanted.filter(is_new_to).count();
+        let here = here.saturating_sub(gone.count());
+        let elsewhere = self.partitions.saturating_sub(former.map_or(0, |session| session.places.len()));
+        let sessions = self.sessions.len() + usize::from(former.is_none());
+        let has_room = here <= self.session_partitions_max && elsewhere + here <= self.partitions_max;
+        // Those that are there stay when fewer are allowed.
+        let may_begin = !is_new || sessions <= self.sessions_max;
+        (has_room && may_begin).then_some(()).ok_or(SessionFailure::ShareSessionLimitReached)
     }
 
     /// Begins a ShareAcknowledge; whether the session ends with it.

@@ -5,5 +5,6 @@ mod acquiring;
 mod chaos;
 mod combining;
 mod coordinating;
+mod dead_letters;
 mod desk;
 mod sessions;

@@ -35,7 +35,8 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let clients = Clients::install()?;
     let setup = BROKER_TIMES
         .iter()
-        .fold(Setup::new(kind.clone(), dir.path()), |setup, (key, value)| setup.set(key, value));
+        .fold(Setup::new(kind.clone(), dir.path()), |setup, (key, value)| setup.set(key, value))
+        .set("errors.deadletterqueue.auto.create.topics.enable", true);
     let mut server = Server::start(setup)?;
     report
         .check("share: two members of one partition get each record once", || two_members(&clients, &server));
@@ -48,6 +49,12 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     report.check("share: a lock that is renewed does not", || renewed(&clients, &server));
     report.check("share: a killed member's records go to another", || killed_member(&clients, &server));
     report.check("share: a record that is released too often is given up", || given_up(&clients, &server));
+    let dead = "share: what is rejected or given up goes to the dead-letter topic";
+    if server.is_ours() {
+        report.check(dead, || dead_letters(&clients, &server));
+    } else {
+        report.skip(dead, "Apache Kafka has dead-letter topics from 4.4 on");
+    }
     report.check("share: read_committed sees what is committed", || committed(&clients, &server));
     let killed = "share: kill -9 of the broker: the group goes on where it was";
     if server.is_ours() {
@@ -232,6 +239,48 @@ fn given_up(clients: &Clients, server: &Server) -> Result<String> {
     scene.produce(server, 1, 1)?;
     let after = scene.all_of(scene.member(server, "accept", 1)?)?;
     ensure!(after == [Given { offset: 1, count: 1 }], "{after:?}");
+    Ok(String::new())
+}
+
+/// Of four records 1 and 3 are rejected; then one is given back until it is given up.
+fn dead_letters(clients: &Clients, server: &Server) -> Result<String> {
+    let dead = format!("dlq.{}", fresh("letters"));
+    let configs = [
+        "share.delivery.count.limit",
+        "3",
+        "errors.deadletterqueue.topic.name",
+        &dead,
+        "errors.deadletterqueue.copy.record.enable",
+        "true",
+    ];
+    let scene = Scene::new(clients, server, "dead", &configs)?;
+    scene.produce(server, 0, 4)?;
+    scene.all_of(scene.member(server, "reject-odd", 4)?)?;
+    scene.produce(server, 4, 1)?;
+    scene.all_of(scene.member(server, "release", 3)?)?;
+    let lines = clients.share("letters", server.bootstrap(), &[&dead, "3"])?.finish(WORK_LIMIT)?;
+    let rejected = "Offset rejected by client.";
+    let expected =
+        [(1, 1, rejected), (3, 1, rejected), (4, 3, "Offset delivery count exceeded the threshold.")];
+    ensure!(lines.len() == expected.len(), "{lines:?}");
+    for (line, (offset, count, why)) in lines.iter().zip(expected) {
+        let letter: Value = serde_json::from_str(line).with_context(|| line.clone())?;
+        ensure!(number(&letter, "value")? == offset, "{line}");
+        for (name, value) in [
+            ("topic", scene.topic.clone()),
+            ("partition", "0".to_owned()),
+            ("offset", offset.to_string()),
+            ("group", scene.group.clone()),
+            ("delivery.count", count.to_string()),
+            ("message", why.to_owned()),
+        ] {
+            let found = letter.get(format!("__dlq.errors.{name}")).and_then(Value::as_str);
+            ensure!(found == Some(&value), "{name} is {found:?} and not {value:?}");
+        }
+    }
+    scene.produce(server, 5, 1)?;
+    let after = scene.all_of(scene.member(server, "accept", 1)?)?;
+    ensure!(after == [Given { offset: 5, count: 1 }], "{after:?}");
     Ok(String::new())
 }
 

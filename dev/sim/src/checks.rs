@@ -17,6 +17,7 @@ mod no_invention;
 mod one_value;
 mod positions;
 mod replicas;
+mod shares;
 mod topics;
 mod transactions;
 
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<replicas::Replicas>::default(),
         Box::<positions::Positions>::default(),
         Box::<transactions::Transactions>::default(),
+        Box::<shares::Shares>::default(),
     ]
 }
 

@@ -13,6 +13,8 @@ mod oracle;
 mod producer;
 mod reader;
 mod routes;
+mod sharer;
+mod sharing;
 mod transactor;
 
 pub use admin::{ADMIN_CONFIG, Admin};
@@ -24,6 +26,7 @@ pub use operator::Operator;
 pub use oracle::Oracle;
 pub use producer::Producer;
 pub use reader::Reader;
+pub use sharer::Sharer;
 pub use transactor::Transactor;
 
 use crate::{

@@ -48,6 +48,9 @@ pub enum Fault {
 /// A record as it was read: its offset and value; no value is one that nobody can have sent.
 pub type Seen = (i64, Option<ValueId>);
 
+/// A stretch of records that a share group was given: the first, the last, and how often they were delivered.
+pub type Delivered = (i64, i64, i16);
+
 /// A batch on a disk: its first offset, the offset after it, and the checksum of all its bytes.
 pub type BatchSeen = (i64, i64, u32);
 
@@ -142,6 +145,25 @@ pub enum Event {
     CommitAcked { group: Arc<str>, place: Place, offset: i64 },
     /// This is the committed offset; -1 for none.
     CommitFetched { group: Arc<str>, request: u64, place: Place, offset: i64, is_current: bool },
+    /// A member of a share group was given records: stretches, with how often they were delivered.
+    ShareAcquired {
+        group: Arc<str>,
+        member: Arc<str>,
+        place: Place,
+        request: u64,
+        acquired: Vec<Delivered>,
+        is_current: bool,
+    },
+    /// A fetch of a share group has had no answer.
+    ShareUnanswered { group: Arc<str>, place: Place },
+    /// A member may have said what became of records, from the first to the last.
+    ShareSaid { of: (Arc<str>, Place), member: Arc<str>, about: (i64, i64), verdict: Verdict },
+    /// That was taken.
+    ShareTaken { of: (Arc<str>, Place), member: Arc<str>, request: u64, about: (i64, i64), verdict: Verdict },
+    /// Nothing more is delivered of a partition in which these records are; a record that was delivered so often is given up.
+    ShareDrained { group: Arc<str>, place: Place, records: Vec<i64>, count_max: i16 },
+    /// This is all that the dead-letter topic of a share group was told of: topics, partitions and offsets.
+    LettersRead { group: Arc<str>, letters: Vec<(String, i32, i64)> },
     /// A member was told what it owns.
     Assigned {
         group: Arc<str>,
@@ -163,6 +185,26 @@ pub enum Event {
     Faulted(Fault),
     /// The node serves again.
     Serves,
+}
+
+/// What a member of a share group says of records, with Kafka's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are done.
+    Accept = 1,
+    /// They are to be delivered again.
+    Release = 2,
+    /// They are not to be delivered any more.
+    Reject = 3,
+    /// The member needs more time.
+    Renew = 4,
+}
+
+impl Verdict {
+    /// Whether the records are not to be delivered again.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Accept | Self::Reject)
+    }
 }
 
 /// A change of a topic.
@@ -324,6 +366,13 @@ impl Event {
             Event::CommitAcked { .. } => "commits",
             Event::CommitFetched { .. } => "commits fetched",
             Event::Assigned { .. } => "assignments",
+            Event::ShareAcquired { .. } => "share deliveries",
+            Event::ShareUnanswered { .. } => "share fetches without an answer",
+            Event::ShareSaid { .. } => "share acknowledgements sent",
+            Event::ShareTaken { .. } => "share acknowledgements",
+            Event::LettersRead { letters, .. } if letters.is_empty() => "empty dead-letter topics",
+            Event::LettersRead { .. } => "dead-letter topics read",
+            Event::ShareDrained { .. } => "share partitions drained",
             Event::AdminSent { .. } => "topic changes sent",
             Event::AdminDone { .. } => "topic changes",
             Event::AdminRefused { .. } => "topic changes refused",

@@ -54,6 +54,12 @@ pub struct Plan {
     pub readers: u32,
     /// How many members the group has.
     pub members: u32,
+    /// How many members the share group has.
+    pub sharers: u32,
+    /// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
+    pub share_limits: (u64, i16),
+    /// Whether the share group has a dead-letter topic.
+    pub dead_letters: bool,
     /// How many clients commit offsets without being members.
     pub committers: u32,
     /// How many transactional ids there are, and the topic that they write to; each is shared by two producers.
@@ -108,6 +114,9 @@ impl Plan {
             members: dice.range(1..=3) as u32,
             committers: dice.range(1..=2) as u32,
             transactional_ids: transactional_ids(all),
+            sharers: sharers(all),
+            share_limits: share_limits(all),
+            dead_letters: dead_letters(all),
             admins: dice.range(0..=2) as u32,
             operator: false,
             joins: false,
@@ -159,6 +168,9 @@ impl Plan {
             members: dice.range(1..=2) as u32,
             committers: dice.range(1..=2) as u32,
             transactional_ids: transactional_ids(all),
+            sharers: sharers(all),
+            share_limits: share_limits(all),
+            dead_letters: dead_letters(all),
             admins: dice.range(0..=1) as u32,
             operator: dice.chance(60),
             duration_ms: dice.range(15..=30) * 1000,
@@ -169,6 +181,7 @@ impl Plan {
 
 /// What is common to all, and what compaction does: logs of coordinators are compacted in every run.
 fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec<(String, String)> {
+    let all_dice = dice;
     let mut dice = dice.fork("compaction");
     let compaction = [
         ("log.cleaner.backoff.ms", dice.range(50..=3000).to_string()),
@@ -178,8 +191,34 @@ fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec
         ("log.segment.delete.delay.ms", dice.pick(&["500", "60000"], "500").to_owned()),
         ("log.roll.ms", dice.pick(&["500", "3000", "604800000"], "3000").to_owned()),
     ];
-    let all = statics.into_iter().chain(compaction);
+    let (lock_ms, count_max) = share_limits(all_dice);
+    let shares = [
+        ("group.share.min.record.lock.duration.ms", "1000".to_owned()),
+        ("group.share.record.lock.duration.ms", lock_ms.to_string()),
+        ("group.share.delivery.count.limit", count_max.to_string()),
+        ("errors.deadletterqueue.auto.create.topics.enable", "true".to_owned()),
+        ("share.coordinator.state.topic.num.partitions", "2".to_owned()),
+        ("share.coordinator.snapshot.update.records.per.snapshot", "20".to_owned()),
+        ("share.coordinator.state.topic.prune.interval.ms", "2000".to_owned()),
+    ];
+    let all = statics.into_iter().chain(compaction).chain(shares);
     all.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// In most runs there is a share group.
+fn sharers(dice: &Dice) -> u32 {
+    let mut dice = dice.fork("sharers");
+    if dice.chance(60) { dice.range(1..=3) as u32 } else { 0 }
+}
+
+fn dead_letters(dice: &Dice) -> bool {
+    let mut dice = dice.fork("dead letters");
+    dice.chance(60)
+}
+
+fn share_limits(dice: &Dice) -> (u64, i16) {
+    let mut dice = dice.fork("share limits");
+    (dice.range(1000..=4000), dice.pick(&[2, 5, 10], 5))
 }
 
 /// In half of the runs there are transactions.

@@ -2,16 +2,19 @@
 //! had said so. Bugs of the disk are planted in `world::DiskFaults`. Only runs that must fail use it.
 
 use crate::{
-    history::{Event, Place, Seen},
+    history::{Delivered, Event, Place, Seen},
     value::ValueId,
     world::Plant,
 };
+use std::sync::Arc;
 
 /// A planted bug and how often it could have struck.
 pub struct Corruption {
     plant: Plant,
     chances: u32,
     stolen: Vec<Place>,
+    /// What a member of a share group has got last: who, where, and which stretches.
+    shared: Option<(Arc<str>, Place, Vec<Delivered>)>,
 }
 
 /// The bug strikes at this chance and at every later one that it gets.
@@ -20,7 +23,7 @@ const STRIKES_AT: u32 = 8;
 impl Corruption {
     /// Nothing has struck yet.
     pub fn new(plant: Plant) -> Self {
-        Self { plant, chances: 0, stolen: Vec::new() }
+        Self { plant, chances: 0, stolen: Vec::new(), shared: None }
     }
 
     fn strikes(&mut self) -> bool {
@@ -82,6 +85,10 @@ impl Corruption {
             (Plant::CompactionForgetsLast, Event::ReadAll { place, records, .. }) if place.is_compacted => {
                 forget_last(records);
             }
+            (
+                Plant::ShareDoubled | Plant::ShareCountForgotten | Plant::SharePassedOver | Plant::LetterLost,
+                event,
+            ) => self.corrupt_shares(event),
             (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
             (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
                 if let [(_, first), (_, second), ..] = &mut kept[..] {
@@ -97,6 +104,31 @@ impl Corruption {
             _ => {}
         }
         event
+    }
+
+    fn corrupt_shares(&mut self, event: &mut Event) {
+        match (self.plant, event) {
+            (Plant::ShareDoubled, Event::ShareAcquired { member, place, acquired, .. }) => {
+                let own = (member.clone(), place.clone(), acquired.clone());
+                if let Some((other, of, stolen)) = self.shared.replace(own)
+                    && other != *member
+                    && of == *place
+                {
+                    acquired.extend(stolen);
+                }
+            }
+            (Plant::ShareCountForgotten, Event::ShareAcquired { acquired, .. }) if self.strikes() => {
+                acquired.iter_mut().for_each(|(.., count)| *count = 1);
+            }
+            (Plant::SharePassedOver, Event::ShareDrained { records, .. }) => {
+                records.push(records.last().map_or(0, |last| last + 1));
+            }
+            (Plant::LetterLost, Event::LettersRead { letters, .. }) => {
+                let first = letters.first().cloned();
+                letters.retain(|letter| Some(letter) != first.as_ref());
+            }
+            _ => {}
+        }
     }
 }
 

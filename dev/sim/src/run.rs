@@ -3,7 +3,7 @@
 
 use crate::{
     client::{
-        Admin, CommittedReader, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules,
+        Admin, CommittedReader, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules, Sharer,
         Transactor,
     },
     cluster::Cluster,
@@ -71,6 +71,10 @@ pub struct Run {
     /// The partitions that transactions write to.
     transactional: Vec<(Place, Uuid)>,
     group: Arc<str>,
+    /// The share group, and its limits, if there is one.
+    shares: Option<(Arc<str>, (u64, i16))>,
+    /// The dead-letter topic of it, if it has one.
+    dead_letters: Option<&'static str>,
     committed: Vec<Arc<str>>,
     admin_topics: Vec<Arc<str>>,
 }
@@ -169,6 +173,8 @@ impl Run {
             places: Vec::new(),
             transactional: Vec::new(),
             group: "members".into(),
+            dead_letters: plan.dead_letters.then_some("dlq.sharers"),
+            shares: (plan.sharers > 0).then(|| ("sharers".into(), plan.share_limits)),
             committed: (0..plan.committers).map(|number| format!("committer{number}").into()).collect(),
             admin_topics: (0..plan.admins * 2).map(|number| format!("admin{number}").into()).collect(),
             ground,
@@ -187,6 +193,17 @@ impl Run {
             match plan.topics.iter().any(|known| known.name == topic.name) {
                 true => self.places.extend(places),
                 false => self.transactional.extend(places),
+            }
+        }
+        if let Some((group, _)) = &self.shares {
+            let begun = self
+                .oracle
+                .begin_shares(group, self.dead_letters)
+                .within(&self.ground.clock, READ_BACK_MS_MAX)
+                .await;
+            if begun.is_err() {
+                self.ground.history.violated("availability", format!("{group} cannot be configured"));
+                return false;
             }
         }
         true
@@ -240,6 +257,12 @@ impl Run {
             let group = self.group.clone();
             clients.spawn(Member::new(ground.for_another(), dice, number, group, durable.clone()).run());
         }
+        for number in 0..plan.sharers {
+            let dice = dice.fork(&format!("sharer{number}"));
+            let Some((group, (lock_ms, _))) = self.shares.clone() else { break };
+            let places = (durable.clone(), lock_ms);
+            clients.spawn(Sharer::new(ground.for_another(), dice, number, group, places).run());
+        }
         let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();
         for group in &self.committed {
             let dice = dice.fork(group);
@@ -270,7 +293,8 @@ impl Run {
 
     /// Asks for everything while nothing else happens.
     pub async fn read_back(&mut self, when: &str) {
-        let Self { oracle, places, transactional, group, committed, admin_topics, ground, .. } = self;
+        let Self { oracle, places, transactional, group, shares, committed, admin_topics, ground, .. } = self;
+        let dead_letters = self.dead_letters;
         let all = async {
             for (place, id) in places.iter() {
                 oracle.read_all(place, *id).await;
@@ -285,6 +309,14 @@ impl Run {
                 oracle.read_committed(place, *id).await;
             }
             ground.history.tell(Event::TxnAllRead);
+            if let Some((group, limits)) = shares {
+                let durable = places.iter().filter(|(place, _)| !place.is_lossy());
+                let durable: Vec<_> = durable.cloned().collect();
+                oracle.drain(group, &durable, *limits).await;
+                if let Some(topic) = dead_letters {
+                    oracle.read_letters(group, topic).await;
+                }
+            }
         };
         if all.within(&ground.clock, READ_BACK_MS_MAX).await.is_err() {
             ground.history.violated("availability", format!("{when} not everything can be read back"));

@@ -41,6 +41,9 @@ fn ten_seeds_find_nothing_and_much_has_happened() {
         "power cuts",
         "kills",
         "stops",
+        "share deliveries",
+        "share acknowledgements",
+        "share partitions drained",
     ];
     for what in needed {
         assert!(counts.get(what).is_some_and(|count| *count > 5), "{what}: {counts:?}");

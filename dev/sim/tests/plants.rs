@@ -115,6 +115,31 @@ fn committed_records_out_of_order_are_noticed() {
 }
 
 #[test]
+fn acknowledgements_of_shares_that_are_not_durable_are_missed() {
+    check(Plant::SharesUnsynced, "shares");
+}
+
+#[test]
+fn a_record_that_two_members_of_a_share_group_have_is_noticed() {
+    check(Plant::ShareDoubled, "shares");
+}
+
+#[test]
+fn a_delivery_count_that_goes_back_is_noticed() {
+    check(Plant::ShareCountForgotten, "shares");
+}
+
+#[test]
+fn a_dead_letter_that_is_not_there_is_missed() {
+    check(Plant::LetterLost, "shares");
+}
+
+#[test]
+fn a_record_that_a_share_group_passed_over_is_noticed() {
+    check(Plant::SharePassedOver, "shares");
+}
+
+#[test]
 fn a_fenced_producer_that_is_obeyed_is_noticed() {
     check(Plant::ZombieObeyed, "transactions");
 }

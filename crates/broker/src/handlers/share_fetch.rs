@@ -7,6 +7,7 @@ use crate::{
     failure_code,
     partition::Isolation,
     share_fetch::{self, Asked, Outcome},
+    share_partitions::SharePartitions,
 };
 use share::{Acquired, Mode, Opened, PartitionKey, SessionFailure, SessionKey};
 use std::{collections::BTreeMap, sync::Arc};
@@ -84,7 +85,7 @@ fn check_renewal(context: &Context, request: &ShareFetchRequest) -> Option<Strin
 }
 
 fn open(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     context: &Context,
     speaker: &Speaker,
     request: &ShareFetchRequest,
@@ -109,7 +110,7 @@ fn open(
     let forgotten: Vec<PartitionKey> = request.forgotten_topics_data.iter().flat_map(forgotten).collect();
     let key = SessionKey { group: speaker.group.clone(), member: speaker.member.clone() };
     let of = (request.share_session_epoch, context.connection);
-    broker.shares.sessions.lock().open(&key, of, &wanted, &forgotten, has_acknowledgements)
+    SharePartitions::open_session(broker, &key, of, (&wanted, &forgotten), has_acknowledgements)
 }
 
 fn asked(broker: &Broker, speaker: &Speaker, request: &ShareFetchRequest, deadline: env::Deadline) -> Asked {

@@ -64,9 +64,10 @@ impl Partition {
         self.config.load().cleanup_compact
     }
 
-    /// The next step of a pass may run on a lane; it is over when what this gives is dropped. `None` if the log is not the
-    /// one any more that the pass was planned for.
-    pub(crate) fn begin_cleaning_step(&self, of: ReadOf) -> Option<oneshot::Sender<()>> {
+    /// A step of upkeep that works by the names of files, of a pass for one, may run on a lane; it is over when what this
+    /// gives is dropped, and no cut begins before. `None` if the log is not the one any more that it was planned for.
+    /// Whoever calls it holds `maintenance`.
+    pub(crate) fn begin_step(&self, of: ReadOf) -> Option<oneshot::Sender<()>> {
         match &mut *self.state.lock() {
             State::Online(online) => {
                 let is_cut_soon = online.is_cutting || online.recovery_point_max.is_some();
@@ -82,7 +83,20 @@ impl Partition {
         }
     }
 
-    /// Puts a compacted segment in its place, and waits until that was tried; `false` if it was not wanted any more.
+    /// A sound segment of which the index was found wrong, and a step in which to build that anew; `None` as
+    /// [`Partition::begin_step`] has it, or if the log is laid out otherwise by now.
+    pub(crate) fn begin_rebuild(
+        &self,
+        segment: Offset,
+        of: ReadOf,
+    ) -> Option<(log::Scrub, oneshot::Sender<()>)> {
+        let ended = self.begin_step(of)?;
+        let (scrub, _) = self.scrub(segment).filter(|(_, now_of)| *now_of == of)?;
+        Some((scrub, ended))
+    }
+
+    /// Orders that a compacted segment is put in its place, and waits until that was tried; `false` if it is not wanted any
+    /// more, or nothing can be written for now.
     pub(crate) async fn swap(self: &Arc<Self>, cleaned: &Cleaned, of: ReadOf) -> bool {
         let job = {
             let mut state = self.state.lock();
@@ -90,7 +104,7 @@ impl Partition {
             // Where a cut is announced its checkpoints speak of the segments as they are.
             let is_cut_soon = online.is_cutting || online.recovery_point_max.is_some();
             let is_this = online.cuts == of.cuts && !online.is_closed && !is_cut_soon;
-            if !is_this || !online.log.swap(cleaned, &mut online.pending) {
+            if !is_this || online.stuck.is_some() || !online.log.swap(cleaned, &mut online.pending) {
                 return false;
             }
             self.flush_soon(online, self.dir.world.clock.wall())
@@ -103,6 +117,14 @@ impl Partition {
     /// Whether a compacted segment is still to be put in its place: where room or descriptors are missing that may take long.
     pub(crate) fn is_swapping(&self) -> bool {
         matches!(&*self.state.lock(), State::Online(online) if online.log.is_swapping() && !online.is_closed)
+    }
+
+    /// How many swaps were performed.
+    pub(crate) fn swap_count(&self) -> u64 {
+        match &*self.state.lock() {
+            State::Online(online) => online.log.swap_count(),
+            State::Offline(_) | State::Deleted => 0,
+        }
     }
 
     /// What the pass has read since the last swap.

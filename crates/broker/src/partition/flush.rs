@@ -152,8 +152,9 @@ impl Partition {
 
     /// Room or descriptors are missing. Whoever can ask again is told so; what was taken stays pending, and
     /// [`Partition::sweep`] has it tried again. Readers notice nothing.
-    fn stick(&self, error: &io::Error, files: Files, mut effects: Vec<Effect>, must_sync: bool) {
-        let mut told = Vec::new();
+    fn stick(&self, error: &io::Error, mut files: Files, mut effects: Vec<Effect>, must_sync: bool) {
+        let (mut told, mut untailed) = (Vec::new(), 0);
+        let now = self.dir.world.clock.wall();
         if let State::Online(online) = &mut *self.state.lock() {
             if online.stuck.is_none() {
                 tracing::error!(partition = %self, %error, "the partition cannot be written for now");
@@ -161,6 +162,9 @@ impl Partition {
             let why = format!("{error}; free some, and it is written again without a restart");
             online.stuck = Some(why.into());
             effects.append(&mut online.pending);
+            let tail_bytes = online.log.tail_bytes();
+            online.log.on_scarcity(now, &mut files, &mut effects);
+            untailed = tail_bytes - online.log.tail_bytes();
             online.pending = effects;
             online.files = Some(files);
             // Without anything to write there would be no next try.
@@ -172,6 +176,7 @@ impl Partition {
             let hasty = online.own_acks.drain(..).chain(hasty);
             told = hasty.map(|ack| (ack, Err(Undone::Failed))).collect();
         }
+        self.dir.tail.on_end(untailed);
         settle(told);
     }
 

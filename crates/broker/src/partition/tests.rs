@@ -234,3 +234,57 @@ async fn a_read_that_finds_damage_takes_only_this_partition_offline_and_leaves_a
     assert!(!partition.on_damage(&scrub.missing(), of));
     assert_eq!(partition.condition(), Condition::Sound);
 }
+
+#[tokio::test]
+async fn a_cut_waits_for_an_index_that_is_built_anew_and_none_is_begun_beside_it() {
+    let kit = Kit::new(1 << 20);
+    let partition = follower(&kit).await;
+    let (scrub, of) = partition.scrub(0).unwrap();
+    let (_, ended) = partition.begin_rebuild(scrub.segment(), of).unwrap();
+    partition.announce_cut(Cut::At(1));
+    assert!(partition.begin_rebuild(scrub.segment(), of).is_none());
+    let mut cutting = Box::pin(partition.cut(3, Cut::At(1)));
+    assert!((&mut cutting).now_or_never().is_none() && kit.lane.next().is_none());
+    drop(ended);
+    assert!((&mut cutting).now_or_never().is_none());
+    kit.lane.work();
+    assert!(matches!(cutting.now_or_never(), Some(Ok(()))));
+    assert!(partition.begin_rebuild(scrub.segment(), of).is_none(), "it is another log");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nobody_waits_for_a_segment_that_compaction_wants_to_replace() {
+    let kit = Kit::new(1 << 20);
+    let partition = kit.partition(0);
+    let small = log::LogConfig { segment_bytes: 300, ..(*config()).clone() };
+    partition.configure(std::sync::Arc::new(small.clone()));
+    for _ in 0..6 {
+        append(&partition, 100, None).unwrap();
+        kit.lane.work();
+    }
+    append(&partition, 100, None).unwrap();
+    let compacted = log::LogConfig { cleanup_compact: true, min_cleanable_dirty_ppm: 0, ..small };
+    partition.configure(std::sync::Arc::new(compacted));
+    let limits = log::CleaningLimits { key_bytes_max: 1 << 20, window_bytes: 4096 };
+    let (mut cleaning, of) = partition.begin_cleaning(NOW, limits).unwrap();
+    let cleaned = loop {
+        match cleaning.step(&*kit.disk, 1 << 20).unwrap() {
+            log::CleaningStep::More(_) => {}
+            log::CleaningStep::Cleaned(cleaned) => break cleaned,
+            log::CleaningStep::Done(report) => panic!("{report:?}"),
+        }
+    };
+    let mut swapping = Box::pin(partition.swap(&cleaned, of));
+    assert_eq!((&mut swapping).now_or_never(), None);
+    kit.disk.switches().full_after.store(1, Ordering::Relaxed);
+    kit.lane.work();
+    assert_eq!(swapping.now_or_never(), Some(true));
+    assert!(partition.waits_for_room() && !partition.is_swapping() && partition.swap_count() == 0);
+    let mut deleting = Box::pin(partition.delete_records(4));
+    assert!((&mut deleting).now_or_never().is_none());
+    kit.lane.work();
+    let is_deleted = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".log.deleted");
+    assert!(kit.disk.paths().iter().any(is_deleted), "retention makes room");
+    let again = partition.swap(&cleaned, of).now_or_never();
+    assert_eq!(again, Some(false), "none is begun while nothing can be written");
+}

@@ -20,6 +20,7 @@ mod configs;
 mod connections;
 mod consumer_groups;
 mod damage;
+mod dead_letters;
 mod disk;
 mod edge_cases;
 mod fetch;

@@ -1,7 +1,7 @@
 //! Share groups (KIP-932) over what happens to brokers, members and records.
 
 use crate::clusters::{ALL, known};
-use crate::harness::{Client, Cluster, Got, Node, Sharing, Topic, Transactional, batch, code};
+use crate::harness::{Client, Cluster, Got, Node, Sharing, Topic, Transactional, batch, bytes_of, code};
 use wire::{
     AlterConfigsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
     DescribeShareGroupOffsetsRequest, ErrorCode, FindCoordinatorRequest, ShareFetchRequest,
@@ -9,6 +9,7 @@ use wire::{
     create_topics_request::CreatableTopic,
     delete_topics_request::DeleteTopicState,
     describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup,
+    share_fetch_request::{FetchPartition, FetchTopic},
 };
 
 const SMALL: &[(&str, &str)] = &[
@@ -26,25 +27,29 @@ async fn node_with_topic() -> (Node, Client, Topic) {
 }
 
 /// Sets configurations of group `g`.
-async fn configure(client: &mut Client, configs: &[(&str, &str)]) {
+pub(super) async fn configure(client: &mut Client, configs: &[(&str, &str)]) {
+    configure_group(client, "g", configs).await;
+}
+
+pub(super) async fn configure_group(client: &mut Client, group: &str, configs: &[(&str, &str)]) {
     let configs = configs
         .iter()
         .map(|(name, value)| AlterableConfig { name: name.to_string(), value: Some(value.to_string()) });
     let resource =
-        AlterConfigsResource { resource_type: 32, resource_name: "g".into(), configs: configs.collect() };
+        AlterConfigsResource { resource_type: 32, resource_name: group.into(), configs: configs.collect() };
     let request = AlterConfigsRequest { resources: vec![resource], validate_only: false };
     let response = client.call(2, &request).await;
     assert_eq!(response.responses[0].error_code, 0, "{:?}", response.responses[0].error_message);
 }
 
-async fn joined(client: &mut Client, name: &'static str) -> Sharing {
+pub(super) async fn joined(client: &mut Client, name: &'static str) -> Sharing {
     let member = Sharing::new("g", name);
     let reply = member.beat(client, 0, Some(&["t"])).await;
     assert_eq!(reply.error_code, 0, "{:?}", reply.error_message);
     member
 }
 
-fn offsets(got: &Got) -> Vec<(i64, i16)> {
+pub(super) fn offsets(got: &Got) -> Vec<(i64, i16)> {
     got.iter().map(|(offset, _, count)| (*offset, *count)).collect()
 }
 
@@ -101,6 +106,25 @@ async fn a_member_whose_connection_ends_gives_its_records_back() {
     assert_eq!(client.call(2, &last).await.error_code, 0);
     let mut third = joined(&mut client, "third").await;
     assert_eq!(offsets(&third.fetch(&mut client, &topic, 5000).await), [(0, 3), (1, 3)]);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_outgrows_its_room_ends_and_gives_its_records_back() {
+    let (node, mut client, topic) = node_with_topic().await;
+    client.produce(&topic, batch(&["a"])).await;
+    let mut one = joined(&mut client, "one").await;
+    assert_eq!(offsets(&one.fetch(&mut client, &topic, 1000).await), [(0, 1)]);
+    let partition = |index| FetchPartition { partition_index: index, ..Default::default() };
+    let many = FetchTopic { topic_id: topic.id, partitions: (0..=16 * 1024).map(partition).collect() };
+    let too_many = ShareFetchRequest { topics: vec![many], ..one.fetch_request(&topic, 0) };
+    let response = one.call(&mut client, &too_many).await;
+    assert_eq!(response.error_code, code(ErrorCode::ShareSessionLimitReached));
+    let mut two = Sharing::new("g", "two");
+    // Long before the lock runs out.
+    assert_eq!(offsets(&two.fetch(&mut client, &topic, 1000).await), [(0, 2)]);
+    let response = one.call(&mut client, &one.fetch_request(&topic, 0)).await;
+    assert_eq!(response.error_code, code(ErrorCode::ShareSessionNotFound));
     node.assert_sound();
 }
 
@@ -231,7 +255,11 @@ const REPLICATED: &[(&str, &str)] = &[
 
 /// The coordinator of a group, by a node that runs; waits until that is known and runs.
 async fn coordinator(cluster: &Cluster, asked: i32) -> i32 {
-    let request = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    coordinator_of(cluster, asked, "g").await
+}
+
+pub(super) async fn coordinator_of(cluster: &Cluster, asked: i32, group: &str) -> i32 {
+    let request = FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() };
     for _ in 0..400 {
         let found = cluster.client(asked).call(6, &request).await.coordinators.remove(0);
         if found.error_code == 0 && cluster.is_running(found.node_id) {
@@ -242,7 +270,7 @@ async fn coordinator(cluster: &Cluster, asked: i32) -> i32 {
     panic!("node {asked} finds no coordinator");
 }
 
-async fn leader(cluster: &Cluster, asked: i32, topic: &Topic) -> i32 {
+pub(super) async fn leader(cluster: &Cluster, asked: i32, topic: &Topic) -> i32 {
     for _ in 0..400 {
         let leader = known(cluster, asked, &topic.name).await.partitions[0].leader_id;
         if cluster.is_running(leader) {
@@ -302,5 +330,141 @@ async fn in_a_cluster_a_group_outlives_leaders_and_coordinators() {
     assert_eq!(offsets(&got), [(1, 1), (3, 1)], "what was in flight comes again, what was done does not");
     assert_eq!(two.acknowledge(&mut client, &topic, (1, 1), 1).await, (0, 0));
     assert_eq!(two.acknowledge(&mut client, &topic, (3, 3), 1).await, (0, 0));
+    cluster.assert_sound();
+}
+
+/// Creates a topic whose partitions have one replica each.
+async fn unreplicated(cluster: &Cluster, partitions: i32) -> Topic {
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, ..Default::default() };
+    let response = cluster.client(1).call(7, &request).await;
+    for node in ALL {
+        known(cluster, node, "t").await;
+    }
+    configure(&mut cluster.client(1), &[("share.auto.offset.reset", "earliest")]).await;
+    Topic { name: "t".into(), id: response.topics[0].topic_id }
+}
+
+/// The only member of a group, which has acquired records of partition 0 from its leader.
+async fn acquired(cluster: &Cluster, led: i32, group: &'static str, topic: &Topic) -> (Sharing, Client) {
+    let config = [("share.auto.offset.reset", "earliest")];
+    configure_group(&mut cluster.client(led), group, &config).await;
+    let at = coordinator_of(cluster, led, group).await;
+    let (mut member, mut client) = (Sharing::new(group, "m"), cluster.client(led));
+    for _ in 0..100 {
+        member.beat(&mut cluster.client(at), 0, Some(&["t"])).await;
+        let response = member.call(&mut client, &member.fetch_request(topic, 500)).await;
+        if response.responses.iter().any(|topic| !topic.partitions[0].acquired_records.is_empty()) {
+            return (member, client);
+        }
+        cluster.pass(100).await;
+    }
+    panic!("{group} gets nothing");
+}
+
+/// The partition of the state in which that of partition 0 is, for a group.
+fn place_of_state(group: &str, topic: &Topic, partitions: usize) -> usize {
+    let text = format!("{group}:{}:0", topic.id);
+    let hash = text.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    usize::try_from(hash.unsigned_abs()).unwrap() % partitions
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_while_nobody_led_its_state_is_forgotten_later() {
+    let statics = [
+        ("share.coordinator.state.topic.num.partitions", "1"),
+        ("share.coordinator.state.topic.replication.factor", "1"),
+        ("share.coordinator.state.topic.min.isr", "1"),
+        ("share.coordinator.state.topic.prune.interval.ms", "5000"),
+    ];
+    let cluster = Cluster::of_three_with(&statics).await;
+    let topic = unreplicated(&cluster, 1).await;
+    let led = leader(&cluster, 1, &topic).await;
+    cluster.client(led).produce(&topic, batch(&["a"])).await;
+    let at = coordinator(&cluster, 1).await;
+    Sharing::new("g", "one").beat(&mut cluster.client(at), 0, Some(&["t"])).await;
+    fetched(&cluster, 1, &topic, "one").await;
+    let state = known(&cluster, 1, "__share_group_state").await;
+    let (state_led, state) =
+        (state.partitions[0].leader_id, Topic { name: "__share_group_state".into(), id: state.topic_id });
+    cluster.kill(state_led);
+    let asked = ALL.into_iter().find(|node| *node != state_led).unwrap();
+    let request = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState { name: None, topic_id: topic.id }],
+        timeout_ms: 5000,
+        ..Default::default()
+    };
+    let mut tries = 0;
+    while cluster.client(asked).call(6, &request).await.responses[0].error_code != 0 {
+        tries += 1;
+        assert!(tries < 100);
+        cluster.pass(100).await;
+    }
+    cluster.start(state_led, &ALL).await.unwrap().unwrap();
+    for _ in 0..40 {
+        cluster.pass(1000).await;
+        let data = cluster.client(state_led).fetch(&topic_of(&state), 0).await;
+        let mut bytes = bytes_of(&data);
+        while let Some(batch) = records::Batch::split_off(&mut bytes) {
+            let all = batch.records(1 << 20, &mut records::Decompressor::new()).unwrap();
+            if all.iter().any(|record| record.value.is_none()) {
+                return cluster.assert_sound();
+            }
+        }
+    }
+    panic!("the state of a topic that is gone is still there");
+}
+
+fn topic_of(topic: &Topic) -> Topic {
+    Topic { name: topic.name.clone(), id: topic.id }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_of_the_state_that_is_slow_does_not_hold_up_the_others() {
+    let statics = [
+        ("share.coordinator.state.topic.num.partitions", "12"),
+        ("share.coordinator.state.topic.replication.factor", "2"),
+        ("share.coordinator.state.topic.min.isr", "2"),
+        ("group.share.record.lock.duration.ms", "60000"),
+        ("replica.lag.time.max.ms", "60000"),
+    ];
+    let cluster = Cluster::of_three_with(&statics).await;
+    let topic = unreplicated(&cluster, 1).await;
+    let led = leader(&cluster, 1, &topic).await;
+    for value in ["a", "b", "c"] {
+        cluster.client(led).produce(&topic, batch(&[value])).await;
+    }
+    // The first group has the topic of the state created.
+    acquired(&cluster, led, "g", &topic).await;
+    let state = known(&cluster, led, "__share_group_state").await;
+    let others: Vec<i32> = ALL.into_iter().filter(|node| *node != led).collect();
+    let place = |group: &str| {
+        let index = place_of_state(group, &topic, 12);
+        let partition = state.partitions.iter().find(|one| one.partition_index == index as i32).unwrap();
+        let follower = partition.replica_nodes.iter().find(|node| **node != partition.leader_id).unwrap();
+        (partition.leader_id, *follower)
+    };
+    let names: &[&'static str] = &[
+        "g1", "g2", "g3", "g4", "g5", "g6", "g7", "g8", "g9", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8",
+        "h9", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9",
+    ];
+    let (coordinator, other) = (others[0], others[1]);
+    let named = |follower| *names.iter().find(|group| place(group) == (coordinator, follower)).unwrap();
+    let (slow, quick) = (named(other), named(led));
+    let (waiting, mut on) = acquired(&cluster, led, slow, &topic).await;
+    let (mut prompt, mut beside) = acquired(&cluster, led, quick, &topic).await;
+    cluster.set_pair_cut(coordinator, other, true);
+    on.send(waiting.version, &waiting.acknowledgement(&topic, 0, 0, 1)).await;
+    cluster.pass(200).await;
+    let begun = cluster.elapsed_ms();
+    assert_eq!(prompt.acknowledge(&mut beside, &topic, (0, 0), 1).await, (0, 0));
+    assert!(cluster.elapsed_ms() - begun < 1000, "{}", cluster.elapsed_ms() - begun);
+    assert!(!on.has_answer().await, "the other one has nothing to wait for");
+    cluster.set_pair_cut(coordinator, other, false);
     cluster.assert_sound();
 }

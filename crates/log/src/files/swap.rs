@@ -4,7 +4,7 @@
 //! Each step is durable before the next. As long as a `.cleaned` file of it is there, nothing has happened yet; once only
 //! `.swap` files are, the old segments have nothing to say any more. Whether a segment may be replaced the log decides.
 
-use super::{Files, accept_missing};
+use super::{Files, accept_missing, is_scarcity};
 use crate::{
     names,
     scan::{Scan, Step, WINDOW_BYTES_SMALL},
@@ -20,28 +20,52 @@ use std::{
 /// The batches go last where their name makes the segment count, and first where it ends the swap.
 const INDEXES: [&str; 3] = [names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
 
+/// A swap that the effects have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Swapping {
+    segment: Offset,
+    stage: Stage,
+}
+
+/// How far a swap has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Some of its files may have their new names. It can be taken back.
+    Begun,
+    /// Its files count, and after a crash too. There is no way back.
+    Counts,
+    /// The segment is in its place.
+    Done,
+}
+
+/// What has become of a swap among effects that could not be performed to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SwapState {
+    /// Nothing has happened.
+    Untouched,
+    /// It must be brought to its end.
+    Begun,
+    /// The segment is in its place.
+    Done,
+}
+
 impl Files {
     /// Puts the compacted segment in the place of `segment` and of `gone`. May be repeated after it was broken off.
-    pub(super) fn swap(&mut self, disk: &dyn Disk, segment: Offset, gone: &[Offset]) -> io::Result<()> {
-        self.note_holes(disk)?;
-        // From now on nobody believes what it reads of these files, until the log knows of the new segment.
-        self.handles.begin_swap();
+    /// `false`, and all is as it was, if there is no room to begin.
+    pub(super) fn swap(&mut self, disk: &dyn Disk, segment: Offset, gone: &[Offset]) -> io::Result<bool> {
+        let known = self.swapping.filter(|swapping| swapping.segment == segment).map(|known| known.stage);
+        if !matches!(known, Some(Stage::Counts | Stage::Done)) {
+            match self.begin_swap(disk, segment, known.is_some()) {
+                Ok(()) => self.swapping = Some(Swapping { segment, stage: Stage::Counts }),
+                Err(error) if is_scarcity(&error) && self.take_back(disk, segment) => {
+                    self.swapping = None;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let handles = self.handles.clone();
         let path = |kind: &str, suffix: &str| handles.path(segment, &format!("{kind}.{suffix}"));
-        let is_begun = self.swapping == Some(segment);
-        let is_there = disk.exists(&path(names::LOG, names::CLEANED));
-        if !is_begun && !is_there {
-            let why = format!("the compacted segment {segment} is not there any more");
-            return Err(io::Error::new(ErrorKind::InvalidData, why));
-        }
-        self.swapping = Some(segment);
-        if is_there {
-            self.remove_stale(disk, segment)?;
-            for kind in INDEXES.into_iter().chain([names::LOG]) {
-                accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
-            }
-            disk.sync_dir(handles.dir())?;
-        }
         if disk.exists(&path(names::LOG, names::SWAP)) {
             for kind in INDEXES {
                 accept_missing(disk.remove_file(&handles.path(segment, kind)))?;
@@ -56,7 +80,55 @@ impl Files {
         }
         disk.sync_dir(handles.dir())?;
         handles.forget(segment);
-        Ok(())
+        self.swapping = Some(Swapping { segment, stage: Stage::Done });
+        Ok(true)
+    }
+
+    /// What has become of the swap among effects that are to be performed again. From now on it is another's to know.
+    pub(crate) fn take_swap_state(&mut self) -> SwapState {
+        match self.swapping.map(|swapping| swapping.stage) {
+            None => SwapState::Untouched,
+            Some(Stage::Begun | Stage::Counts) => SwapState::Begun,
+            Some(Stage::Done) => {
+                self.swapping = None;
+                SwapState::Done
+            }
+        }
+    }
+
+    /// Makes the files of the compacted segment count, also after a crash.
+    fn begin_swap(&mut self, disk: &dyn Disk, segment: Offset, is_begun: bool) -> io::Result<()> {
+        self.note_holes(disk)?;
+        // From now on nobody believes what it reads of these files, until the log knows of the new segment.
+        self.handles.begin_swap();
+        let handles = self.handles.clone();
+        let path = |kind: &str, suffix: &str| handles.path(segment, &format!("{kind}.{suffix}"));
+        let is_there = disk.exists(&path(names::LOG, names::CLEANED));
+        if !is_begun && !is_there {
+            let why = format!("the compacted segment {segment} is not there any more");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        self.swapping = Some(Swapping { segment, stage: Stage::Begun });
+        if is_there {
+            self.remove_stale(disk, segment)?;
+            for kind in INDEXES.into_iter().chain([names::LOG]) {
+                accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
+            }
+        }
+        disk.sync_dir(handles.dir())
+    }
+
+    /// Gives the files of a swap that counts for nothing yet their old names; whether all have them. The batches first:
+    /// with them under the old name a start takes the rest back too.
+    fn take_back(&self, disk: &dyn Disk, segment: Offset) -> bool {
+        let path = |kind: &str, suffix: &str| self.handles.path(segment, &format!("{kind}.{suffix}"));
+        let is_back = [names::LOG].into_iter().chain(INDEXES).all(|kind| {
+            accept_missing(disk.rename(&path(kind, names::SWAP), &path(kind, names::CLEANED))).is_ok()
+        });
+        if is_back {
+            self.handles.end_swap();
+        }
+        is_back
     }
 
     /// What a pass has left that was broken off would make a start take this swap back, though it had happened.

@@ -704,3 +704,33 @@ fn a_page_cache_log_syncs_the_names_that_a_killed_process_left_unsynced_with_the
     let journal = reopened.disk.switches().journal.lock().unwrap().clone();
     assert!(journal.contains(&"sync dir topic-0".to_owned()), "{journal:?}");
 }
+
+#[test]
+fn a_log_that_was_lost_between_others_is_damage_also_where_there_may_be_holes() {
+    for (durability, cleanup_compact) in [(Fsync, false), (Fsync, true), (PageCache, false)] {
+        for clean in [true, false] {
+            let config = LogConfig { cleanup_compact, ..config(durability) };
+            let mut fixture = Fixture::new(config.clone());
+            for index in 0..40 {
+                fixture.append(batch(NOW + index, 1, 200));
+            }
+            let (end, middle) = (fixture.log.end_offset(), fixture.log.segments[1].base_offset);
+            let disk = fixture.close();
+            env::Disk::remove_file(&disk, &path(middle, names::LOG)).unwrap();
+            let before = disk.paths();
+            let opened = open(&disk, &dir(), options(config.clone(), clean, end));
+            let Err(OpenError::Damaged(damage)) = opened else { panic!("{durability:?} {clean}") };
+            assert_eq!((damage.offset, disk.paths()), (middle, before));
+            // A deletion that a crash has interrupted is no loss.
+            disk.put(&path(middle, "log.deleted"), Vec::new());
+            if cleanup_compact {
+                open(&disk, &dir(), options(config, clean, end)).unwrap();
+                assert!(
+                    disk.paths()
+                        .iter()
+                        .all(|path| !path.to_string_lossy().contains(&format!("{middle:020}.")))
+                );
+            }
+        }
+    }
+}

@@ -26,7 +26,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("delegation.token.", SECURITY),
     ("delete.records.purgatory.purge.interval.requests", PURGATORY),
     ("early.start.listeners", "listeners of controllers are open before those of brokers"),
-    ("errors.deadletterqueue.", DEAD_LETTERS),
     ("fetch.purgatory.purge.interval.requests", PURGATORY),
     ("follower.fetch.last.tiered.offset.enable", TIERED),
     ("group.consumer.assignor.offload.enable", OFFLOAD),
@@ -101,7 +100,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
 
 const JAVA: &str = "a class of the JVM";
 const SECURITY: &str = "there is no TLS, SASL or authorization yet";
-const DEAD_LETTERS: &str = "there is no dead-letter queue yet";
 const STREAMS: &str = "there are no streams groups yet";
 const TIERED: &str = "there is no tiered storage";
 const ONE_DIR: &str = "a node has one log directory";

@@ -2,7 +2,7 @@
 //!
 //! All of a request is taken over or nothing; it is final once the share coordinator has it (`write`).
 
-use super::{SharePartition, Write, span::State};
+use super::{SharePartition, Write, letters::Reason, span::State};
 use crate::{Error, MemberId};
 use ::coordinator::Now;
 use model::Offset;
@@ -128,7 +128,8 @@ impl SharePartition {
         };
         let state = match kind {
             Kind::Accept => State::Acknowledged,
-            Kind::Gap | Kind::Reject => State::Archived,
+            Kind::Gap => State::Archived,
+            Kind::Reject => self.given_up(Reason::Rejected),
             Kind::Release => self.returned(span.count),
             Kind::Renew => {
                 if let Some(State::Acquired(holder)) = self.spans.get_mut(&key).map(|span| &mut span.state) {

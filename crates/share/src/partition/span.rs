@@ -2,7 +2,7 @@
 //!
 //! What moves it from one state to the next is beside it: `acquire`, `acknowledge`, `release`, `write`.
 
-use super::WriteId;
+use super::{WriteId, letters::Reason};
 use crate::MemberId;
 use model::Offset;
 
@@ -15,6 +15,8 @@ pub enum DeliveryState {
     Acquired = 1,
     /// A member has accepted it.
     Acknowledged = 2,
+    /// Nobody is to have it any more, and the group's dead-letter topic is to be told (KIP-1191).
+    Archiving = 3,
     /// Nobody is to have it any more: rejected, delivered too often, or not there.
     Archived = 4,
 }
@@ -31,6 +33,7 @@ impl DeliveryState {
             0 => Self::Available,
             1 => Self::Acquired,
             2 => Self::Acknowledged,
+            3 => Self::Archiving,
             4 => Self::Archived,
             _ => return None,
         })
@@ -55,7 +58,16 @@ pub(crate) enum State {
     Available,
     Acquired(Holder),
     Acknowledged,
+    Archiving(Letter),
     Archived,
+}
+
+/// What the dead-letter topic is to be told of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Letter {
+    pub(crate) reason: Reason,
+    /// The host has it.
+    pub(crate) is_given: bool,
 }
 
 /// Records from its key on to `last`.
@@ -80,6 +92,7 @@ impl Span {
             State::Available => DeliveryState::Available,
             State::Acquired(_) => DeliveryState::Acquired,
             State::Acknowledged => DeliveryState::Acknowledged,
+            State::Archiving(_) => DeliveryState::Archiving,
             State::Archived => DeliveryState::Archived,
         }
     }

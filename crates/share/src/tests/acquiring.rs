@@ -126,7 +126,7 @@ fn a_stored_state_that_makes_no_sense_is_refused() {
         vec![batch(3, 2, 0, 1)],
         vec![batch(1, 2, 0, 1)],
         vec![batch(5, 9, 0, 1), batch(9, 10, 0, 1)],
-        vec![batch(5, 9, 3, 1)],
+        vec![batch(5, 9, 5, 1)],
         vec![batch(5, i64::MAX, 0, 1)],
     ] {
         assert!(SharePartition::new(CONFIG, 0, 2, &batches).is_err(), "{batches:?}");

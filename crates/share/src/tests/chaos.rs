@@ -6,7 +6,7 @@ use crate::*;
 use ::coordinator::Now;
 use model::Offset;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const END: Offset = 60;
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
@@ -31,6 +31,11 @@ enum Step {
         member: usize,
         is_written: bool,
     },
+    /// The dead-letter topic is told of so many stretches.
+    Tell {
+        count: usize,
+        is_written: bool,
+    },
     /// Another leader reads what was written.
     Lead,
 }
@@ -47,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ),
         1 => (1..1500u32).prop_map(Step::Sleep),
         1 => (who, any::<bool>()).prop_map(|(member, is_written)| Step::Leave { member, is_written }),
+        2 => (1..4usize, any::<bool>()).prop_map(|(count, is_written)| Step::Tell { count, is_written }),
         1 => Just(Step::Lead),
     ];
     prop::collection::vec(step, 0..80)
@@ -60,21 +66,36 @@ struct Model {
     /// What is over for good: it was written so.
     done: BTreeMap<Offset, DeliveryState>,
     deliveries: BTreeMap<Offset, i16>,
+    /// Of what the dead-letter topic was told, and what needs no telling.
+    told: BTreeSet<Offset>,
     /// What the share coordinator has.
     stored: Vec<StateBatch>,
     start: Offset,
 }
 
 struct World {
+    config: Config,
     partition: SharePartition,
+    letters: Vec<DeadLetters>,
     model: Model,
     now: Now,
 }
 
 impl World {
-    fn new() -> Self {
-        let partition = SharePartition::new(CONFIG, 1, 0, &[]).unwrap();
-        Self { partition, model: Model::default(), now: Now { wall: 0, monotonic: 0 } }
+    fn new(has_dead_letters: bool) -> Self {
+        let config = Config { has_dead_letters, ..CONFIG };
+        let partition = SharePartition::new(config, 1, 0, &[]).unwrap();
+        let (model, letters) = (Model::default(), Vec::new());
+        Self { config, partition, letters, model, now: Now { wall: 0, monotonic: 0 } }
+    }
+
+    fn tell(&mut self, count: usize, is_written: bool) {
+        self.letters.extend(self.partition.take_dead_letters());
+        for letters in self.letters.drain(..count.min(self.letters.len())).collect::<Vec<_>>() {
+            self.model.told.extend(letters.first..=letters.last);
+            let write = self.partition.on_told(letters.first, letters.last);
+            self.settle(write, is_written);
+        }
     }
 
     fn store(&mut self, write: &Write) {
@@ -133,6 +154,9 @@ impl World {
         let own = self.model.held.iter().filter(|(_, (member, _))| *member == of).map(|(offset, _)| *offset);
         let own: Vec<Offset> = own.skip(skip).take(count).collect();
         let kind = Kind::from_number(kind).unwrap();
+        if kind == Kind::Gap {
+            self.model.told.extend(&own);
+        }
         let all: Vec<_> = own
             .iter()
             .map(|offset| Acknowledged { first: *offset, last: *offset, kinds: vec![kind] })
@@ -159,7 +183,8 @@ impl World {
     fn lead(&mut self) {
         self.model.held.clear();
         let stored = combine(&self.model.stored, &[], self.model.start);
-        self.partition = SharePartition::new(CONFIG, 1, self.model.start, &stored).unwrap();
+        self.partition = SharePartition::new(self.config, 1, self.model.start, &stored).unwrap();
+        self.letters.clear();
     }
 
     fn check(&self) {
@@ -171,7 +196,10 @@ impl World {
             } else {
                 assert_ne!(state, Some(DeliveryState::Acquired), "{offset} is held by nobody");
             }
-            if offset < self.partition.start() {
+            if offset < self.partition.start() && self.config.has_dead_letters {
+                let is_accepted = self.model.done.get(&offset) == Some(&DeliveryState::Acknowledged);
+                assert!(is_accepted || self.model.told.contains(&offset), "nobody was told of {offset}");
+            } else if offset < self.partition.start() {
                 assert!(self.model.done.contains_key(&offset), "{offset} is lost");
             }
         }
@@ -180,8 +208,11 @@ impl World {
 
 proptest! {
     #[test]
-    fn each_record_is_one_members_nothing_is_lost_and_what_is_done_stays_done(steps in steps()) {
-        let mut world = World::new();
+    fn each_record_is_one_members_nothing_is_lost_and_what_is_done_stays_done(
+        steps in steps(),
+        has_dead_letters in any::<bool>(),
+    ) {
+        let mut world = World::new(has_dead_letters);
         for step in steps {
             match step {
                 Step::Acquire { member, max, strict } => world.acquire(member, max, strict),
@@ -193,6 +224,7 @@ proptest! {
                     let write = world.partition.release(&member(MEMBERS[of]));
                     world.settle(write, is_written);
                 }
+                Step::Tell { count, is_written } => world.tell(count, is_written),
                 Step::Lead => world.lead(),
             }
             world.check();
@@ -202,9 +234,14 @@ proptest! {
         while world.partition.start() < END {
             world.acquire(0, 50, false);
             world.acknowledge(0, 0, 100, 1, true);
+            world.tell(100, true);
             world.check();
         }
-        let missing: Vec<_> = (0..END).filter(|offset| !world.model.done.contains_key(offset)).collect();
+        // What the start has passed needs not be written itself.
+        let is_over = |offset: &Offset| {
+            world.model.done.contains_key(offset) || has_dead_letters && world.model.told.contains(offset)
+        };
+        let missing: Vec<_> = (0..END).filter(|offset| !is_over(offset)).collect();
         prop_assert_eq!(missing, Vec::<Offset>::new());
     }
 }

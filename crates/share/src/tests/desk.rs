@@ -10,7 +10,7 @@ pub(super) struct Desk {
 }
 
 pub(super) const CONFIG: Config =
-    Config { lock_ms: 1000, delivery_count_max: 5, locks_max: 100, may_renew: true };
+    Config { lock_ms: 1000, delivery_count_max: 5, locks_max: 100, may_renew: true, has_dead_letters: false };
 
 pub(super) fn member(name: &str) -> MemberId {
     name.into()

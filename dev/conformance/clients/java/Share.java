@@ -9,11 +9,14 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.consumer.AcknowledgeType;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.WakeupException;
+import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -29,6 +32,7 @@ public final class Share {
             case "configure" -> configure(bootstrap, rest);
             case "produce" -> produce(bootstrap, rest);
             case "transact" -> transact(bootstrap, rest);
+            case "letters" -> letters(bootstrap, rest);
             case "member" -> member(bootstrap, rest);
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -88,6 +92,31 @@ public final class Share {
             }
         }
         System.out.println("{\"sent\": " + count + "}");
+    }
+
+    /** TOPIC COUNT: prints so many records of partition 0 from its start, with their headers, as an ordinary consumer. */
+    private static void letters(String bootstrap, String[] args) throws Exception {
+        Properties config = new Properties();
+        config.put("bootstrap.servers", bootstrap);
+        config.put("allow.auto.create.topics", "false");
+        long left = Long.parseLong(args[1]);
+        TopicPartition partition = new TopicPartition(args[0], 0);
+        try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.assign(List.of(partition));
+            consumer.seekToBeginning(List.of(partition));
+            while (left > 0) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+                    left--;
+                    StringBuilder line = new StringBuilder("{\"value\": ");
+                    line.append(record.value() == null ? "null" : new String(record.value(), StandardCharsets.UTF_8));
+                    for (Header header : record.headers()) {
+                        String value = new String(header.value(), StandardCharsets.UTF_8);
+                        line.append(String.format(", \"%s\": \"%s\"", header.key(), value));
+                    }
+                    System.out.println(line.append("}"));
+                }
+            }
+        }
     }
 
     /**

@@ -1,16 +1,22 @@
 //! The client that asks when nothing else happens: creates the topics that exist for the whole run, and at the end reads
 //! everything back. It tries again until it has its answers; whoever waits for it must bound that.
 
-use super::{ADMIN_CONFIG, Ground, Link, Lost, Seek, committed_reader, committing, fetching, reader};
+use super::{
+    ADMIN_CONFIG, Ground, Link, Lost, Seek, committed_reader, committing, fetching, reader,
+    sharing::{self, Sharing, Wish},
+};
 use crate::{
     dice::Dice,
-    history::{Event, Place, TopicState},
-    plan::TopicPlan,
+    history::{Event, Place, TopicState, Verdict},
+    plan::{Durability, TopicPlan},
 };
+use records::{Batch, Decompressor, Record};
 use std::sync::Arc;
-use stdx::Uuid;
+use stdx::{Parts, Uuid};
 use wire::{
-    CreateTopicsRequest, DescribeConfigsRequest, ErrorCode, FetchRequest, MetadataRequest,
+    AlterConfigsRequest, CreateTopicsRequest, DescribeConfigsRequest, ErrorCode, FetchRequest,
+    MetadataRequest,
+    alter_configs_request::{AlterConfigsResource, AlterableConfig},
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
     describe_configs_request::DescribeConfigsResource,
     metadata_request::MetadataRequestTopic,
@@ -27,7 +33,12 @@ const METADATA_VERSION_WITH_IDS: i16 = 10;
 const RESOURCE_TOPIC: i8 = 2;
 /// The source of a value that a topic has of its own.
 const SOURCE_TOPIC: i8 = 1;
+const RESOURCE_GROUP: i8 = 32;
 const RETRY_MS: u64 = 100;
+/// Batches of letters are not unpacked beyond this.
+const LETTERS_BYTES_MAX: usize = 16 << 20;
+/// How much longer than locks last nothing has to come until nothing more will.
+const DRAINED_MS: u64 = 2000;
 
 impl Oracle {
     /// An oracle.
@@ -87,6 +98,116 @@ impl Oracle {
         }
     }
 
+    /// Lets a share group begin with the first record of each partition, and perhaps have a dead-letter topic.
+    pub async fn begin_shares(&mut self, group: &str, dead_letters: Option<&str>) {
+        loop {
+            let mut link = self.ground.connect(Seek::Anyone, "oracle", &mut self.dice).await;
+            if let Ok(true) = begin_shares(&mut link, group, dead_letters).await {
+                return;
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// Accepts what a share group is still to get of these partitions, until nothing comes for longer than locks last.
+    pub async fn drain(
+        &mut self,
+        group: &Arc<str>,
+        places: &[(Place, Uuid)],
+        (lock_ms, count_max): (u64, i16),
+    ) {
+        let mut last_news = self.ground.clock.elapsed_ms();
+        let mut sharings: Vec<Option<(Link, Sharing)>> = places.iter().map(|_| None).collect();
+        for turn in 0.. {
+            if self.ground.clock.elapsed_ms() > last_news + lock_ms + DRAINED_MS {
+                break;
+            }
+            for (number, (sharing, place)) in sharings.iter_mut().zip(places).enumerate() {
+                // A member has one session with a broker.
+                let member = (group.clone(), format!("drain{turn}/{number}").into());
+                if self.accept_some(sharing, member, place).await {
+                    last_news = self.ground.clock.elapsed_ms();
+                }
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+        for (place, id) in places {
+            let read = loop {
+                let mut link = self.ground.connect(Seek::Leader(place), "oracle", &mut self.dice).await;
+                if let Ok(Some(Event::ReadAll { records, .. })) = read_all(&mut link, place, *id).await {
+                    break records;
+                }
+                self.ground.clock.sleep_ms(RETRY_MS).await;
+            };
+            let records = read.into_iter().map(|(offset, _)| offset).collect();
+            let (group, place) = (group.clone(), place.clone());
+            self.ground.history.tell(Event::ShareDrained { group, place, records, count_max });
+        }
+    }
+
+    /// Reads what a dead-letter topic was told.
+    pub async fn read_letters(&mut self, group: &Arc<str>, topic: &str) {
+        let described = loop {
+            let mut link = self.ground.connect(Seek::Anyone, "oracle", &mut self.dice).await;
+            if let Ok(described) = describe(&mut link, topic, 12).await {
+                break described;
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        };
+        let mut letters = Vec::new();
+        for (partition, id) in
+            described.into_iter().flat_map(|(count, id)| (0..count).map(move |one| (one, id)))
+        {
+            let (durability, is_compacted) = (Durability::Fsync, false);
+            let place = Place { topic: topic.into(), partition, durability, is_compacted };
+            loop {
+                let mut link = self.ground.connect(Seek::Leader(&place), "oracle", &mut self.dice).await;
+                if let Ok(Some(read)) = read_letters(&mut link, &place, id).await {
+                    break letters.extend(read);
+                }
+                self.ground.clock.sleep_ms(RETRY_MS).await;
+            }
+        }
+        self.ground.history.tell(Event::LettersRead { group: group.clone(), letters });
+    }
+
+    /// One fetch, in a session that is begun if there is none; whether something came, or went wrong.
+    async fn accept_some(
+        &mut self,
+        sharing: &mut Option<(Link, Sharing)>,
+        (group, member): (Arc<str>, Arc<str>),
+        (place, id): &(Place, Uuid),
+    ) -> bool {
+        let (mut link, mut on) = match sharing.take() {
+            Some(known) => known,
+            None => {
+                let coordinator = Seek::Coordinator(&group);
+                let Ok(mut link) = self.ground.try_connect(coordinator, "oracle", &mut self.dice).await
+                else {
+                    return true;
+                };
+                let topics = vec![place.topic.to_string()];
+                if sharing::join(&mut link, (&group, &member), topics).await.is_err() {
+                    return true;
+                }
+                let Ok(link) = self.ground.try_connect(Seek::Leader(place), "oracle", &mut self.dice).await
+                else {
+                    return true;
+                };
+                (link, Sharing::new(&self.ground, (group, member), (place.clone(), *id)))
+            }
+        };
+        let wish = Wish { records_max: 500, wait_ms: 0, is_strict: false };
+        let Ok(acquired) = on.fetch(&mut link, &wish).await else { return true };
+        for (first, last, _) in &acquired {
+            if on.say(&mut link, (*first, *last), Verdict::Accept).await.is_err() {
+                return true;
+            }
+        }
+        *sharing = Some((link, on));
+        !acquired.is_empty()
+    }
+
     /// Looks at a topic.
     pub async fn look(&mut self, topic: &Arc<str>) {
         loop {
@@ -97,6 +218,61 @@ impl Oracle {
             self.ground.clock.sleep_ms(RETRY_MS).await;
         }
     }
+}
+
+async fn begin_shares(link: &mut Link, group: &str, dead_letters: Option<&str>) -> Result<bool, Lost> {
+    let config = |name: &str, value: &str| AlterableConfig { name: name.into(), value: Some(value.into()) };
+    let begin = config("share.auto.offset.reset", "earliest");
+    let configs = dead_letters.map(|topic| config("errors.deadletterqueue.topic.name", topic));
+    let resource = AlterConfigsResource {
+        resource_type: RESOURCE_GROUP,
+        resource_name: group.to_owned(),
+        configs: configs.into_iter().chain([begin]).collect(),
+    };
+    let request = AlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = link.ask(2, &request).await?;
+    Ok(answer.responses.iter().all(|response| response.error_code == 0))
+}
+
+/// The topics, partitions and offsets that the headers of all records of a partition name.
+async fn read_letters(
+    link: &mut Link,
+    place: &Place,
+    id: Uuid,
+) -> Result<Option<Vec<(String, i32, i64)>>, Lost> {
+    let (mut position, mut all) = (0, Vec::new());
+    loop {
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: 0,
+            min_bytes: 0,
+            max_bytes: 1 << 20,
+            session_epoch: -1,
+            topics: vec![fetching::topic(place, id, position, 1 << 20, link.leader_epoch)],
+            ..Default::default()
+        };
+        let answer = link.ask(12, &request).await?;
+        let data = answer.responses.first().and_then(|topic| topic.partitions.first());
+        let Some(data) = data.filter(|data| data.error_code == 0) else { return Ok(None) };
+        let mut bytes = data.records.as_ref().and_then(Parts::to_bytes).unwrap_or_default();
+        while let Some(batch) = Batch::split_off(&mut bytes) {
+            position = position.max(batch.header.next_offset());
+            let records = batch.records(LETTERS_BYTES_MAX, &mut Decompressor::new());
+            all.extend(records.unwrap_or_default().iter().filter_map(letter_of));
+        }
+        if position >= data.high_watermark {
+            return Ok(Some(all));
+        }
+    }
+}
+
+fn letter_of(record: &Record) -> Option<(String, i32, i64)> {
+    let header = |name: &str| {
+        let found = record.headers.iter().find(|header| header.key == name.as_bytes())?;
+        std::str::from_utf8(found.value.as_ref()?).ok()
+    };
+    let (topic, partition) = (header("__dlq.errors.topic")?, header("__dlq.errors.partition")?);
+    Some((topic.to_owned(), partition.parse().ok()?, header("__dlq.errors.offset")?.parse().ok()?))
 }
 
 async fn read_committed(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Event>, Lost> {

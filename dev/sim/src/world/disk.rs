@@ -245,6 +245,7 @@ impl State {
         self.check_poison(inode, path, "synced");
         let ignored = match segment_of(path) {
             Some("__cluster_metadata") => self.is_planted(Plant::MetadataUnsynced),
+            Some("__share_group_state") => self.is_planted(Plant::SharesUnsynced),
             Some("__consumer_offsets") => self.is_planted(Plant::OffsetsUnsynced),
             Some(_) => self.is_planted(Plant::SyncIgnored),
             None => false,

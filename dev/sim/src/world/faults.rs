@@ -59,6 +59,16 @@ pub enum Plant {
     CommitsSwapped,
     /// Answer: a producer that was fenced is obeyed.
     ZombieObeyed,
+    /// Disk: what share coordinators write is not synced.
+    SharesUnsynced,
+    /// Answer: records that a member of a share group has are delivered to another one as well.
+    ShareDoubled,
+    /// Answer: a record is delivered to a share group for the first time once more.
+    ShareCountForgotten,
+    /// Answer: a record has never been delivered to a share group.
+    SharePassedOver,
+    /// Answer: the dead-letter topic of a share group lacks what it was told first.
+    LetterLost,
     /// Start of a node of a cluster: its logs are cut at the high watermarks that it knows.
     CutToHighWatermark,
     /// Disk: whom a controller has given its vote is not written down.
@@ -93,6 +103,11 @@ impl Plant {
         ("compaction-forgets-last", Plant::CompactionForgetsLast),
         ("commits-swapped", Plant::CommitsSwapped),
         ("zombie-obeyed", Plant::ZombieObeyed),
+        ("shares-unsynced", Plant::SharesUnsynced),
+        ("share-doubled", Plant::ShareDoubled),
+        ("share-count-forgotten", Plant::ShareCountForgotten),
+        ("share-passed-over", Plant::SharePassedOver),
+        ("letter-lost", Plant::LetterLost),
         ("cut-to-high-watermark", Plant::CutToHighWatermark),
         ("vote-forgotten", Plant::VoteForgotten),
         ("isr-shrunk-alone", Plant::IsrShrunkAlone),

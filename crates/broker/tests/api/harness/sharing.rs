@@ -71,6 +71,11 @@ impl Sharing {
         response
     }
 
+    /// Begins a session with a fetch of partition 0; whatever comes of it.
+    pub(crate) async fn send_fetch(&self, client: &mut Client, topic: &Topic) {
+        client.call(self.version, &self.fetch_request(topic, 100)).await;
+    }
+
     /// Fetches partition 0 and takes the records apart.
     pub(crate) async fn fetch(&mut self, client: &mut Client, topic: &Topic, max_wait_ms: i32) -> Got {
         let request = self.fetch_request(topic, max_wait_ms);

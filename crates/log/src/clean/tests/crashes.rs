@@ -141,3 +141,71 @@ fn where_no_room_is_left_a_swap_is_tried_again_and_comes_to_its_end() {
         life.check();
     }
 }
+
+#[test]
+fn a_swap_that_finds_no_room_to_begin_is_taken_back_and_nobody_waits_for_it() {
+    let mut refused = 0;
+    for at in 1.. {
+        let mut life = dirty();
+        let cleaned = life.first_cleaned();
+        let mut effects = Vec::new();
+        assert!(life.fixture.log.swap(&cleaned, &mut effects));
+        life.fixture.disk.switches().rename_full_at.store(at, Ordering::Relaxed);
+        let performed = life.fixture.files.perform(&life.fixture.disk, &effects, true);
+        let is_past = life.fixture.disk.switches().rename_full_at.swap(0, Ordering::Relaxed) > 1;
+        let performed = performed.unwrap_or_else(|error| {
+            assert!(is_scarcity(&error), "{error}");
+            // The old segments are gone already: there is no way back.
+            life.fixture.log.on_scarcity(life.fixture.now, &mut life.fixture.files, &mut effects);
+            assert!(life.fixture.log.is_swapping());
+            life.fixture.files.perform(&life.fixture.disk, &effects, true).unwrap()
+        });
+        refused += usize::from(performed.swap_refused);
+        assert_ne!(performed.swapped, performed.swap_refused);
+        life.fixture.log.flushed(life.fixture.now, &performed);
+        assert!(!life.fixture.log.is_swapping());
+        life.fixture.forget_tail();
+        life.check();
+        life.reopen_after_kill();
+        life.check();
+        if is_past {
+            break;
+        }
+    }
+    assert!(refused >= 3, "{refused}");
+}
+
+#[test]
+fn what_lacks_room_beside_a_swap_holds_up_neither_readers_nor_retention() {
+    for is_swap_first in [true, false] {
+        for at in 1..4 {
+            let mut life = dirty();
+            let cleaned = life.first_cleaned();
+            let mut effects = Vec::new();
+            for is_swap in [is_swap_first, !is_swap_first] {
+                match is_swap {
+                    true => assert!(life.fixture.log.swap(&cleaned, &mut effects)),
+                    false => life.fixture.log.roll(life.fixture.now, &mut effects),
+                }
+            }
+            life.fixture.disk.switches().full_after.store(at, Ordering::Relaxed);
+            match life.fixture.files.perform(&life.fixture.disk, &effects, true) {
+                Ok(performed) => life.fixture.log.flushed(life.fixture.now, &performed),
+                Err(error) => {
+                    assert!(is_scarcity(&error), "{error}");
+                    let files = &mut life.fixture.files;
+                    life.fixture.log.on_scarcity(life.fixture.now, files, &mut effects);
+                }
+            }
+            assert!(!life.fixture.log.is_swapping(), "{is_swap_first}, {at}");
+            life.fixture.forget_tail();
+            life.check();
+            let end = life.fixture.log.end_offset();
+            life.fixture.log.delete_records_before(end, end, &mut effects).unwrap();
+            assert!(life.fixture.log.drop_deleted(life.fixture.now, end, &mut effects) > 0);
+            life.fixture.disk.switches().full_after.store(0, Ordering::Relaxed);
+            life.fixture.perform(effects);
+            assert_eq!(life.fixture.log.start_offset(), end);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Dead letters (KIP-1191): a share group's dead-letter topic is told of records that nobody of the group is to have any more,
+//! by the broker that leads the partition which they are from.
+//!
+//! It decides neither which records those are nor when they are archived: `share::SharePartition` does, and the only caller
+//! is `share_partition`. What has failed is tried again for as long as it may pass; what cannot pass is logged and given up,
+//! so that a group goes on whose dead-letter topic is set up wrongly. The topic may be told twice.
+
+use crate::{
+    Broker,
+    acks::{Acks, Settled},
+    failure_code, handlers,
+    partition::{Copies, Isolation},
+    share_fetch,
+    share_partition::ShareHost,
+};
+use bytes::Bytes;
+use metadata::NewTopic;
+use model::{NodeId, Offset, PartitionIndex, TopicId};
+use records::{Batch, BatchBuilder, Decompressor, Header, Record};
+use share::{DeadLetters, Reason};
+use std::{collections::BTreeMap, sync::Arc};
+use stdx::Parts;
+use wire::{
+    ErrorCode, ProduceRequest,
+    produce_request::{PartitionProduceData, TopicProduceData},
+};
+
+/// The first pause before a failed write is tried again, and the longest.
+const PAUSE_MS: (i64, i64) = (100, 10_000);
+/// How long a write may take.
+const WRITE_MS_MAX: i64 = 30_000;
+/// Records in one batch.
+const RECORDS_MAX: usize = 500;
+/// So much is read of the source at once to copy records from, but one batch whatever its size.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// A source batch whose records are larger than this is not copied from.
+const PLAIN_BYTES_MAX: usize = 16 << 20;
+/// More than what a record takes beside its key, its value and its headers.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+/// ... and a header beside its key and value.
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
+/// A record of which the topic is to be told.
+#[derive(Debug, Clone, Copy)]
+struct Letter {
+    offset: Offset,
+    count: i16,
+    reason: Reason,
+}
+
+/// A dead-letter topic that is there.
+struct Target {
+    name: String,
+    id: TopicId,
+    index: PartitionIndex,
+    leader: NodeId,
+    bytes_max: usize,
+    has_copies: bool,
+}
+
+/// What stands in the way.
+#[derive(Debug)]
+enum Obstacle {
+    /// It may pass.
+    Passing(ErrorCode),
+    /// The batch is larger than the topic allows.
+    TooLarge,
+    /// It never will.
+    Lasting(String),
+}
+
+/// Tells the group's dead-letter topic of all of these; ends when it has what it ever will. `false`: the share partition has
+/// ended before.
+pub(crate) async fn tell(broker: &Arc<Broker>, host: &Arc<ShareHost>, all: &[DeadLetters]) -> bool {
+    let letter =
+        |letters: &DeadLetters, offset| Letter { offset, count: letters.count, reason: letters.reason };
+    let letters = all.iter().flat_map(|one| (one.first..=one.last).map(move |offset| letter(one, offset)));
+    let letters: Vec<Letter> = letters.collect();
+    let mut rest = &letters[..];
+    while let Some(first) = rest.first() {
+        let Some(told) = tell_some(broker, host, rest).await else { return false };
+        let told = match told {
+            Ok(told) => told,
+            Err((why, count)) => {
+                tracing::error!(key = ?host.key(), offset = first.offset, records = count, why, "a dead-letter topic is not told of records that were given up");
+                count
+            }
+        };
+        rest = rest.get(told.max(1)..).unwrap_or_default();
+    }
+    true
+}
+
+/// Tells it of as many as fit into one batch: how many those were, or why so many are given up. `None`: the share partition
+/// has ended.
+async fn tell_some(
+    broker: &Arc<Broker>,
+    host: &Arc<ShareHost>,
+    letters: &[Letter],
+) -> Option<Result<usize, (String, usize)>> {
+    let clock = &broker.world.clock;
+    let (mut pause, mut records_max, mut may_copy) = (PAUSE_MS.0, RECORDS_MAX, true);
+    loop {
+        if host.is_ended() || broker.is_stopping() {
+            return None;
+        }
+        let obstacle = match write(broker, host, letters, (records_max, may_copy)).await {
+            Ok(told) => return Some(Ok(told)),
+            Err(obstacle) => obstacle,
+        };
+        match obstacle {
+            // First fewer, then nothing but where it was.
+            Obstacle::TooLarge if records_max > 1 => records_max = 1,
+            Obstacle::TooLarge if may_copy => may_copy = false,
+            Obstacle::TooLarge => return Some(Err(("it is too large for the topic".to_owned(), 1))),
+            // The same holds for all of them.
+            Obstacle::Lasting(why) => return Some(Err((why, letters.len()))),
+            Obstacle::Passing(code) => {
+                tracing::info!(key = ?host.key(), ?code, "a dead-letter topic could not be told; it is tried again");
+                clock.sleep_until(clock.after_millis(pause)).await;
+                pause = (pause * 2).min(PAUSE_MS.1);
+            }
+        }
+    }
+}
+
+/// One try.
+async fn write(
+    broker: &Arc<Broker>,
+    host: &Arc<ShareHost>,
+    letters: &[Letter],
+    (records_max, may_copy): (usize, bool),
+) -> Result<usize, Obstacle> {
+    let target = target(broker, host).await?;
+    let (copies, upto) = match target.has_copies && may_copy {
+        true => copies(broker, host, letters).await,
+        false => (BTreeMap::new(), Offset::MAX),
+    };
+    let fits = letters.iter().take_while(|letter| letter.offset < upto).count().clamp(1, records_max);
+    let letters = letters.get(..fits).unwrap_or(letters);
+    let source = host.partition().topic().to_string();
+    let (batch, count) = batch(broker.now_ms(), (&source, host), letters, (&copies, target.bytes_max))?;
+    match target.leader == broker.config.node_id {
+        true => write_here(broker, &target, batch).await?,
+        false => write_there(broker, &target, batch).await?,
+    }
+    Ok(count)
+}
+
+/// Where the letters go: the topic that the group names, if it may be one, and there the partition that goes with the source's.
+async fn target(broker: &Arc<Broker>, host: &Arc<ShareHost>) -> Result<Target, Obstacle> {
+    let lasting = |why: String| Err(Obstacle::Lasting(why));
+    let image = broker.image();
+    let configs = broker.config.configs(&image);
+    let group = configs.group(&host.key().group);
+    let name = group.text("errors.deadletterqueue.topic.name").unwrap_or_default().into_owned();
+    let prefix = configs.broker().text("errors.deadletterqueue.topic.name.prefix").unwrap_or_default();
+    if name.is_empty() {
+        return lasting("the group has no dead-letter topic any more".to_owned());
+    }
+    if name.starts_with("__") {
+        return lasting(format!("{name} cannot be a dead-letter topic: names of internal topics begin so"));
+    }
+    if !name.starts_with(&*prefix) {
+        return lasting(format!(
+            "{name} cannot be a dead-letter topic: errors.deadletterqueue.topic.name.prefix is {prefix}"
+        ));
+    }
+    let Some(topic) = image.topic(&name) else {
+        if !configs.broker().flag("errors.deadletterqueue.auto.create.topics.enable") {
+            return lasting(format!(
+                "{name} does not exist, and errors.deadletterqueue.auto.create.topics.enable is false"
+            ));
+        }
+        drop(prefix);
+        return Err(create(broker, name).await);
+    };
+    let own = configs.topic(&name);
+    if !own.flag("errors.deadletterqueue.group.enable") {
+        return lasting(format!(
+            "{name} may not be a dead-letter topic; set its errors.deadletterqueue.group.enable to true"
+        ));
+    }
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let index = host.key().partition.checked_rem(count).unwrap_or(0);
+    let leader = topic.partition(index).map(|partition| partition.leader).filter(|leader| *leader >= 0);
+    Ok(Target {
+        id: topic.id,
+        index,
+        leader: leader.ok_or(Obstacle::Passing(ErrorCode::LeaderNotAvailable))?,
+        bytes_max: usize::try_from(own.integer("max.message.bytes")).unwrap_or(0),
+        has_copies: group.flag("errors.deadletterqueue.copy.record.enable"),
+        name,
+    })
+}
+
+/// Creates the topic; what follows from that.
+async fn create(broker: &Arc<Broker>, name: String) -> Obstacle {
+    let config = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let topic = NewTopic {
+        id: broker.world.random.uuid(),
+        partitions: -1,
+        replication_factor: -1,
+        configs: vec![
+            config("errors.deadletterqueue.group.enable", "true"),
+            // Each record says when it was written there, whatever the brokers' default is.
+            config("message.timestamp.type", "CreateTime"),
+        ],
+        name: name.clone(),
+        ..NewTopic::default()
+    };
+    match handlers::create_topic(broker, topic).await {
+        // It is known soon.
+        Ok(()) | Err(ErrorCode::TopicAlreadyExists) => Obstacle::Passing(ErrorCode::LeaderNotAvailable),
+        Err(code) if is_lasting(code) => Obstacle::Lasting(format!("{name} cannot be created: {code:?}")),
+        Err(code) => Obstacle::Passing(code),
+    }
+}
+
+/// The source records of letters that one read finds, and up to where it has looked. What cannot be read is not copied.
+async fn copies(
+    broker: &Arc<Broker>,
+    host: &Arc<ShareHost>,
+    letters: &[Letter],
+) -> (BTreeMap<Offset, Record>, Offset) {
+    let Some(first) = letters.first() else { return (BTreeMap::new(), Offset::MAX) };
+    let alone = first.offset.saturating_add(1);
+    let limits = (READ_BYTES_MAX, true);
+    let read = share_fetch::read(broker, Isolation::HighWatermark, host, first.offset, limits).await;
+    let mut bytes: Bytes = match read {
+        Ok(Some((bytes, ..))) => bytes,
+        Ok(None) => return (BTreeMap::new(), alone),
+        Err(code) => {
+            tracing::warn!(key = ?host.key(), offset = first.offset, ?code, "a record could not be read; its dead letter only says where it was");
+            return (BTreeMap::new(), alone);
+        }
+    };
+    let (mut found, mut upto, mut decompressor) = (BTreeMap::new(), alone, Decompressor::new());
+    while let Some(batch) = Batch::split_off(&mut bytes) {
+        upto = upto.max(batch.header.next_offset());
+        let is_asked = |offset: Offset| letters.binary_search_by_key(&offset, |letter| letter.offset).is_ok();
+        let (first, last) = (batch.header.base_offset, batch.header.last_offset());
+        if batch.header.attributes.is_control() || !(first..=last).any(is_asked) {
+            continue;
+        }
+        let Ok(records) = batch.records(PLAIN_BYTES_MAX, &mut decompressor) else { continue };
+        found.extend(records.into_iter().filter(|one| is_asked(one.offset)).map(|one| (one.offset, one)));
+    }
+    (found, upto)
+}
+
+/// As many letters as fit, but at least one.
+fn batch(
+    now: i64,
+    (source, host): (&str, &ShareHost),
+    letters: &[Letter],
+    (copies, bytes_max): (&BTreeMap<Offset, Record>, usize),
+) -> Result<(Batch, usize), Obstacle> {
+    let mut builder = BatchBuilder::new();
+    for letter in letters {
+        let copy = copies.get(&letter.offset);
+        let (key, value) = copy.map_or((None, None), |copy| (copy.key.as_deref(), copy.value.as_deref()));
+        let headers = headers(source, host, letter);
+        let of_headers = headers.iter().map(|header| {
+            header.key.len() + header.value.as_ref().map_or(0, Bytes::len) + HEADER_OVERHEAD_BYTES
+        });
+        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        let bytes = bytes + of_headers.sum::<usize>() + RECORD_OVERHEAD_BYTES;
+        let would_be = records::HEADER_BYTES + builder.plain_bytes() + bytes;
+        if builder.record_count() > 0 && would_be > bytes_max {
+            break;
+        }
+        builder.push(now, key, value, &headers);
+    }
+    let count = builder.record_count();
+    let batch = builder.build().map_err(|_| Obstacle::TooLarge)?;
+    Ok((batch, count))
+}
+
+fn headers(source: &str, host: &ShareHost, letter: &Letter) -> Vec<Header> {
+    let why = match letter.reason {
+        Reason::Rejected => "Offset rejected by client.",
+        Reason::DeliveredTooOften => "Offset delivery count exceeded the threshold.",
+    };
+    let key = host.key();
+    let all = [
+        ("__dlq.errors.topic", source.to_owned()),
+        ("__dlq.errors.partition", key.partition.to_string()),
+        ("__dlq.errors.offset", letter.offset.to_string()),
+        ("__dlq.errors.group", key.group.to_string()),
+        ("__dlq.errors.delivery.count", letter.count.to_string()),
+        ("__dlq.errors.message", why.to_owned()),
+    ];
+    let header = |(key, value): (&'static str, String)| Header {
+        key: Bytes::from_static(key.as_bytes()),
+        value: Some(value.into()),
+    };
+    all.into_iter().map(header).collect()
+}
+
+/// Writes to a partition that this broker leads.
+async fn write_here(broker: &Arc<Broker>, target: &Target, batch: Batch) -> Result<(), Obstacle> {
+    let here = broker.partitions.topic_by_id(target.id).and_then(|topic| topic.partition(target.index));
+    let partition = here.ok_or(Obstacle::Passing(ErrorCode::NotLeaderOrFollower))?;
+    let now = broker.now_ms();
+    let checked = records::check(batch.bytes, &partition.rules(now, true), &mut Decompressor::new());
+    let checked = checked.map_err(|invalid| obstacle(target, failure_code::of_invalid(&invalid)))?;
+    let acks = Acks::new();
+    acks.open(0);
+    let settled = (acks.clone() as Arc<dyn Settled>, 0);
+    let produced = partition.produce(now, checked, (Copies::InSync, None), Some(settled));
+    produced.map_err(|refused| obstacle(target, failure_code::of_partition(&refused)))?;
+    let clock = &broker.world.clock;
+    let undone = tokio::select! {
+        biased;
+        undone = acks.wait() => undone,
+        () = clock.sleep_until(clock.after_millis(WRITE_MS_MAX)) => return Err(Obstacle::Passing(ErrorCode::RequestTimedOut)),
+    };
+    match undone.is_empty() {
+        true => Ok(()),
+        false => Err(Obstacle::Passing(ErrorCode::NotLeaderOrFollower)),
+    }
+}
+
+/// Has the broker write that leads the partition.
+async fn write_there(broker: &Arc<Broker>, target: &Target, batch: Batch) -> Result<(), Obstacle> {
+    let unreachable = || Obstacle::Passing(ErrorCode::NetworkException);
+    let address = broker.address_of(target.leader).ok_or_else(unreachable)?;
+    let partition = PartitionProduceData { index: target.index, records: Some(Parts::from(batch.bytes)) };
+    let topic =
+        TopicProduceData { name: target.name.clone(), topic_id: target.id, partition_data: vec![partition] };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: i32::try_from(WRITE_MS_MAX).unwrap_or(i32::MAX),
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    };
+    let response = broker.links.call(&address, &request, WRITE_MS_MAX).await.map_err(|_| unreachable())?;
+    let row = response.responses.into_iter().flat_map(|topic| topic.partition_responses).next();
+    match failure_code::from_code(row.ok_or_else(unreachable)?.error_code) {
+        ErrorCode::None => Ok(()),
+        code => Err(obstacle(target, code)),
+    }
+}
+
+fn obstacle(target: &Target, code: ErrorCode) -> Obstacle {
+    match code {
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Obstacle::TooLarge,
+        code if is_lasting(code) => Obstacle::Lasting(format!("{} does not take it: {code:?}", target.name)),
+        code => Obstacle::Passing(code),
+    }
+}
+
+/// Whether the same would be refused again and again.
+fn is_lasting(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::InvalidRecord
+            | ErrorCode::InvalidTimestamp
+            | ErrorCode::CorruptMessage
+            | ErrorCode::InvalidTopicException
+            | ErrorCode::InvalidConfig
+            | ErrorCode::InvalidPartitions
+            | ErrorCode::PolicyViolation
+            | ErrorCode::TopicAuthorizationFailed
+            | ErrorCode::ClusterAuthorizationFailed
+            | ErrorCode::UnsupportedForMessageFormat
+    )
+}
