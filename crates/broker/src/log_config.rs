@@ -89,6 +89,10 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
         consumer_members_max: usize::try_from(broker.integer("group.consumer.max.size"))
             .unwrap_or(usize::MAX),
         consumer_session_timeout_ms: int("group.consumer.session.timeout.ms"),
+        migration: broker
+            .text("group.consumer.migration.policy")
+            .and_then(|name| groups::Migration::by_name(&name))
+            .unwrap_or(groups::Migration::Bidirectional),
         consumer_assignment_interval_ms: broker.integer("group.consumer.assignment.interval.ms"),
         share_members_max: usize::try_from(broker.integer("group.share.max.size")).unwrap_or(usize::MAX),
         share_session_timeout_ms: int("group.share.session.timeout.ms"),
@@ -300,6 +304,7 @@ mod tests {
             ("offset.metadata.max.bytes", "1005"),
             ("offsets.retention.minutes", "2"),
             ("offsets.retention.check.interval.ms", "1006"),
+            ("group.consumer.migration.policy", "UPGRADE"),
         ];
         let expected = groups::Config {
             session_timeout_ms_min: 1001,
@@ -309,6 +314,7 @@ mod tests {
             join_timeout_ms_new_member: 300_000,
             consumer_members_max: 2_147_483_647,
             consumer_session_timeout_ms: 45_000,
+            migration: groups::Migration::Upgrade,
             consumer_assignment_interval_ms: 1000,
             share_members_max: 200,
             share_session_timeout_ms: 45_000,

@@ -21,6 +21,8 @@ pub struct Config {
     pub consumer_members_max: usize,
     /// `group.consumer.session.timeout.ms` (45000): how long a member of a consumer group may be silent.
     pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.migration.policy` (bidirectional): which groups with members change their kind.
+    pub migration: Migration,
     /// `group.consumer.assignment.interval.ms` (1000): the shortest time between two target assignments (KIP-1263).
     pub consumer_assignment_interval_ms: i64,
     /// `group.share.max.size` (200): members of a share group.
@@ -36,4 +38,43 @@ pub struct Config {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms` (600000): how often expired offsets are looked for.
     pub offsets_retention_check_interval_ms: i64,
+}
+
+/// Which groups with members change their kind when members of the other protocol come or go (KIP-848). Groups without
+/// members always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migration {
+    /// None; and no classic member may join a consumer group that has members.
+    Disabled,
+    /// Classic groups become consumer groups.
+    Upgrade,
+    /// Consumer groups become classic groups.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl Migration {
+    /// All, with Kafka's names.
+    const ALL: [(&str, Self); 4] = [
+        ("disabled", Self::Disabled),
+        ("upgrade", Self::Upgrade),
+        ("downgrade", Self::Downgrade),
+        ("bidirectional", Self::Bidirectional),
+    ];
+
+    /// The policy of this name, in any case.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, policy)| policy)
+    }
+
+    /// Whether classic groups with members become consumer groups.
+    pub(crate) fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    /// Whether consumer groups with members become classic groups.
+    pub(crate) fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! All of its state is made of the values that the log holds ([`ConsumerChange`]); [`ConsumerGroup::apply`] sets one and
 //! gives the value that was there before, so that a refused append can be undone. The decisions are beside it:
-//! `heartbeat`, `fence` (leaving and falling silent), `reconcile`, `assignors`, `patterns`. Offsets are not here.
+//! `heartbeat`, `classic` (members of the classic protocol), `fence` (leaving and falling silent), `reconcile`, `assignors`,
+//! `patterns`. Offsets are not here.
 
 pub(crate) mod assignors;
 pub(crate) mod changes;
+pub(crate) mod classic;
 pub(crate) mod commit;
 mod describe;
 pub(crate) mod fence;

@@ -1,6 +1,10 @@
 //! Consumer groups (KIP-848) in the coordinator: requests and timers find their group, and what was decided is appended.
 //!
 //! The decisions are in `consumer`. A group that is asked for is taken out while it decides and put back afterwards.
+//! Members that speak the classic protocol are in `classic`, groups that change their kind in `conversion`.
+
+mod classic;
+mod conversion;
 
 use crate::{
     ConsumerHeartbeat, ConsumerHeartbeatReply, Coordinator, Effects, Error, MemberId, Record, Reply, Token,
@@ -8,11 +12,14 @@ use crate::{
     consumer::{
         ConsumerGroup, ConsumerState,
         changes::{Changes, Made, Undo},
+        classic::is_downgrade,
         fence,
         heartbeat::{self, LEAVING, LEAVING_FOR_A_WHILE, Surroundings},
         records::ConsumerChange,
     },
+    convert,
     group::Group,
+    step::Step,
     timers::Timer,
 };
 use coordinator::Now;
@@ -25,7 +32,7 @@ const FENCE_AGAIN_MS: i32 = 500;
 struct Taken {
     group: ConsumerGroup,
     is_new: bool,
-    /// The empty classic group whose place it takes.
+    /// The classic group whose place it takes.
     classic: Option<Box<Group>>,
 }
 
@@ -56,49 +63,53 @@ impl Coordinator {
     ) -> Result<ConsumerHeartbeatReply, Error> {
         let mut taken = self.take_consumer_group(&request.group, request.epoch == heartbeat::JOINING)?;
         let mut changes = Changes { group: &mut taken.group, made: Made::default() };
-        if let Some(classic) = &taken.classic {
-            // Its tombstone comes first: what follows is another kind of group.
-            changes
-                .made
-                .records
-                .extend(classic.is_committed.then(|| Record::GroupRemoved { group: classic.id.clone() }));
-        }
-        let around = Surroundings {
-            now,
-            config: &self.config,
-            topics: &*self.topics.0,
-            topics_version: self.topics_version,
+        let around = self.surroundings(now);
+        let upgraded = match &taken.classic {
+            None => Ok(()),
+            Some(classic) => {
+                // Its tombstone comes first: what follows is another kind of group.
+                changes.made.records.push(Record::GroupRemoved { group: classic.id.clone() });
+                match classic.members.is_empty() {
+                    true => Ok(()),
+                    false => convert::to_consumer(&mut changes, classic, &*self.topics.0),
+                }
+            }
         };
-        let decided = heartbeat::decide(&mut changes, &around, request);
+        let decided = upgraded.and_then(|()| heartbeat::decide(&mut changes, &around, request));
         let made = changes.made;
-        match decided {
+        let reply = match decided {
+            Ok(reply) => reply,
             Err(error) => {
                 made.undo(&mut taken.group);
                 self.put_back(taken);
-                Err(error)
+                return Err(error);
             }
-            Ok(reply) => {
-                let id = reply.member_id.clone().unwrap_or_default();
-                let is_revoking = heartbeat::is_revoking(&taken.group, &id);
-                let has_moved = made.has_moved(&id);
-                for pending in taken.classic.iter().flat_map(|classic| &classic.pending_joins) {
-                    self.timers.cancel(Timer::Heartbeat(request.group.clone(), pending.clone()));
-                }
-                self.store(now, taken, made, effects);
-                let group = &request.group;
-                let (consumers, mut step) = self.split_consumers(now, effects);
-                step.expect_heartbeat(group, &id, request.session_timeout_ms);
-                let timer = Timer::Revoke(group.clone(), id.clone());
-                let member = consumers.get(group).and_then(|group| group.members.get(&id));
-                match member.filter(|_| is_revoking) {
-                    // What it was told before; a new revocation has its own time.
-                    Some(_) if !has_moved && step.timers.is_set(&timer) => {}
-                    Some(member) => step.schedule(timer, member.subscription.rebalance_timeout_ms.into()),
-                    None => step.timers.cancel(timer),
-                }
-                Ok(reply)
-            }
+        };
+        let id = reply.member_id.clone().unwrap_or_default();
+        let is_revoking = heartbeat::is_revoking(&taken.group, &id);
+        let has_moved = made.has_moved(&id);
+        self.retire_classic(now, &mut taken, effects);
+        self.store(now, taken, made, effects);
+        let group = &request.group;
+        let (consumers, mut step) = self.split_consumers(now, effects);
+        step.expect_heartbeat(group, &id, request.session_timeout_ms);
+        // It may have spoken the classic protocol before.
+        step.timers.cancel(Timer::MemberJoin(group.clone(), id.clone()));
+        step.timers.cancel(Timer::MemberSync(group.clone(), id.clone()));
+        let timer = Timer::Revoke(group.clone(), id.clone());
+        let member = consumers.get(group).and_then(|group| group.members.get(&id));
+        match member.filter(|_| is_revoking) {
+            // What it was told before; a new revocation has its own time.
+            Some(_) if !has_moved && step.timers.is_set(&timer) => {}
+            Some(member) => step.schedule(timer, member.subscription.rebalance_timeout_ms.into()),
+            None => step.timers.cancel(timer),
         }
+        Ok(reply)
+    }
+
+    fn surroundings(&self, now: Now) -> Surroundings<'_> {
+        let (config, topics, topics_version) = (&self.config, &*self.topics.0, self.topics_version);
+        Surroundings { now, config, topics, topics_version }
     }
 
     fn leave_consumer_group(
@@ -107,43 +118,52 @@ impl Coordinator {
         request: &ConsumerHeartbeat,
         effects: &mut Effects,
     ) -> Result<ConsumerHeartbeatReply, Error> {
-        let mut taken = self.take_consumer_group(&request.group, false)?;
-        let mut changes = Changes { group: &mut taken.group, made: Made::default() };
-        let left = fence::leave(&mut changes, &*self.topics.0, request);
-        let made = changes.made;
-        match left {
-            Err(error) => {
-                self.put_back(taken);
-                Err(error)
-            }
-            Ok((id, reply)) => {
-                self.store(now, taken, made, effects);
-                let (_, _, step) = self.split(now, effects);
-                // Its heartbeat is awaited still: if the append fails it is a member again.
-                step.timers.cancel(Timer::Revoke(request.group.clone(), id));
-                Ok(reply)
-            }
+        let group = self.consumers.get(&request.group).ok_or(Error::GroupIdNotFound)?;
+        let id = fence::find(group, request)?;
+        if request.epoch == LEAVING_FOR_A_WHILE {
+            let mut taken = self.take_consumer_group(&request.group, false)?;
+            let mut changes = Changes { group: &mut taken.group, made: Made::default() };
+            fence::rest(&mut changes, &id);
+            let made = changes.made;
+            self.store(now, taken, made, effects);
+            let timer = Timer::Revoke(request.group.clone(), id.clone());
+            self.split(now, effects).2.timers.cancel(timer);
+        } else {
+            self.remove_consumers(now, &request.group, std::slice::from_ref(&id), effects);
         }
+        let (member_id, epoch) = (Some(id), request.epoch);
+        Ok(ConsumerHeartbeatReply { member_id, epoch, interval_ms: 0, assignment: None })
     }
 
     /// A member was silent, or kept partitions that it was told to give up, for too long.
     pub(crate) fn fence_consumer(&mut self, now: Now, group: &GroupId, id: &MemberId, effects: &mut Effects) {
-        let Ok(mut taken) = self.take_consumer_group(group, false) else { return };
-        if !taken.group.members.contains_key(id) {
-            return self.put_back(taken);
+        if !self.consumers.get(group).is_some_and(|group| group.members.contains_key(id)) {
+            return;
+        }
+        self.remove_consumers(now, group, std::slice::from_ref(id), effects);
+        if self.consumers.contains_key(group) {
+            // If the append fails it is a member again, and must be found silent again.
+            self.split(now, effects).2.expect_heartbeat(group, id, FENCE_AGAIN_MS);
+        }
+    }
+
+    /// Takes members out, at least one. Their heartbeats are awaited still: if the append fails they are members again.
+    fn remove_consumers(&mut self, now: Now, id: &GroupId, leaving: &[MemberId], effects: &mut Effects) {
+        let Ok(mut taken) = self.take_consumer_group(id, false) else { return };
+        if is_downgrade(&taken.group, &self.config, leaving) {
+            let generation = taken.group.epoch.epoch;
+            return self.downgrade(now, taken.group, Made::default(), (leaving, generation, true), effects);
         }
         let mut changes = Changes { group: &mut taken.group, made: Made::default() };
-        fence::remove(&mut changes, &*self.topics.0, std::slice::from_ref(id));
+        fence::remove(&mut changes, &*self.topics.0, leaving);
         let made = changes.made;
         self.store(now, taken, made, effects);
         let (_, _, mut step) = self.split(now, effects);
-        // If the append fails it is a member again, and must be found silent again.
-        step.expect_heartbeat(group, id, FENCE_AGAIN_MS);
-        step.timers.cancel(Timer::Revoke(group.clone(), id.clone()));
+        leaving.iter().for_each(|member| step.cancel_moves(id, member));
     }
 
-    /// Takes the consumer group of this name out; makes one where `may_create` allows it, in the place of an empty
-    /// classic group, too.
+    /// Takes the consumer group of this name out; makes one where `may_create` allows it, in the place of a classic group,
+    /// too, if that is empty or may be upgraded.
     fn take_consumer_group(&mut self, id: &GroupId, may_create: bool) -> Result<Taken, Error> {
         if let Some(group) = self.consumers.remove(id) {
             return Ok(Taken { group, is_new: false, classic: None });
@@ -151,9 +171,11 @@ impl Coordinator {
         if !may_create {
             return Err(Error::GroupIdNotFound);
         }
-        let is_replaceable = |group: &Group| group.members.is_empty() && group.state == crate::State::Empty;
-        if self.shares.contains_key(id) || self.groups.get(id).is_some_and(|group| !is_replaceable(group)) {
+        if self.shares.contains_key(id) {
             return Err(Error::GroupIdNotFound);
+        }
+        if let Some(classic) = self.groups.get(id) {
+            self.check_upgrade(classic)?;
         }
         let classic = self.groups.remove(id).map(Box::new);
         Ok(Taken { group: ConsumerGroup::new(id.clone()), is_new: true, classic })
@@ -182,16 +204,30 @@ impl Coordinator {
     }
 
     /// Takes a decision back whose append failed.
-    pub(crate) fn undo_consumer(&mut self, undo: Undo) {
-        let mut undo = undo;
+    pub(crate) fn undo_consumer(&mut self, now: Now, mut undo: Undo, error: &Error, effects: &mut Effects) {
+        let is_downgrade = undo.is_downgrade;
+        if is_downgrade {
+            self.drop_downgraded(now, &undo.group, error, effects);
+        }
         // A group of the same name may have been made since its deletion was ordered.
         let deleted = undo.deleted.take().filter(|group| !self.groups.contains_key(&group.id));
         let Some(group) = self.consumers.remove(&undo.group).or(deleted.map(|group| *group)) else { return };
         let id = group.id.clone();
+        if undo.is_new {
+            let (_, _, mut step) = self.split(now, effects);
+            for member in group.members.keys() {
+                step.cancel_moves(&id, member);
+                step.timers.cancel(Timer::Heartbeat(id.clone(), member.clone()));
+            }
+        }
         let (group, classic) = undo.apply(group);
         if let Some(group) = group {
+            if is_downgrade {
+                watch(&mut self.split(now, effects).2, &group);
+            }
             self.consumers.insert(id, group);
-        } else if let Some(classic) = classic {
+        } else if let Some(mut classic) = classic {
+            classic.resume(&mut self.split(now, effects).2);
             self.groups.insert(id, *classic);
         }
     }
@@ -221,19 +257,7 @@ impl Coordinator {
     /// Gives every member of a consumer group its time after this broker took over.
     pub(crate) fn watch_consumers(&mut self, now: Now, effects: &mut Effects) {
         let (consumers, mut step) = self.split_consumers(now, effects);
-        let session_timeout_ms = step.config.consumer_session_timeout_ms;
-        for group in consumers.values() {
-            for (id, member) in &group.members {
-                let classic = member.subscription.classic.as_ref();
-                let session_timeout_ms =
-                    classic.map_or(session_timeout_ms, |classic| classic.session_timeout_ms);
-                step.expect_heartbeat(&group.id, id, session_timeout_ms);
-                if heartbeat::is_revoking(group, id) {
-                    let timer = Timer::Revoke(group.id.clone(), id.clone());
-                    step.schedule(timer, member.subscription.rebalance_timeout_ms.into());
-                }
-            }
-        }
+        consumers.values().for_each(|group| watch(&mut step, group));
     }
 
     /// The tombstones of a consumer group without members, but for its offsets.
@@ -249,5 +273,23 @@ impl Coordinator {
         let (records, mut undo) = changes.made.split(id.clone());
         undo.deleted = Some(Box::new(group));
         Ok((records, undo))
+    }
+}
+
+/// Gives every member of a consumer group its time.
+fn watch(step: &mut Step<'_>, group: &ConsumerGroup) {
+    for (id, member) in &group.members {
+        let classic = member.subscription.classic.as_ref();
+        let session_timeout_ms =
+            classic.map_or(step.config.consumer_session_timeout_ms, |classic| classic.session_timeout_ms);
+        step.expect_heartbeat(&group.id, id, session_timeout_ms);
+        if heartbeat::is_revoking(group, id) {
+            let (group, id) = (group.id.clone(), id.clone());
+            let timer = match classic {
+                Some(_) => Timer::MemberJoin(group, id),
+                None => Timer::Revoke(group, id),
+            };
+            step.schedule(timer, member.subscription.rebalance_timeout_ms.into());
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! concern offsets, in `commit`. The broker's partition host is the only caller.
 
 use crate::{
-    AppendFailure, Config, Effect, Effects, Error, Event, GroupView, JoinGroup, OffsetView, Record, Request,
-    Ticket, Token,
+    AppendFailure, Config, Effect, Effects, Error, Event, GroupView, Heartbeat, JoinGroup, LeaveGroup,
+    OffsetView, Record, Request, State, SyncGroup, Ticket, Token,
     appends::{Append, Appends, Then, Waiting},
     consumer::{
         ConsumerGroup,
@@ -65,6 +65,9 @@ impl Coordinator {
         match record {
             Record::GroupMetadata(metadata) => {
                 self.groups.insert(metadata.group.clone(), Group::from_record(metadata));
+            }
+            Record::GroupRemoved { group } => {
+                self.groups.remove(&group);
             }
             Record::Consumer { group, change } => self.replay_consumer(group, change),
             Record::Share { group, change } => self.replay_share(group, change),
@@ -164,33 +167,48 @@ impl Coordinator {
                 let reply = Ok(self.describe_groups(groups, missing_is_error));
                 effects.push(Effect::Reply { token, reply });
             }
-            Request::SyncGroup(request) => {
-                let (groups, _, mut step) = self.split(now, effects);
-                match find(groups, &request.group, Error::UnknownMemberId) {
-                    Ok(group) => group.on_sync(&mut step, token, request),
-                    Err(error) => step.reply(token, Err(error)),
-                }
-            }
-            Request::Heartbeat(request) => {
-                let (groups, _, mut step) = self.split(now, effects);
-                let group = find(groups, &request.group, Error::UnknownMemberId);
-                let reply = group.and_then(|group| group.on_heartbeat(&mut step, &request));
-                step.reply(token, reply);
-            }
-            Request::LeaveGroup(request) => {
-                let (groups, _, mut step) = self.split(now, effects);
-                match find(groups, &request.group, Error::UnknownMemberId) {
-                    Ok(group) => group.on_leave(&mut step, token, request),
-                    Err(Error::UnknownMemberId) => step.reply(token, Ok(nobody_left(request))),
-                    Err(error) => step.reply(token, Err(error)),
-                }
-            }
+            Request::SyncGroup(request) => self.on_sync(now, token, request, effects),
+            Request::Heartbeat(request) => self.on_heartbeat(now, token, &request, effects),
+            Request::LeaveGroup(request) => self.on_leave(now, token, request, effects),
+        }
+    }
+
+    fn on_sync(&mut self, now: Now, token: Token, request: SyncGroup, effects: &mut Effects) {
+        if self.consumers.contains_key(&request.group) {
+            return self.sync_consumer_group(now, token, &request, effects);
+        }
+        let (groups, _, mut step) = self.split(now, effects);
+        match find(groups, &request.group, Error::UnknownMemberId) {
+            Ok(group) => group.on_sync(&mut step, token, request),
+            Err(error) => step.reply(token, Err(error)),
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: Now, token: Token, request: &Heartbeat, effects: &mut Effects) {
+        if self.consumers.contains_key(&request.group) {
+            return self.heartbeat_consumer_group(now, token, request, effects);
+        }
+        let (groups, _, mut step) = self.split(now, effects);
+        let group = find(groups, &request.group, Error::UnknownMemberId);
+        let reply = group.and_then(|group| group.on_heartbeat(&mut step, request));
+        step.reply(token, reply);
+    }
+
+    fn on_leave(&mut self, now: Now, token: Token, request: LeaveGroup, effects: &mut Effects) {
+        if self.consumers.contains_key(&request.group) {
+            return self.leave_consumer_group_classic(now, token, request, effects);
+        }
+        let (groups, _, mut step) = self.split(now, effects);
+        match find(groups, &request.group, Error::UnknownMemberId) {
+            Ok(group) => group.on_leave(&mut step, token, request),
+            Err(Error::UnknownMemberId) => step.reply(token, Ok(nobody_left(request))),
+            Err(error) => step.reply(token, Err(error)),
         }
     }
 
     fn on_join(&mut self, now: Now, token: Token, request: JoinGroup, effects: &mut Effects) {
-        let is_consumer =
-            self.consumers.contains_key(&request.group) || self.shares.contains_key(&request.group);
+        let is_share = self.shares.contains_key(&request.group);
+        let consumer = self.consumers.get(&request.group).map(|group| group.members.is_empty());
         let (groups, _, mut step) = self.split(now, effects);
         let config = step.config;
         let session_timeouts_ms = config.session_timeout_ms_min..=config.session_timeout_ms_max;
@@ -200,8 +218,11 @@ impl Coordinator {
         if !session_timeouts_ms.contains(&request.session_timeout_ms) {
             return step.reply(token, Err(Error::InvalidSessionTimeout));
         }
-        if is_consumer {
+        if is_share {
             return step.reply(token, Err(Error::InconsistentGroupProtocol));
+        }
+        if consumer == Some(false) {
+            return self.join_consumer_group(now, token, request, effects);
         }
         if let Some(group) = groups.get_mut(&request.group) {
             return group.on_join(&mut step, token, request);
@@ -212,7 +233,12 @@ impl Coordinator {
         let mut group = Group::new(request.group.clone(), now.wall);
         group.on_join(&mut step, token, request);
         // A group exists from its first member on; one that was refused leaves no trace.
-        if !group.is_unused() {
+        if group.is_unused() {
+            return;
+        }
+        if consumer.is_some() {
+            self.replace_consumer_group(now, group, effects);
+        } else {
             let then = Then::GroupCreated { group: group.id.clone(), token };
             step.append(vec![group.to_record_without_members()], then);
             groups.insert(group.id.clone(), group);
@@ -236,7 +262,9 @@ impl Coordinator {
         }
         let error = failure.map(Error::from);
         match then {
-            Then::ConsumerChanged(undo) if error.is_some() => self.undo_consumer(undo),
+            Then::ConsumerChanged(undo) if let Some(error) = &error => {
+                self.undo_consumer(now, undo, error, effects);
+            }
             Then::ShareChanged(undo) if error.is_some() => self.undo_share(undo),
             then => self.follow_up(now, then, error.clone(), effects),
         }
@@ -294,7 +322,10 @@ impl Coordinator {
                 }
             }
             Record::GroupRemoved { group } => {
-                self.groups.remove(&group);
+                // One that became a consumer group is gone already, and there may be another since.
+                if self.groups.get(&group).is_some_and(|group| group.state == State::Dead) {
+                    self.groups.remove(&group);
+                }
             }
             // Consumer and share groups change when they decide.
             Record::Consumer { .. } | Record::Share { .. } => {}
@@ -318,6 +349,8 @@ impl Coordinator {
             let (members, max) = (group.members.len(), step.config.group_members_max);
             if members > max {
                 group.prepare_rebalance(&mut step, format!("{members} members loaded, {max} are allowed"));
+            } else if std::mem::take(&mut group.is_to_rebalance) {
+                group.prepare_rebalance(&mut step, "it was a consumer group before".to_owned());
             }
         }
         let interval_ms = step.config.offsets_retention_check_interval_ms;
@@ -330,7 +363,10 @@ impl Coordinator {
         self.timers.on_woken();
         // Every timer that is set meanwhile lies in the future, so this ends.
         while let Some(timer) = self.timers.pop_due(now.monotonic) {
-            if let Timer::Heartbeat(group, member) | Timer::Revoke(group, member) = &timer
+            if let Timer::Heartbeat(group, member)
+            | Timer::Revoke(group, member)
+            | Timer::MemberJoin(group, member)
+            | Timer::MemberSync(group, member) = &timer
                 && self.consumers.contains_key(group)
             {
                 self.fence_consumer(now, group, member, effects);
@@ -344,7 +380,7 @@ impl Coordinator {
             }
             let (groups, _, mut step) = self.split(now, effects);
             match timer {
-                Timer::Revoke(..) => {}
+                Timer::Revoke(..) | Timer::MemberJoin(..) | Timer::MemberSync(..) => {}
                 Timer::Heartbeat(group, member) => {
                     groups.get_mut(&group).into_iter().for_each(|g| g.on_session_timeout(&mut step, &member));
                 }

@@ -52,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) storing: Option<Ticket>,
     /// Whether the log holds it.
     pub(crate) is_committed: bool,
+    /// It was written down on its way into a rebalance, which begins when it is loaded.
+    pub(crate) is_to_rebalance: bool,
     pub(crate) rebalance_reason: String,
 }
 
@@ -78,6 +80,7 @@ impl Group {
             initial_delay: None,
             storing: None,
             is_committed: false,
+            is_to_rebalance: false,
             rebalance_reason: String::new(),
         }
     }
@@ -88,6 +91,8 @@ impl Group {
         group.is_committed = true;
         group.generation = record.generation;
         group.protocol_type = Some(record.protocol_type).filter(|protocol_type| !protocol_type.is_empty());
+        // Only a consumer group that became a classic one is written down without a leader.
+        group.is_to_rebalance = record.leader.is_none() && !record.members.is_empty();
         group.leader = record.leader;
         for member in record.members {
             group.state = State::Stable;
@@ -267,6 +272,15 @@ impl Group {
     pub(crate) fn answer_all_parked(&mut self, step: &mut Step<'_>, error: &Error) {
         for id in self.members.keys().cloned().collect::<Vec<_>>() {
             self.answer_parked(step, &id, error);
+        }
+    }
+
+    /// Takes all timers of the group, but for those of its members' sessions.
+    pub(crate) fn forget_timers(&self, step: &mut Step<'_>) {
+        step.timers.cancel(Timer::Join(self.id.clone()));
+        step.timers.cancel(Timer::Sync(self.id.clone()));
+        for id in &self.pending_joins {
+            step.timers.cancel(Timer::Heartbeat(self.id.clone(), id.clone()));
         }
     }
 

@@ -11,6 +11,7 @@ mod commit;
 mod config;
 mod consumer;
 mod consumers;
+mod convert;
 mod coordinator;
 mod delete;
 mod effect;
@@ -42,7 +43,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, Migration};
 pub use consumer::{
     ConsumerState,
     records::{

@@ -102,6 +102,10 @@ impl Group {
             }
             self.pending_syncs.insert(id);
         }
+        self.await_syncs(step);
+    }
+
+    fn await_syncs(&self, step: &mut Step<'_>) {
         step.schedule(Timer::Sync(self.id.clone()), self.rebalance_timeout_ms());
     }
 
@@ -116,6 +120,24 @@ impl Group {
             self.remove(step, id, &Error::UnknownMemberId);
         }
         self.prepare_rebalance(step, format!("{} members did not sync in time", late.len()));
+    }
+
+    /// A consumer group that was to take its place could not be written down. Members whose requests waited were sent back.
+    pub(crate) fn resume(&mut self, step: &mut Step<'_>) {
+        for id in self.members.keys() {
+            self.refresh_session(step, id);
+        }
+        match (self.state, self.initial_delay) {
+            (State::PreparingRebalance, Some((delay_ms, _))) => {
+                step.schedule(Timer::Join(self.id.clone()), delay_ms)
+            }
+            (State::PreparingRebalance, None) => self.await_joins(step),
+            (State::CompletingRebalance, _) => {
+                self.prepare_rebalance(step, "it did not become a consumer group".to_owned());
+            }
+            (State::Stable, _) if !self.pending_syncs.is_empty() => self.await_syncs(step),
+            (State::Stable | State::Empty | State::Dead, _) => {}
+        }
     }
 
     fn await_joins(&mut self, step: &mut Step<'_>) {

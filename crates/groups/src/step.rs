@@ -64,4 +64,11 @@ impl Step<'_> {
     pub(crate) fn expect_heartbeat(&mut self, group: &GroupId, member: &MemberId, ms: i32) {
         self.schedule(Timer::Heartbeat(group.clone(), member.clone()), ms.into());
     }
+
+    /// A member of a consumer group has no time to give partitions up, to join again or to ask any more.
+    pub(crate) fn cancel_moves(&mut self, group: &GroupId, member: &MemberId) {
+        for timer in [Timer::Revoke, Timer::MemberJoin, Timer::MemberSync] {
+            self.timers.cancel(timer(group.clone(), member.clone()));
+        }
+    }
 }

@@ -9,6 +9,8 @@ mod expiring;
 mod joining;
 mod leaving;
 mod loading;
+mod migration;
+mod migration_chaos;
 mod nonsense;
 mod offsets;
 mod shares;

@@ -13,6 +13,10 @@ pub(crate) enum Timer {
     Heartbeat(GroupId, MemberId),
     /// The time to give partitions up is over.
     Revoke(GroupId, MemberId),
+    /// A member of a consumer group that speaks the classic protocol was told to join again and has not.
+    MemberJoin(GroupId, MemberId),
+    /// Such a member has joined and has not asked for its assignment.
+    MemberSync(GroupId, MemberId),
     /// The time to join is over.
     Join(GroupId),
     /// The time to ask for the assignment is over.

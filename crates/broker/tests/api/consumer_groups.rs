@@ -3,8 +3,7 @@
 use crate::harness::{Client, Node, Topic, code};
 use wire::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, CreatePartitionsRequest,
-    DescribeGroupsRequest, ErrorCode, JoinGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest,
+    DescribeGroupsRequest, ErrorCode, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
     consumer_group_heartbeat_request::TopicPartitions,
     create_partitions_request::CreatePartitionsTopic,
     offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -142,7 +141,4 @@ async fn classic_apis_do_not_take_it_for_a_classic_group() {
     assert_eq!(shown, [("g", "consumer", "Stable")]);
     let request = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
     assert_eq!(client.call(6, &request).await.groups[0].error_code, code(ErrorCode::GroupIdNotFound));
-    let request: JoinGroupRequest = crate::harness::join("g", "");
-    let error = client.call(3, &request).await.error_code;
-    assert_eq!(error, code(ErrorCode::InconsistentGroupProtocol));
 }

@@ -31,6 +31,7 @@ mod idempotence;
 mod log_levels;
 mod long_poll;
 mod metadata_log;
+mod migration;
 mod odd_batches;
 mod offsets;
 mod own_client;

@@ -33,6 +33,8 @@ pub(crate) struct Undo {
     pub(crate) classic: Option<Box<Group>>,
     /// The group itself, where it was deleted.
     pub(crate) deleted: Option<Box<ConsumerGroup>>,
+    /// A classic group took its place by this decision.
+    pub(crate) is_downgrade: bool,
 }
 
 impl Changes<'_> {
@@ -69,7 +71,8 @@ impl Made {
 
     /// The records to append, and how to take them back if that fails.
     pub(crate) fn split(self, group: GroupId) -> (Vec<Record>, Undo) {
-        (self.records, Undo { group, changes: self.undo, is_new: false, classic: None, deleted: None })
+        let (changes, classic, deleted) = (self.undo, None, None);
+        (self.records, Undo { group, changes, is_new: false, classic, deleted, is_downgrade: false })
     }
 }
 

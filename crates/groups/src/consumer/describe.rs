@@ -19,16 +19,12 @@ impl ConsumerGroup {
     }
 
     fn member(&self, id: &MemberId, member: &Member, topics: &dyn Topics) -> ConsumerDescribedMember {
-        let mut assigned = super::records::without_epochs(&member.current.assigned);
-        for (topic, partitions) in &member.current.revoking {
-            assigned.entry(*topic).or_default().extend(partitions.keys());
-        }
         let nothing = Partitions::new();
         ConsumerDescribedMember {
             member_id: id.clone(),
             epoch: member.current.epoch,
             subscription: member.subscription.clone(),
-            assignment: named(&assigned, topics),
+            assignment: named(&member.current.held(), topics),
             target: named(self.targets.get(id).unwrap_or(&nothing), topics),
         }
     }

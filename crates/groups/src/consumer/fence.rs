@@ -7,42 +7,25 @@ use super::{
     records::{ConsumerChange, Current, Epochs, MemberState},
     topics::Topics,
 };
-use crate::{ConsumerHeartbeat, ConsumerHeartbeatReply, Error, MemberId};
+use crate::{ConsumerHeartbeat, Error, MemberId};
 
-/// Lets a member go: for good, or (a static one) for a while. Gives its id.
-pub(crate) fn leave(
-    changes: &mut Changes<'_>,
-    topics: &dyn Topics,
-    request: &ConsumerHeartbeat,
-) -> Result<(MemberId, ConsumerHeartbeatReply), Error> {
-    let group = &*changes.group;
-    let id = match &request.instance_id {
+/// Who it is that leaves, for good or for a while.
+pub(crate) fn find(group: &ConsumerGroup, request: &ConsumerHeartbeat) -> Result<MemberId, Error> {
+    match &request.instance_id {
         None => {
             let is_member = group.members.contains_key(&request.member_id);
-            is_member.then(|| request.member_id.clone()).ok_or(Error::UnknownMemberId)?
+            is_member.then(|| request.member_id.clone()).ok_or(Error::UnknownMemberId)
         }
         Some(instance) => match group.static_members.get(instance) {
-            None => return Err(Error::UnknownMemberId),
-            Some(id) if *id != request.member_id => return Err(Error::FencedInstanceId),
-            Some(id) => id.clone(),
+            None => Err(Error::UnknownMemberId),
+            Some(id) if *id != request.member_id => Err(Error::FencedInstanceId),
+            Some(id) => Ok(id.clone()),
         },
-    };
-    if request.epoch == LEAVING_FOR_A_WHILE {
-        rest(changes, &id);
-    } else {
-        remove(changes, topics, std::slice::from_ref(&id));
     }
-    let reply = ConsumerHeartbeatReply {
-        member_id: Some(id.clone()),
-        epoch: request.epoch,
-        interval_ms: 0,
-        assignment: None,
-    };
-    Ok((id, reply))
 }
 
 /// A static member will come back: what it has is kept for it, as if assigned before all epochs (KIP-1251).
-fn rest(changes: &mut Changes<'_>, id: &MemberId) {
+pub(crate) fn rest(changes: &mut Changes<'_>, id: &MemberId) {
     let Some(member) = changes.group.members.get(id) else { return };
     let mut assigned = member.current.assigned.clone();
     assigned.values_mut().flat_map(|partitions| partitions.values_mut()).for_each(|epoch| *epoch = 0);

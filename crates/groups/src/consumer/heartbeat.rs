@@ -213,6 +213,12 @@ pub(super) fn set_subscription(
     if is_new || former != next {
         changes.set(ConsumerChange::Member(id.clone(), Some(next)));
     }
+    note_topics(changes, around, changed);
+    Ok(changed)
+}
+
+/// Asks for a new target assignment if the topics have changed, or what somebody is subscribed to.
+fn note_topics(changes: &mut Changes<'_>, around: &Surroundings<'_>, changed: bool) {
     patterns::refresh(changes, around);
     // Epoch 0 is no epoch that a member could stay in, whether it is subscribed to anything or not.
     let is_first = changes.group.epoch.epoch == 0;
@@ -223,7 +229,12 @@ pub(super) fn set_subscription(
         }
         changes.group.topics_seen = Some(around.topics_version);
     }
-    Ok(changed)
+}
+
+/// What a sign of life of any member brings to light: other topics, or a target assignment that has become due.
+pub(crate) fn refresh(changes: &mut Changes<'_>, around: &Surroundings<'_>) {
+    note_topics(changes, around, false);
+    compute_target_if_due(changes, around);
 }
 
 /// Computes the target assignment anew if that is due, and lets the member go towards it.
@@ -234,9 +245,7 @@ pub(super) fn advance(
     subscription_changed: bool,
     owned: Option<&Partitions>,
 ) {
-    if changes.group.target_epoch.epoch < changes.group.epoch.epoch && is_due(changes.group, around) {
-        compute_target(changes, around);
-    }
+    compute_target_if_due(changes, around);
     let group = &*changes.group;
     let Some(member) = group.members.get(id) else { return };
     let target_epoch = group.target_epoch.epoch;
@@ -265,8 +274,14 @@ fn is_due(group: &ConsumerGroup, around: &Surroundings<'_>) -> bool {
     last == 0 || interval == 0 || around.now.wall >= last.saturating_add(interval)
 }
 
+fn compute_target_if_due(changes: &mut Changes<'_>, around: &Surroundings<'_>) {
+    if changes.group.target_epoch.epoch < changes.group.epoch.epoch && is_due(changes.group, around) {
+        compute_target(changes, around);
+    }
+}
+
 /// Computes what each member is to have.
-pub(super) fn compute_target(changes: &mut Changes<'_>, around: &Surroundings<'_>) {
+fn compute_target(changes: &mut Changes<'_>, around: &Surroundings<'_>) {
     let group = &*changes.group;
     let spec = |(id, member): (&MemberId, &super::Member)| {
         let spec = MemberSpec {

@@ -126,6 +126,15 @@ impl Current {
         Self { epoch, previous_epoch: self.epoch, ..self.clone() }
     }
 
+    /// What it may be reading: also what it was told to give up, until it says that it did.
+    pub(crate) fn held(&self) -> Partitions {
+        let mut held = without_epochs(&self.assigned);
+        for (topic, partitions) in &self.revoking {
+            held.entry(*topic).or_default().extend(partitions.keys());
+        }
+        held
+    }
+
     /// Whether it has what the target of `epoch` gives it.
     pub(crate) fn is_reconciled_to(&self, epoch: i32) -> bool {
         self.state == MemberState::Stable && self.epoch == epoch
@@ -135,4 +144,10 @@ impl Current {
 /// Partitions without their epochs.
 pub(crate) fn without_epochs(epochs: &Epochs) -> Partitions {
     epochs.iter().map(|(topic, partitions)| (*topic, partitions.keys().copied().collect())).collect()
+}
+
+/// Partitions that were all assigned in one epoch.
+pub(crate) fn with_epoch(partitions: &Partitions, epoch: i32) -> Epochs {
+    let with = |indices: &BTreeSet<PartitionIndex>| indices.iter().map(|index| (*index, epoch)).collect();
+    partitions.iter().map(|(topic, indices)| (*topic, with(indices))).collect()
 }

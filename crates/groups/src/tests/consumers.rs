@@ -74,11 +74,11 @@ pub(super) fn beat(desk: &mut Desk, request: ConsumerHeartbeat) -> Result<Consum
     }
 }
 
-fn of(n: usize, partitions: impl IntoIterator<Item = PartitionIndex>) -> Partitions {
+pub(super) fn of(n: usize, partitions: impl IntoIterator<Item = PartitionIndex>) -> Partitions {
     Partitions::from([(id(n), partitions.into_iter().collect::<BTreeSet<_>>())])
 }
 
-fn described(desk: &mut Desk) -> ConsumerDescribed {
+pub(super) fn described(desk: &mut Desk) -> ConsumerDescribed {
     match desk.ask(Request::ConsumerDescribe { groups: vec![group()] }) {
         Ok(Reply::ConsumerDescribe(mut groups)) => groups.remove(0),
         other => panic!("{other:?}"),
@@ -283,14 +283,6 @@ fn an_empty_classic_group_becomes_a_consumer_group_with_its_offsets() {
     assert_eq!(described(&mut desk).members.len(), 1);
     let ids = desk.ask(Request::ListGroups { states: vec![], types: vec!["Consumer".into()] });
     assert!(matches!(ids, Ok(Reply::ListGroups(listed)) if listed.len() == 1));
-}
-
-#[test]
-fn a_classic_group_with_members_stays_one() {
-    let mut desk = desk();
-    let ids = desk.stable(vec![join("a")]);
-    assert_eq!(beat(&mut desk, joining("b", &["t"])), Err(Error::GroupIdNotFound));
-    desk.heartbeat(&ids[0], 1).unwrap();
 }
 
 #[test]

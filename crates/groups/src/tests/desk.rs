@@ -39,6 +39,7 @@ pub(super) fn config() -> Config {
         join_timeout_ms_new_member: 300_000,
         consumer_members_max: usize::MAX,
         consumer_session_timeout_ms: 45_000,
+        migration: Migration::Bidirectional,
         consumer_assignment_interval_ms: 0,
         share_members_max: 3,
         share_session_timeout_ms: 45_000,

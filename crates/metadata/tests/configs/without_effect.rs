@@ -32,7 +32,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("group.consumer.assignors", "`uniform` and `range` are there, and nothing else"),
     ("group.consumer.max.*", UNBOUNDED),
     ("group.consumer.min.*", UNBOUNDED),
-    ("group.consumer.migration.policy", "groups with members are not converted"),
     ("group.consumer.regex.refresh.interval.ms", "patterns are resolved with the heartbeat that brings them"),
     ("group.coordinator.", "classic and consumer groups are always there, and nothing is there to be tuned"),
     ("group.share.assignor.offload.enable", OFFLOAD),
