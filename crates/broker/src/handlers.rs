@@ -71,6 +71,9 @@ mod share_acknowledgements;
 pub(crate) mod share_fetch;
 pub(crate) mod share_group_describe;
 pub(crate) mod share_group_heartbeat;
+pub(crate) mod streams_group_describe;
+pub(crate) mod streams_group_heartbeat;
+pub(crate) mod streams_group_topology_description_update;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
@@ -171,14 +174,22 @@ pub(crate) async fn topics_of<'a>(
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
-    let topics: Vec<NewTopic> = topics.collect();
-    let results = if broker.is_decided_here() {
-        create(broker, topics, asked_by).await
-    } else {
-        create_there(broker, topics, asked_by).await
-    };
+    let results = create_all(broker, topics.collect(), asked_by).await;
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
+}
+
+/// Creates topics; gives each one's failure. Those that could be created are in the image. They count for the quota of the client
+/// that has asked for them, if it was one.
+pub(crate) async fn create_all(
+    broker: &Arc<Broker>,
+    topics: Vec<NewTopic>,
+    asked_by: Option<&Context>,
+) -> Vec<Result<(), ErrorCode>> {
+    match broker.is_decided_here() {
+        true => create(broker, topics, asked_by).await,
+        false => create_there(broker, topics, asked_by).await,
+    }
 }
 
 async fn create(
@@ -289,6 +300,11 @@ pub(crate) async fn ask_share_states_anywhere(
 /// Whether the cluster has share groups (`share.version`).
 pub(crate) fn has_share_groups(broker: &Broker) -> bool {
     broker.image().features().any(|(name, level)| name == "share.version" && level >= 1)
+}
+
+/// Whether the cluster has streams groups (`streams.version`).
+pub(crate) fn has_streams_groups(broker: &Broker) -> bool {
+    broker.image().features().any(|(name, level)| name == "streams.version" && level >= 1)
 }
 
 /// The code of an error and, unless there is none, its name.

@@ -152,7 +152,8 @@ impl Coordinator {
             return Err(Error::GroupIdNotFound);
         }
         let is_replaceable = |group: &Group| group.members.is_empty() && group.state == crate::State::Empty;
-        if self.shares.contains_key(id) || self.groups.get(id).is_some_and(|group| !is_replaceable(group)) {
+        let is_taken = self.shares.contains_key(id) || self.streams.contains_key(id);
+        if is_taken || self.groups.get(id).is_some_and(|group| !is_replaceable(group)) {
             return Err(Error::GroupIdNotFound);
         }
         let classic = self.groups.remove(id).map(Box::new);

@@ -13,5 +13,7 @@ mod nonsense;
 mod offsets;
 mod shares;
 mod static_members;
+mod streams;
+mod streams_chaos;
 mod syncing;
 mod transactional;

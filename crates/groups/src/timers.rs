@@ -13,6 +13,8 @@ pub(crate) enum Timer {
     Heartbeat(GroupId, MemberId),
     /// The time to give partitions up is over.
     Revoke(GroupId, MemberId),
+    /// The time in which the first members of a streams group wait for more is over.
+    Rebalance(GroupId),
     /// The time to join is over.
     Join(GroupId),
     /// The time to ask for the assignment is over.
