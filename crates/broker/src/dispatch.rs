@@ -85,6 +85,9 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::DescribeShareGroupOffsets,
     ApiKey::AlterShareGroupOffsets,
     ApiKey::DeleteShareGroupOffsets,
+    ApiKey::StreamsGroupHeartbeat,
+    ApiKey::StreamsGroupDescribe,
+    ApiKey::StreamsGroupTopologyDescriptionUpdate,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
     ApiKey::RemoveRaftVoter,
@@ -104,6 +107,13 @@ const SHARING: &[ApiKey] = &[
     ApiKey::DescribeShareGroupOffsets,
     ApiKey::AlterShareGroupOffsets,
     ApiKey::DeleteShareGroupOffsets,
+];
+
+/// Those of streams groups (KIP-1071).
+const STREAMS: &[ApiKey] = &[
+    ApiKey::StreamsGroupHeartbeat,
+    ApiKey::StreamsGroupDescribe,
+    ApiKey::StreamsGroupTopologyDescriptionUpdate,
 ];
 
 /// What controllers answer on their own listeners.
@@ -451,9 +461,10 @@ fn barrier(
             reply.frame(&handlers::fetch_metadata::handle(&broker, &context, request).await)
         }));
     }
-    match SHARING.contains(&reply.api) {
-        true => handle_sharing(broker, context, decoder, reply),
-        false => handle(broker, context, decoder, reply),
+    match reply.api {
+        api if SHARING.contains(&api) => handle_sharing(broker, context, decoder, reply),
+        api if STREAMS.contains(&api) => handle_streams(broker, context, decoder, reply),
+        _ => handle(broker, context, decoder, reply),
     }
 }
 
@@ -566,5 +577,20 @@ fn handle_sharing(
         DescribeShareGroupOffsets => describe_share_group_offsets,
         AlterShareGroupOffsets => alter_share_group_offsets,
         DeleteShareGroupOffsets => delete_share_group_offsets,
+    })
+}
+
+/// The same for what streams groups ask.
+fn handle_streams(
+    broker: Arc<Broker>,
+    context: Context,
+    mut decoder: Decoder,
+    reply: Reply,
+) -> Result<BoxFuture<'static, Answer>, Refused> {
+    Ok(handler! {
+        (broker, context, decoder, reply),
+        StreamsGroupHeartbeat => streams_group_heartbeat,
+        StreamsGroupDescribe => streams_group_describe,
+        StreamsGroupTopologyDescriptionUpdate => streams_group_topology_description_update,
     })
 }

@@ -105,6 +105,8 @@ pub(crate) fn of_groups(error: &groups::Error) -> ErrorCode {
         Error::UnsupportedAssignor(_) => ErrorCode::UnsupportedAssignor,
         Error::InvalidRegularExpression(_) => ErrorCode::InvalidRegularExpression,
         Error::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        Error::StreamsInvalidTopology(_) => ErrorCode::StreamsInvalidTopology,
+        Error::StreamsTopologyDescriptionUpdateFailed(_) => ErrorCode::StreamsTopologyDescriptionUpdateFailed,
         Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Error::UnstableOffsetCommit => ErrorCode::UnstableOffsetCommit,
         Error::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,

@@ -1,5 +1,5 @@
 //! Groups and offsets as the bytes of `__consumer_offsets`: Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value;
-//! consumer groups are in `consumer_records`, share groups in `share_group_records`.
+//! consumer groups are in `consumer_records`, share groups in `share_group_records`, streams groups in `streams_group_records`.
 //!
 //! Keys begin with their type as a two-byte version (0 and 1: an offset, 2: a group), values with their own version.
 //! Records of other types (groups of kinds that this broker does not know) are skipped. That an offset is part of a
@@ -8,7 +8,7 @@
 use crate::{
     consumer_records,
     record_bytes::{read, split, write},
-    share_group_records,
+    share_group_records, streams_group_records,
 };
 use bytes::Bytes;
 use groups::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
@@ -39,6 +39,7 @@ pub(crate) fn encode(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
         Record::GroupRemoved { group } => (group_key(group), None),
         Record::Consumer { group, change } => consumer_records::encode(group, change),
         Record::Share { group, change } => share_group_records::encode(group, change),
+        Record::Streams { group, change } => streams_group_records::encode(group, change),
         Record::TransactionEnded { .. } => return None,
     })
 }
@@ -80,7 +81,10 @@ pub(crate) fn decode(record: &records::Record, producer_id: Option<ProducerId>) 
         kind => {
             let value = record.value.as_ref();
             let of_consumers = consumer_records::decode(kind, body.clone(), value);
-            of_consumers.or_else(|| share_group_records::decode(kind, body, value))
+            let of_shares = || share_group_records::decode(kind, body.clone(), value);
+            of_consumers
+                .or_else(of_shares)
+                .or_else(|| streams_group_records::decode(kind, body.clone(), value))
         }
     }
 }

@@ -71,6 +71,9 @@ mod share_acknowledgements;
 pub(crate) mod share_fetch;
 pub(crate) mod share_group_describe;
 pub(crate) mod share_group_heartbeat;
+pub(crate) mod streams_group_describe;
+pub(crate) mod streams_group_heartbeat;
+pub(crate) mod streams_group_topology_description_update;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
@@ -171,18 +174,20 @@ pub(crate) async fn topics_of<'a>(
     let topics = names
         .iter()
         .map(|name| broker.config.topic_to_create(&broker.image(), name, broker.world.random.uuid()));
-    let results = create_topics_anywhere(broker, topics.collect(), asked_by).await;
+    let results = create_all(broker, topics.collect(), asked_by).await;
     let failed = names.iter().zip(results).filter_map(|(name, result)| Some((*name, result.err()?)));
     failed.filter(|(_, error)| *error != ErrorCode::TopicAlreadyExists).collect()
 }
 
 /// Creates a topic of the broker's own; once that is done it is in the image, or soon will be.
 pub(crate) async fn create_topic(broker: &Arc<Broker>, topic: NewTopic) -> Result<(), ErrorCode> {
-    let result = create_topics_anywhere(broker, vec![topic], None).await.pop();
+    let result = create_all(broker, vec![topic], None).await.pop();
     result.unwrap_or(Err(ErrorCode::UnknownServerError))
 }
 
-async fn create_topics_anywhere(
+/// Creates topics; gives each one's failure. Those that could be created are in the image. They count for the quota of the client
+/// that has asked for them, if it was one.
+pub(crate) async fn create_all(
     broker: &Arc<Broker>,
     topics: Vec<NewTopic>,
     asked_by: Option<&Context>,
@@ -301,6 +306,11 @@ pub(crate) async fn ask_share_states_anywhere(
 /// Whether the cluster has share groups (`share.version`).
 pub(crate) fn has_share_groups(broker: &Broker) -> bool {
     broker.image().features().any(|(name, level)| name == "share.version" && level >= 1)
+}
+
+/// Whether the cluster has streams groups (`streams.version`).
+pub(crate) fn has_streams_groups(broker: &Broker) -> bool {
+    broker.image().features().any(|(name, level)| name == "streams.version" && level >= 1)
 }
 
 /// The code of an error and, unless there is none, its name.

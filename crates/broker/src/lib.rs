@@ -69,6 +69,8 @@ mod share_rpc;
 mod share_state_records;
 mod share_states;
 mod start;
+mod streams_group_records;
+mod streams_topics;
 mod tail_budget;
 mod throttles;
 mod transaction_hosts;
@@ -118,6 +120,7 @@ use share_coordinators::ShareCoordinators;
 use share_partitions::SharePartitions;
 use std::sync::{Arc, atomic::AtomicBool};
 use stdx::Uuid;
+use streams_topics::StreamsTopics;
 use throttles::Throttles;
 use transaction_hosts::TransactionHosts;
 use wire::ErrorCode;
@@ -157,6 +160,7 @@ pub struct Broker {
     /// Questions to share coordinators of other brokers.
     pub(crate) share_asking: share_states::Asking,
     pub(crate) shares: SharePartitions,
+    pub(crate) streams_topics: StreamsTopics,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,

@@ -97,6 +97,8 @@ pub(crate) fn of_groups(broker: &Resolved<'_>) -> groups::Config {
         share_members_max: usize::try_from(broker.integer("group.share.max.size")).unwrap_or(usize::MAX),
         share_session_timeout_ms: int("group.share.session.timeout.ms"),
         share_initialize_retry_ms: broker.integer("group.share.initialize.retry.interval.ms"),
+        streams_members_max: usize::try_from(broker.integer("group.streams.max.size")).unwrap_or(usize::MAX),
+        streams_session_timeout_ms: int("group.streams.session.timeout.ms"),
         offset_metadata_chars_max: usize::try_from(broker.integer("offset.metadata.max.bytes"))
             .unwrap_or(4096),
         offsets_retention_ms: broker.integer("offsets.retention.minutes").saturating_mul(60_000),
@@ -319,6 +321,8 @@ mod tests {
             share_members_max: 200,
             share_session_timeout_ms: 45_000,
             share_initialize_retry_ms: 30_000,
+            streams_members_max: 2_147_483_647,
+            streams_session_timeout_ms: 45_000,
             offset_metadata_chars_max: 1005,
             offsets_retention_ms: 120_000,
             offsets_retention_check_interval_ms: 1006,

@@ -147,6 +147,7 @@ impl Broker {
             txn_questions: Gathering::new(txn_verification::send),
             share_coordinators: ShareCoordinators::new(),
             share_asking: Gathering::new(share_states::send),
+            streams_topics: Default::default(),
             shares: SharePartitions::new(
                 usize::try_from(
                     config.configs(&Image::new("")).broker().integer("group.share.max.share.sessions"),

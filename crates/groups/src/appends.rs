@@ -3,8 +3,8 @@
 //! It appends nothing and decides nothing; the coordinator takes each out when the host reports on it.
 
 use crate::{
-    MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token, consumer::changes::Undo,
-    share::changes::ShareUndo,
+    MemberId, OffsetFetch, Protocol, Record, Reply, Ticket, Token, consumer::changes::Undo, decision,
+    group::Group, share::ShareGroup, streams::StreamsGroup,
 };
 use bytes::Bytes;
 use model::GroupId;
@@ -38,9 +38,19 @@ pub(crate) enum Then {
     /// A consumer group was changed; this takes it back.
     ConsumerChanged(Undo),
     /// A share group was changed; this takes it back.
-    ShareChanged(ShareUndo),
+    ShareChanged(decision::Undo<ShareGroup>),
+    /// A streams group was changed; this takes it back.
+    StreamsChanged(StreamsUndo),
     /// A static member came back under a new id and takes the old one's place.
     StaticReplaced { group: GroupId, replaced: Replaced },
+}
+
+/// How to take a decision about a streams group back.
+#[derive(Debug)]
+pub(crate) struct StreamsUndo {
+    pub(crate) undo: decision::Undo<StreamsGroup>,
+    /// The empty group of another kind whose place it took.
+    pub(crate) replaced: Option<Box<Group>>,
 }
 
 /// A static member's replacement: enough to answer it, or to undo it.

@@ -56,6 +56,12 @@ impl Coordinator {
         {
             return self.split(now, effects).2.reply(token, Err(error));
         }
+        if let Some((member, epoch)) = &request.member
+            && let Some(group) = self.streams.get(&request.group)
+            && let Err(error) = group.check_member(member, *epoch)
+        {
+            return self.split(now, effects).2.reply(token, Err(error));
+        }
         if let Some(append) = self.appends.newest().filter(|_| request.require_stable) {
             append.replies.push((token, Waiting::Fetch(request)));
         } else {
@@ -64,7 +70,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether the group is a consumer group, and what may be committed if so.
+    /// Whether the group is a consumer or streams group, and what may be committed if so.
     pub(crate) fn check_consumer_commit(
         &self,
         request: &OffsetCommit,
@@ -73,6 +79,9 @@ impl Coordinator {
         if self.shares.contains_key(&request.group) {
             // Share groups have no committed offsets.
             return Err(Error::GroupIdNotFound);
+        }
+        if let Some(group) = self.streams.get(&request.group) {
+            return Ok((true, group.check_commit(request, in_transaction)?));
         }
         let Some(group) = self.consumers.get(&request.group) else { return Ok((false, Allowed::All)) };
         Ok((true, group.check_commit(request, in_transaction, &*self.topics.0)?))

@@ -32,6 +32,11 @@ pub struct Config {
     /// `group.share.initialize.retry.interval.ms` (30000): how long share coordinators may take to begin with a partition
     /// before they are asked again.
     pub share_initialize_retry_ms: i64,
+    /// `group.streams.max.size` (2147483647): members of a streams group.
+    pub streams_members_max: usize,
+    /// `group.streams.session.timeout.ms` (45000): how long a member of a streams group may be silent after this node took
+    /// over.
+    pub streams_session_timeout_ms: i32,
     /// `offset.metadata.max.bytes` (4096): characters (UTF-16 units, as Kafka counts) of an offset's metadata.
     pub offset_metadata_chars_max: usize,
     /// `offsets.retention.minutes` (10080), in milliseconds: how long offsets outlive their last use.

@@ -171,7 +171,7 @@ impl Coordinator {
         if !may_create {
             return Err(Error::GroupIdNotFound);
         }
-        if self.shares.contains_key(id) {
+        if self.shares.contains_key(id) || self.streams.contains_key(id) {
             return Err(Error::GroupIdNotFound);
         }
         if let Some(classic) = self.groups.get(id) {

@@ -16,6 +16,7 @@ use crate::{
     offsets::Offsets,
     share::ShareGroup,
     step::Step,
+    streams::StreamsGroup,
     timers::{Timer, Timers},
 };
 use coordinator::Now;
@@ -36,6 +37,7 @@ pub struct Coordinator {
     /// No id is in two of the maps.
     pub(crate) consumers: BTreeMap<GroupId, ConsumerGroup>,
     pub(crate) shares: BTreeMap<GroupId, ShareGroup>,
+    pub(crate) streams: BTreeMap<GroupId, StreamsGroup>,
     pub(crate) topics: TopicsView,
     /// How often the topics changed.
     pub(crate) topics_version: u64,
@@ -52,6 +54,7 @@ impl Coordinator {
             groups: BTreeMap::new(),
             consumers: BTreeMap::new(),
             shares: BTreeMap::new(),
+            streams: BTreeMap::new(),
             topics: TopicsView(Arc::new(NoTopics)),
             topics_version: 0,
             offsets: Offsets::default(),
@@ -64,6 +67,8 @@ impl Coordinator {
     pub fn replay(&mut self, record: Record) {
         match record {
             Record::GroupMetadata(metadata) => {
+                // The tombstones of a streams group whose place it took may be lost.
+                self.streams.remove(&metadata.group);
                 self.groups.insert(metadata.group.clone(), Group::from_record(metadata));
             }
             Record::GroupRemoved { group } => {
@@ -71,6 +76,7 @@ impl Coordinator {
             }
             Record::Consumer { group, change } => self.replay_consumer(group, change),
             Record::Share { group, change } => self.replay_share(group, change),
+            Record::Streams { group, change } => self.replay_streams(group, change),
             record => self.apply(record),
         }
     }
@@ -158,6 +164,15 @@ impl Coordinator {
             Request::ShareOffsetsDeleted { group, topics } => {
                 self.on_share_offsets_deleted(now, token, (group, topics), effects);
             }
+            Request::StreamsHeartbeat(request) => self.on_streams_heartbeat(now, token, *request, effects),
+            Request::StreamsDescribe { groups, with_description } => {
+                let reply = self.describe_streams(groups, with_description);
+                self.split(now, effects).2.reply_after(0, token, reply);
+            }
+            Request::StreamsDescribeTopology { group, member, epoch, description } => {
+                let reply = self.on_topology_description(&group, (&member, epoch), description);
+                self.split(now, effects).2.reply(token, reply);
+            }
             Request::DeleteGroups { groups } => self.on_delete_groups(now, token, groups, effects),
             Request::ListGroups { states, types } => {
                 let reply = Ok(self.list_groups(&states, &types));
@@ -207,7 +222,8 @@ impl Coordinator {
     }
 
     fn on_join(&mut self, now: Now, token: Token, request: JoinGroup, effects: &mut Effects) {
-        let is_share = self.shares.contains_key(&request.group);
+        let is_of_other_kind = self.shares.contains_key(&request.group)
+            || self.streams.get(&request.group).is_some_and(|group| !group.members.is_empty());
         let consumer = self.consumers.get(&request.group).map(|group| group.members.is_empty());
         let (groups, _, mut step) = self.split(now, effects);
         let config = step.config;
@@ -218,7 +234,7 @@ impl Coordinator {
         if !session_timeouts_ms.contains(&request.session_timeout_ms) {
             return step.reply(token, Err(Error::InvalidSessionTimeout));
         }
-        if is_share {
+        if is_of_other_kind {
             return step.reply(token, Err(Error::InconsistentGroupProtocol));
         }
         if consumer == Some(false) {
@@ -230,6 +246,8 @@ impl Coordinator {
         if !request.member_id.is_empty() {
             return step.reply(token, Err(Error::UnknownMemberId));
         }
+        self.replace_streams(now, &request.group, effects);
+        let (groups, _, mut step) = self.split(now, effects);
         let mut group = Group::new(request.group.clone(), now.wall);
         group.on_join(&mut step, token, request);
         // A group exists from its first member on; one that was refused leaves no trace.
@@ -266,6 +284,7 @@ impl Coordinator {
                 self.undo_consumer(now, undo, error, effects);
             }
             Then::ShareChanged(undo) if error.is_some() => self.undo_share(undo),
+            Then::StreamsChanged(undo) if error.is_some() => self.undo_streams(undo),
             then => self.follow_up(now, then, error.clone(), effects),
         }
         for (token, waiting) in replies {
@@ -281,7 +300,7 @@ impl Coordinator {
     fn follow_up(&mut self, now: Now, then: Then, failure: Option<Error>, effects: &mut Effects) {
         let (groups, _, mut step) = self.split(now, effects);
         match then {
-            Then::Nothing | Then::ConsumerChanged(_) | Then::ShareChanged(_) => {}
+            Then::Nothing | Then::ConsumerChanged(_) | Then::ShareChanged(_) | Then::StreamsChanged(_) => {}
             Then::GroupCreated { group: id, token } => {
                 let (Some(error), Some(group)) = (failure, groups.get_mut(&id)) else { return };
                 group.on_creation_failed(&mut step, token, &error);
@@ -327,14 +346,14 @@ impl Coordinator {
                     self.groups.remove(&group);
                 }
             }
-            // Consumer and share groups change when they decide.
-            Record::Consumer { .. } | Record::Share { .. } => {}
+            // Groups of these kinds change when they decide.
+            Record::Consumer { .. } | Record::Share { .. } | Record::Streams { .. } => {}
         }
     }
 
     /// Offsets without a group make a group that only holds offsets ("simple" in Kafka).
     fn hold(&mut self, group: &GroupId) {
-        if !self.consumers.contains_key(group) {
+        if !self.consumers.contains_key(group) && !self.streams.contains_key(group) {
             let make = || Group::new(group.clone(), -1);
             self.groups.entry(group.clone()).or_insert_with(make).is_committed = true;
         }
@@ -357,6 +376,7 @@ impl Coordinator {
         step.schedule(Timer::Expiry, interval_ms);
         self.watch_consumers(now, effects);
         self.watch_shares(now, effects);
+        self.watch_streams(now, effects);
     }
 
     fn on_tick(&mut self, now: Now, effects: &mut Effects) {
@@ -378,9 +398,16 @@ impl Coordinator {
                 self.fence_share(now, group, member, effects);
                 continue;
             }
+            if let Timer::Heartbeat(group, member) | Timer::Revoke(group, member) = &timer
+                && self.streams.contains_key(group)
+            {
+                self.fence_streams(now, group, member, effects);
+                continue;
+            }
             let (groups, _, mut step) = self.split(now, effects);
             match timer {
                 Timer::Revoke(..) | Timer::MemberJoin(..) | Timer::MemberSync(..) => {}
+                Timer::Rebalance(group) => self.end_rebalance_delay(now, &group, effects),
                 Timer::Heartbeat(group, member) => {
                     groups.get_mut(&group).into_iter().for_each(|g| g.on_session_timeout(&mut step, &member));
                 }
@@ -408,6 +435,7 @@ impl Coordinator {
         groups.clear();
         self.consumers.clear();
         self.shares.clear();
+        self.streams.clear();
         self.offsets = Offsets::default();
         self.timers.clear();
     }

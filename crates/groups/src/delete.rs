@@ -28,10 +28,13 @@ impl Coordinator {
         request: OffsetDelete,
         effects: &mut Effects,
     ) {
-        let consumer = self.consumers.get(&request.group).map(|group| {
-            let asked = request.topics.iter().map(|topic| topic.topic.clone());
-            asked.filter(|topic| group.is_subscribed(topic)).collect::<BTreeSet<TopicName>>()
-        });
+        let asked = request.topics.iter().map(|topic| topic.topic.clone());
+        let consumer = if let Some(group) = self.consumers.get(&request.group) {
+            Some(asked.filter(|topic| group.is_subscribed(topic)).collect::<BTreeSet<TopicName>>())
+        } else {
+            let streams = self.streams.get(&request.group);
+            streams.map(|group| asked.filter(|topic| group.is_subscribed(topic)).collect())
+        };
         let (groups, offsets, mut step) = self.split(now, effects);
         let group = match (&consumer, find(groups, &request.group, Error::GroupIdNotFound)) {
             (Some(_), _) => None,
@@ -85,6 +88,11 @@ impl Coordinator {
                 results.push(Deleted { group: id, error });
                 continue;
             }
+            if self.streams.contains_key(&id) {
+                let error = self.delete_streams(now, &id, effects).err();
+                results.push(Deleted { group: id, error });
+                continue;
+            }
             let (groups, offsets, mut step) = self.split(now, effects);
             let error = match groups.get_mut(&id) {
                 Some(group) => delete(&mut step, group, offsets, &mut records).err(),
@@ -102,13 +110,32 @@ impl Coordinator {
     /// Deletes a consumer group without members, with its offsets and those under way.
     fn delete_consumer(&mut self, now: Now, id: &GroupId, effects: &mut Effects) -> Result<(), Error> {
         let (tombstones, undo) = self.bury_consumer(id)?;
+        self.bury_offsets(now, id, tombstones, Then::ConsumerChanged(undo), effects);
+        Ok(())
+    }
+
+    /// The same for a streams group.
+    fn delete_streams(&mut self, now: Now, id: &GroupId, effects: &mut Effects) -> Result<(), Error> {
+        let (tombstones, undo) = self.bury_streams(id)?;
+        self.bury_offsets(now, id, tombstones, Then::StreamsChanged(undo), effects);
+        Ok(())
+    }
+
+    /// Orders the tombstones of all offsets of a group, then those of the group itself.
+    fn bury_offsets(
+        &mut self,
+        now: Now,
+        id: &GroupId,
+        tombstones: Vec<Record>,
+        then: Then,
+        effects: &mut Effects,
+    ) {
         let (_, offsets, mut step) = self.split(now, effects);
         let committed = offsets.of_group(id).map(|view| (view.topic.clone(), view.partition));
         let pending = offsets.pending_of(id).map(|(topic, partition)| (topic.clone(), partition));
         let all = committed.chain(pending).chain(under_way(step.appends, id)).collect::<BTreeSet<_>>();
         let offsets = all.into_iter().map(|(topic, partition)| removed(id, &topic, partition));
-        step.append(offsets.chain(tombstones).collect(), Then::ConsumerChanged(undo));
-        Ok(())
+        step.append(offsets.chain(tombstones).collect(), then);
     }
 
     /// Removes the offsets of topics that are gone, those under way too. Nobody waits for it.
@@ -199,6 +226,7 @@ pub(crate) fn append_in_pieces(step: &mut Step<'_>, records: Vec<Record>) {
             | Record::TransactionEnded { .. }
             | Record::Consumer { .. }
             | Record::Share { .. }
+            | Record::Streams { .. }
             | Record::GroupMetadata(_) => 0,
         };
         // What a record and its key weigh beside their names.

@@ -69,7 +69,13 @@ pub enum Error {
     InvalidRegularExpression(String),
     /// The request contradicts itself.
     #[error("{0}")]
-    InvalidRequest(&'static str),
+    InvalidRequest(std::borrow::Cow<'static, str>),
+    /// The topology of an application cannot be run (KIP-1071).
+    #[error("{0}")]
+    StreamsInvalidTopology(String),
+    /// The description of a topology is not kept (KIP-1331).
+    #[error("{0}")]
+    StreamsTopologyDescriptionUpdateFailed(String),
     /// Members of consumer groups commit with version 9 of OffsetCommit or later.
     #[error("members of consumer groups commit with version 9 or later")]
     UnsupportedVersion,

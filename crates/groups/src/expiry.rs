@@ -37,6 +37,7 @@ impl Coordinator {
         }
         append_in_pieces(&mut step, records);
         self.expire_consumers(now, &busy, effects);
+        self.expire_streams(now, &busy, effects);
         let (_, _, mut step) = self.split(now, effects);
         let interval_ms = step.config.offsets_retention_check_interval_ms;
         step.schedule(Timer::Expiry, interval_ms);
@@ -44,22 +45,13 @@ impl Coordinator {
 }
 
 impl Coordinator {
-    /// The same for consumer groups: an offset ages from its commit on, unless members are subscribed to its topic.
+    /// The same for consumer groups.
     fn expire_consumers(&mut self, now: Now, busy: &BTreeSet<GroupId>, effects: &mut Effects) {
         let mut records = Vec::new();
         let mut unused = Vec::new();
         for group in self.consumers.values().filter(|group| !busy.contains(&group.id)) {
-            let mut is_all = self.offsets.pending_of(&group.id).next().is_none();
-            for view in self.offsets.of_group(&group.id) {
-                let since = view.offset.commit_timestamp;
-                let is_pending = self.offsets.is_pending(&group.id, view.topic, view.partition);
-                let is_used = is_pending || group.is_subscribed(view.topic);
-                if is_expired(&self.config, now, view.offset, since) && !is_used {
-                    records.push(removed(&group.id, view.topic, view.partition));
-                } else {
-                    is_all = false;
-                }
-            }
+            let is_all =
+                self.expire_unused(now, &group.id, &|topic| group.is_subscribed(topic), &mut records);
             if is_all && group.members.is_empty() {
                 unused.push(group.id.clone());
             }
@@ -70,6 +62,48 @@ impl Coordinator {
                 self.split(now, effects).2.append(tombstones, Then::ConsumerChanged(undo));
             }
         }
+    }
+
+    /// The same for streams groups.
+    fn expire_streams(&mut self, now: Now, busy: &BTreeSet<GroupId>, effects: &mut Effects) {
+        let mut records = Vec::new();
+        let mut unused = Vec::new();
+        for group in self.streams.values().filter(|group| !busy.contains(&group.id)) {
+            let is_all =
+                self.expire_unused(now, &group.id, &|topic| group.is_subscribed(topic), &mut records);
+            if is_all && group.members.is_empty() {
+                unused.push(group.id.clone());
+            }
+        }
+        append_in_pieces(&mut self.split(now, effects).2, records);
+        for id in unused {
+            if let Ok((tombstones, undo)) = self.bury_streams(&id) {
+                self.split(now, effects).2.append(tombstones, Then::StreamsChanged(undo));
+            }
+        }
+    }
+
+    /// The tombstones of a group's expired offsets: one ages from its commit on, unless members are subscribed to its topic.
+    /// Whether no offset is left.
+    fn expire_unused(
+        &self,
+        now: Now,
+        group: &GroupId,
+        is_subscribed: &dyn Fn(&str) -> bool,
+        records: &mut Vec<crate::Record>,
+    ) -> bool {
+        let mut is_all = self.offsets.pending_of(group).next().is_none();
+        for view in self.offsets.of_group(group) {
+            let since = view.offset.commit_timestamp;
+            let is_pending = self.offsets.is_pending(group, view.topic, view.partition);
+            let is_used = is_pending || is_subscribed(view.topic);
+            if is_expired(&self.config, now, view.offset, since) && !is_used {
+                records.push(removed(group, view.topic, view.partition));
+            } else {
+                is_all = false;
+            }
+        }
+        is_all
     }
 }
 

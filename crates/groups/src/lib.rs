@@ -1,4 +1,4 @@
-//! Consumer groups, classic and of KIP-848, share groups (KIP-932), and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
+//! Consumer groups, classic and of KIP-848, share groups (KIP-932), streams groups (KIP-1071), and committed offsets: the coordinator of one `__consumer_offsets` partition, as a core.
 //!
 //! It knows no API versions, no bytes of records, no clock and no network. The broker's host hands it [`Event`]s,
 //! appends what its [`Effect`]s order, and answers clients with their replies.
@@ -13,6 +13,7 @@ mod consumer;
 mod consumers;
 mod convert;
 mod coordinator;
+mod decision;
 mod delete;
 mod effect;
 mod error;
@@ -34,6 +35,8 @@ mod share;
 mod shares;
 mod state;
 mod step;
+mod streams;
+mod streams_groups;
 mod subscription;
 mod sync;
 mod timers;
@@ -60,18 +63,31 @@ pub use record::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
 pub use reply::{
     ConsumerDescribed, ConsumerDescribedMember, ConsumerHeartbeatReply, Deleted, Described, DescribedMember,
     FetchedOffset, FetchedTopic, Joined, JoinedMember, Left, Listed, ListedState, NamedPartitions, Reply,
-    ShareDescribed, ShareDescribedMember, ShareHeartbeatReply, Synced, TopicResult,
+    ShareDescribed, ShareDescribedMember, ShareHeartbeatReply, StreamsDescribed, StreamsDescribedMember,
+    StreamsHeartbeatReply, Synced, TopicResult,
 };
 pub use request::{
     CommitPartition, CommitTopic, ConsumerHeartbeat, FetchTopic, Heartbeat, JoinGroup, LeaveGroup,
     LeavingMember, OffsetCommit, OffsetDelete, OffsetFetch, Protocol, Request, ShareAlterOffsets,
-    ShareHeartbeat, SyncGroup, TransactionMarker, TxnOffsetCommit,
+    ShareHeartbeat, StreamsConfig, StreamsHeartbeat, SyncGroup, TransactionMarker, TxnOffsetCommit,
 };
 pub use share::{
     ShareState,
     records::{NamedStates, ShareChange, ShareCurrent, ShareSubscription, StatePartitions},
 };
 pub use state::State;
+pub use streams::{
+    StreamsState,
+    description::{DescriptionStatus, NodeKind, TopologyDescription, TopologyNode},
+    endpoints::EndpointPartitions,
+    records::{
+        Endpoint, OwnedTasks, StreamsChange, StreamsCurrent, StreamsEpoch, StreamsMetadata, TaskEpochs,
+        TaskOffsets, TaskSet, Tasks,
+    },
+    status::StreamsStatus,
+    task_offsets::{MemberOffsets, TaskOffset},
+    topology::{CopartitionGroup, InternalTopic, Subtopology, Topology},
+};
 pub use view::{GroupView, OffsetView};
 
 use std::sync::Arc;

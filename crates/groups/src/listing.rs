@@ -4,7 +4,7 @@
 
 use crate::{
     ConsumerDescribed, ConsumerState, Coordinator, Described, Error, GroupView, Listed, ListedState, Reply,
-    State, consumer::ConsumerGroup, group::Group, member::Member, share::ShareGroup,
+    State, consumer::ConsumerGroup, group::Group, member::Member, share::ShareGroup, streams::StreamsGroup,
 };
 use model::GroupId;
 use std::sync::Arc;
@@ -13,11 +13,14 @@ use std::sync::Arc;
 const CLASSIC: &str = "classic";
 const CONSUMER: &str = "consumer";
 const SHARE: &str = "share";
+const STREAMS: &str = "streams";
 
 impl Coordinator {
     pub(crate) fn list_groups(&self, states: &[String], types: &[String]) -> Reply {
         let matches = |listed: &Listed| {
-            let is_state = |name: &String| name.trim().eq_ignore_ascii_case(listed.state.name());
+            // Kafka also writes `not_ready`.
+            let is_state =
+                |name: &String| name.trim().replace('_', "").eq_ignore_ascii_case(listed.state.name());
             let is_type = |name: &String| name.eq_ignore_ascii_case(listed.group_type);
             (states.is_empty() || states.iter().any(is_state))
                 && (types.is_empty() || types.iter().any(is_type))
@@ -25,7 +28,8 @@ impl Coordinator {
         let classic = self.groups.values().filter(|group| group.is_shown()).map(Group::to_listed);
         let consumer = self.consumers.values().map(ConsumerGroup::to_listed);
         let share = self.shares.values().map(ShareGroup::to_listed);
-        Reply::ListGroups(classic.chain(consumer).chain(share).filter(matches).collect())
+        let streams = self.streams.values().map(StreamsGroup::to_listed);
+        Reply::ListGroups(classic.chain(consumer).chain(share).chain(streams).filter(matches).collect())
     }
 
     pub(crate) fn describe_consumers(&self, ids: Vec<GroupId>) -> Reply {
@@ -112,6 +116,17 @@ impl ShareGroup {
             protocol_type: SHARE.into(),
             state: ListedState::Share(self.state()),
             group_type: SHARE,
+        }
+    }
+}
+
+impl StreamsGroup {
+    fn to_listed(&self) -> Listed {
+        Listed {
+            group: self.id.clone(),
+            protocol_type: STREAMS.into(),
+            state: ListedState::Streams(self.state()),
+            group_type: STREAMS,
         }
     }
 }

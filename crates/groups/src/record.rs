@@ -2,7 +2,7 @@
 //!
 //! It knows no bytes: the broker translates each to and from Kafka's OffsetCommitKey/Value and GroupMetadataKey/Value.
 
-use crate::{ConsumerChange, InstanceId, MemberId, ShareChange};
+use crate::{ConsumerChange, InstanceId, MemberId, ShareChange, StreamsChange};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName};
 use std::sync::Arc;
@@ -65,6 +65,13 @@ pub enum Record {
         group: GroupId,
         /// Which value, and what it is.
         change: ShareChange,
+    },
+    /// A value of a streams group (KIP-1071).
+    Streams {
+        /// The group.
+        group: GroupId,
+        /// Which value, and what it is.
+        change: StreamsChange,
     },
     /// The group is deleted or expired (GroupMetadataKey without a value).
     GroupRemoved {
@@ -139,6 +146,7 @@ impl Record {
             | Self::OffsetRemoved { group, .. }
             | Self::Consumer { group, .. }
             | Self::Share { group, .. }
+            | Self::Streams { group, .. }
             | Self::GroupRemoved { group } => Some(group),
             Self::GroupMetadata(metadata) => Some(&metadata.group),
             Self::TransactionEnded { .. } => None,

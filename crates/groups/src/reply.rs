@@ -1,8 +1,9 @@
 //! What clients hear, without API versions.
 
 use crate::{
-    ConsumerState, Error, InstanceId, MemberId, Partitions, ShareState, ShareSubscription, State,
-    Subscription,
+    ConsumerState, DescriptionStatus, EndpointPartitions, Error, InstanceId, InternalTopic, MemberId,
+    MemberOffsets, Partitions, ShareState, ShareSubscription, State, StreamsHeartbeat, StreamsMetadata,
+    StreamsState, StreamsStatus, Subscription, Tasks, Topology,
 };
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
@@ -50,6 +51,12 @@ pub enum Reply {
     },
     /// What came of a request to share coordinators is noted.
     ShareDone,
+    /// The member is in the streams group, or has left it.
+    StreamsHeartbeat(Box<StreamsHeartbeatReply>),
+    /// One description per streams group asked for.
+    StreamsDescribe(Vec<StreamsDescribed>),
+    /// The description of the topology is kept.
+    StreamsTopologyDescribed,
     /// What became of each group, in the order of the request.
     DeleteGroups(Vec<Deleted>),
 }
@@ -165,6 +172,8 @@ pub enum ListedState {
     Consumer(ConsumerState),
     /// Of a share group.
     Share(ShareState),
+    /// Of a streams group.
+    Streams(StreamsState),
 }
 
 impl ListedState {
@@ -174,6 +183,7 @@ impl ListedState {
             Self::Classic(state) => state.name(),
             Self::Consumer(state) => state.name(),
             Self::Share(state) => state.name(),
+            Self::Streams(state) => state.name(),
         }
     }
 }
@@ -205,6 +215,103 @@ pub struct ShareHeartbeatReply {
     /// The share coordinators are to begin with these partitions, in this epoch; then ask with
     /// [`crate::Request::ShareInitialized`].
     pub initialize: Option<(i32, Partitions)>,
+}
+
+/// What a member of a streams group hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamsHeartbeatReply {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// How often it is to report.
+    pub interval_ms: i32,
+    /// How often it is to say how far its copies are.
+    pub task_offset_interval_ms: i32,
+    /// How far behind a copy may be and still take the task over; -1: not told.
+    pub acceptable_recovery_lag: i64,
+    /// What is to be known beside.
+    pub statuses: Vec<(StreamsStatus, String)>,
+    /// All tasks that it may work on, if that changed or it asked anew.
+    pub assignment: Option<Tasks>,
+    /// The epoch of what is known of endpoints.
+    pub endpoint_epoch: i32,
+    /// Which endpoint has which partitions, if that changed since the member last heard of it.
+    pub endpoints: Option<Vec<EndpointPartitions>>,
+    /// Topics of the application that are to be created, with the numbers of their partitions.
+    pub create: Vec<InternalTopic>,
+    /// It is to push the description of its topology.
+    pub wants_description: bool,
+}
+
+impl StreamsHeartbeatReply {
+    /// What each member of a group hears.
+    pub(crate) fn of(request: &StreamsHeartbeat, epoch: i32) -> Self {
+        let config = &request.config;
+        Self {
+            interval_ms: config.interval_ms,
+            task_offset_interval_ms: config.task_offset_interval_ms,
+            acceptable_recovery_lag: config.acceptable_recovery_lag,
+            ..Self::left(request.member_id.clone(), epoch)
+        }
+    }
+
+    /// What a member hears that has left.
+    pub(crate) fn left(member_id: MemberId, epoch: i32) -> Self {
+        Self {
+            member_id,
+            epoch,
+            interval_ms: 0,
+            task_offset_interval_ms: 0,
+            acceptable_recovery_lag: -1,
+            statuses: Vec::new(),
+            assignment: None,
+            endpoint_epoch: 0,
+            endpoints: None,
+            create: Vec::new(),
+            wants_description: false,
+        }
+    }
+}
+
+/// A streams group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamsDescribed {
+    /// The group.
+    pub group: GroupId,
+    /// Why it could not be described.
+    pub error: Option<Error>,
+    /// Its state.
+    pub state: StreamsState,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch that its target assignment was computed for.
+    pub assignment_epoch: i32,
+    /// The assignor.
+    pub assignor: &'static str,
+    /// What it runs, with the numbers of partitions that were found.
+    pub topology: Option<Topology>,
+    /// Its members, by id.
+    pub members: Vec<StreamsDescribedMember>,
+    /// The description of its topology.
+    pub description: DescriptionStatus,
+}
+
+/// A member of a streams group described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamsDescribedMember {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it said of itself.
+    pub metadata: StreamsMetadata,
+    /// How far its copies of tasks are.
+    pub offsets: MemberOffsets,
+    /// What it has.
+    pub assignment: Tasks,
+    /// What it is to have.
+    pub target: Tasks,
 }
 
 /// A share group described.

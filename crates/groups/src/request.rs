@@ -2,10 +2,15 @@
 //!
 //! It checks nothing; the handlers in `broker` have authorised the request and looked its topics up.
 
-use crate::{InstanceId, MemberId, NamedStates, Partitions};
+use crate::{
+    Endpoint, InstanceId, MemberId, NamedStates, Partitions, TaskOffset, Tasks, Topology, TopologyDescription,
+};
 use bytes::Bytes;
 use model::{GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use stdx::Uuid;
 
 /// A request; each variant is the Kafka API of its name.
@@ -87,6 +92,26 @@ pub enum Request {
         group: GroupId,
         /// Which.
         topics: BTreeSet<TopicId>,
+    },
+    /// Be a member of a streams group (KIP-1071): join, stay, leave.
+    StreamsHeartbeat(Box<StreamsHeartbeat>),
+    /// Describe streams groups.
+    StreamsDescribe {
+        /// Which.
+        groups: Vec<GroupId>,
+        /// With the descriptions of their topologies (KIP-1331).
+        with_description: bool,
+    },
+    /// Keep the description of a topology (StreamsGroupTopologyDescriptionUpdate, KIP-1331).
+    StreamsDescribeTopology {
+        /// Of which group.
+        group: GroupId,
+        /// The member that pushes it.
+        member: MemberId,
+        /// Of which epoch of the topology.
+        epoch: i32,
+        /// The description.
+        description: TopologyDescription,
     },
     /// Delete groups that have no members.
     DeleteGroups {
@@ -214,6 +239,70 @@ pub struct ShareHeartbeat {
     pub interval_ms: i32,
     /// The shortest time between two target assignments (`share.assignment.interval.ms` of the group).
     pub assignment_interval_ms: i64,
+}
+
+/// What a member of a streams group says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamsHeartbeat {
+    /// The group.
+    pub group: GroupId,
+    /// The member's id, chosen by itself.
+    pub member_id: MemberId,
+    /// Its epoch; 0: it joins, -1: it leaves, -2: a static member leaves and will come back.
+    pub epoch: i32,
+    /// The epoch of what it last heard of endpoints.
+    pub endpoint_epoch: i32,
+    /// Its `group.instance.id` if it is static.
+    pub instance_id: Option<InstanceId>,
+    /// Its `client.rack`; `None`: as before.
+    pub rack_id: Option<Arc<str>>,
+    /// How long it may take to give tasks up; -1: as before.
+    pub rebalance_timeout_ms: i32,
+    /// What it runs; only when it joins.
+    pub topology: Option<Topology>,
+    /// The tasks that it has; `None`: as before.
+    pub owned: Option<Tasks>,
+    /// The process that it is a thread of; `None`: as before.
+    pub process_id: Option<Arc<str>>,
+    /// Where it answers interactive queries; `None`: as before, but for one that joins nowhere.
+    pub user_endpoint: Option<Endpoint>,
+    /// Its `client.tag.*`; `None`: as before.
+    pub client_tags: Option<BTreeMap<Arc<str>, Arc<str>>>,
+    /// How far its copies of tasks are; `None`: as before.
+    pub offsets: Option<Vec<TaskOffset>>,
+    /// Where their changelogs end; `None`: as before.
+    pub end_offsets: Option<Vec<TaskOffset>>,
+    /// It wants the whole application to end.
+    pub wants_shutdown: bool,
+    /// v1 on: it can be asked for the description of its topology, and knows that client tags may be missing.
+    pub speaks_of_descriptions: bool,
+    /// Its `client.id`.
+    pub client_id: Arc<str>,
+    /// The address that it connects from.
+    pub client_host: Arc<str>,
+    /// What is configured for its group.
+    pub config: StreamsConfig,
+}
+
+/// What is configured for a streams group; each field names Kafka's key of groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamsConfig {
+    /// `streams.session.timeout.ms`: how long a member may be silent.
+    pub session_timeout_ms: i32,
+    /// `streams.heartbeat.interval.ms`: how often a member is to report.
+    pub interval_ms: i32,
+    /// `streams.task.offset.interval.ms`: how often it is to say how far its copies are.
+    pub task_offset_interval_ms: i32,
+    /// `streams.acceptable.recovery.lag`: how far behind a copy may be and still take the task over.
+    pub acceptable_recovery_lag: i64,
+    /// `streams.assignment.interval.ms`: the shortest time between two target assignments (KIP-1263).
+    pub assignment_interval_ms: i64,
+    /// `streams.initial.rebalance.delay.ms`: how long the first member waits for more.
+    pub initial_rebalance_delay_ms: i64,
+    /// `streams.num.standby.replicas`: copies of each task with state.
+    pub standby_replicas: i32,
+    /// `streams.rack.aware.assignment.tags`: the client tags that members are to have.
+    pub rack_aware_tags: Vec<Arc<str>>,
 }
 
 /// Offsets of a share group that are to be set.

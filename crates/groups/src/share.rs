@@ -5,13 +5,15 @@
 //! the leaders of the partitions decide that.
 
 pub(crate) mod assignor;
-pub(crate) mod changes;
 mod describe;
 pub(crate) mod heartbeat;
 pub(crate) mod records;
 pub(crate) mod states;
 
-use crate::{GroupEpoch, MemberId, Partitions, TargetEpoch, Topics};
+use crate::{
+    GroupEpoch, MemberId, Partitions, Record, TargetEpoch, Topics,
+    decision::{Decision, Logged},
+};
 use model::{GroupId, Timestamp, TopicId};
 use records::{ShareChange, ShareCurrent, ShareSubscription, StatePartitions};
 use std::{
@@ -79,8 +81,39 @@ impl ShareGroup {
         }
     }
 
-    /// Sets one value and gives the change that takes it back.
-    pub(crate) fn apply(&mut self, change: ShareChange) -> ShareChange {
+    /// Where the group stands.
+    pub(crate) fn state(&self) -> ShareState {
+        if self.members.is_empty() { ShareState::Empty } else { ShareState::Stable }
+    }
+
+    /// The names of all topics that members are subscribed to.
+    pub(crate) fn subscribed(&self) -> BTreeSet<&Arc<str>> {
+        self.members.values().flat_map(|member| &member.subscription.topics).collect()
+    }
+
+    /// The ids of the topics that a member is subscribed to, of those that exist.
+    pub(crate) fn topic_ids(
+        &self,
+        subscription: &ShareSubscription,
+        topics: &dyn Topics,
+    ) -> BTreeSet<TopicId> {
+        subscription.topics.iter().filter_map(|name| Some(topics.by_name(name)?.0)).collect()
+    }
+
+    /// A hash over all topics that members are subscribed to and that exist. 0: none.
+    pub(crate) fn metadata_hash(&self, topics: &dyn Topics) -> i64 {
+        crate::consumer::hash_of(self.subscribed(), topics)
+    }
+}
+
+impl Logged for ShareGroup {
+    type Change = ShareChange;
+
+    fn id(&self) -> &GroupId {
+        &self.id
+    }
+
+    fn apply(&mut self, change: ShareChange) -> ShareChange {
         match change {
             ShareChange::Epoch(epoch) => {
                 let epoch = epoch.unwrap_or(GroupEpoch { epoch: 0, metadata_hash: 0 });
@@ -121,27 +154,15 @@ impl ShareGroup {
         }
     }
 
-    /// Where the group stands.
-    pub(crate) fn state(&self) -> ShareState {
-        if self.members.is_empty() { ShareState::Empty } else { ShareState::Stable }
+    fn record(group: GroupId, change: ShareChange) -> Record {
+        Record::Share { group, change }
     }
+}
 
-    /// The names of all topics that members are subscribed to.
-    pub(crate) fn subscribed(&self) -> BTreeSet<&Arc<str>> {
-        self.members.values().flat_map(|member| &member.subscription.topics).collect()
-    }
-
-    /// The ids of the topics that a member is subscribed to, of those that exist.
-    pub(crate) fn topic_ids(
-        &self,
-        subscription: &ShareSubscription,
-        topics: &dyn Topics,
-    ) -> BTreeSet<TopicId> {
-        subscription.topics.iter().filter_map(|name| Some(topics.by_name(name)?.0)).collect()
-    }
-
-    /// A hash over all topics that members are subscribed to and that exist. 0: none.
-    pub(crate) fn metadata_hash(&self, topics: &dyn Topics) -> i64 {
-        crate::consumer::hash_of(self.subscribed(), topics)
+impl Decision<ShareGroup> {
+    /// Asks for a new target assignment.
+    pub(crate) fn bump_epoch(&mut self, metadata_hash: i64) {
+        let epoch = self.group.epoch.epoch.saturating_add(1);
+        self.set(ShareChange::Epoch(Some(GroupEpoch { epoch, metadata_hash })));
     }
 }

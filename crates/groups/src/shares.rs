@@ -7,9 +7,9 @@ use crate::{
     ShareHeartbeat, ShareHeartbeatReply, ShareState, Token,
     appends::Then,
     consumer::heartbeat::Surroundings,
+    decision::{Decision, Logged, Undo},
     share::{
         ShareGroup, assignor,
-        changes::{ShareChanges, ShareUndo},
         heartbeat::{self, JOINING, LEAVING},
         records::ShareChange,
         states,
@@ -218,17 +218,21 @@ impl Coordinator {
 
     /// Takes the share group of this name out; makes one where `may_create` allows it and no group of another kind has the
     /// name.
-    fn take_share_group(&mut self, id: &GroupId, may_create: bool) -> Result<ShareChanges, Error> {
+    fn take_share_group(&mut self, id: &GroupId, may_create: bool) -> Result<Decision<ShareGroup>, Error> {
         if let Some(group) = self.shares.remove(id) {
-            return Ok(ShareChanges::new(group, false));
+            return Ok(Decision::new(group, false));
         }
-        if !may_create || self.groups.contains_key(id) || self.consumers.contains_key(id) {
+        if !may_create || self.has_other_than_share(id) {
             return Err(Error::GroupIdNotFound);
         }
-        Ok(ShareChanges::new(ShareGroup::new(id.clone()), true))
+        Ok(Decision::new(ShareGroup::new(id.clone()), true))
     }
 
-    fn refuse_share(&mut self, changes: ShareChanges) {
+    fn has_other_than_share(&self, id: &GroupId) -> bool {
+        self.groups.contains_key(id) || self.consumers.contains_key(id) || self.streams.contains_key(id)
+    }
+
+    fn refuse_share(&mut self, changes: Decision<ShareGroup>) {
         let (group, is_new) = changes.refuse();
         if !is_new {
             self.shares.insert(group.id.clone(), group);
@@ -236,7 +240,7 @@ impl Coordinator {
     }
 
     /// Puts a group back and orders the append of what was changed.
-    fn store_share(&mut self, now: Now, changes: ShareChanges, effects: &mut Effects) {
+    fn store_share(&mut self, now: Now, changes: Decision<ShareGroup>, effects: &mut Effects) {
         let (group, records, undo) = changes.split();
         self.shares.insert(group.id.clone(), group);
         if !records.is_empty() {
@@ -246,10 +250,9 @@ impl Coordinator {
     }
 
     /// Takes a decision back whose append failed.
-    pub(crate) fn undo_share(&mut self, mut undo: ShareUndo) {
-        let is_free = |id: &GroupId| !self.groups.contains_key(id) && !self.consumers.contains_key(id);
+    pub(crate) fn undo_share(&mut self, mut undo: Undo<ShareGroup>) {
         // A group of the same name may have been made since its deletion was ordered.
-        let deleted = undo.deleted.take().filter(|group| is_free(&group.id));
+        let deleted = undo.deleted.take().filter(|group| !self.has_other_than_share(&group.id));
         let group = self.shares.remove(&undo.id).or(deleted.map(|group| *group));
         if let Some(group) = group.and_then(|group| undo.apply(group)) {
             self.shares.insert(group.id.clone(), group);

@@ -15,5 +15,7 @@ mod nonsense;
 mod offsets;
 mod shares;
 mod static_members;
+mod streams;
+mod streams_chaos;
 mod syncing;
 mod transactional;

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     MemberJoin(GroupId, MemberId),
     /// Such a member has joined and has not asked for its assignment.
     MemberSync(GroupId, MemberId),
+    /// The time in which the first members of a streams group wait for more is over.
+    Rebalance(GroupId),
     /// The time to join is over.
     Join(GroupId),
     /// The time to ask for the assignment is over.

@@ -90,6 +90,13 @@ pub const TELEMETRY_SERIES_MAX: usize = 1024;
 /// ... and bytes that all values take, with their names and labels.
 pub const TELEMETRY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Tasks of one streams group: an assignment looks at all of them, and a small request can name many subtopologies of wide
+/// topics. Large applications have some ten thousand.
+pub const STREAMS_TASKS_MAX: usize = 100_000;
+
+/// The description of a topology that is kept of a streams group; a node takes some 200 bytes.
+pub const STREAMS_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
+
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 

@@ -106,6 +106,13 @@ impl Clients {
         Program::start(&format!("java share {verb}"), command)
     }
 
+    /// Starts `VERB BOOTSTRAP ARGS...` of an application of Kafka Streams.
+    pub fn streams(&self, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
+        let mut command = self.java("Streams")?;
+        command.arg(verb).arg(bootstrap).args(args);
+        Program::start(&format!("java streams {verb}"), command)
+    }
+
     fn java(&self, class: &str) -> Result<Command> {
         let path = fs::read_to_string(self.java.join("classpath"))?;
         let mut command = Command::new("java");
@@ -208,17 +215,17 @@ pub fn python_script(python: &Path, script: &Path) -> Command {
     command
 }
 
+/// The programs of the Java client.
+const JAVA_SOURCES: &[&str] =
+    &["Client.java", "Compaction.java", "Share.java", "Streams.java", "Transactions.java"];
+
 fn install_java() -> Result<PathBuf> {
-    let pinned =
-        files("java", &["pom.xml", "Client.java", "Compaction.java", "Share.java", "Transactions.java"]);
+    let pinned = files("java", &[&["pom.xml"], JAVA_SOURCES].concat());
     cache::installed("java", &pinned, |dir| {
         copy(&pinned, dir)?;
         let path = class_path(&dir.join("pom.xml"), None, &dir.join("classpath"))?;
         let mut javac = Command::new("javac");
-        javac
-            .args(["-d", ".", "-cp", &path])
-            .args(["Client.java", "Compaction.java", "Share.java", "Transactions.java"])
-            .current_dir(dir);
+        javac.args(["-d", ".", "-cp", &path]).args(JAVA_SOURCES).current_dir(dir);
         run("javac", javac, INSTALL_LIMIT).map(drop)
     })
 }

@@ -25,6 +25,7 @@ pub mod raw;
 pub mod report;
 pub mod server;
 pub mod share;
+pub mod streams;
 pub mod suites;
 pub mod tools;
 pub mod transactions;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::{
-    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, suites, tools,
-    transactions,
+    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, streams, suites,
+    tools, transactions,
 };
 
 const HELP: &str = "\
@@ -24,6 +24,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   groups      consumer groups of every client: join, leave, kill, commit, resume
   transactions  transactions of two clients, fencing, kill -9, and Kafka's tool for those that hang
   share       share groups of the Java client: release, reject, renew, locks, kills, and Kafka's tools for them
+  streams     applications of Kafka Streams, as streams groups and classic: growing, shrinking, killed, and Kafka's tool for them
   tools       Kafka's own command line tools
   quotas      clients that are held back to their quotas, and what they tell of themselves
   dump-log    Kafka's own reader of log files over every file of the data directory
@@ -38,12 +39,13 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 11] = [
+const SUBJECTS: [&str; 12] = [
     "quick-start",
     "main-job",
     "groups",
     "transactions",
     "share",
+    "streams",
     "tools",
     "quotas",
     "dump-log",
@@ -86,6 +88,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "transactions" => transactions::run(report, &options.kind),
         "quotas" => quotas::run(report, &options.kind),
         "share" => share::run(report, &options.kind),
+        "streams" => streams::run(report, &options.kind),
         "tools" => tools::run(report, &options.kind),
         "dump-log" => dump_log::run(report, &options.kind),
         "compaction" => compaction::run(report, &options.kind),

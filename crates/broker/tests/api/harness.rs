@@ -8,6 +8,7 @@ mod node;
 mod pipe;
 mod reach;
 mod sharing;
+mod streaming;
 mod transactional;
 mod world;
 
@@ -18,6 +19,7 @@ pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
 pub(crate) use reach::{Cut, Reach};
 pub(crate) use sharing::{Got, Sharing, got};
+pub(crate) use streaming::Streaming;
 pub(crate) use transactional::{Transactional, committed, offsets_in_transaction, stable_offset};
 pub(crate) use world::WALL_START_MS;
 

@@ -44,6 +44,7 @@ mod restart;
 mod sessions;
 mod share_groups;
 mod strangers;
+mod streams_groups;
 mod table;
 mod throttles;
 mod topics;

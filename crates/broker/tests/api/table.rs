@@ -11,6 +11,7 @@ mod partitions;
 mod quorum;
 mod records;
 mod share;
+mod streams;
 mod telemetry;
 mod topics;
 mod transactions;
@@ -110,6 +111,9 @@ rows! {
     DescribeShareGroupOffsets: share::describe_share_group_offsets, "932, 1226";
     AlterShareGroupOffsets: share::alter_share_group_offsets, "932";
     DeleteShareGroupOffsets: share::delete_share_group_offsets, "932";
+    StreamsGroupHeartbeat: streams::streams_group_heartbeat, "1071, 1331";
+    StreamsGroupDescribe: streams::streams_group_describe, "1071, 1331";
+    StreamsGroupTopologyDescriptionUpdate: streams::streams_group_topology_description_update, "1331";
     DescribeTopicPartitions: cluster::describe_topic_partitions, "966";
     DescribeQuorum: quorum::describe_quorum, "595, 836, 853";
     AddRaftVoter: quorum::add_raft_voter, "853, 1186";

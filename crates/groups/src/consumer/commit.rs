@@ -3,7 +3,10 @@
 use super::{ConsumerGroup, Member, topics::Topics};
 use crate::{Error, MemberId, OffsetCommit};
 use model::{PartitionIndex, TopicId, TopicName};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Partitions by id.
 type ById = BTreeSet<(TopicId, PartitionIndex)>;
@@ -23,12 +26,26 @@ pub(crate) enum Allowed {
         /// What the others are answered.
         error: Error,
     },
+    /// Some, of topics by name.
+    Named {
+        /// These.
+        partitions: BTreeMap<Arc<str>, BTreeSet<PartitionIndex>>,
+        /// What the others are answered.
+        error: Error,
+    },
 }
 
 impl Allowed {
     /// Why this partition may not be committed, if so; a zero id is none.
     pub(crate) fn refusal(&self, topic: &TopicName, id: TopicId, partition: PartitionIndex) -> Option<Error> {
-        let Self::Some { partitions, names, error } = self else { return None };
+        let (partitions, names, error) = match self {
+            Self::All => return None,
+            Self::Some { partitions, names, error } => (partitions, names, error),
+            Self::Named { partitions, error } => {
+                let is_allowed = partitions.get(&**topic).is_some_and(|some| some.contains(&partition));
+                return (!is_allowed).then(|| error.clone());
+            }
+        };
         let by_name = || names.iter().find(|(name, _)| name == topic).map(|(_, id)| *id);
         let id = if id.is_zero() { by_name() } else { Some(id) };
         let is_allowed = id.is_some_and(|id| partitions.contains(&(id, partition)));

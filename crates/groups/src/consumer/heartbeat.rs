@@ -33,7 +33,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// What is wrong with a request whatever the group is.
 pub(crate) fn check(request: &ConsumerHeartbeat) -> Result<(), Error> {
-    let wrong = |why| Err(Error::InvalidRequest(why));
+    let wrong = |why: &'static str| Err(Error::InvalidRequest(why.into()));
     let needs_id = request.is_id_required || request.epoch > JOINING || request.epoch == LEAVING;
     if needs_id && request.member_id.is_empty() {
         return wrong("MemberId can't be empty.");

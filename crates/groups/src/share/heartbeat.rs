@@ -5,12 +5,12 @@
 use super::{
     ShareGroup,
     assignor::{self, Spec},
-    changes::ShareChanges,
     records::{ShareChange, ShareCurrent},
 };
 use crate::{
     Config, Error, MemberId, Partitions, ShareHeartbeat, ShareHeartbeatReply, TargetEpoch,
     consumer::{heartbeat::Surroundings, topics::Topics},
+    decision::Decision,
 };
 use model::{PartitionIndex, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ pub(crate) const JOINING: i32 = 0;
 pub(crate) const LEAVING: i32 = -1;
 /// What is wrong with a request whatever the group is.
 pub(crate) fn check(request: &ShareHeartbeat) -> Result<(), Error> {
-    let wrong = |why| Err(Error::InvalidRequest(why));
+    let wrong = |why: &'static str| Err(Error::InvalidRequest(why.into()));
     if request.member_id.is_empty() {
         return wrong("MemberId can't be empty.");
     }
@@ -42,7 +42,7 @@ pub(crate) fn check(request: &ShareHeartbeat) -> Result<(), Error> {
 
 /// Decides on a heartbeat of a member that stays.
 pub(crate) fn decide(
-    changes: &mut ShareChanges,
+    changes: &mut Decision<ShareGroup>,
     around: &Surroundings<'_>,
     request: &ShareHeartbeat,
 ) -> Result<ShareHeartbeatReply, Error> {
@@ -85,7 +85,11 @@ fn admit(group: &ShareGroup, config: &Config, request: &ShareHeartbeat) -> Resul
 }
 
 /// Takes over what the member says of itself, and asks for a new target assignment where that or the topics call for one.
-fn subscribe(changes: &mut ShareChanges, around: &Surroundings<'_>, request: &ShareHeartbeat) -> bool {
+fn subscribe(
+    changes: &mut Decision<ShareGroup>,
+    around: &Surroundings<'_>,
+    request: &ShareHeartbeat,
+) -> bool {
     let id = &request.member_id;
     let former = changes.group.members.get(id).map(|member| member.subscription.clone());
     let is_new = former.is_none();
@@ -127,7 +131,7 @@ fn is_assignment_pending(group: &ShareGroup) -> bool {
 
 /// Computes the target assignment anew if that is due, and gives the member its part at once.
 fn advance(
-    changes: &mut ShareChanges,
+    changes: &mut Decision<ShareGroup>,
     around: &Surroundings<'_>,
     request: &ShareHeartbeat,
     subscription_changed: bool,
@@ -157,7 +161,7 @@ fn advance(
     }
 }
 
-fn compute_target(changes: &mut ShareChanges, around: &Surroundings<'_>) {
+fn compute_target(changes: &mut Decision<ShareGroup>, around: &Surroundings<'_>) {
     let group = &changes.group;
     let spec = |(id, member): (&MemberId, &super::ShareMember)| {
         let topics = group.topic_ids(&member.subscription, around.topics);
@@ -185,7 +189,7 @@ fn assignable(group: &ShareGroup, topics: &dyn Topics, topic: &TopicId) -> BTree
 }
 
 /// Takes a member out of the group; the next heartbeat of another gives its partitions away.
-pub(crate) fn remove(changes: &mut ShareChanges, topics: &dyn Topics, id: &MemberId) {
+pub(crate) fn remove(changes: &mut Decision<ShareGroup>, topics: &dyn Topics, id: &MemberId) {
     changes.set(ShareChange::Current(id.clone(), None));
     changes.set(ShareChange::Target(id.clone(), None));
     changes.set(ShareChange::Member(id.clone(), None));

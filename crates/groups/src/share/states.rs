@@ -5,12 +5,12 @@
 
 use super::{
     ShareGroup,
-    changes::ShareChanges,
     records::{NamedStates, ShareChange},
 };
 use crate::{
     Partitions,
     consumer::{heartbeat::Surroundings, topics::Topics},
+    decision::Decision,
 };
 use model::{Timestamp, TopicId};
 use std::{
@@ -20,7 +20,10 @@ use std::{
 
 /// Partitions that members are subscribed to and that have no share state: in which epoch the share coordinators are to begin
 /// with which of them.
-pub(super) fn begin(changes: &mut ShareChanges, around: &Surroundings<'_>) -> Option<(i32, Partitions)> {
+pub(super) fn begin(
+    changes: &mut Decision<ShareGroup>,
+    around: &Surroundings<'_>,
+) -> Option<(i32, Partitions)> {
     let group = &changes.group;
     let now = around.now.wall;
     let is_under_way = |topic: &TopicId| {
@@ -48,7 +51,7 @@ pub(super) fn begin(changes: &mut ShareChanges, around: &Surroundings<'_>) -> Op
 }
 
 /// Notes that share coordinators are being asked to begin with partitions, perhaps anew.
-pub(crate) fn initialize(changes: &mut ShareChanges, partitions: NamedStates, now: Timestamp) {
+pub(crate) fn initialize(changes: &mut Decision<ShareGroup>, partitions: NamedStates, now: Timestamp) {
     let mut states = changes.group.states.clone();
     for (id, (name, partitions)) in partitions {
         states.deleting.remove(&id);
@@ -62,7 +65,7 @@ pub(crate) fn initialize(changes: &mut ShareChanges, partitions: NamedStates, no
 
 /// Notes what came of it.
 pub(crate) fn initialized(
-    changes: &mut ShareChanges,
+    changes: &mut Decision<ShareGroup>,
     topics: &dyn Topics,
     partitions: &Partitions,
     is_done: bool,
@@ -88,7 +91,11 @@ pub(crate) fn initialized(
 }
 
 /// Notes that share coordinators are being asked to forget topics; gives the partitions of each.
-pub(crate) fn delete(changes: &mut ShareChanges, topics: &dyn Topics, of: &BTreeSet<TopicId>) -> Partitions {
+pub(crate) fn delete(
+    changes: &mut Decision<ShareGroup>,
+    topics: &dyn Topics,
+    of: &BTreeSet<TopicId>,
+) -> Partitions {
     let mut states = changes.group.states.clone();
     let mut partitions = Partitions::new();
     for id in of {
@@ -109,7 +116,7 @@ pub(crate) fn delete(changes: &mut ShareChanges, topics: &dyn Topics, of: &BTree
 }
 
 /// Notes that topics are forgotten, by share coordinators or because they are gone.
-pub(crate) fn forget(changes: &mut ShareChanges, of: &BTreeSet<TopicId>, is_gone: bool) {
+pub(crate) fn forget(changes: &mut Decision<ShareGroup>, of: &BTreeSet<TopicId>, is_gone: bool) {
     let mut states = changes.group.states.clone();
     states.deleting.retain(|id, _| !of.contains(id));
     if is_gone {

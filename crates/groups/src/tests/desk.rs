@@ -44,6 +44,8 @@ pub(super) fn config() -> Config {
         share_members_max: 3,
         share_session_timeout_ms: 45_000,
         share_initialize_retry_ms: 30_000,
+        streams_members_max: 6,
+        streams_session_timeout_ms: 45_000,
         offset_metadata_chars_max: 10,
         offsets_retention_ms: 7 * DAY as i64,
         offsets_retention_check_interval_ms: 10 * MINUTE as i64,
@@ -479,6 +481,14 @@ fn key(record: &Record) -> Option<String> {
             ShareChange::Current(member, _) => format!("share current {group:?} {member:?}"),
             ShareChange::States(_) => format!("share states {group:?}"),
         },
+        Record::Streams { group, change } => match change {
+            StreamsChange::Epoch(_) => format!("streams epoch {group:?}"),
+            StreamsChange::Member(member, _) => format!("streams member {group:?} {member:?}"),
+            StreamsChange::Topology(_) => format!("streams topology {group:?}"),
+            StreamsChange::TargetEpoch(_) => format!("streams target epoch {group:?}"),
+            StreamsChange::Target(member, _) => format!("streams target {group:?} {member:?}"),
+            StreamsChange::Current(member, _) => format!("streams current {group:?} {member:?}"),
+        },
     })
 }
 
@@ -502,6 +512,15 @@ fn is_tombstone(record: &Record) -> bool {
                 | ShareChange::Target(_, None)
                 | ShareChange::Current(_, None)
                 | ShareChange::States(None)
+        ),
+        Record::Streams { change, .. } => matches!(
+            change,
+            StreamsChange::Epoch(None)
+                | StreamsChange::Member(_, None)
+                | StreamsChange::Topology(None)
+                | StreamsChange::TargetEpoch(None)
+                | StreamsChange::Target(_, None)
+                | StreamsChange::Current(_, None)
         ),
         _ => false,
     }

@@ -275,6 +275,7 @@ fn check_group(configs: Configs<'_>, after: &Overrides) -> Result<(), Error> {
         ("streams.session.timeout.ms", "group.streams.{}.session.timeout.ms"),
         ("streams.assignment.interval.ms", "group.streams.{}.assignment.interval.ms"),
         ("streams.num.standby.replicas", "group.streams.{}.standby.replicas"),
+        ("streams.num.warmup.replicas", "group.streams.{}.warmup.replicas"),
     ];
     for (name, bound) in BOUNDS.iter().filter(|(name, _)| after.contains_key(*name)) {
         let value = group.integer(name);
@@ -285,6 +286,20 @@ fn check_group(configs: Configs<'_>, after: &Overrides) -> Result<(), Error> {
         }
         if value > max {
             return Err(Error::InvalidConfig(format!("'{name}' cannot be {value}: {high} is {max}.")));
+        }
+    }
+    let (interval, least) = ("streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms");
+    if after.contains_key(interval) && group.integer(interval) < broker.integer(least) {
+        let (value, min) = (group.integer(interval), broker.integer(least));
+        return Err(Error::InvalidConfig(format!("'{interval}' cannot be {value}: {least} is {min}.")));
+    }
+    if let Some(name) = after.get("streams.assignor.name") {
+        let known = broker.list("group.streams.assignors");
+        if !known.iter().any(|assignor| assignor == name.trim()) {
+            return Err(Error::InvalidConfig(format!(
+                "'streams.assignor.name' cannot be '{name}': group.streams.assignors has {}.",
+                known.join(", ")
+            )));
         }
     }
     for kind in ["consumer", "share", "streams"] {

@@ -40,7 +40,12 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("group.share.max.*", UNBOUNDED),
     ("group.share.min.*", UNBOUNDED),
     ("group.share.persister.class.name", JAVA),
-    ("group.streams.", STREAMS),
+    ("group.streams.assignor.offload.enable", OFFLOAD),
+    ("group.streams.assignors", "`sticky` is there, and nothing else"),
+    ("group.streams.max.*", UNBOUNDED),
+    ("group.streams.min.*", UNBOUNDED),
+    ("group.streams.num.warmup.replicas", WARMUP),
+    ("group.streams.topology.description.plugin.class", JAVA),
     ("initial.broker.registration.timeout.ms", "a broker tries to register for as long as it runs"),
     ("internal.", TUNING),
     ("kafka.metrics.", METRICS),
@@ -92,14 +97,16 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("share.fetch.purgatory.purge.interval.requests", PURGATORY),
     ("socket.", SOCKETS),
     ("ssl.", SECURITY),
-    ("streams.", STREAMS),
+    ("streams.assignor.name", "`sticky` is there, and nothing else"),
+    ("streams.assignor.offload.enable", OFFLOAD),
+    ("streams.num.warmup.replicas", WARMUP),
     ("transaction.state.log.load.buffer.size", "1 MiB is read at once"),
     ("unstable.", "nothing unstable is there"),
 ];
 
 const JAVA: &str = "a class of the JVM";
 const SECURITY: &str = "there is no TLS, SASL or authorization yet";
-const STREAMS: &str = "there are no streams groups yet";
+const WARMUP: &str = "warmup tasks are not assigned, as in Kafka 4.4";
 const TIERED: &str = "there is no tiered storage";
 const ONE_DIR: &str = "a node has one log directory";
 const CONSENSUS: &str = "elections have times of their own (docs/decisions/0009)";

@@ -135,10 +135,14 @@ fn groups_stay_within_the_bounds_of_the_brokers() {
     let group = |set: &[(&str, &str)]| alter(ResourceKind::Group, "g", set);
     assert_eq!(group(&[("consumer.session.timeout.ms", "60000")]), Ok(()));
     assert_eq!(group(&[("share.isolation.level", "read_committed")]), Ok(()));
+    assert_eq!(group(&[("streams.num.warmup.replicas", "20"), ("streams.assignor.name", "sticky")]), Ok(()));
     for bad in [
         ("consumer.session.timeout.ms", "60001"),
         ("consumer.session.timeout.ms", "44999"),
         ("streams.num.standby.replicas", "3"),
+        ("streams.num.warmup.replicas", "21"),
+        ("streams.task.offset.interval.ms", "14999"),
+        ("streams.assignor.name", "mock"),
         ("share.delivery.count.limit", "1"),
         ("no.such.key", "1"),
     ] {
