@@ -59,6 +59,37 @@ const CASTS: [Cast; 12] = [
     },
 ];
 
+/// Two members who are replaced one by one by two of the other protocol, and those by two of the first again.
+const ROLLS: [Cast; 3] = [
+    Cast {
+        name: "java range to the consumer protocol",
+        members: &[
+            (Client::Java, "RangeAssignor"),
+            (Client::Java, "RangeAssignor"),
+            (Client::Java, "consumer:uniform"),
+            (Client::Java, "consumer:uniform"),
+        ],
+    },
+    Cast {
+        name: "java cooperative to the consumer protocol",
+        members: &[
+            (Client::Java, "CooperativeStickyAssignor"),
+            (Client::Java, "CooperativeStickyAssignor"),
+            (Client::Java, "consumer:range"),
+            (Client::Java, "consumer:range"),
+        ],
+    },
+    Cast {
+        name: "two clients to the consumer protocol",
+        members: &[
+            (Client::Librdkafka, "range"),
+            (Client::Java, "RangeAssignor"),
+            (Client::Librdkafka, "consumer:uniform"),
+            (Client::Java, "consumer:uniform"),
+        ],
+    },
+];
+
 /// Runs every cast through the same life, and static members through theirs.
 pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -70,6 +101,10 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     for cast in &CASTS {
         let mut life = Life::new(&clients, cast)?;
         life.run(report, &mut server);
+    }
+    for cast in &ROLLS {
+        let mut life = Life::new(&clients, cast)?;
+        life.roll(report, &mut server);
     }
     report.check("static members: a restart moves nothing", || static_members(&clients, &server));
     Ok(())
@@ -84,12 +119,62 @@ struct Life<'a> {
     produced: u64,
 }
 
+type Step<'a> = fn(&mut Life<'a>, &mut Server) -> Result<String>;
+
 impl<'a> Life<'a> {
     fn new(clients: &'a Clients, cast: &'a Cast) -> Result<Life<'a>> {
         let topic = fresh(&format!("group-{}", cast.name.replace(' ', "-")));
         let group = format!("{topic}.members");
         let fleet = Fleet::new(clients, &topic, &group, PARTITIONS);
         Ok(Life { clients, cast, topic, group, fleet, produced: 0 })
+    }
+
+    /// A group (KIP-848) whose members change their protocol one by one while they read, and change it back.
+    fn roll(&mut self, report: &mut Report, server: &mut Server) {
+        let steps: [(&str, Step<'a>); 4] = [
+            ("two members share the partitions", Life::pair),
+            ("and are replaced one by one while they read", Life::replace_both),
+            ("and so are those, by the first protocol again", Life::replace_both),
+            ("all leave, offsets are committed", Life::all_leave),
+        ];
+        for (name, step) in steps {
+            if !report.check(format!("{}: {name}", self.cast.name), || step(self, server)) {
+                break;
+            }
+        }
+        self.fleet.end();
+    }
+
+    fn pair(&mut self, server: &mut Server) -> Result<String> {
+        let args = [self.topic.as_str(), &PARTITIONS.to_string()];
+        self.clients.call(Client::Librdkafka, "create", server.bootstrap(), &args)?;
+        self.produce(server, 200)?;
+        self.join(server)?;
+        self.join(server)?;
+        let took = self.fleet.settle(SETTLE)?;
+        self.fleet.consume_to(self.produced, SETTLE)?;
+        Ok(format!("{:.1} s", took.as_secs_f64()))
+    }
+
+    /// Nothing is read before what was committed, and nothing is passed over.
+    fn replace_both(&mut self, server: &mut Server) -> Result<String> {
+        let mut took = Vec::new();
+        for _ in 0..2 {
+            self.wait_for_commits(server)?;
+            let committed = self.produced;
+            self.fleet.forget_firsts();
+            self.join(server)?;
+            self.produce(server, 100)?;
+            took.push(format!("{:.1} s", self.fleet.settle(SETTLE)?.as_secs_f64()));
+            self.fleet.dismiss_oldest()?;
+            self.produce(server, 100)?;
+            took.push(format!("{:.1} s", self.fleet.settle(SETTLE)?.as_secs_f64()));
+            self.fleet.consume_to(self.produced, SETTLE)?;
+            for (partition, first) in self.fleet.firsts() {
+                ensure!(*first >= committed, "partition {partition} went on at {first}, not at {committed}");
+            }
+        }
+        Ok(took.join(", "))
     }
 
     /// Each step stands on the one before: the first that fails ends this life.
@@ -103,7 +188,7 @@ impl<'a> Life<'a> {
             name("all leave, offsets are committed"),
             name("a new member resumes where they stopped"),
         ];
-        let steps: [fn(&mut Life<'a>, &mut Server) -> Result<String>; 6] = [
+        let steps: [Step<'a>; 6] = [
             Life::grow,
             Life::lose_a_member,
             Life::join_and_leave_at_once,
