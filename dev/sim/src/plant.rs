@@ -85,10 +85,6 @@ impl Corruption {
             (Plant::CompactionForgetsLast, Event::ReadAll { place, records, .. }) if place.is_compacted => {
                 forget_last(records);
             }
-            (
-                Plant::ShareDoubled | Plant::ShareCountForgotten | Plant::SharePassedOver | Plant::LetterLost,
-                event,
-            ) => self.corrupt_shares(event),
             (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
             (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
                 if let [(_, first), (_, second), ..] = &mut kept[..] {
@@ -101,7 +97,7 @@ impl Corruption {
             {
                 *offset = -1;
             }
-            _ => {}
+            (_, event) => self.corrupt_shares(event),
         }
         event
     }
