@@ -54,9 +54,17 @@ struct Peeked {
 
 /// Gives a member records of these partitions, those of the first ones first; waits as long as it has none.
 pub(crate) async fn fetch(broker: &Arc<Broker>, asked: &Asked, partitions: &[PartitionKey]) -> Vec<Outcome> {
+    let mut before: Vec<Result<Arc<ShareHost>, ErrorCode>> = Vec::new();
     loop {
-        let hosts: Vec<Result<Arc<ShareHost>, ErrorCode>> =
-            partitions.iter().map(|key| broker.shares.open(broker, &asked.group, *key)).collect();
+        // One that has ended meanwhile says why: begun anew it might end as fast, again and again.
+        let open = |(place, key): (usize, &PartitionKey)| match before.get(place).map(|host| host.as_ref()) {
+            Some(Ok(host)) => match host.stage() {
+                Stage::Ended(code) => Err(code),
+                Stage::Loading | Stage::Active => Ok(host.clone()),
+            },
+            _ => broker.shares.open(broker, &asked.group, *key),
+        };
+        let hosts: Vec<_> = partitions.iter().enumerate().map(open).collect();
         let mut outcomes: Vec<Outcome> =
             hosts.iter().map(|host| host.as_ref().map(|_| Given::default()).map_err(|code| *code)).collect();
         let waiting = Waiting::new(&hosts);
@@ -77,12 +85,14 @@ pub(crate) async fn fetch(broker: &Arc<Broker>, asked: &Asked, partitions: &[Par
             };
             if peeked.iter().any(has_moved) {
                 tokio::task::yield_now().await;
+                before = hosts;
                 continue;
             }
         }
         // While it waits it keeps nothing of what it has read.
         let peeked: Vec<_> = peeked.into_iter().map(|one| Peeked { bytes: Bytes::new(), ..one }).collect();
         waiting.wait(broker, asked, &peeked, bytes).await;
+        before = hosts;
     }
 }
 

@@ -78,15 +78,18 @@ impl Corruption {
                     *number = number.saturating_sub(1);
                 }
             }
+            (Plant::AbortHidden, Event::TxnRead { kept, dropped, .. }) => {
+                kept.append(dropped);
+                kept.sort_by_key(|(offset, _)| *offset);
+            }
             (Plant::CompactionForgetsLast, Event::ReadAll { place, records, .. }) if place.is_compacted => {
                 forget_last(records);
             }
-            (
-                Plant::ShareDoubled | Plant::ShareCountForgotten | Plant::SharePassedOver | Plant::LetterLost,
-                event,
-            ) => self.corrupt_shares(event),
-            (Plant::AbortHidden | Plant::MarkerLost | Plant::CommitsSwapped, event) => {
-                corrupt_transactions(self.plant, event);
+            (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
+            (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
+                if let [(_, first), (_, second), ..] = &mut kept[..] {
+                    std::mem::swap(first, second);
+                }
             }
             (Plant::ZombieObeyed, Event::TxnAcked { epoch, .. }) if self.strikes() => *epoch = -1,
             (Plant::CommitForgotten, Event::CommitFetched { offset, .. })
@@ -94,7 +97,7 @@ impl Corruption {
             {
                 *offset = -1;
             }
-            _ => {}
+            (_, event) => self.corrupt_shares(event),
         }
         event
     }
@@ -126,22 +129,6 @@ impl Corruption {
 }
 
 /// Takes the last record of some key away, but not the very last of all, whose lack another check would find too.
-fn corrupt_transactions(plant: Plant, event: &mut Event) {
-    match (plant, event) {
-        (Plant::AbortHidden, Event::TxnRead { kept, dropped, .. }) => {
-            kept.append(dropped);
-            kept.sort_by_key(|(offset, _)| *offset);
-        }
-        (Plant::MarkerLost, Event::TxnReadAll { kept, .. }) => drop(kept.pop()),
-        (Plant::CommitsSwapped, Event::TxnRead { kept, .. }) => {
-            if let [(_, first), (_, second), ..] = &mut kept[..] {
-                std::mem::swap(first, second);
-            }
-        }
-        _ => {}
-    }
-}
-
 fn forget_last(records: &mut Vec<Seen>) {
     let key = |place: usize| records.get(place).and_then(|(_, value)| Some((*value)?.key()));
     let is_last = |at: usize| (at + 1..records.len()).all(|later| key(later) != key(at));

@@ -129,6 +129,17 @@ async fn a_session_that_outgrows_its_room_ends_and_gives_its_records_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_fetches_for_a_group_without_state_is_told_so_at_once() {
+    let (node, mut client, topic) = node_with_topic().await;
+    joined(&mut client, "one").await;
+    let mut stranger = Sharing::new("h", "one");
+    let response = stranger.call(&mut client, &stranger.fetch_request(&topic, 10_000)).await;
+    let data = &response.responses[0].partitions[0];
+    assert_eq!((response.error_code, data.error_code), (0, code(ErrorCode::UnknownServerError)));
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_kill_the_group_goes_on_where_it_was() {
     let (node, mut client, topic) = node_with_topic().await;
     for value in ["a", "b", "c", "d", "e"] {
