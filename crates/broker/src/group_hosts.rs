@@ -362,7 +362,8 @@ impl Settled for GroupHost {
     fn settle(&self, slot: usize, result: Result<(), Undone>) {
         let ticket = Ticket(slot as u64);
         self.step(match result {
-            Ok(()) => Event::Committed { ticket },
+            // With fewer copies than wanted it is still in the log for good, and what was decided cannot be taken back.
+            Ok(()) | Err(Undone::TooFewInSync) => Event::Committed { ticket },
             Err(_) => Event::AppendFailed { ticket, failure: AppendFailure::Unavailable },
         });
     }
