@@ -163,7 +163,12 @@ impl Fetcher {
     async fn round(&self, broker: &Arc<Broker>, open: &mut Option<Open>) -> Result<(), String> {
         let mut at = match open.take() {
             Some(at) => at,
-            None => self.open(broker).await?,
+            None => {
+                let opened = self.open(broker).await?;
+                // It has answered.
+                self.broken_since.store(0, Ordering::Relaxed);
+                opened
+            }
         };
         let (due, left) = self.followed.lock().take(broker.world.clock.now());
         let mut places = Vec::with_capacity(due.len());

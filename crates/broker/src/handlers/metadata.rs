@@ -19,8 +19,10 @@ use wire::{
 /// "Not asked for", in place of a set of authorized operations.
 pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
-/// How often it is looked whether others lead by now.
-const SUCCESSION_LOOK_MS: i64 = 5;
+/// How often it is looked whether a leader that has been lost is there again; that others lead is told by the image.
+const SUCCESSION_LOOK_MS: i64 = 50;
+/// No answer waits longer, however many leaders are lost one after the other.
+const SUCCESSION_MS_MAX: i64 = 500;
 
 /// From this version on topics may be asked for by their ids.
 const VERSION_WITH_TOPIC_IDS: i16 = 12;
@@ -33,11 +35,11 @@ pub(crate) async fn handle(
     if let Some(error) = misnamed(context, &request) {
         return refusal(request, error);
     }
-    await_successors(broker, &request).await;
     let wants_all = match &request.topics {
         None => true,
         Some(topics) => topics.is_empty() && context.version == 0,
     };
+    await_successors(broker, &request, wants_all).await;
     let topics = if wants_all {
         let image = broker.image();
         image.topics().map(|topic| describe((&image, context), topic, &request)).collect()
@@ -71,30 +73,37 @@ pub(crate) async fn handle(
 
 /// Waits a moment where a leader may have died just now. Its clients have lost it at the same time and ask at once who leads;
 /// who is told of the dead one tries that first, and asks again only when its own timers say so.
-async fn await_successors(broker: &Broker, request: &MetadataRequest) {
+async fn await_successors(broker: &Broker, request: &MetadataRequest, wants_all: bool) {
     let clock = &broker.world.clock;
+    let until = clock.after_millis(SUCCESSION_MS_MAX);
+    let mut replayed = broker.images.replayed();
     loop {
-        let doubted = broker.fetchers.doubted(clock.now());
-        if doubted.is_empty() || !names_any(&broker.image(), request, &doubted) {
+        let now = clock.now();
+        let doubted = broker.fetchers.doubted(now);
+        if now >= until || doubted.is_empty() || !names_any(&broker.image(), (request, wants_all), &doubted) {
             return;
         }
-        clock.sleep_until(clock.after_millis(SUCCESSION_LOOK_MS)).await;
+        tokio::select! {
+            biased;
+            changed = replayed.changed() => if changed.is_err() { return },
+            () = clock.sleep_until(clock.after_millis(SUCCESSION_LOOK_MS)) => {}
+        }
     }
 }
 
 /// Whether the answer would name one of these brokers as a leader.
-fn names_any(image: &Image, request: &MetadataRequest, nodes: &[NodeId]) -> bool {
+fn names_any(image: &Image, (request, wants_all): (&MetadataRequest, bool), nodes: &[NodeId]) -> bool {
     let is_led = |topic: &Topic| topic.partitions.iter().any(|partition| nodes.contains(&partition.leader));
-    match &request.topics {
-        Some(topics) if !topics.is_empty() => topics.iter().any(|asked| {
-            let known = match &asked.name {
-                Some(name) => image.topic(name),
-                None => image.topic_by_id(asked.topic_id),
-            };
-            known.is_some_and(|topic| is_led(topic))
-        }),
-        _ => image.topics().any(|topic| is_led(topic)),
+    if wants_all {
+        return image.topics().any(|topic| is_led(topic));
     }
+    request.topics.iter().flatten().any(|asked| {
+        let known = match &asked.name {
+            Some(name) => image.topic(name),
+            None => image.topic_by_id(asked.topic_id),
+        };
+        known.is_some_and(|topic| is_led(topic))
+    })
 }
 
 /// What is wrong with the way in which topics are named, if anything: versions 10 and 11 have a field for topic ids, but
