@@ -13,7 +13,7 @@ use env::World;
 use metadata::Registration;
 use model::NodeId;
 use parking_lot::Mutex;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How often a listener must refuse, one after the other, and the pause between: a broker that is just being restarted
 /// may come in between.
@@ -32,7 +32,8 @@ pub(crate) struct Doorbell {
     me: NodeId,
     /// By which brokers reach each other.
     listener: String,
-    ringing: Mutex<BTreeSet<NodeId>>,
+    /// At whom it rings, and whether another has asked for it meanwhile.
+    ringing: Mutex<BTreeMap<NodeId, bool>>,
 }
 
 impl Doorbell {
@@ -56,17 +57,21 @@ impl Doorbell {
         let image = self.images.newest();
         let Some(known) = image.broker(node).filter(|known| !known.fenced && node != self.me) else { return };
         let Some(address) = self.address(known) else { return };
-        if !self.ringing.lock().insert(node) {
+        if let Some(is_asked_again) = self.ringing.lock().get_mut(&node) {
+            *is_asked_again = true;
             return;
         }
+        self.ringing.lock().insert(node, false);
         let (bell, epoch) = (self.clone(), known.epoch);
         self.world.tasks.spawn(Box::pin(async move {
             let is_gone = bell.is_refused(&address).await;
-            bell.ringing.lock().remove(&node);
+            let is_asked_again = bell.ringing.lock().remove(&node).unwrap_or(false);
             if is_gone {
                 tracing::warn!(broker = node, %address, "nobody listens any more where the broker did");
                 let now = Now { wall: bell.world.clock.wall(), monotonic: bell.world.clock.now() };
                 bell.images.hasten_sessions(|sessions| sessions.on_refused(now, node, epoch));
+            } else if is_asked_again {
+                bell.ring(node);
             }
         }));
     }
@@ -84,7 +89,7 @@ impl Doorbell {
         let clock = &self.world.clock;
         let until = clock.after_millis(TRY_MS_MAX);
         let mut refused = 0;
-        while clock.now() < until {
+        while clock.now() < until || refused > 0 {
             refused = match self.links.knock(address, WATCH_MS_MAX).await {
                 Knock::Refused => refused + 1,
                 Knock::Ended | Knock::Stands => 0,
@@ -165,6 +170,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_still_accepts_while_it_dies_is_gone_as_soon_as_it_refuses() {
         assert_eq!(ring(&[Knock::Refused]).await, (true, PAUSE_MS));
+        let late = [&[Knock::Ended; 24][..], &[Knock::Refused]].concat();
+        assert_eq!(ring(&late).await, (true, 25 * PAUSE_MS), "the second is waited for");
         assert_eq!(ring(&[Knock::Ended, Knock::Ended, Knock::Refused]).await, (true, 3 * PAUSE_MS));
         assert_eq!(ring(&[Knock::Stands, Knock::Refused]).await, (true, WATCH_MS_MAX + 2 * PAUSE_MS));
     }
