@@ -72,6 +72,11 @@ impl Images {
         self.publish(image, news);
     }
 
+    /// What was fenced before this node began to serve is none of its clients' business.
+    pub(crate) fn forget_farewells(&self) {
+        self.farewells.lock().clear();
+    }
+
     /// The brokers that clients are told of: those that are not fenced, and those that have been only just now.
     pub(crate) fn told<'a>(
         &self,
@@ -81,7 +86,10 @@ impl Images {
         let mut farewells = self.farewells.lock();
         farewells.retain(|_, (_, since)| now < since.saturating_add(FAREWELL_NANOS));
         let lately: Vec<_> = farewells.iter().map(|(node, (epoch, _))| (*node, *epoch)).collect();
-        image.brokers().filter(move |broker| !broker.fenced || lately.contains(&(broker.id, broker.epoch)))
+        let is_told = move |broker: &&Arc<Registration>| {
+            !broker.fenced || !broker.shutting_down && lately.contains(&(broker.id, broker.epoch))
+        };
+        image.brokers().filter(is_told)
     }
 
     /// The controller becomes active, or is no more: the sessions of brokers begin anew, or are nobody's.

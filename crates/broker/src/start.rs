@@ -246,6 +246,7 @@ impl Broker {
         self.dir.dir_assignments.tell_at_start(self).await;
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
+        self.images.forget_farewells();
         Ok(())
     }
 
