@@ -33,6 +33,8 @@ pub struct Files {
     unsynced: Vec<Sealing>,
     /// The compacted segment that is being put in place by the effects that are performed, or performed again.
     swapping: Option<swap::Swapping>,
+    /// It is on stable storage that holes between batches are no damage.
+    has_noted_holes: bool,
     /// Names were created, renamed or removed since the directory was synced.
     dir_dirty: bool,
     poisoned: Arc<AtomicBool>,
@@ -91,6 +93,7 @@ impl Files {
             active: None,
             unsynced: Vec::new(),
             swapping: None,
+            has_noted_holes: false,
             dir_dirty: false,
             poisoned: Arc::default(),
         }

@@ -145,12 +145,17 @@ impl Files {
 
     /// Writes down that holes between batches are no damage. Durable at once: what relies on it may be soon.
     pub(super) fn note_holes(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.has_noted_holes {
+            return Ok(());
+        }
         let path = self.handles.dir().join(names::COMPACTED);
         match disk.open(&path, Open::CreateNew) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => disk.sync_dir(self.handles.dir()),
+            // Whoever made it may not have come to the next line.
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => disk.sync_dir(self.handles.dir())?,
         }
+        self.has_noted_holes = true;
+        Ok(())
     }
 }
 
