@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use metadata::NewTopic;
 use model::{NodeId, Offset, PartitionIndex, TopicId};
-use records::{Batch, BatchBuilder, Decompressor, Header, Record};
+use records::{Batch, BatchBuilder, Decompressor, Header};
 use share::{DeadLetters, Reason};
 use std::{collections::BTreeMap, sync::Arc};
 use stdx::Parts;
@@ -65,7 +65,9 @@ enum Obstacle {
     Passing(ErrorCode),
     /// The batch is larger than the topic allows.
     TooLarge,
-    /// It never will.
+    /// Some record among them will never be taken.
+    Unwanted(String),
+    /// None ever will.
     Lasting(String),
 }
 
@@ -110,8 +112,9 @@ async fn tell_some(
         };
         match obstacle {
             // First fewer, then nothing but where it was.
-            Obstacle::TooLarge if records_max > 1 => records_max = 1,
+            Obstacle::TooLarge | Obstacle::Unwanted(_) if records_max > 1 => records_max = 1,
             Obstacle::TooLarge if may_copy => may_copy = false,
+            Obstacle::Unwanted(why) => return Some(Err((why, 1))),
             Obstacle::TooLarge => return Some(Err(("it is too large for the topic".to_owned(), 1))),
             // The same holds for all of them.
             Obstacle::Lasting(why) => return Some(Err((why, letters.len()))),
@@ -133,13 +136,16 @@ async fn write(
 ) -> Result<usize, Obstacle> {
     let target = target(broker, host).await?;
     let (copies, upto) = match target.has_copies && may_copy {
-        true => copies(broker, host, letters).await,
+        true => copies(broker, host, letters).await?,
         false => (BTreeMap::new(), Offset::MAX),
     };
     let fits = letters.iter().take_while(|letter| letter.offset < upto).count().clamp(1, records_max);
     let letters = letters.get(..fits).unwrap_or(letters);
     let source = host.partition().topic().to_string();
     let (batch, count) = batch(broker.now_ms(), (&source, host), letters, (&copies, target.bytes_max))?;
+    if batch.bytes.len() > target.bytes_max {
+        return Err(Obstacle::TooLarge);
+    }
     match target.leader == broker.config.node_id {
         true => write_here(broker, &target, batch).await?,
         false => write_there(broker, &target, batch).await?,
@@ -175,6 +181,11 @@ async fn target(broker: &Arc<Broker>, host: &Arc<ShareHost>) -> Result<Target, O
         drop(prefix);
         return Err(create(broker, name).await);
     };
+    if topic.id == host.key().topic {
+        return lasting(format!(
+            "{name} is the topic that the records are from, and the group would get them again"
+        ));
+    }
     let own = configs.topic(&name);
     if !own.flag("errors.deadletterqueue.group.enable") {
         return lasting(format!(
@@ -217,34 +228,63 @@ async fn create(broker: &Arc<Broker>, name: String) -> Obstacle {
     }
 }
 
-/// The source records of letters that one read finds, and up to where it has looked. What cannot be read is not copied.
+/// What is copied of a record: its key and its value.
+type Copy = (Option<Bytes>, Option<Bytes>);
+
+/// What one read finds of the source records of letters, and up to where it has looked. What is damaged is not copied.
 async fn copies(
     broker: &Arc<Broker>,
     host: &Arc<ShareHost>,
     letters: &[Letter],
-) -> (BTreeMap<Offset, Record>, Offset) {
-    let Some(first) = letters.first() else { return (BTreeMap::new(), Offset::MAX) };
+) -> Result<(BTreeMap<Offset, Copy>, Offset), Obstacle> {
+    let Some(first) = letters.first() else { return Ok((BTreeMap::new(), Offset::MAX)) };
     let alone = first.offset.saturating_add(1);
     let limits = (READ_BYTES_MAX, true);
     let read = share_fetch::read(broker, Isolation::HighWatermark, host, first.offset, limits).await;
-    let mut bytes: Bytes = match read {
+    let bytes = match read {
         Ok(Some((bytes, ..))) => bytes,
-        Ok(None) => return (BTreeMap::new(), alone),
+        // The log begins later: nothing is left of these.
+        Ok(None) => return Ok((BTreeMap::new(), host.partition().start_offset().max(alone))),
+        Err(code @ (ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)) => {
+            return Err(Obstacle::Passing(code));
+        }
         Err(code) => {
             tracing::warn!(key = ?host.key(), offset = first.offset, ?code, "a record could not be read; its dead letter only says where it was");
-            return (BTreeMap::new(), alone);
+            return Ok((BTreeMap::new(), alone));
         }
     };
-    let (mut found, mut upto, mut decompressor) = (BTreeMap::new(), alone, Decompressor::new());
-    while let Some(batch) = Batch::split_off(&mut bytes) {
+    let wanted: Vec<Offset> = letters.iter().map(|letter| letter.offset).collect();
+    let found = broker.on_worker(move || copy_from(bytes, &wanted, alone)).await;
+    found.ok_or(Obstacle::Passing(ErrorCode::NotLeaderOrFollower))
+}
+
+/// Copies what is wanted out of batches, for what is only referred to would keep all of a batch in memory; stops behind the
+/// batch with which it has enough.
+fn copy_from(mut bytes: Bytes, wanted: &[Offset], alone: Offset) -> (BTreeMap<Offset, Copy>, Offset) {
+    let (mut found, mut upto, mut copied, mut decompressor) =
+        (BTreeMap::new(), alone, 0, Decompressor::new());
+    while copied < READ_BYTES_MAX
+        && let Some(batch) = Batch::split_off(&mut bytes)
+    {
         upto = upto.max(batch.header.next_offset());
-        let is_asked = |offset: Offset| letters.binary_search_by_key(&offset, |letter| letter.offset).is_ok();
+        let is_wanted = |offset: &Offset| wanted.binary_search(offset).is_ok();
         let (first, last) = (batch.header.base_offset, batch.header.last_offset());
-        if batch.header.attributes.is_control() || !(first..=last).any(is_asked) {
+        let from = wanted.partition_point(|offset| *offset < first);
+        if batch.header.attributes.is_control() || wanted.get(from).is_none_or(|offset| *offset > last) {
             continue;
         }
-        let Ok(records) = batch.records(PLAIN_BYTES_MAX, &mut decompressor) else { continue };
-        found.extend(records.into_iter().filter(|one| is_asked(one.offset)).map(|one| (one.offset, one)));
+        let copy = |field: Option<Bytes>| field.map(|bytes| Bytes::copy_from_slice(&bytes));
+        let mut of_batch = BTreeMap::new();
+        let read = batch.each_record(PLAIN_BYTES_MAX, &mut decompressor, |record| {
+            if is_wanted(&record.offset) {
+                let (key, value) = (copy(record.key), copy(record.value));
+                copied += key.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len);
+                of_batch.insert(record.offset, (key, value));
+            }
+        });
+        if read.is_ok() {
+            found.append(&mut of_batch);
+        }
     }
     (found, upto)
 }
@@ -254,12 +294,12 @@ fn batch(
     now: i64,
     (source, host): (&str, &ShareHost),
     letters: &[Letter],
-    (copies, bytes_max): (&BTreeMap<Offset, Record>, usize),
+    (copies, bytes_max): (&BTreeMap<Offset, Copy>, usize),
 ) -> Result<(Batch, usize), Obstacle> {
     let mut builder = BatchBuilder::new();
     for letter in letters {
         let copy = copies.get(&letter.offset);
-        let (key, value) = copy.map_or((None, None), |copy| (copy.key.as_deref(), copy.value.as_deref()));
+        let (key, value) = copy.map_or((None, None), |(key, value)| (key.as_deref(), value.as_deref()));
         let headers = headers(source, host, letter);
         let of_headers = headers.iter().map(|header| {
             header.key.len() + header.value.as_ref().map_or(0, Bytes::len) + HEADER_OVERHEAD_BYTES
@@ -346,24 +386,32 @@ async fn write_there(broker: &Arc<Broker>, target: &Target, batch: Batch) -> Res
 fn obstacle(target: &Target, code: ErrorCode) -> Obstacle {
     match code {
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Obstacle::TooLarge,
-        code if is_lasting(code) => Obstacle::Lasting(format!("{} does not take it: {code:?}", target.name)),
+        code if is_of_a_record(code) => {
+            Obstacle::Unwanted(format!("{} does not take it: {code:?}", target.name))
+        }
+        code if is_lasting(code) => Obstacle::Lasting(format!("{} takes none: {code:?}", target.name)),
         code => Obstacle::Passing(code),
     }
+}
+
+/// Whether a single record may be the reason, such as one without a key for a compacted topic.
+fn is_of_a_record(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp | ErrorCode::CorruptMessage)
 }
 
 /// Whether the same would be refused again and again.
 fn is_lasting(code: ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::InvalidRecord
-            | ErrorCode::InvalidTimestamp
-            | ErrorCode::CorruptMessage
-            | ErrorCode::InvalidTopicException
+        ErrorCode::InvalidTopicException
             | ErrorCode::InvalidConfig
             | ErrorCode::InvalidPartitions
             | ErrorCode::PolicyViolation
             | ErrorCode::TopicAuthorizationFailed
             | ErrorCode::ClusterAuthorizationFailed
             | ErrorCode::UnsupportedForMessageFormat
+            | ErrorCode::UnsupportedVersion
+            | ErrorCode::UnsupportedCompressionType
+            | ErrorCode::InvalidRequest
     )
 }

@@ -419,6 +419,12 @@ impl ShareHost {
         self.state.lock().is_telling
     }
 
+    /// The same, and nothing else is under way.
+    pub(crate) fn is_only_telling(&self) -> bool {
+        let state = self.state.lock();
+        state.is_telling && !state.is_writing
+    }
+
     /// Sees to it that locks run out in time.
     fn set_timer(&self, state: &mut State) {
         let Some(deadline) = state.core.as_ref().and_then(SharePartition::deadline) else { return };

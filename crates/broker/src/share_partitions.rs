@@ -108,11 +108,22 @@ impl SharePartitions {
         has_acknowledgements: bool,
     ) -> Result<Opened, SessionFailure> {
         let mut sessions = broker.shares.sessions.lock();
+        let is_first = !sessions.has_group(&session.group);
         let opened = sessions.open(session, of, wanted, forgotten, has_acknowledgements);
+        if is_first && opened.is_ok() {
+            broker.shares.forget_told(&session.group);
+        }
         if opened == Err(SessionFailure::ShareSessionLimitReached) {
             Self::end_locked(broker, &mut sessions, session.clone());
         }
         opened
+    }
+
+    /// What is only there because a dead-letter topic is still to be told of something knows nothing of what has become of the
+    /// group meanwhile: it may have been deleted, or moved to other offsets. It is read anew, and the topic told again.
+    fn forget_told(&self, group: &GroupId) {
+        let told = self.take_all(|key, host| key.group == *group && host.is_only_telling());
+        told.iter().for_each(|host| host.end());
     }
 
     /// Ends a member's session: what it has comes back. Without members the group's share partitions end.

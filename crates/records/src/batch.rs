@@ -3,7 +3,9 @@
 //! A batch is well-formed in length only; nothing else is checked here. Producers' batches go through `check`,
 //! batches of a disk through the log's recovery.
 
-use crate::{BatchHeader, Decompressor, Entry, HEADER_BYTES, MAGIC_V2, Record, RecordError, batch_header};
+use crate::{
+    BatchHeader, Codec, Decompressor, Entry, HEADER_BYTES, MAGIC_V2, Record, RecordError, batch_header,
+};
 use bytes::Bytes;
 
 /// A batch.
@@ -48,6 +50,24 @@ impl Batch {
         bytes_max: usize,
         decompressor: &mut Decompressor,
     ) -> Result<Vec<Record>, RecordError> {
-        Record::all_of(self, bytes_max, decompressor)
+        let mut records = Vec::new();
+        self.each_record(bytes_max, decompressor, |record| records.push(record))?;
+        Ok(records)
+    }
+
+    /// Calls `visit` with each record, in order: their decompressed bytes, `bytes_max` at most, are all that is held. What is
+    /// kept of a record keeps all of these bytes.
+    pub fn each_record(
+        &self,
+        bytes_max: usize,
+        decompressor: &mut Decompressor,
+        visit: impl FnMut(Record),
+    ) -> Result<(), RecordError> {
+        let plain = match self.header.attributes.codec() {
+            None => return Err(RecordError::Codec(self.header.attributes.codec_id())),
+            Some(Codec::None) => self.bytes.slice_ref(self.body()),
+            Some(codec) => decompressor.decompress(codec, self.body(), bytes_max)?.into(),
+        };
+        Record::each_of(&self.header, plain, visit)
     }
 }

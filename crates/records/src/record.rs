@@ -3,7 +3,7 @@
 //! Keys and values are slices of one shared buffer. Consumers of our own, compaction and the dump commands read
 //! records; the broker's way of a produce does not.
 
-use crate::{Batch, BatchHeader, Codec, Decompressor, TimestampType};
+use crate::{BatchHeader, TimestampType};
 use bytes::Bytes;
 use model::{Offset, Timestamp};
 use stdx::{Cursor, Short};
@@ -53,23 +53,6 @@ impl From<Short> for RecordError {
 }
 
 impl Record {
-    /// All records of `batch`, decompressed into at most `bytes_max` bytes.
-    pub(crate) fn all_of(
-        batch: &Batch,
-        bytes_max: usize,
-        decompressor: &mut Decompressor,
-    ) -> Result<Vec<Self>, RecordError> {
-        let header = &batch.header;
-        let plain = match header.attributes.codec() {
-            None => return Err(RecordError::Codec(header.attributes.codec_id())),
-            Some(Codec::None) => batch.bytes.slice_ref(batch.body()),
-            Some(codec) => decompressor.decompress(codec, batch.body(), bytes_max)?.into(),
-        };
-        let mut records = Vec::new();
-        Self::each_of(header, plain, |record| records.push(record))?;
-        Ok(records)
-    }
-
     /// Calls `visit` with each record of a batch with this header, whose plain contents are `plain`.
     pub(crate) fn each_of(
         header: &BatchHeader,
