@@ -147,7 +147,7 @@ impl Coordinator {
         }
     }
 
-    /// Takes members out, at least one. Their heartbeats are awaited still: if the append fails they are members again.
+    /// Takes members out, at least one, sorted. Their heartbeats are awaited still: if the append fails they are members again.
     fn remove_consumers(&mut self, now: Now, id: &GroupId, leaving: &[MemberId], effects: &mut Effects) {
         let Ok(mut taken) = self.take_consumer_group(id, false) else { return };
         if is_downgrade(&taken.group, &self.config, leaving) {
@@ -169,7 +169,13 @@ impl Coordinator {
             return Ok(Taken { group, is_new: false, classic: None });
         }
         if !may_create {
-            return Err(Error::GroupIdNotFound);
+            // Whoever was given up as the last one that speaks this protocol may come back, and the group with it.
+            let comes_back =
+                |classic: &Group| !classic.members.is_empty() && self.check_upgrade(classic).is_ok();
+            return Err(match self.groups.get(id).is_some_and(comes_back) {
+                true => Error::UnknownMemberId,
+                false => Error::GroupIdNotFound,
+            });
         }
         if self.shares.contains_key(id) || self.streams.contains_key(id) {
             return Err(Error::GroupIdNotFound);

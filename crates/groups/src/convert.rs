@@ -54,15 +54,19 @@ pub(crate) fn to_consumer(
     }
     // What a member kept while it joined (KIP-429) it may be reading until it joins again, although its assignment takes
     // that back, or was itself taken back by a rebalance.
+    let mut is_settled = classic.state == State::Stable;
     for ((_, _, held), claim) in members.iter_mut().zip(claims) {
         for (topic, indices) in untaken(&mut taken, claim) {
+            is_settled = false;
             held.entry(topic).or_default().extend(indices);
         }
     }
     for (id, subscription, _) in &members {
         changes.set(ConsumerChange::Member(id.clone(), Some(subscription.clone())));
     }
-    let metadata_hash = changes.group.metadata_hash(topics);
+    // Where the classic group was not at rest its assignments are no target: other topics than these are noticed at once,
+    // and a target is computed.
+    let metadata_hash = if is_settled { changes.group.metadata_hash(topics) } else { 0 };
     changes.set(ConsumerChange::Epoch(Some(GroupEpoch { epoch: generation, metadata_hash })));
     for (id, _, assigned) in &members {
         changes.set(ConsumerChange::Target(id.clone(), Some(assigned.clone())));
@@ -127,7 +131,7 @@ pub(crate) fn to_assignment(metadata: &[u8], partitions: &Partitions, topics: &d
     subscription::to_assignment(metadata, &named.collect::<Vec<_>>())
 }
 
-/// The members of a consumer group but for those who leave, all of them classic, as a classic group: in the generation
+/// The members of a consumer group but for those who leave (sorted), all of them classic, as a classic group: in the generation
 /// that is given, stable, each assigned what it may be reading.
 ///
 /// Kafka assigns what each was to have. In a group on its way there, one that was upgraded again before its members joined
@@ -143,7 +147,7 @@ pub(crate) fn to_classic(
     classic.state = State::Stable;
     classic.generation = generation;
     classic.protocol_type = Some(CONSUMER.into());
-    let staying = group.members.iter().filter(|(id, _)| !leaving.contains(id));
+    let staying = group.members.iter().filter(|(id, _)| leaving.binary_search(id).is_err());
     for (id, member) in staying {
         classic.members_from(id, member);
     }

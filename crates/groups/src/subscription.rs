@@ -60,6 +60,10 @@ fn read_said(metadata: &[u8]) -> Result<Said<'_>, Malformed> {
     let version = version_of(&mut cursor)?;
     let topics = strings(&mut cursor)?;
     user_data(&mut cursor)?;
+    // Some clients write version 1 and end here (segmentio/kafka-go#1156).
+    if version == 1 && cursor.remaining() == 0 {
+        return Ok(Said { topics, owned: Vec::new(), rack_id: None });
+    }
     let owned = if version >= 1 { partitions(&mut cursor)? } else { Vec::new() };
     if version >= 2 {
         let _generation = cursor.i32()?;
@@ -203,7 +207,9 @@ mod tests {
         assert_eq!(read(&three), Some(Said { topics: topics(), owned: owns(), rack_id: Some("r1") }));
         let nine = [&b"\0\x09"[..], head, owned, b"\0\0\0\x07\xff\xffmore"].concat();
         assert_eq!(read(&nine), Some(Said { topics: topics(), owned: owns(), rack_id: None }));
-        assert_eq!(read(&[&b"\0\x01"[..], head].concat()), None, "it ends too early");
+        let short = [&b"\0\x01"[..], head].concat();
+        assert_eq!(read(&short), Some(Said { topics: topics(), owned: vec![], rack_id: None }));
+        assert_eq!(read(&[&b"\0\x02"[..], head].concat()), None, "it ends too early");
     }
 
     #[test]

@@ -16,7 +16,10 @@ use crate::{
     Synced, convert,
     subscription::{self, CONSUMER},
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Whether a classic member that joins may be in the group at all.
 pub(crate) fn check_join(
@@ -31,9 +34,14 @@ pub(crate) fn check_join(
     if group.members.len() >= config.consumer_members_max && !group.members.contains_key(id) {
         return Err(Error::GroupMaxSizeReached);
     }
-    let classic: Vec<&ClassicMember> = classic_members(group).collect();
-    let is_named = |name: &Arc<str>, member: &ClassicMember| member.protocols.iter().any(|p| p.name == *name);
-    let by_all = |protocol: &crate::Protocol| classic.iter().all(|member| is_named(&protocol.name, member));
+    // Counted rather than compared one by one: both sides may name many.
+    let (mut members, mut named_by) = (0, BTreeMap::<&str, usize>::new());
+    for member in classic_members(group) {
+        members += 1;
+        let names: BTreeSet<&str> = member.protocols.iter().map(|protocol| &*protocol.name).collect();
+        names.into_iter().for_each(|name| *named_by.entry(name).or_default() += 1);
+    }
+    let by_all = |protocol: &crate::Protocol| named_by.get(&*protocol.name).copied().unwrap_or(0) == members;
     match &*request.protocol_type == CONSUMER && request.protocols.iter().any(by_all) {
         true => Ok(()),
         false => Err(Error::InconsistentGroupProtocol),
@@ -103,9 +111,9 @@ fn may_downgrade(config: &Config, members: usize) -> bool {
     config.migration.downgrades() && members <= config.group_members_max
 }
 
-/// Whether the group is to go on as a classic one when these members are gone: the others all speak the classic protocol.
+/// Whether the group is to go on as a classic one when these members (sorted) are gone: the others all speak the classic protocol.
 pub(crate) fn is_downgrade(group: &ConsumerGroup, config: &Config, leaving: &[MemberId]) -> bool {
-    let staying = || group.members.iter().filter(|(id, _)| !leaving.contains(id));
+    let staying = || group.members.iter().filter(|(id, _)| leaving.binary_search(id).is_err());
     let count = staying().count();
     count > 0
         && staying().all(|(_, member)| member.subscription.classic.is_some())
@@ -156,19 +164,19 @@ pub(crate) fn validate<'a>(
 pub(crate) fn sync(group: &ConsumerGroup, request: &SyncGroup, topics: &dyn Topics) -> Result<Synced, Error> {
     let (id, instance) = (&request.member_id, request.instance_id.as_ref());
     let (member, classic) = validate(group, id, instance, request.generation)?;
-    let differs = |theirs: &Option<Arc<str>>, ours: &str| theirs.as_ref().is_some_and(|name| **name != *ours);
-    let first = classic.protocols.first();
-    if differs(&request.protocol_type, CONSUMER)
-        || differs(&request.protocol, first.map_or("", |first| &*first.name))
-    {
-        return Err(Error::InconsistentGroupProtocol);
-    }
     // One that is to give partitions up has joined already, and does so first.
     let current = &member.current;
     if group.target_epoch.epoch > current.epoch && current.state != MemberState::UnrevokedPartitions {
         return Err(Error::RebalanceInProgress);
     }
-    let metadata = first.map(|first| first.metadata.clone()).unwrap_or_default();
+    // A member that joined the classic group was told of the protocol that was chosen there, not of its own first.
+    let named = match &request.protocol {
+        Some(name) => classic.protocols.iter().find(|protocol| protocol.name == *name),
+        None => classic.protocols.first(),
+    };
+    let is_consumer = request.protocol_type.as_ref().is_none_or(|kind| **kind == *CONSUMER);
+    let named = named.filter(|_| is_consumer).ok_or(Error::InconsistentGroupProtocol)?;
+    let metadata = named.metadata.clone();
     Ok(Synced {
         protocol_type: request.protocol_type.clone(),
         protocol: request.protocol.clone(),

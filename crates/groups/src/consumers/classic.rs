@@ -14,6 +14,7 @@ use crate::{
 };
 use coordinator::Now;
 use model::GroupId;
+use std::collections::BTreeSet;
 
 impl Coordinator {
     /// JoinGroup at a consumer group that has members.
@@ -163,13 +164,12 @@ impl Coordinator {
         effects: &mut Effects,
     ) {
         let Some(group) = self.consumers.get(&request.group) else { return };
-        let mut leaving = Vec::new();
+        let mut leaving = BTreeSet::new();
         let mut left = Vec::with_capacity(request.members.len());
         for member in request.members {
             let error = match find_leaving(group, &member) {
-                Ok(id) if leaving.contains(&id) => None,
                 Ok(id) => {
-                    leaving.push(id);
+                    leaving.insert(id);
                     None
                 }
                 Err(error) => Some(error),
@@ -177,6 +177,7 @@ impl Coordinator {
             left.push(Left { member_id: member.member_id, instance_id: member.instance_id, error });
         }
         if !leaving.is_empty() {
+            let leaving: Vec<MemberId> = leaving.into_iter().collect();
             self.remove_consumers(now, &request.group, &leaving, effects);
         }
         self.split(now, effects).2.reply_after(0, token, Reply::LeaveGroup(left));
