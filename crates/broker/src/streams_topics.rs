@@ -17,6 +17,9 @@ use wire::ErrorCode;
 /// Topics that are being created, and failures that are remembered; beyond that a later heartbeat tries.
 const TOPICS_MAX: usize = 1000;
 
+/// Partitions that one request may create: what the controller allows.
+const PARTITIONS_AT_ONCE: usize = 10_000;
+
 /// Which topics are being created, and which could not be.
 #[derive(Default)]
 pub(crate) struct StreamsTopics(Mutex<State>);
@@ -76,13 +79,34 @@ pub(crate) fn create(
     let (broker, context) = (broker.clone(), context.clone());
     let tasks = broker.world.tasks.clone();
     tasks.spawn(Box::pin(async move {
-        let names: Vec<Arc<str>> = taken.iter().map(|topic| topic.name.clone()).collect();
-        let topics = taken.into_iter().map(|topic| new_topic(&broker, topic)).collect();
-        let results = handlers::create_all(&broker, topics, Some(&context)).await;
-        let until = broker.now_ms().saturating_add(retry_ms);
-        broker.streams_topics.settle(names.into_iter().zip(results).collect(), until);
+        for topics in in_pieces(taken) {
+            let names: Vec<Arc<str>> = topics.iter().map(|topic| topic.name.clone()).collect();
+            let topics = topics.into_iter().map(|topic| new_topic(&broker, topic)).collect();
+            let results = handlers::create_all(&broker, topics, Some(&context)).await;
+            let until = broker.now_ms().saturating_add(retry_ms);
+            broker.streams_topics.settle(names.into_iter().zip(results).collect(), until);
+        }
     }));
     failures
+}
+
+/// As many at a time as one request may create; one that is too large alone has a request of its own, and its own failure.
+fn in_pieces(topics: Vec<InternalTopic>) -> Vec<Vec<InternalTopic>> {
+    let (mut pieces, mut partitions): (Vec<Vec<InternalTopic>>, usize) = (Vec::new(), 0);
+    for topic in topics {
+        let more = usize::try_from(topic.partitions).unwrap_or(1);
+        match pieces.last_mut().filter(|_| partitions.saturating_add(more) <= PARTITIONS_AT_ONCE) {
+            Some(piece) => {
+                piece.push(topic);
+                partitions += more;
+            }
+            None => {
+                pieces.push(vec![topic]);
+                partitions = more;
+            }
+        }
+    }
+    pieces
 }
 
 fn new_topic(broker: &Broker, topic: InternalTopic) -> NewTopic {
@@ -117,6 +141,22 @@ mod tests {
         assert_eq!((taken, failures), (topics(&["a"]), vec![("b".into(), ErrorCode::PolicyViolation)]));
         known.settle(vec![("a".into(), Err(ErrorCode::TopicAlreadyExists))], 20);
         assert_eq!(known.take(topics(&["a", "b"]), 10).0.len(), 2);
+    }
+
+    #[test]
+    fn no_request_creates_more_partitions_than_one_may() {
+        let of = |sizes: &[i32]| {
+            let topics = sizes
+                .iter()
+                .map(|partitions| InternalTopic { partitions: *partitions, ..InternalTopic::default() });
+            let pieces = in_pieces(topics.collect());
+            pieces
+                .iter()
+                .map(|piece| piece.iter().map(|topic| topic.partitions).collect())
+                .collect::<Vec<Vec<i32>>>()
+        };
+        assert_eq!(of(&[4000, 6000, 1, 20_000, 5]), [vec![4000, 6000], vec![1], vec![20_000], vec![5]]);
+        assert_eq!(of(&[]), Vec::<Vec<i32>>::new());
     }
 
     #[test]

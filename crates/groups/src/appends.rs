@@ -51,6 +51,8 @@ pub(crate) struct StreamsUndo {
     pub(crate) undo: decision::Undo<StreamsGroup>,
     /// The empty group of another kind whose place it took.
     pub(crate) replaced: Option<Box<Group>>,
+    /// A classic group has taken its place.
+    pub(crate) has_classic: bool,
 }
 
 /// A static member's replacement: enough to answer it, or to undo it.

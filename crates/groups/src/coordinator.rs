@@ -67,8 +67,9 @@ impl Coordinator {
     pub fn replay(&mut self, record: Record) {
         match record {
             Record::GroupMetadata(metadata) => {
-                // The tombstones of a streams group whose place it took may be lost.
+                // The tombstones of a group of another kind whose place it took may be lost.
                 self.streams.remove(&metadata.group);
+                self.consumers.remove(&metadata.group);
                 self.groups.insert(metadata.group.clone(), Group::from_record(metadata));
             }
             Record::GroupRemoved { group } => {
@@ -222,8 +223,9 @@ impl Coordinator {
     }
 
     fn on_join(&mut self, now: Now, token: Token, request: JoinGroup, effects: &mut Effects) {
-        let is_of_other_kind = self.shares.contains_key(&request.group)
-            || self.streams.get(&request.group).is_some_and(|group| !group.members.is_empty());
+        let streams = self.streams.get(&request.group).map(|group| group.members.is_empty());
+        let (is_streams, is_of_other_kind) =
+            (streams.is_some(), self.shares.contains_key(&request.group) || streams == Some(false));
         let consumer = self.consumers.get(&request.group).map(|group| group.members.is_empty());
         let (groups, _, mut step) = self.split(now, effects);
         let config = step.config;
@@ -246,8 +248,6 @@ impl Coordinator {
         if !request.member_id.is_empty() {
             return step.reply(token, Err(Error::UnknownMemberId));
         }
-        self.replace_streams(now, &request.group, effects);
-        let (groups, _, mut step) = self.split(now, effects);
         let mut group = Group::new(request.group.clone(), now.wall);
         group.on_join(&mut step, token, request);
         // A group exists from its first member on; one that was refused leaves no trace.
@@ -256,6 +256,8 @@ impl Coordinator {
         }
         if consumer.is_some() {
             self.replace_consumer_group(now, group, effects);
+        } else if is_streams {
+            self.replace_streams(now, group, effects);
         } else {
             let then = Then::GroupCreated { group: group.id.clone(), token };
             step.append(vec![group.to_record_without_members()], then);
@@ -284,7 +286,9 @@ impl Coordinator {
                 self.undo_consumer(now, undo, error, effects);
             }
             Then::ShareChanged(undo) if error.is_some() => self.undo_share(undo),
-            Then::StreamsChanged(undo) if error.is_some() => self.undo_streams(undo),
+            Then::StreamsChanged(undo) if let Some(error) = &error => {
+                self.take_back_streams(now, undo, error, effects);
+            }
             then => self.follow_up(now, then, error.clone(), effects),
         }
         for (token, waiting) in replies {

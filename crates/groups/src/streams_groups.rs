@@ -177,6 +177,10 @@ impl Coordinator {
             return Ok(Taken { decision: Decision::new(group, false), classic: None });
         }
         let is_replaceable = |group: &Group| group.members.is_empty() && group.state == crate::State::Empty;
+        if may_create && self.groups.get(id).is_some_and(|group| group.state == crate::State::Dead) {
+            // It is being deleted.
+            return Err(Error::CoordinatorNotAvailable);
+        }
         let is_taken = self.shares.contains_key(id) || self.consumers.contains_key(id);
         if !may_create || is_taken || self.groups.get(id).is_some_and(|group| !is_replaceable(group)) {
             return Err(Error::GroupIdNotFound);
@@ -196,30 +200,29 @@ impl Coordinator {
     }
 
     /// Puts a group back and orders the append of what was changed; gives the records.
-    fn store_streams(&mut self, now: Now, taken: Taken, effects: &mut Effects) -> Vec<Record> {
+    fn store_streams(&mut self, now: Now, mut taken: Taken, effects: &mut Effects) -> Vec<Record> {
         let (group, mut records, undo) = taken.decision.split();
         let id = group.id.clone();
         self.streams.insert(id.clone(), group);
-        if let Some(classic) = &taken.classic {
-            // Its tombstone comes first: what follows is another kind of group.
-            if classic.is_committed {
-                records.insert(0, Record::GroupRemoved { group: id.clone() });
-            }
-            for pending in &classic.pending_joins {
-                self.timers.cancel(Timer::Heartbeat(id.clone(), pending.clone()));
+        if let Some(classic) = &mut taken.classic {
+            // Its tombstone comes first: what follows is another kind of group. The group may be on its way to the log.
+            records.insert(0, Record::GroupRemoved { group: id.clone() });
+            // If this cannot be written down the group comes back, but not the ids that nobody has used.
+            for pending in std::mem::take(&mut classic.pending_joins) {
+                self.timers.cancel(Timer::Heartbeat(id.clone(), pending));
             }
         }
         if !records.is_empty() {
             let (_, _, mut step) = self.split(now, effects);
-            let undo = StreamsUndo { undo, replaced: taken.classic };
+            let undo = StreamsUndo { undo, replaced: taken.classic, has_classic: false };
             step.append(records.clone(), Then::StreamsChanged(undo));
         }
         records
     }
 
     /// Takes a decision back whose append failed.
-    pub(crate) fn undo_streams(&mut self, taken_back: StreamsUndo) {
-        let StreamsUndo { mut undo, replaced } = taken_back;
+    fn undo_streams(&mut self, taken_back: StreamsUndo) {
+        let StreamsUndo { mut undo, replaced, .. } = taken_back;
         let id = undo.id.clone();
         // A group of the same name may have been made since its deletion was ordered.
         let is_free = !self.groups.contains_key(&id)
@@ -275,11 +278,28 @@ impl Coordinator {
         }
     }
 
-    /// A classic member joins a streams group without members: it makes room. Its offsets stay.
-    pub(crate) fn replace_streams(&mut self, now: Now, id: &GroupId, effects: &mut Effects) {
-        if let Ok((tombstones, undo)) = self.bury_streams(id) {
-            self.split(now, effects).2.append(tombstones, Then::StreamsChanged(undo));
+    /// A classic group takes the place of a streams group without members, whose offsets stay.
+    pub(crate) fn replace_streams(&mut self, now: Now, classic: Group, effects: &mut Effects) {
+        let Ok((mut records, mut undo)) = self.bury_streams(&classic.id) else { return };
+        records.push(classic.to_record_without_members());
+        undo.has_classic = true;
+        let (groups, _, mut step) = self.split(now, effects);
+        step.append(records, Then::StreamsChanged(undo));
+        groups.insert(classic.id.clone(), classic);
+    }
+
+    /// Takes a decision back whose append failed; with it the classic group that took the place, whose members hear so.
+    pub(crate) fn take_back_streams(
+        &mut self,
+        now: Now,
+        undo: StreamsUndo,
+        error: &Error,
+        effects: &mut Effects,
+    ) {
+        if undo.has_classic {
+            self.drop_downgraded(now, &undo.undo.id, error, effects);
         }
+        self.undo_streams(undo);
     }
 
     /// The tombstones of a streams group without members, but for its offsets.
@@ -296,6 +316,6 @@ impl Coordinator {
         let (group, records, mut undo) = decision.split();
         undo.deleted = Some(Box::new(group));
         self.timers.cancel(Timer::Rebalance(id.clone()));
-        Ok((records, StreamsUndo { undo, replaced: None }))
+        Ok((records, StreamsUndo { undo, replaced: None, has_classic: false }))
     }
 }

@@ -91,8 +91,15 @@ pub const TELEMETRY_SERIES_MAX: usize = 1024;
 pub const TELEMETRY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Tasks of one streams group: an assignment looks at all of them, and a small request can name many subtopologies of wide
-/// topics. Large applications have some ten thousand.
-pub const STREAMS_TASKS_MAX: usize = 100_000;
+/// topics. Large applications have some ten thousand. With two standbys of each their assignment to one member still fits
+/// into a batch of a megabyte.
+pub const STREAMS_TASKS_MAX: usize = 30_000;
+
+/// Subtopologies of one streams group: how many partitions their topics have follows from each other's.
+pub const STREAMS_SUBTOPOLOGIES_MAX: usize = 1_000;
+
+/// Topics that the subtopologies of one streams group name, with their copartition groups, each as often as it is named.
+pub const STREAMS_TOPICS_MAX: usize = 10_000;
 
 /// The description of a topology that is kept of a streams group; a node takes some 200 bytes.
 pub const STREAMS_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;

@@ -84,7 +84,7 @@ impl Coordinator {
     }
 
     /// The classic group of this name was never written down: whoever waits in it hears so.
-    pub(super) fn drop_downgraded(&mut self, now: Now, id: &GroupId, error: &Error, effects: &mut Effects) {
+    pub(crate) fn drop_downgraded(&mut self, now: Now, id: &GroupId, error: &Error, effects: &mut Effects) {
         let (groups, _, mut step) = self.split(now, effects);
         let Some(mut classic) = groups.remove(id) else { return };
         classic.answer_all_parked(&mut step, error);

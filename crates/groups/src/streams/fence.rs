@@ -12,10 +12,7 @@ pub(crate) fn leave(
     decision: &mut Decision<StreamsGroup>,
     request: &StreamsHeartbeat,
 ) -> Result<(MemberId, StreamsHeartbeatReply), Error> {
-    let group = &mut decision.group;
-    if request.wants_shutdown {
-        group.soft.shutdown_by.get_or_insert_with(|| request.member_id.clone());
-    }
+    let group = &decision.group;
     let id = match &request.instance_id {
         None => {
             let is_member = group.members.contains_key(&request.member_id);
@@ -27,6 +24,10 @@ pub(crate) fn leave(
             Some(id) => id.clone(),
         },
     };
+    // The last one that goes takes it along.
+    if request.wants_shutdown {
+        decision.group.soft.shutdown_by.get_or_insert_with(|| request.member_id.clone());
+    }
     match request.epoch {
         LEAVING_FOR_A_WHILE => rest(decision, &id),
         _ => remove(decision, &id),

@@ -4,7 +4,7 @@
 //! `configured`.
 
 use crate::Error;
-use model::PartitionIndex;
+use model::{PartitionIndex, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -65,6 +65,16 @@ pub struct CopartitionGroup {
 impl Topology {
     /// What is wrong with it wherever it is used.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let topics = self.subtopologies.iter().map(Subtopology::topics_named);
+        if self.subtopologies.len() > limits::STREAMS_SUBTOPOLOGIES_MAX
+            || topics.sum::<usize>() > limits::STREAMS_TOPICS_MAX
+        {
+            return Err(Error::StreamsInvalidTopology(format!(
+                "A topology may have {} subtopologies and name {} topics at most.",
+                limits::STREAMS_SUBTOPOLOGIES_MAX,
+                limits::STREAMS_TOPICS_MAX
+            )));
+        }
         let mut ids = BTreeSet::new();
         for subtopology in &self.subtopologies {
             if !ids.insert(&subtopology.id) {
@@ -141,6 +151,15 @@ impl Subtopology {
         sources.chain(repartitioned).collect()
     }
 
+    /// How many topics it names, each as often as it does.
+    fn topics_named(&self) -> usize {
+        self.source_topics.len()
+            + self.repartition_source_topics.len()
+            + self.repartition_sink_topics.len()
+            + self.state_changelog_topics.len()
+            + self.copartition_groups.len()
+    }
+
     fn check(&self) -> Result<(), Error> {
         if !self.source_topic_regex.is_empty() {
             return Err(Error::InvalidRequest(
@@ -164,7 +183,9 @@ impl Subtopology {
         };
         for group in &self.copartition_groups {
             let (sources, repartitioned) = (self.source_topics.len(), self.repartition_source_topics.len());
-            if is_outside(&group.source_topics, sources)
+            if group.source_topics.len() > sources
+                || group.repartition_source_topics.len() > repartitioned
+                || is_outside(&group.source_topics, sources)
                 || is_outside(&group.repartition_source_topics, repartitioned)
                 || !group.source_topic_regex.is_empty()
             {
