@@ -16,6 +16,8 @@ impl SharePartition {
     }
 
     /// Takes back what was held for too long. It is available at once; that is to be written all the same, for the count.
+    /// What is given up is so only once that is written: until then the start does not pass it, or a member that is late would
+    /// hear that its word was taken while nothing of it is on a disk.
     pub fn expire(&mut self, now: Now) -> Option<Write> {
         let is_late = |span: &Span| span.holder().is_some_and(|holder| holder.deadline <= now.monotonic);
         let late: Vec<Offset> =
@@ -23,6 +25,10 @@ impl SharePartition {
         let mut changed = Vec::with_capacity(late.len());
         for key in late {
             let Some(state) = self.spans.get(&key).map(|span| self.returned(span.count)) else { continue };
+            if state == State::Archived {
+                self.begin(key, state, &mut changed);
+                continue;
+            }
             let Some(span) = self.spans.get_mut(&key) else { continue };
             span.state = state;
             changed.push((key, span.last));

@@ -8,6 +8,9 @@ use crate::StateBatch;
 use ::coordinator::Now;
 use model::Offset;
 
+/// After so long the share coordinator is told again of what is to be given up.
+const TRY_AGAIN_MS: i64 = 1000;
+
 impl SharePartition {
     /// Orders what has changed to be written.
     pub(super) fn write(&mut self, changed: Vec<(Offset, Offset)>) -> Option<Write> {
@@ -42,19 +45,24 @@ impl SharePartition {
         })
     }
 
-    /// What became of a write. Where it failed, the records are the member's again, unless its time is over.
+    /// What became of a write. Where it failed, the records are the member's again, unless its time is over. What is to be given
+    /// up stays the member's for [`TRY_AGAIN_MS`]: it is given up by being written.
     pub fn on_written(&mut self, now: Now, id: WriteId, is_written: bool) {
         for (first, last) in self.writes.remove(&id).unwrap_or_default() {
             for key in self.cut_out(first, last) {
                 let Some(span) = self.spans.get_mut(&key) else { continue };
-                let Some((_, holder)) = span.pending.take_if(|(of, _)| *of == id) else { continue };
+                let Some((_, mut holder)) = span.pending.take_if(|(of, _)| *of == id) else { continue };
                 if is_written {
                     continue;
                 }
                 let count = span.count;
-                let state = match holder.deadline <= now.monotonic {
-                    true => self.returned(count),
-                    false => State::Acquired(holder),
+                let state = match (holder.deadline <= now.monotonic).then(|| self.returned(count)) {
+                    Some(State::Archived) => {
+                        holder.deadline = now.deadline_ms(TRY_AGAIN_MS);
+                        State::Acquired(holder)
+                    }
+                    Some(state) => state,
+                    None => State::Acquired(holder),
                 };
                 self.spans.get_mut(&key).into_iter().for_each(|span| span.state = state.clone());
             }

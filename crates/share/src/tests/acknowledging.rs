@@ -55,8 +55,34 @@ fn a_record_delivered_too_often_is_archived() {
     assert_eq!(desk.acquire("a", 1), [(1, 1, 1)]);
     assert_eq!(desk.sleep(1000).unwrap().batches, [batch(1, 1, 0, 1)]);
     assert_eq!(desk.acquire("a", 1), [(1, 1, 2)]);
-    assert_eq!(desk.sleep(1000).unwrap().batches, [batch(1, 1, 4, 2)]);
+    let write = desk.sleep(1000).unwrap();
+    assert_eq!(write.batches, [batch(1, 1, 4, 2)]);
+    desk.end(&write, true);
     assert_eq!(desk.partition.start(), 2);
+}
+
+#[test]
+fn what_is_given_up_is_so_once_that_is_written() {
+    let mut desk = Desk::with(CONFIG, 0, &[batch(0, 0, 0, 4)]);
+    assert_eq!(desk.acquire("a", 1), [(0, 0, 5)]);
+    let write = desk.sleep(1000).unwrap();
+    assert!(desk.begin("a", 0, 0, Kind::Accept).is_err(), "or its word would be nowhere after a crash");
+    desk.end(&write, false);
+    assert_eq!((desk.partition.start(), desk.acquire("b", 1)), (0, vec![(1, 1, 1)]));
+    assert_eq!(desk.sleep(999), None, "not at once: whoever writes may be ill");
+    let write = desk.sleep(1).unwrap();
+    assert_eq!(write.batches, [batch(0, 0, 4, 5), batch(1, 1, 0, 1)]);
+    desk.end(&write, true);
+    assert_eq!((desk.partition.start(), desk.begin("a", 0, 0, Kind::Accept)), (1, Ok(None)));
+    // The same of a member that gives it back and is not heard in time.
+    let mut desk = Desk::with(CONFIG, 0, &[batch(0, 0, 0, 4)]);
+    desk.acquire("a", 1);
+    let write = desk.begin("a", 0, 0, Kind::Release).unwrap().unwrap();
+    assert_eq!(desk.sleep(2000), None);
+    desk.end(&write, false);
+    assert_eq!(desk.partition.start(), 0);
+    let write = desk.sleep(1000).unwrap();
+    assert_eq!(write.batches, [batch(0, 0, 4, 5)]);
 }
 
 #[test]

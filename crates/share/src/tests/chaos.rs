@@ -26,7 +26,10 @@ enum Step {
         kind: i8,
         is_written: bool,
     },
-    Sleep(u32),
+    Sleep {
+        ms: u32,
+        is_written: bool,
+    },
     Leave {
         member: usize,
         is_written: bool,
@@ -50,7 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 Step::Acknowledge { member, skip, count, kind, is_written }
             }
         ),
-        1 => (1..1500u32).prop_map(Step::Sleep),
+        1 => (1..1500u32, any::<bool>()).prop_map(|(ms, is_written)| Step::Sleep { ms, is_written }),
         1 => (who, any::<bool>()).prop_map(|(member, is_written)| Step::Leave { member, is_written }),
         2 => (1..4usize, any::<bool>()).prop_map(|(count, is_written)| Step::Tell { count, is_written }),
         1 => Just(Step::Lead),
@@ -170,14 +173,22 @@ impl World {
         self.settle(write, is_written);
     }
 
-    fn sleep(&mut self, ms: u32) {
+    fn sleep(&mut self, ms: u32, is_written: bool) {
         self.now = self.now.plus_ms(ms);
         let write = self.partition.expire(self.now);
         let late = self.model.held.extract_if(.., |_, (_, deadline)| *deadline <= self.now.monotonic);
-        let late: Vec<Offset> = late.map(|(offset, _)| offset).collect();
-        let told = write.iter().flat_map(|write| &write.batches).flat_map(|batch| batch.first..=batch.last);
-        assert_eq!(told.collect::<Vec<_>>(), late);
-        self.settle(write, true);
+        let late: BTreeMap<Offset, usize> = late.map(|(offset, (member, _))| (offset, member)).collect();
+        let batches = write.iter().flat_map(|write| &write.batches);
+        let told = batches.clone().flat_map(|batch| batch.first..=batch.last);
+        assert_eq!(told.collect::<Vec<_>>(), late.keys().copied().collect::<Vec<_>>());
+        let given_up = batches.filter(|batch| batch.state == DeliveryState::Archived.number());
+        let given_up: Vec<Offset> = given_up.flat_map(|batch| batch.first..=batch.last).collect();
+        self.settle(write, is_written);
+        if !is_written {
+            // The member has it until the giving up is written.
+            let until = self.now.deadline_ms(1000);
+            self.model.held.extend(given_up.iter().map(|offset| (*offset, (late[offset], until))));
+        }
     }
 
     fn lead(&mut self) {
@@ -219,7 +230,7 @@ proptest! {
                 Step::Acknowledge { member, skip, count, kind, is_written } => {
                     world.acknowledge(member, skip, count, kind, is_written);
                 }
-                Step::Sleep(ms) => world.sleep(ms),
+                Step::Sleep { ms, is_written } => world.sleep(ms, is_written),
                 Step::Leave { member: of, is_written } => {
                     let write = world.partition.release(&member(MEMBERS[of]));
                     world.settle(write, is_written);
