@@ -6,7 +6,7 @@
 pub mod kit;
 mod now;
 
-pub use now::Now;
+pub use now::{Now, has_passed};
 
 /// A state machine whose whole replicated state is made by [`Shard::replay`] of the records of one log, in order.
 ///

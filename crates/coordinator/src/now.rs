@@ -4,6 +4,13 @@
 
 use model::Timestamp;
 
+/// Whether `ms` milliseconds of the wall clock have passed from `since` to `now`, at most: the clock may have been set back after
+/// `since` was written down, and what waits for a moment that is far ahead again would wait too long. So a moment that is still
+/// to come has passed long ago.
+pub fn has_passed(since: Timestamp, ms: i64, now: Timestamp) -> bool {
+    now < since || now.saturating_sub(since) >= ms
+}
+
 /// One moment, on both clocks: only `wall` means something to people and other nodes, only `monotonic` never jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Now {
@@ -22,5 +29,19 @@ impl Now {
     /// This moment, `ms` milliseconds later on both clocks.
     pub fn plus_ms(&self, ms: u32) -> Self {
         Self { wall: self.wall.saturating_add(ms.into()), monotonic: self.deadline_ms(ms.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nobody_back() {
+        let cases = [(999, false), (1000, true), (1001, true), (0, true)];
+        for (now, has) in cases {
+            assert_eq!(has_passed(500, 500, now), has, "{now}");
+        }
+        assert!(has_passed(i64::MIN, i64::MAX, 0), "no overflow");
     }
 }

@@ -13,7 +13,7 @@ use super::{
     topics::Topics,
 };
 use crate::{Config, ConsumerHeartbeat, ConsumerHeartbeatReply, Error, MemberId};
-use coordinator::Now;
+use coordinator::{Now, has_passed};
 
 /// The member epoch of a member that joins.
 pub(crate) const JOINING: i32 = 0;
@@ -271,7 +271,7 @@ pub(super) fn advance(
 /// Whether the time since the last target assignment is over (KIP-1263).
 fn is_due(group: &ConsumerGroup, around: &Surroundings<'_>) -> bool {
     let (last, interval) = (group.target_epoch.timestamp, around.config.consumer_assignment_interval_ms);
-    last == 0 || interval == 0 || around.now.wall >= last.saturating_add(interval)
+    last == 0 || interval == 0 || has_passed(last, interval, around.now.wall)
 }
 
 fn compute_target_if_due(changes: &mut Changes<'_>, around: &Surroundings<'_>) {

@@ -138,7 +138,7 @@ fn advance(
 ) {
     let group = &changes.group;
     let (last, interval) = (group.target_epoch.timestamp, request.assignment_interval_ms);
-    let is_due = last == 0 || interval <= 0 || around.now.wall >= last.saturating_add(interval);
+    let is_due = last == 0 || interval <= 0 || ::coordinator::has_passed(last, interval, around.now.wall);
     if is_due && group.target_epoch.epoch < group.epoch.epoch {
         compute_target(changes, around);
     }

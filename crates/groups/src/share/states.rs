@@ -28,7 +28,8 @@ pub(super) fn begin(
     let now = around.now.wall;
     let is_under_way = |topic: &TopicId| {
         let since = group.initializing_since.get(topic);
-        since.is_some_and(|since| now.saturating_sub(*since) < around.config.share_initialize_retry_ms)
+        let retry_ms = around.config.share_initialize_retry_ms;
+        since.is_some_and(|since| !::coordinator::has_passed(*since, retry_ms, now))
     };
     let mut missing = NamedStates::new();
     for name in group.subscribed() {

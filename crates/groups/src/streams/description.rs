@@ -5,6 +5,7 @@
 
 use super::StreamsGroup;
 use crate::{Error, MemberId};
+use ::coordinator::has_passed;
 use model::{Timestamp, limits};
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ pub(crate) struct Described {
     stored: Option<(i32, TopologyDescription)>,
     /// The epoch whose description is too large.
     refused: Option<i32>,
-    /// For which epoch a member was asked, how often, and when the next one is.
+    /// For which epoch a member was asked, how often, and when.
     asked: Option<(i32, u32, Timestamp)>,
 }
 
@@ -71,14 +72,14 @@ impl Described {
         if is_known || self.refused == Some(epoch) {
             return false;
         }
-        let times = match self.asked {
-            Some((asked, _, next)) if asked == epoch && now < next => return false,
-            Some((asked, times, _)) if asked == epoch => times.saturating_add(1),
-            _ => 0,
-        };
         let (first, most) = ASK_AGAIN_MS;
-        let wait = first.saturating_mul(1 << times.min(16)).min(most);
-        self.asked = Some((epoch, times, now.saturating_add(wait)));
+        let wait = |times: u32| first.saturating_mul(1 << times.min(16)).min(most);
+        let times = match self.asked.filter(|(asked, ..)| *asked == epoch) {
+            Some((_, times, at)) if !has_passed(at, wait(times), now) => return false,
+            Some((_, times, _)) => times.saturating_add(1),
+            None => 0,
+        };
+        self.asked = Some((epoch, times, now));
         true
     }
 

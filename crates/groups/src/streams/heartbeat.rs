@@ -244,7 +244,7 @@ fn assign(
     if group.target_epoch.epoch >= group.epoch.epoch {
         return None;
     }
-    if last != 0 && interval_ms > 0 && now < last.saturating_add(interval_ms) {
+    if last != 0 && interval_ms > 0 && !::coordinator::has_passed(last, interval_ms, now) {
         return delayed("configured assignment interval");
     }
     compute_target(decision, now);

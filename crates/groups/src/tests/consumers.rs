@@ -362,6 +362,10 @@ fn assignments_are_not_computed_more_often_than_configured() {
     desk.pass(SECOND);
     beat(&mut desk, beating("b", 1, None)).unwrap();
     assert_eq!(described(&mut desk).assignment_epoch, 2);
+    // The clock is set back by an hour: nobody waits for that hour to pass again.
+    desk.now.wall -= 3_600_000;
+    beat(&mut desk, joining("c", &["t"])).unwrap();
+    assert_eq!(described(&mut desk).assignment_epoch, 3);
 }
 
 #[test]

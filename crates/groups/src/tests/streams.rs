@@ -263,6 +263,9 @@ fn assignments_do_not_follow_each_other_too_fast() {
     assert_eq!(described(&mut desk).state, StreamsState::Assigning);
     desk.pass(5 * SECOND);
     assert_eq!(beat(&mut desk, paced(beating("b", 2, None))).unwrap().epoch, 3);
+    // The clock is set back by an hour: nobody waits for that hour to pass again.
+    desk.now.wall -= 3_600_000;
+    assert_eq!(statuses(&beat(&mut desk, paced(joining("c"))).unwrap()), vec![]);
 }
 
 #[test]
