@@ -15,6 +15,7 @@ mod leaders;
 mod metadata_line;
 mod no_invention;
 mod one_value;
+mod owners;
 mod positions;
 mod replicas;
 mod shares;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<high_watermark::HighWatermark>::default(),
         Box::<group_offsets::GroupOffsets>::default(),
         Box::<assignments::Assignments>::default(),
+        Box::<owners::Owners>::default(),
         Box::<topics::Topics>::default(),
         Box::<copies::Copies>::default(),
         Box::<leaders::Leaders>::default(),

@@ -6,12 +6,14 @@ mod committed_reader;
 mod committer;
 mod committing;
 mod fetching;
+mod heartbeating;
 mod link;
 mod member;
 mod operator;
 mod oracle;
 mod producer;
 mod reader;
+mod reconciler;
 mod routes;
 mod sharer;
 mod sharing;
@@ -20,12 +22,14 @@ mod transactor;
 pub use admin::{ADMIN_CONFIG, Admin};
 pub use committed_reader::CommittedReader;
 pub use committer::Committer;
+pub use heartbeating::{Kind, SUBTOPOLOGY};
 pub use link::{Link, Lost};
 pub use member::Member;
 pub use operator::Operator;
 pub use oracle::Oracle;
 pub use producer::Producer;
 pub use reader::Reader;
+pub use reconciler::{Reconciler, SESSION_MS};
 pub use sharer::Sharer;
 pub use transactor::Transactor;
 
@@ -81,12 +85,24 @@ pub enum Seek<'a> {
 pub struct Rules {
     /// Nobody begins anything new.
     ended: AtomicBool,
+    /// Members of groups stay where they are.
+    calm: AtomicBool,
 }
 
 impl Rules {
     /// Tells everybody to come to an end.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells members of groups to stay.
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether members of groups stay.
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
     }
 
     /// Whether the run comes to its end.

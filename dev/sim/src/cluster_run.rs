@@ -71,6 +71,9 @@ pub async fn live(
     if !serves_again(&mut storms, &run).await {
         return;
     }
+    if !alongside(&mut storms, run.groups_settle()).await {
+        return;
+    }
     if !alongside(&mut storms, run.end(clients, END_MS_MAX)).await {
         return;
     }

@@ -13,7 +13,11 @@ use crate::{
     world::Plant,
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 use tokio::sync::Notify;
 
 /// What is told when the node does not come back.
@@ -173,6 +177,22 @@ pub enum Event {
         places: Vec<Place>,
         is_current: bool,
     },
+    /// A member of a group that the coordinator shares things out in is about to say that it has these and nothing else.
+    MemberKeeps { group: Arc<str>, member: Arc<str>, units: BTreeSet<Unit> },
+    /// A member has nothing any more: it is about to leave, or was told that it is out.
+    MemberGone { group: Arc<str>, member: Arc<str> },
+    /// A heartbeat was well received, and the member was perhaps told what it is to have: all of it.
+    MemberHeard {
+        group: Arc<str>,
+        member: Arc<str>,
+        /// When the heartbeat went out.
+        sent_ms: u64,
+        now_ms: u64,
+        /// How long members may be silent.
+        session_ms: u64,
+        given: Option<BTreeSet<Unit>>,
+        is_current: bool,
+    },
     /// An admin client may have changed a topic: what it makes of the topic that is or is not there.
     AdminSent { topic: Arc<str>, change: Change },
     /// The change was acknowledged.
@@ -186,6 +206,9 @@ pub enum Event {
     /// The node serves again.
     Serves,
 }
+
+/// What a coordinator shares out: a partition of a topic, or a task of a subtopology.
+pub type Unit = (Arc<str>, i32);
 
 /// What a member of a share group says of records, with Kafka's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,6 +265,8 @@ struct State {
     requests: u64,
     counts: BTreeMap<&'static str, u64>,
     acknowledged: BTreeMap<Place, u64>,
+    /// What the members of each group have.
+    owned: BTreeMap<(Arc<str>, Arc<str>), BTreeSet<Unit>>,
     plant: Option<crate::plant::Corruption>,
     only: Option<&'static str>,
 }
@@ -255,6 +280,7 @@ impl History {
             requests: 0,
             counts: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            owned: BTreeMap::new(),
             plant: plant.map(crate::plant::Corruption::new),
             only,
         };
@@ -284,8 +310,17 @@ impl History {
             note!(self.trace, "history {event:?}");
         }
         *state.counts.entry(event.name()).or_default() += 1;
-        if let Event::ProduceAcked { place, .. } = &event {
-            *state.acknowledged.entry(place.clone()).or_default() += 1;
+        match &event {
+            Event::ProduceAcked { place, .. } => {
+                *state.acknowledged.entry(place.clone()).or_default() += 1;
+            }
+            Event::MemberKeeps { group, member, units } => {
+                state.owned.insert((group.clone(), member.clone()), units.clone());
+            }
+            Event::MemberGone { group, member } => {
+                state.owned.remove(&(group.clone(), member.clone()));
+            }
+            _ => {}
         }
         for check in &mut state.checks {
             if let Err(what) = check.on(&event) {
@@ -329,6 +364,16 @@ impl History {
         self.state.lock().acknowledged.clone()
     }
 
+    /// What the members of a group say that they have: how many of them say so of each.
+    pub fn owned(&self, group: &str) -> BTreeMap<Unit, u32> {
+        let mut all = BTreeMap::new();
+        let state = self.state.lock();
+        for (_, units) in state.owned.iter().filter(|((of, _), _)| **of == *group) {
+            units.iter().for_each(|unit| *all.entry(unit.clone()).or_default() += 1);
+        }
+        all
+    }
+
     /// How often each kind of event happened.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.lock().counts.clone()
@@ -366,6 +411,10 @@ impl Event {
             Event::CommitAcked { .. } => "commits",
             Event::CommitFetched { .. } => "commits fetched",
             Event::Assigned { .. } => "assignments",
+            Event::MemberKeeps { .. } => "members' words of what they have",
+            Event::MemberGone { .. } => "members gone",
+            Event::MemberHeard { given: Some(_), .. } => "members told what to have",
+            Event::MemberHeard { .. } => "heartbeats",
             Event::ShareAcquired { .. } => "share deliveries",
             Event::ShareUnanswered { .. } => "share fetches without an answer",
             Event::ShareSaid { .. } => "share acknowledgements sent",

@@ -3,7 +3,7 @@
 //! It holds no state of a run. Small limits make the rare things common: segments of a few kilobytes, a memory tail
 //! that is soon too small, checkpoints every few seconds.
 
-use crate::dice::Dice;
+use crate::{client::SESSION_MS, dice::Dice};
 
 /// When a topic's records are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,10 @@ pub struct Plan {
     pub readers: u32,
     /// How many members the group has.
     pub members: u32,
+    /// How many members the group of KIP-848 has.
+    pub consumers: u32,
+    /// How many members the group of Kafka Streams has.
+    pub instances: u32,
     /// How many members the share group has.
     pub sharers: u32,
     /// `group.share.record.lock.duration.ms` and `group.share.delivery.count.limit`.
@@ -114,6 +118,8 @@ impl Plan {
             members: dice.range(1..=3) as u32,
             committers: dice.range(1..=2) as u32,
             transactional_ids: transactional_ids(all),
+            consumers: reconcilers(all, "consumers"),
+            instances: reconcilers(all, "instances"),
             sharers: sharers(all),
             share_limits: share_limits(all),
             dead_letters: dead_letters(all),
@@ -168,6 +174,8 @@ impl Plan {
             members: dice.range(1..=2) as u32,
             committers: dice.range(1..=2) as u32,
             transactional_ids: transactional_ids(all),
+            consumers: reconcilers(all, "consumers"),
+            instances: reconcilers(all, "instances"),
             sharers: sharers(all),
             share_limits: share_limits(all),
             dead_letters: dead_letters(all),
@@ -201,7 +209,16 @@ fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec
         ("share.coordinator.snapshot.update.records.per.snapshot", "20".to_owned()),
         ("share.coordinator.state.topic.prune.interval.ms", "2000".to_owned()),
     ];
-    let all = statics.into_iter().chain(compaction).chain(shares);
+    let mut dice = all_dice.fork("groups");
+    let groups = ["consumer", "streams"].into_iter().flat_map(|kind| {
+        let session = (format!("group.{kind}.session.timeout.ms"), SESSION_MS.to_string());
+        let delay = dice.pick(&["0", "300"], "0").to_owned();
+        [session, (format!("group.{kind}.assignment.interval.ms"), delay)]
+    });
+    let delay = ("group.streams.initial.rebalance.delay.ms".to_owned(), "200".to_owned());
+    let groups: Vec<_> = groups.chain([delay]).collect();
+    let groups = groups.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let all = statics.into_iter().chain(compaction).chain(shares).chain(groups);
     all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -209,6 +226,12 @@ fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec
 fn sharers(dice: &Dice) -> u32 {
     let mut dice = dice.fork("sharers");
     if dice.chance(60) { dice.range(1..=3) as u32 } else { 0 }
+}
+
+/// Of each kind of group whose coordinator shares things out there is one in half of the runs.
+fn reconcilers(dice: &Dice, kind: &str) -> u32 {
+    let mut dice = dice.fork(kind);
+    if dice.chance(50) { dice.range(1..=4) as u32 } else { 0 }
 }
 
 fn dead_letters(dice: &Dice) -> bool {

@@ -2,17 +2,19 @@
 //! had said so. Bugs of the disk are planted in `world::DiskFaults`. Only runs that must fail use it.
 
 use crate::{
-    history::{Delivered, Event, Place, Seen},
+    history::{Delivered, Event, Place, Seen, Unit},
     value::ValueId,
     world::Plant,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A planted bug and how often it could have struck.
 pub struct Corruption {
     plant: Plant,
     chances: u32,
     stolen: Vec<Place>,
+    /// What a member of a group was given last.
+    given: BTreeSet<Unit>,
     /// What a member of a share group has got last: who, where, and which stretches.
     shared: Option<(Arc<str>, Place, Vec<Delivered>)>,
 }
@@ -23,7 +25,7 @@ const STRIKES_AT: u32 = 8;
 impl Corruption {
     /// Nothing has struck yet.
     pub fn new(plant: Plant) -> Self {
-        Self { plant, chances: 0, stolen: Vec::new(), shared: None }
+        Self { plant, chances: 0, stolen: Vec::new(), given: BTreeSet::new(), shared: None }
     }
 
     fn strikes(&mut self) -> bool {
@@ -96,6 +98,11 @@ impl Corruption {
                 if *offset > 0 && self.strikes() =>
             {
                 *offset = -1;
+            }
+            (Plant::OwnerDoubled, Event::MemberHeard { given: Some(given), .. }) => {
+                let own = given.clone();
+                given.append(&mut self.given);
+                self.given = own;
             }
             (_, event) => self.corrupt_shares(event),
         }

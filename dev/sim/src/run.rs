@@ -3,14 +3,14 @@
 
 use crate::{
     client::{
-        Admin, CommittedReader, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules, Sharer,
-        Transactor,
+        Admin, CommittedReader, Committer, Ground, Kind, Member, Operator, Oracle, Producer, Reader,
+        Reconciler, Rules, SUBTOPOLOGY, Sharer, Transactor,
     },
     cluster::Cluster,
     cluster_run,
     dice::Dice,
     drawing::Drawing,
-    history::{Event, History, Place, Violation},
+    history::{Event, History, Place, Unit, Violation},
     node::Node,
     note,
     plan::{Plan, TopicPlan},
@@ -19,7 +19,7 @@ use crate::{
     world::{Clocked, Plant, SimClock},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, atomic::AtomicU32},
 };
@@ -71,6 +71,8 @@ pub struct Run {
     /// The partitions that transactions write to.
     transactional: Vec<(Place, Uuid)>,
     group: Arc<str>,
+    /// The groups whose coordinator shares things out.
+    reconciled: Vec<(Arc<str>, Kind)>,
     /// The share group, and its limits, if there is one.
     shares: Option<(Arc<str>, (u64, i16))>,
     /// The dead-letter topic of it, if it has one.
@@ -83,6 +85,9 @@ pub struct Run {
 const END_MS_MAX: u64 = 90_000;
 /// How long it may take to read everything back.
 const READ_BACK_MS_MAX: u64 = 120_000;
+/// How long it may take until each partition of a group has an owner: whoever fell silent has to be missed first.
+const GROUPS_SETTLE_MS_MAX: u64 = 30_000;
+const LOOK_MS: u64 = 100;
 /// How long a client waits for an answer of the only node.
 const PATIENCE_MS: u64 = 10_000;
 
@@ -150,7 +155,7 @@ async fn live(
     let clients = run.clients(&plan, dice);
     schedule.run(plan.duration_ms).await;
     run.ground.clock.sleep_ms(2000).await;
-    if !run.end(clients, END_MS_MAX).await {
+    if !run.groups_settle().await || !run.end(clients, END_MS_MAX).await {
         return;
     }
     run.read_back("after the calm").await;
@@ -173,6 +178,14 @@ impl Run {
             places: Vec::new(),
             transactional: Vec::new(),
             group: "members".into(),
+            reconciled: [
+                (plan.consumers, "consumers", Kind::Consumer),
+                (plan.instances, "streams", Kind::Streams),
+            ]
+            .into_iter()
+            .filter(|(members, ..)| *members > 0)
+            .map(|(_, name, kind)| (name.into(), kind))
+            .collect(),
             dead_letters: plan.dead_letters.then_some("dlq.sharers"),
             shares: (plan.sharers > 0).then(|| ("sharers".into(), plan.share_limits)),
             committed: (0..plan.committers).map(|number| format!("committer{number}").into()).collect(),
@@ -207,6 +220,40 @@ impl Run {
             }
         }
         true
+    }
+
+    /// Members of groups stay where they are from now on: soon each partition and each task has one owner. False if not.
+    pub async fn groups_settle(&self) -> bool {
+        self.ground.rules.calm_down();
+        let begun = self.ground.clock.elapsed_ms();
+        for (group, kind) in &self.reconciled {
+            let expected = self.units(*kind);
+            loop {
+                let owned = self.ground.history.owned(group);
+                if owned.keys().eq(&expected) && owned.values().all(|owners| *owners == 1) {
+                    break;
+                }
+                if self.ground.clock.elapsed_ms() > begun + GROUPS_SETTLE_MS_MAX {
+                    let what = format!(
+                        "group {group}: {GROUPS_SETTLE_MS_MAX} ms after the last member came or went {owned:?} of \
+                         {expected:?} have owners"
+                    );
+                    self.ground.history.violated("availability", what);
+                    return false;
+                }
+                self.ground.clock.sleep_ms(LOOK_MS).await;
+            }
+        }
+        true
+    }
+
+    /// What there is to be shared out.
+    fn units(&self, kind: Kind) -> BTreeSet<Unit> {
+        let durable = self.places.iter().map(|(place, _)| place).filter(|place| !place.is_lossy());
+        match kind {
+            Kind::Consumer => durable.map(|place| (place.topic.clone(), place.partition)).collect(),
+            Kind::Streams => durable.map(|place| (SUBTOPOLOGY.into(), place.partition)).collect(),
+        }
     }
 
     /// Lets all clients come to an end; false if they do not.
@@ -257,6 +304,14 @@ impl Run {
             let group = self.group.clone();
             clients.spawn(Member::new(ground.for_another(), dice, number, group, durable.clone()).run());
         }
+        for (group, kind) in &self.reconciled {
+            let members = if *kind == Kind::Consumer { plan.consumers } else { plan.instances };
+            for number in 0..members {
+                let dice = dice.fork(&format!("{group}{number}"));
+                let (of, places) = ((group.clone(), *kind), durable.clone());
+                clients.spawn(Reconciler::new(ground.for_another(), dice, number, of, places).run());
+            }
+        }
         for number in 0..plan.sharers {
             let dice = dice.fork(&format!("sharer{number}"));
             let Some((group, (lock_ms, _))) = self.shares.clone() else { break };
@@ -294,11 +349,13 @@ impl Run {
     /// Asks for everything while nothing else happens.
     pub async fn read_back(&mut self, when: &str) {
         let Self { oracle, places, transactional, group, shares, committed, admin_topics, ground, .. } = self;
+        let reconciled = self.reconciled.iter().map(|(group, _)| group);
+        let groups: Vec<&Arc<str>> = committed.iter().chain([&*group]).chain(reconciled).collect();
         let dead_letters = self.dead_letters;
         let all = async {
             for (place, id) in places.iter() {
                 oracle.read_all(place, *id).await;
-                for group in committed.iter().chain([&*group]) {
+                for group in &groups {
                     oracle.committed(group, place).await;
                 }
             }

@@ -50,6 +50,11 @@ fn two_owners_of_a_partition_are_noticed() {
 }
 
 #[test]
+fn two_owners_of_what_a_coordinator_shares_out_are_noticed() {
+    check(Plant::OwnerDoubled, "owners");
+}
+
+#[test]
 fn a_value_that_nobody_sent_is_noticed() {
     check(Plant::ValueInvented, "no_invention");
 }

@@ -43,6 +43,8 @@ pub enum Plant {
     HighWatermarkOld,
     /// Answer: a member also gets what the member before it got.
     AssignmentDoubled,
+    /// Answer: a member of a group that the coordinator shares things out in is given what another one was given before.
+    OwnerDoubled,
     /// Answer: a record's value is one that nobody has sent.
     ValueInvented,
     /// Answer: an offset shows another record's value.
@@ -95,6 +97,7 @@ impl Plant {
         ("offset-skipped", Plant::OffsetSkipped),
         ("high-watermark-old", Plant::HighWatermarkOld),
         ("assignment-doubled", Plant::AssignmentDoubled),
+        ("owner-doubled", Plant::OwnerDoubled),
         ("value-invented", Plant::ValueInvented),
         ("value-changed", Plant::ValueChanged),
         ("commit-forgotten", Plant::CommitForgotten),
