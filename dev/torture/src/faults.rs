@@ -40,8 +40,19 @@ pub enum Fault {
         /// So many in a hundred.
         percent: u32,
     },
+    /// What a node sends arrives late.
+    Delay {
+        /// The node.
+        node: usize,
+        /// So much later, and up to half as much again.
+        ms: u32,
+    },
     /// A node's disk is full.
     FillDisk(usize),
+    /// A node and its disk lose their power: what was not synced is gone. Started again at the end.
+    PowerCut(usize),
+    /// The same of all at once.
+    PowerCutAll,
 }
 
 /// A fault and for how long.
@@ -71,14 +82,17 @@ impl Draws {
     fn one(&mut self, node: usize) -> Fault {
         let other = node % self.nodes + 1;
         match self.dice.random_range(0..100) {
-            0..24 => Fault::Kill(node),
-            24..29 => Fault::KillAll,
-            29..37 => Fault::Restart(node),
-            37..52 => Fault::Pause(node),
-            52..66 => Fault::Isolate { node, from_clients: self.dice.random_range(0..2) == 0 },
-            66..76 if other != node => Fault::OneWay { from: node, to: other },
-            66..84 => Fault::Flap(node),
-            84..94 => Fault::Loss { node, percent: self.dice.random_range(5..40) },
+            0..16 => Fault::Kill(node),
+            16..19 => Fault::KillAll,
+            19..27 => Fault::PowerCut(node),
+            27..31 => Fault::PowerCutAll,
+            31..37 => Fault::Restart(node),
+            37..49 => Fault::Pause(node),
+            49..61 => Fault::Isolate { node, from_clients: self.dice.random_range(0..2) == 0 },
+            61..70 if other != node => Fault::OneWay { from: node, to: other },
+            61..78 => Fault::Flap(node),
+            78..86 => Fault::Loss { node, percent: self.dice.random_range(5..40) },
+            86..94 => Fault::Delay { node, ms: self.dice.random_range(5..500) },
             _ => Fault::FillDisk(node),
         }
     }
@@ -116,7 +130,10 @@ impl std::fmt::Display for Fault {
             Fault::OneWay { from, to } => write!(f, "drop n{from} -> n{to}"),
             Fault::Flap(node) => write!(f, "flapping link of n{node}"),
             Fault::Loss { node, percent } => write!(f, "lose {percent} % of what n{node} sends"),
+            Fault::Delay { node, ms } => write!(f, "delay what n{node} sends by {ms} ms"),
             Fault::FillDisk(node) => write!(f, "fill the disk of n{node}"),
+            Fault::PowerCut(node) => write!(f, "power cut of n{node}"),
+            Fault::PowerCutAll => write!(f, "power cut of all"),
         }
     }
 }
@@ -140,7 +157,7 @@ mod tests {
                 distinct.push(name);
             }
         }
-        assert_eq!(distinct.len(), 9);
+        assert_eq!(distinct.len(), 12);
     }
 
     #[test]
@@ -151,11 +168,13 @@ mod tests {
                 | Fault::Restart(n)
                 | Fault::Pause(n)
                 | Fault::Flap(n)
-                | Fault::FillDisk(n) => *n,
-                Fault::Isolate { node, .. } | Fault::Loss { node, .. } | Fault::OneWay { from: node, .. } => {
-                    *node
-                }
-                Fault::KillAll => 0,
+                | Fault::FillDisk(n)
+                | Fault::PowerCut(n) => *n,
+                Fault::Isolate { node, .. }
+                | Fault::Loss { node, .. }
+                | Fault::Delay { node, .. }
+                | Fault::OneWay { from: node, .. } => *node,
+                Fault::KillAll | Fault::PowerCutAll => 0,
             };
             let nodes: Vec<_> = spell.faults.iter().map(node).collect();
             assert!(nodes[0] != nodes[1] || nodes[0] == 0, "{spell:?}");

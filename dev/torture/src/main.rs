@@ -1,4 +1,4 @@
-//! `torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--keep DIR]`: runs it once and prints the verdict.
+//! `torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--set KEY=VALUE] [--keep DIR]`: runs it once and prints the verdict.
 //! Exits with 1 if anything was found. Called as `cargo xtask torture`.
 #![allow(
     clippy::disallowed_methods,
@@ -16,11 +16,13 @@ use torture::place;
 use torture::run::{Options, Verdict, run};
 
 const HELP: &str = "\
-torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--keep DIR]
+torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--set KEY=VALUE] [--keep DIR]
 
   --minutes   how long faults happen (1); --seconds for less
   --nodes     of the cluster (3; at most 7)
   --seed      which faults come (drawn)
+  --set       a line of the nodes' configurations, any number of times; with odradek.ack.durability=page-cache power cuts
+              must show as lost records
   --keep      an empty directory for the nodes' disks and words, which stays afterwards
 
 It needs Linux, and root or user namespaces; everything happens in a network of its own.";
@@ -30,6 +32,7 @@ struct Arguments {
     nodes: usize,
     seed: u64,
     keep: Option<PathBuf>,
+    settings: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match judge(&arguments) {
+    match judge(arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn judge(arguments: &Arguments) -> Result<bool> {
+fn judge(arguments: Arguments) -> Result<bool> {
     // Before the network is left behind.
     let python = clients::install_python()?;
     let binary = server::odradek_binary()?;
@@ -65,8 +68,8 @@ fn judge(arguments: &Arguments) -> Result<bool> {
         None => temporary.path().to_owned(),
     };
     println!("{} nodes, faults of seed {} for {:?}", arguments.nodes, arguments.seed, arguments.lasts);
-    let (lasts, nodes, seed) = (arguments.lasts, arguments.nodes, arguments.seed);
-    let verdict = run(&Options { lasts, nodes, seed, dir, binary, python })?;
+    let Arguments { lasts, nodes, seed, settings, .. } = arguments;
+    let verdict = run(&Options { lasts, nodes, seed, dir, binary, python, settings })?;
     Ok(tell(&verdict, seed))
 }
 
@@ -96,7 +99,8 @@ fn tell(verdict: &Verdict, seed: u64) -> bool {
 }
 
 fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
-    let mut found = Arguments { lasts: Duration::from_secs(60), nodes: 3, seed: rand::random(), keep: None };
+    let (lasts, seed, settings) = (Duration::from_secs(60), rand::random(), Vec::new());
+    let mut found = Arguments { lasts, nodes: 3, seed, keep: None, settings };
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} wants a value"))?;
         let number = || value.parse::<u64>().with_context(|| format!("{arg} wants a number"));
@@ -105,6 +109,10 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
             "--seconds" => found.lasts = Duration::from_secs(number()?),
             "--nodes" => found.nodes = usize::try_from(number()?)?,
             "--seed" => found.seed = number()?,
+            "--set" => {
+                ensure!(value.contains('='), "--set wants KEY=VALUE");
+                found.settings.push(value);
+            }
             "--keep" => found.keep = Some(value.into()),
             _ => bail!("{arg}?"),
         }

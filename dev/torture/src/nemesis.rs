@@ -2,8 +2,9 @@
 //! nobody killed it is an error here.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use crate::faults::{Fault, Spell};
 use crate::node::Node;
 use crate::place::{CLIENTS, Cuts, Place};
+use crate::run::Options;
 
 /// How often a flapping link changes.
 const FLAP: Duration = Duration::from_millis(300);
@@ -29,9 +31,12 @@ pub struct Nemesis {
 
 impl Nemesis {
     /// Starts all nodes at once, as an operator with so many terminals does.
-    pub fn start(place: Place, dir: &Path, nodes: usize, binary: PathBuf) -> Result<Nemesis> {
-        let made: Result<Vec<Node>> = (1..=nodes).map(|id| Node::new(id, nodes, &place, dir)).collect();
-        let mut nemesis = Nemesis { place, nodes: made?, binary, cuts: Cuts::default(), fillers: Vec::new() };
+    pub fn start(place: Place, options: &Options) -> Result<Nemesis> {
+        let Options { nodes, dir, binary, settings, .. } = options;
+        let made = (1..=*nodes).map(|id| Node::new(id, *nodes, &place, dir, settings));
+        let nodes = made.collect::<Result<Vec<Node>>>()?;
+        let (cuts, fillers) = (Cuts::default(), Vec::new());
+        let mut nemesis = Nemesis { place, nodes, binary: binary.clone(), cuts, fillers };
         nemesis.start_all()?;
         Ok(nemesis)
     }
@@ -80,7 +85,11 @@ impl Nemesis {
     pub fn heal(&mut self) -> Result<()> {
         self.cut(Cuts::default())?;
         for filler in self.fillers.drain(..) {
-            std::fs::remove_file(&filler).with_context(|| format!("removing {}", filler.display()))?;
+            match std::fs::remove_file(&filler) {
+                // A power cut took it.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.with_context(|| format!("removing {}", filler.display()))?,
+            }
         }
         for node in &mut self.nodes {
             node.pause(false)?;
@@ -105,12 +114,27 @@ impl Nemesis {
             Fault::Restart(node) => self.node(*node)?.stop(),
             Fault::Pause(node) => self.node(*node)?.pause(true),
             Fault::FillDisk(node) => self.fill(*node),
-            Fault::Isolate { .. } | Fault::OneWay { .. } | Fault::Flap(_) | Fault::Loss { .. } => {
+            Fault::PowerCut(node) => self.cut_power(*node..=*node),
+            Fault::PowerCutAll => self.cut_power(1..=self.nodes.len()),
+            Fault::Isolate { .. }
+            | Fault::OneWay { .. }
+            | Fault::Flap(_)
+            | Fault::Loss { .. }
+            | Fault::Delay { .. } => {
                 let mut cuts = self.cuts.clone();
                 self.add(&mut cuts, fault);
                 self.cut(cuts)
             }
         }
+    }
+
+    /// All of them stop at once, before the first disk comes back.
+    fn cut_power(&mut self, nodes: RangeInclusive<usize>) -> Result<()> {
+        for id in nodes.clone() {
+            self.node(id)?.kill()?;
+        }
+        // What fills a disk was synced, or it goes, too.
+        nodes.into_iter().try_for_each(|id| self.place.cut_power(id))
     }
 
     fn node(&mut self, id: usize) -> Result<&mut Node> {
@@ -128,6 +152,7 @@ impl Nemesis {
             Fault::Flap(node) => self.add(cuts, &Fault::Isolate { node: *node, from_clients: false }),
             Fault::OneWay { from, to } => cuts.dropped.extend([(*from, *to)]),
             Fault::Loss { node, percent } => cuts.lost_percent.extend([(*node, *percent)]),
+            Fault::Delay { node, ms } => cuts.delay_ms.extend([(*node, *ms)]),
             _ => {}
         }
     }

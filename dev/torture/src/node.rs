@@ -37,8 +37,8 @@ pub enum Look {
 }
 
 impl Node {
-    /// Writes the configuration of node `id` of `nodes`; nothing is formatted.
-    pub fn new(id: usize, nodes: usize, place: &Place, dir: &Path) -> Result<Node> {
+    /// Writes the configuration of node `id` of `nodes`, with `settings` (`key=value`) at its end; nothing is formatted.
+    pub fn new(id: usize, nodes: usize, place: &Place, dir: &Path, settings: &[String]) -> Result<Node> {
         let all: Vec<String> = (1..=nodes).map(|node| format!("{}:9093", address(node))).collect();
         let own = address(id);
         let config = format!(
@@ -46,9 +46,10 @@ impl Node {
              listeners=PLAINTEXT://{own}:9092,CONTROLLER://{own}:9093\ncontroller.listener.names=CONTROLLER\n\
              controller.quorum.bootstrap.servers={}\nlog.dirs={}\noffsets.topic.replication.factor=3\n\
              offsets.topic.num.partitions=4\nmin.insync.replicas=2\ngroup.initial.rebalance.delay.ms=0\n\
-             log.segment.bytes=1048576\nodradek.http.listener={own}:9644\n",
+             log.segment.bytes=1048576\nodradek.http.listener={own}:9644\n{}\n",
             all.join(","),
             place.disk(id).join("data").display(),
+            settings.join("\n"),
         );
         std::fs::write(dir.join(format!("node-{id}.properties")), config)?;
         Ok(Node { id, dir: dir.to_owned(), child: None, is_paused: false })

@@ -1,14 +1,19 @@
 //! Where the cluster lives: a network and mounts that nobody else sees, a namespace for each node, rules that drop
-//! packets between them. It starts no node and draws no fault. All of it vanishes with the process that made it.
+//! packets between them, slow links, disks whose power can be cut. It starts no node and draws no fault. All of it vanishes
+//! with the process that made it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use conformance::program::run;
+
+use crate::kernel::shut_down_file_system;
+use crate::slow_link::SlowLink;
 
 /// Set in the process that runs inside.
 const INSIDE: &str = "ODRADEK_TORTURE_INSIDE";
@@ -34,6 +39,10 @@ pub struct Place {
     nodes: usize,
     dir: PathBuf,
     cuts: Cuts,
+    /// Of each node, from the first on.
+    slow_links: Vec<SlowLink>,
+    /// Nodes whose disks are files, which lose what was not synced when their power is cut.
+    on_files: BTreeSet<usize>,
 }
 
 /// What does not get through.
@@ -43,6 +52,8 @@ pub struct Cuts {
     pub dropped: BTreeSet<(usize, usize)>,
     /// Of the packets that leave a node so many in a hundred are lost.
     pub lost_percent: BTreeMap<usize, u32>,
+    /// What leaves a node arrives so much later, and up to half as much again.
+    pub delay_ms: BTreeMap<usize, u32>,
 }
 
 /// Starts this program again in a network and with mounts of its own, unless that was done; as root of a user
@@ -99,27 +110,64 @@ impl Place {
                 address(node)
             ))?;
         }
-        let place = Place { nodes, dir: dir.to_owned(), cuts: Cuts::default() };
+        sh("for at in ip_forward conf/all/forwarding; do echo 1 > /proc/sys/net/ipv4/$at; done && \
+            for at in all default; do echo 0 > /proc/sys/net/ipv4/conf/$at/rp_filter; done")?;
+        let slow_links: Result<Vec<SlowLink>> = (1..=nodes).map(slow_link).collect();
+        let (cuts, slow_links) = (Cuts::default(), slow_links?);
+        let mut place = Place { nodes, dir: dir.to_owned(), cuts, slow_links, on_files: BTreeSet::new() };
         for node in 1..=nodes {
-            place.mount_disk(node)?;
+            place.make_disk(node)?;
         }
+        place.on_files.iter().try_for_each(|node| place.try_power_cut(*node))?;
         Ok(place)
     }
 
+    /// A power cut that took nothing would prove nothing.
+    fn try_power_cut(&self, node: usize) -> Result<()> {
+        let [synced, unsynced] = ["synced", "unsynced"].map(|name| self.disk(node).join(name));
+        File::create(&synced)?.sync_all()?;
+        File::open(self.disk(node))?.sync_all()?;
+        File::create(&unsynced)?;
+        self.cut_power(node)?;
+        ensure!(synced.exists(), "a power cut of node {node} took what was synced");
+        ensure!(!unsynced.exists(), "a power cut of node {node} left what was not synced");
+        std::fs::remove_file(&synced).context("removing what was synced")
+    }
+
     /// A file system of a node's own, that can be filled: on a file where mounting one is allowed, else in memory.
-    fn mount_disk(&self, node: usize) -> Result<()> {
-        let (at, image) = (self.disk(node), self.dir.join(format!("disk-{node}.img")));
+    fn make_disk(&mut self, node: usize) -> Result<()> {
+        let (at, image) = (self.disk(node), self.image(node));
         std::fs::create_dir_all(&at)?;
-        let made = format!(
-            "truncate -s {DISK_BYTES} {image} && mkfs.ext4 -q -F -m 0 {image} && mount -o loop {image} {at}",
-            image = image.display(),
-            at = at.display()
-        );
-        if sh(&made).is_err() {
+        let image = image.display();
+        let made = sh(&format!("truncate -s {DISK_BYTES} {image} && mkfs.ext4 -q -F -m 0 {image}"))
+            .and_then(|()| self.mount_disk(node));
+        if made.is_ok() {
+            self.on_files.insert(node);
+        } else {
             println!("  node {node} has its disk in memory: mounting a file is not allowed here");
             sh(&format!("mount -t tmpfs -o size=1g torture {}", at.display()))?;
         }
         Ok(())
+    }
+
+    fn mount_disk(&self, node: usize) -> Result<()> {
+        sh(&format!("mount -o loop {} {}", self.image(node).display(), self.disk(node).display()))
+    }
+
+    /// The power of a node's disk goes, and comes back: what was not synced is gone, as the journal of the file system finds it.
+    /// The node must not run. Without effect on a disk in memory, which says so at the start.
+    pub fn cut_power(&self, node: usize) -> Result<()> {
+        if !self.on_files.contains(&node) {
+            return Ok(());
+        }
+        shut_down_file_system(&self.disk(node))
+            .with_context(|| format!("cutting the power of the disk of node {node}"))?;
+        sh(&format!("umount {}", self.disk(node).display()))?;
+        self.mount_disk(node)
+    }
+
+    fn image(&self, node: usize) -> PathBuf {
+        self.dir.join(format!("disk-{node}.img"))
     }
 
     /// The mount point of a node's disk.
@@ -145,10 +193,32 @@ impl Place {
             let rules = self.dir.join("rules-clients.nft");
             std::fs::write(&rules, rules_of(CLIENTS, &cuts))?;
             sh(&format!("nft -f {}", rules.display()))?;
+            for (node, link) in (1..).zip(&self.slow_links) {
+                let delay = cuts.delay_ms.get(&node).copied();
+                if delay.is_some() != self.cuts.delay_ms.contains_key(&node) {
+                    sh(&routes_of(node, delay.is_some()))?;
+                }
+                link.set_delay(Duration::from_millis(delay.unwrap_or(0).into()));
+            }
             self.cuts = cuts;
         }
         Ok(())
     }
+}
+
+/// A link of node `node` beside its other one. It is there always, and used while packets are to be late.
+fn slow_link(node: usize) -> Result<SlowLink> {
+    let link = SlowLink::new(Path::new(&format!("/run/netns/n{node}")), &format!("slow{node}"))?;
+    sh(&format!("ip link set slow{node} up && ip -n n{node} link set slow{node} up"))?;
+    Ok(link)
+}
+
+/// Sends what leaves a node over its slow link, by routes that are narrower than the one of the other link; or no more.
+fn routes_of(node: usize, is_slow: bool) -> String {
+    let verb = if is_slow { "add" } else { "del" };
+    let route =
+        |half| format!("ip -n n{node} route {verb} 10.77.0.{half}/25 dev slow{node} src {}", address(node));
+    [0, 128].map(route).join(" && ")
 }
 
 /// What drops packets that leave `from`: silently, as a broken switch does, so that nobody is told.
@@ -180,7 +250,8 @@ mod tests {
 
     #[test]
     fn rules_drop_what_leaves_a_node_one_way_and_replace_those_before() {
-        let cuts = Cuts { dropped: [(1, 2), (2, 3)].into(), lost_percent: [(1, 20)].into() };
+        let cuts =
+            Cuts { dropped: [(1, 2), (2, 3)].into(), lost_percent: [(1, 20)].into(), ..Cuts::default() };
         let rules = rules_of(1, &cuts);
         assert!(rules.contains("ip daddr 10.77.0.2 drop;") && !rules.contains("10.77.0.3"));
         assert!(rules.contains("numgen random mod 100 < 20 drop;"));

@@ -48,6 +48,8 @@ pub struct Options {
     pub binary: PathBuf,
     /// The clients' virtual environment.
     pub python: PathBuf,
+    /// `key=value` of the nodes' configurations, besides what they have in any case.
+    pub settings: Vec<String>,
 }
 
 /// How it went.
@@ -68,7 +70,7 @@ pub struct Verdict {
 /// Runs it.
 pub fn run(options: &Options) -> Result<Verdict> {
     let place = Place::new(options.nodes, &options.dir)?;
-    let mut nemesis = Nemesis::start(place, &options.dir, options.nodes, options.binary.clone())?;
+    let mut nemesis = Nemesis::start(place, options)?;
     let clients = Clients::new(options);
     let (partitions, replicas) = (PARTITIONS.to_string(), options.nodes.min(3).to_string());
     let created = ["create", &clients.bootstrap, TOPIC, &partitions, &replicas, "min.insync.replicas=2"];
