@@ -5,6 +5,7 @@ processes of a machine share:
   ["send", t, partition, number]            handed to the library
   ["ack", t, partition, number, offset]     acknowledged
   ["fail", t, partition, number, error]     given up; it may or may not be in the log
+  ["fatal", t, error]                       the library can go on no more, as when records that it knows of are gone
   ["read", t, partition, offset, value]     polled
   ["assign", t, asked, {partition: offset}] a member of a group begins where the coordinator says, -1: nowhere yet
   ["commit", t, asked, {partition: offset}] acknowledged by the coordinator; asked: when the request was made
@@ -33,8 +34,9 @@ def say(what, *rest):
 
 def send(bootstrap, topic, partitions, name, rate):
     """Idempotent, acks=all: `name:partition:number` to every partition in turn, `rate` records in a second."""
-    producer = Producer({**QUICK, "bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5,
-                         "message.timeout.ms": 60_000, "client.id": name})
+    settings = {**QUICK, "bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5,
+                "message.timeout.ms": 60_000, "client.id": name}
+    producer = Producer(settings)
 
     def delivered(partition, number):
         def on(error, message):
@@ -43,6 +45,19 @@ def send(bootstrap, topic, partitions, name, rate):
             else:
                 say("fail", partition, number, str(error))
         return on
+
+    def serve(seconds):
+        nonlocal producer
+        try:
+            producer.poll(seconds)
+        except KafkaException as error:
+            if not error.args[0].fatal():
+                raise
+            say("fatal", str(error))
+            # What it has in hand is given up, and told so.
+            producer.purge()
+            producer.flush(5)
+            producer = Producer(settings)
 
     numbers, begun, sent = [0] * int(partitions), time.monotonic(), 0
     while not stopped:
@@ -53,11 +68,12 @@ def send(bootstrap, topic, partitions, name, rate):
             try:
                 producer.produce(topic, f"{name}:{partition}:{number}", partition=partition,
                                  on_delivery=delivered(partition, number))
-            except BufferError:
-                say("fail", partition, number, "the library's queue is full")
+            except (BufferError, KafkaException) as error:
+                # Its queue is full, or it can go on no more.
+                say("fail", partition, number, str(error))
             numbers[partition], sent = number + 1, sent + 1
-            producer.poll(0)
-        producer.poll(0.005)
+            serve(0)
+        serve(0.005)
     producer.flush(90)
     say("end")
 

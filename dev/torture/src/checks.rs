@@ -2,7 +2,7 @@
 //! that was read at the end. It knows nothing of nodes and faults. Transactions are not part of these workloads.
 //!
 //! Lost write, inconsistent offset, duplicate, poll skip, non-monotonic poll and send: jepsen.tests.kafka; in addition
-//! records that nobody wrote, holes in the log, and committed offsets that go back.
+//! records that nobody wrote, holes in the log, committed offsets that go back, and idempotent producers that cannot go on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -46,6 +46,7 @@ pub fn judge(histories: &[History]) -> (Vec<Anomaly>, Extent) {
     judge.written_by_somebody(histories);
     judge.sent_in_order();
     for history in histories {
+        judge.fatal(history);
         judge.acks(history);
         judge.polls(history);
     }
@@ -84,6 +85,14 @@ impl Judge {
                 self.tell("hole", || format!("{partition}: offset {offset} follows {}", end - 1));
             }
             self.log.entry(partition).or_default().push(value);
+        }
+    }
+
+    fn fatal(&mut self, history: &History) {
+        for event in &history.events {
+            if let What::Fatal(why) = &event.what {
+                self.tell("fatal error", || format!("{}: {why}", history.name));
+            }
         }
     }
 
@@ -282,6 +291,14 @@ mod tests {
         let mut kinds: Vec<_> = judge(&all).0.into_iter().map(|anomaly| anomaly.kind).collect();
         kinds.dedup();
         kinds
+    }
+
+    #[test]
+    fn a_producer_that_can_go_on_no_more_is_an_anomaly() {
+        let fatal = |all: &mut Vec<History>| {
+            all[0].events.push(Event { at_us: 99, what: What::Fatal("out of order".to_owned()) });
+        };
+        assert_eq!(kinds(fatal), ["fatal error"]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum What {
     Ack(Value, i64),
     /// It was given up and may be in the log or not.
     Fail(Value),
+    /// A producer can go on no more, and another one goes on for it.
+    Fatal(String),
     /// A record was polled.
     Read {
         /// Of this partition.
@@ -94,6 +96,7 @@ impl Event {
             Some("send") => What::Send(own()?),
             Some("ack") => What::Ack(own()?, number(4)?),
             Some("fail") => What::Fail(own()?),
+            Some("fatal") => What::Fatal(row.get(2).and_then(Json::as_str).context("no reason")?.to_owned()),
             Some("read") => What::Read {
                 partition: partition()?,
                 offset: number(3)?,
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(parse(r#"["send",5,2,9]"#), What::Send(value));
         assert_eq!(parse(r#"["ack",5,2,9,31]"#), What::Ack(value, 31));
         assert_eq!(parse(r#"["fail",5,2,9,"why"]"#), What::Fail(value));
+        assert_eq!(parse(r#"["fatal",5,"why"]"#), What::Fatal("why".to_owned()));
         let read = What::Read { partition: 2, offset: 31, value: Some(value) };
         assert_eq!(parse(r#"["read",5,2,31,"w7:2:9"]"#), read);
         assert_eq!(parse(r#"["commit",5,4,{"1":3}]"#), What::Commit(4, vec![(1, 3)]));

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use conformance::clients::python_script;
 use conformance::program::Program;
 
@@ -76,10 +76,10 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let created = ["create", &clients.bootstrap, TOPIC, &partitions, &replicas, "min.insync.replicas=2"];
     clients.start("create", &created)?.finish(FOUNDED_LIMIT)?;
     let gauges = Gauges::new(PARTITIONS);
-    let recorders = clients.start_all(&gauges)?;
+    let mut recorders = clients.start_all(&gauges)?;
     await_acks(&gauges, FOUNDED_LIMIT, || nemesis.ensure_alive()).context("a new cluster does not serve")?;
     let _ = gauges.take_longest();
-    let faults = torment(options, &mut nemesis, &gauges, &recorders)?;
+    let faults = torment(options, &mut nemesis, &gauges, &mut recorders)?;
     nemesis.heal()?;
     let healed_in = await_acks(&gauges, HEALED_LIMIT, || nemesis.ensure_alive())
         .context("a healed cluster does not serve again")?;
@@ -105,7 +105,7 @@ fn torment(
     options: &Options,
     nemesis: &mut Nemesis,
     gauges: &Gauges,
-    recorders: &[Recorder],
+    recorders: &mut Vec<Recorder>,
 ) -> Result<usize> {
     println!("{}", Drawing::head(options.nodes));
     let (mut drawing, began) = (Drawing::default(), Instant::now());
@@ -121,8 +121,11 @@ fn torment(
                 println!("{}", drawing.end_second(gauges.acks().iter().sum()));
             }
         })?;
-        let ended = recorders.iter().position(Recorder::has_ended);
-        ensure!(ended.is_none(), "client {} ended by itself", ended.unwrap_or_default());
+        if let Some(ended) = recorders.iter().position(Recorder::has_ended) {
+            // Its last words say why.
+            recorders.swap_remove(ended).finish(END_LIMIT)?;
+            bail!("a client has ended by itself");
+        }
         if began.elapsed() >= options.lasts {
             break;
         }
