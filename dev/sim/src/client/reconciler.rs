@@ -165,8 +165,10 @@ impl Reconciler {
         match self.dice.below(4) {
             0 | 1 => {
                 let for_good = self.instance.is_none() || self.dice.chance(30);
-                self.beat(link, if for_good { -1 } else { -2 }).await?;
+                let left = self.beat(link, if for_good { -1 } else { -2 }).await;
+                // Though nobody may have heard it: what is heard late must not end a member that went on.
                 self.member = "".into();
+                left?;
                 self.ground.clock.sleep_ms(self.dice.range(0..=1000)).await;
             }
             2 => self.ground.clock.sleep_ms(self.dice.range(1000..=SESSION_MS * 3 / 2)).await,
