@@ -156,12 +156,11 @@ impl Judge {
                 What::Ack(value, offset) => {
                     self.extent.acks += 1;
                     match self.places.get(&value).copied() {
-                        None => {
-                            self.tell("lost write", || format!("{value}, acknowledged at {offset}, is gone"))
-                        }
-                        Some(place) if place != (value.partition, offset) => {
+                        None => self
+                            .tell("lost write", || format!("{value}, acknowledged at {offset:?}, is gone")),
+                        Some(place) if place != (value.partition, offset.unwrap_or(place.1)) => {
                             self.tell("inconsistent offset", || {
-                                format!("{value} was acknowledged at {offset} and is at {place:?}")
+                                format!("{value} was acknowledged at {offset:?} and is at {place:?}")
                             });
                         }
                         Some(_) => {}
@@ -276,8 +275,9 @@ mod tests {
 
     /// Three records that were sent and acknowledged, and what others saw of them.
     fn kinds(changed: impl FnOnce(&mut Vec<History>)) -> Vec<&'static str> {
-        let sent =
-            (0..3).flat_map(|n| [What::Send(value(n)), What::Ack(value(n), n as i64)]).collect::<Vec<_>>();
+        let sent = (0..3)
+            .flat_map(|n| [What::Send(value(n)), What::Ack(value(n), Some(n as i64))])
+            .collect::<Vec<_>>();
         let seen = (0..3).map(|n| read(n as i64, n)).collect::<Vec<_>>();
         let commits =
             [What::Assign(0, vec![(0, -1)]), What::Commit(5, vec![(0, 2)]), What::Commit(25, vec![(0, 3)])];

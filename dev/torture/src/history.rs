@@ -20,8 +20,8 @@ pub struct Value {
 pub enum What {
     /// A record was handed to the library.
     Send(Value),
-    /// It was acknowledged at this offset.
-    Ack(Value, i64),
+    /// It was acknowledged at this offset, if the client was told: of a repetition that is too old to be looked up it was not.
+    Ack(Value, Option<i64>),
     /// It was given up and may be in the log or not.
     Fail(Value),
     /// A producer can go on no more, and another one goes on for it.
@@ -94,7 +94,7 @@ impl Event {
         let own = || Ok::<_, anyhow::Error>(Value { writer, partition: partition()?, number: unsigned(3)? });
         let what = match row.get(0).and_then(Json::as_str) {
             Some("send") => What::Send(own()?),
-            Some("ack") => What::Ack(own()?, number(4)?),
+            Some("ack") => What::Ack(own()?, row.get(4).and_then(Json::as_i64)),
             Some("fail") => What::Fail(own()?),
             Some("fatal") => What::Fatal(row.get(2).and_then(Json::as_str).context("no reason")?.to_owned()),
             Some("read") => What::Read {
@@ -145,7 +145,8 @@ mod tests {
         let parse = |line: &str| Event::parse(line, 7).unwrap().what;
         let value = Value { writer: 7, partition: 2, number: 9 };
         assert_eq!(parse(r#"["send",5,2,9]"#), What::Send(value));
-        assert_eq!(parse(r#"["ack",5,2,9,31]"#), What::Ack(value, 31));
+        assert_eq!(parse(r#"["ack",5,2,9,31]"#), What::Ack(value, Some(31)));
+        assert_eq!(parse(r#"["ack",5,2,9,null]"#), What::Ack(value, None));
         assert_eq!(parse(r#"["fail",5,2,9,"why"]"#), What::Fail(value));
         assert_eq!(parse(r#"["fatal",5,"why"]"#), What::Fatal("why".to_owned()));
         let read = What::Read { partition: 2, offset: 31, value: Some(value) };
