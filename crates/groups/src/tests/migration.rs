@@ -319,7 +319,7 @@ fn classic_members_of_a_consumer_group_hear_what_kafka_says() {
     let other = JoinGroup { protocols: protocols(&["mine"], &subscribed(&["t"])), ..join("d") };
     assert_eq!(join_now(&mut desk, other), Err(Error::InconsistentGroupProtocol), "a does not know it");
     let garbage = JoinGroup { protocols: protocols(&["range"], &Bytes::new()), ..join("d") };
-    assert_eq!(join_now(&mut desk, garbage), Err(Error::UnknownServerError));
+    assert_eq!(join_now(&mut desk, garbage), Err(Error::InconsistentGroupProtocol));
     let named = JoinGroup { instance_id: Some("i".into()), ..rejoin("x", &nothing) };
     assert_eq!(join_now(&mut desk, named), Err(Error::UnknownMemberId));
     assert_eq!(desk.heartbeat(&"x".into(), 2), Err(Error::UnknownMemberId));
