@@ -2,9 +2,10 @@
 
 use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic, produce};
 use wire::{
-    DeleteGroupsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest,
-    DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeGroupsRequest, DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ShareGroupDescribeRequest, StreamsGroupDescribeRequest,
     describe_topic_partitions_request::{Cursor, TopicRequest},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     metadata_request::MetadataRequestTopic,
@@ -280,4 +281,23 @@ async fn offsets_of_unknown_ids_stand_behind_the_others_and_a_groups_error_stand
     let told = offsets_by_id(&mut client, &[unknown, topic.id]).await;
     assert_eq!(told, (0, vec![(topic.id, 0), (unknown, error)]));
     assert_eq!(offsets_by_id(&mut client, &[unknown]).await, (0, vec![(unknown, error)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_a_name_is_none_that_could_be_described() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    client.find_coordinator().await;
+    let groups = || vec![String::new(), "none".to_owned()];
+    let wanted = [ErrorCode::InvalidGroupId, ErrorCode::GroupIdNotFound].map(code);
+    let consumer = ConsumerGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &consumer).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
+    let share = ShareGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &share).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
+    assert!(told.iter().all(|group| group.group_state.is_empty()), "a state of no group: {told:?}");
+    let streams = StreamsGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &streams).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
 }
