@@ -47,9 +47,6 @@ impl Coordinator {
         request: OffsetFetch,
         effects: &mut Effects,
     ) {
-        if self.shares.contains_key(&request.group) {
-            return self.split(now, effects).2.reply(token, Err(Error::GroupIdNotFound));
-        }
         if let Some((member, epoch)) = &request.member
             && let Some(group) = self.consumers.get(&request.group)
             && let Err(error) = group.check_member(member, *epoch)
@@ -87,7 +84,8 @@ impl Coordinator {
         Ok((true, group.check_commit(request, in_transaction, &*self.topics.0)?))
     }
 
-    /// The committed offsets as they are. A group that does not exist has none, and that is no error.
+    /// The committed offsets as they are. A group that does not exist has none, nor has a share group, and that is no
+    /// error.
     pub(crate) fn fetch_offsets(&self, request: OffsetFetch) -> Reply {
         let OffsetFetch { group, topics, require_stable, .. } = request;
         let fetched = match topics {

@@ -112,7 +112,7 @@ impl ConsumerGroup {
     pub(crate) fn new(id: GroupId) -> Self {
         Self {
             id,
-            epoch: GroupEpoch { epoch: 0, metadata_hash: 0 },
+            epoch: GroupEpoch::FIRST,
             target_epoch: TargetEpoch { epoch: 0, timestamp: 0 },
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
@@ -130,7 +130,7 @@ impl ConsumerGroup {
     pub(crate) fn apply(&mut self, change: ConsumerChange) -> ConsumerChange {
         match change {
             ConsumerChange::Epoch(epoch) => {
-                let epoch = epoch.unwrap_or(GroupEpoch { epoch: 0, metadata_hash: 0 });
+                let epoch = epoch.unwrap_or(GroupEpoch::FIRST);
                 ConsumerChange::Epoch(Some(std::mem::replace(&mut self.epoch, epoch)))
             }
             ConsumerChange::TargetEpoch(epoch) => {

@@ -36,8 +36,8 @@ impl Coordinator {
         let describe = |id: GroupId| match self.consumers.get(&id) {
             Some(group) => group.to_described(&*self.topics.0),
             None => ConsumerDescribed {
+                error: Some(absent(&id)),
                 group: id,
-                error: Some(Error::GroupIdNotFound),
                 state: ConsumerState::Dead,
                 epoch: 0,
                 assignment_epoch: 0,
@@ -129,6 +129,11 @@ impl StreamsGroup {
             group_type: STREAMS,
         }
     }
+}
+
+/// Why a group that is not there is not described.
+pub(crate) fn absent(id: &GroupId) -> Error {
+    if id.is_empty() { Error::InvalidGroupId } else { Error::GroupIdNotFound }
 }
 
 fn missing(group: GroupId, is_error: bool) -> Described {

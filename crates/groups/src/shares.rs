@@ -8,6 +8,7 @@ use crate::{
     appends::Then,
     consumer::heartbeat::Surroundings,
     decision::{Decision, Logged, Undo},
+    listing,
     share::{
         ShareGroup, assignor,
         heartbeat::{self, JOINING, LEAVING},
@@ -105,8 +106,8 @@ impl Coordinator {
         let describe = |id: GroupId| match self.shares.get(&id) {
             Some(group) => group.to_described(&*self.topics.0),
             None => ShareDescribed {
+                error: Some(listing::absent(&id)),
                 group: id,
-                error: Some(Error::GroupIdNotFound),
                 state: ShareState::Dead,
                 epoch: 0,
                 assignment_epoch: 0,

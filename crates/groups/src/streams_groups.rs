@@ -9,6 +9,7 @@ use crate::{
     consumer::heartbeat::Surroundings,
     decision::Decision,
     group::Group,
+    listing,
     streams::{
         ASSIGNOR, StreamsGroup, fence,
         heartbeat::{self, JOINING, LEAVING, LEAVING_FOR_A_WHILE},
@@ -145,8 +146,8 @@ impl Coordinator {
         let describe = |id: GroupId| match self.streams.get(&id) {
             Some(group) => group.to_described(with_description),
             None => StreamsDescribed {
+                error: Some(listing::absent(&id)),
                 group: id,
-                error: Some(Error::GroupIdNotFound),
                 state: StreamsState::Dead,
                 epoch: 0,
                 assignment_epoch: 0,

@@ -6,9 +6,16 @@
     reason = "a harness lives outside the simulated world: it may use files, threads and the clock of the machine"
 )]
 
+pub mod batches;
+pub mod compaction;
 pub mod contestant;
+pub mod groups;
 pub mod growth;
+pub mod joins;
 pub mod load;
+pub mod peer;
 pub mod samples;
+pub mod shares;
 pub mod surroundings;
+pub mod transactions;
 pub mod workloads;

@@ -1,18 +1,22 @@
-//! What is measured: saturated producing and consuming, a fixed rate, one record at a time, connections, partitions.
+//! What is measured: saturated producing and consuming, a fixed rate, one record at a time, connections, partitions,
+//! transactions, groups that are joined and that are many, shares, compaction.
 //! Each workload runs on every contestant in turn, round after round. Called by `main`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use conformance::compare::schema::Schemas;
 use conformance::main_job::fresh;
 use conformance::raw::{self, Raw, api, frame};
 
 use crate::contestant::Contestant;
 use crate::growth;
+use crate::joins::{self, Protocol};
 use crate::load::{Figures, Load};
 use crate::samples::Samples;
 use crate::surroundings::{Ballast, BusyDisk};
+use crate::{compaction, groups, shares, transactions};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 const PARTITIONS: &str = "6";
@@ -24,8 +28,21 @@ const CLUSTER_TOPICS: i32 = 10;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// What is measured on one broker, by the names that `--only` takes.
-pub const NAMES: [&str; 8] =
-    ["start", "produce-1k", "produce-100", "small", "rate", "trip", "connections", "partitions"];
+pub const NAMES: [&str; 13] = [
+    "start",
+    "produce-1k",
+    "produce-100",
+    "small",
+    "rate",
+    "trip",
+    "connections",
+    "partitions",
+    "transactions",
+    "joins",
+    "shares",
+    "compaction",
+    "groups-10k",
+];
 
 /// What is measured on three brokers with three replicas of everything.
 pub const CLUSTER_NAMES: [&str; 5] =
@@ -66,6 +83,16 @@ impl Race {
             "trip" => self.trip(&command).map(|table| vec![table]),
             "connections" => self.connections(&command).map(|table| vec![table]),
             "partitions" => self.partitions(&command).map(|table| vec![table]),
+            "transactions" => self.transactions(&command),
+            "joins" => self.each(joins::title(), &command, |contestant, schemas, mut samples| {
+                joins::run(contestant, schemas, Protocol::Classic, samples.as_deref_mut())?;
+                joins::run(contestant, schemas, Protocol::Consumer, samples)
+            }),
+            "shares" => self.each(shares::title(), &command, shares::run),
+            "compaction" => self.each(compaction::title(), &command, compaction::run),
+            "groups-10k" => {
+                groups::run(&self.contestants, &Schemas::load()?, &command).map(|table| vec![table])
+            }
             "cluster-1k" => self.produce_and_consume(&command, 1024, 200_000),
             "cluster-100" => self.produce_and_consume(&command, 100, 1_000_000),
             "cluster-rate" => self.rate(&command).map(|table| vec![table]),
@@ -78,6 +105,38 @@ impl Race {
                 [&NAMES[..], &CLUSTER_NAMES].concat().join(", ")
             ),
         }
+    }
+
+    /// A table of what `run` adds to it, round after round.
+    fn each(
+        &mut self,
+        title: String,
+        command: &str,
+        run: impl Fn(&Contestant, &Schemas, Option<&mut Samples>) -> Result<()>,
+    ) -> Result<Vec<Samples>> {
+        let (schemas, mut samples) = (Schemas::load()?, Samples::new(title, command));
+        for round in 0..self.warm + self.rounds {
+            for contestant in &self.contestants {
+                self.ballast.fill()?;
+                let counts = round >= self.warm;
+                run(contestant, &schemas, counts.then_some(&mut samples)).context(contestant.name)?;
+            }
+        }
+        Ok(vec![samples])
+    }
+
+    fn transactions(&mut self, command: &str) -> Result<Vec<Samples>> {
+        let mut tables = Vec::new();
+        for (name, partitions, records) in transactions::SIZES {
+            tables.extend(self.each(
+                transactions::title(name),
+                command,
+                |contestant, schemas, samples| {
+                    transactions::run(contestant, schemas, (partitions, records), samples)
+                },
+            )?);
+        }
+        Ok(tables)
     }
 
     /// What the titles say of copies.

@@ -12,6 +12,7 @@ pub mod cache;
 pub mod clients;
 pub mod cluster;
 pub mod compaction;
+pub mod compare;
 pub mod dump_log;
 pub mod fleet;
 pub mod groups;

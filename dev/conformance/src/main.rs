@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::{
-    bad_input, cluster, compaction, dump_log, groups, main_job, quick_start, quotas, share, streams, suites,
-    tools, transactions,
+    bad_input, cluster, compaction, compare, dump_log, groups, main_job, quick_start, quotas, share, streams,
+    suites, tools, transactions,
 };
 
 const HELP: &str = "\
@@ -32,6 +32,8 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
+  compare     requests made by hand to Apache Kafka and to Odradek: the answers, field by field (minutes)
+  compare-clients  what unmodified clients and tools ask of Apache Kafka, asked of Odradek again (minutes)
   suites      franz-go's own tests, on one node and on three (minutes, on a machine that does nothing else)
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
@@ -94,6 +96,8 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "compaction" => compaction::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
+        "compare" => compare::run(report, &options.kind, compare::Part::Requests),
+        "compare-clients" => compare::run(report, &options.kind, compare::Part::Clients),
         "suites" => suites::run(report, &options.kind),
         _ => bail!("there is no subject {subject}"),
     }
@@ -121,6 +125,8 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
             }
             "all" => options.subjects = SUBJECTS.to_vec(),
             "suites" => options.subjects.push("suites"),
+            "compare" => options.subjects.push("compare"),
+            "compare-clients" => options.subjects.push("compare-clients"),
             name => {
                 let known = SUBJECTS.into_iter().find(|subject| *subject == name);
                 options.subjects.push(known.with_context(|| format!("there is no subject {name}"))?);

@@ -44,6 +44,7 @@ pub(crate) async fn handle(
     });
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change,
+        error_message: None,
         responses: responses.collect(),
         ..AlterPartitionReassignmentsResponse::default()
     }

@@ -19,11 +19,11 @@ pub(crate) async fn handle(
                 Some(_) => producers(broker, &topic.name, *index),
                 None => Err(unknown_topic_error(&topic.name)),
             };
-            let (error_code, active_producers) = match producers {
-                Ok(producers) => (failure_code::NONE, producers),
-                Err(error) => (error.to_i16(), Vec::new()),
+            let (error_code, error_message, active_producers) = match producers {
+                Ok(producers) => (failure_code::NONE, None, producers),
+                Err(error) => (error.to_i16(), Some(error.name().to_owned()), Vec::new()),
             };
-            PartitionResponse { partition_index: *index, error_code, active_producers, ..Default::default() }
+            PartitionResponse { partition_index: *index, error_code, error_message, active_producers }
         });
         let partitions = partitions.collect();
         TopicResponse { name: topic.name, partitions }

@@ -30,8 +30,8 @@ pub(crate) async fn handle(
         Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (String::new(), 0),
     };
-    // Kafka stumbles over a name that is none.
-    if first_topic.is_empty() && request.topics.iter().any(|topic| topic.name.is_empty()) {
+    // Kafka stumbles over a name that is none, unless it is told where to begin.
+    if request.cursor.is_none() && request.topics.iter().any(|topic| topic.name.is_empty()) {
         return refusal(request, ErrorCode::UnknownServerError);
     }
     let names: BTreeSet<String> = if request.topics.is_empty() {

@@ -3,7 +3,7 @@
 use super::{by_topic, controller_error};
 use crate::{Broker, context::Context, failure_code};
 use metadata::{ElectionKind, Error, PartitionResults, Reply, Request};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use wire::{
     ElectLeadersRequest, ElectLeadersResponse,
     elect_leaders_response::{PartitionResult, ReplicaElectionResult},
@@ -23,7 +23,7 @@ pub(crate) async fn handle(
             .flat_map(|topic| topic.partitions.into_iter().map(move |index| (topic.topic.clone(), index)));
         named.collect()
     });
-    let asked = partitions.clone().unwrap_or_default();
+    let (asked, is_of_all) = (partitions.clone().unwrap_or_default(), partitions.is_none());
     let (error_code, results) = match elect((broker, context), request.election_type, partitions).await {
         Ok(results) => (failure_code::NONE, results),
         Err(error) => {
@@ -32,7 +32,15 @@ pub(crate) async fn handle(
             (code, each.collect())
         }
     };
-    let topics = by_topic(results).into_iter().map(|(topic, partitions)| ReplicaElectionResult {
+    let mut topics = by_topic(results);
+    if is_of_all && error_code == failure_code::NONE {
+        // Every topic is named, also where no partition needs another leader.
+        let known: BTreeSet<String> = topics.iter().map(|(topic, _)| topic.clone()).collect();
+        let image = broker.image();
+        let others = image.topics().map(|topic| topic.name.to_string());
+        topics.extend(others.filter(|name| !known.contains(name)).map(|name| (name, Vec::new())));
+    }
+    let topics = topics.into_iter().map(|(topic, partitions)| ReplicaElectionResult {
         topic,
         partition_result: partitions.into_iter().map(result).collect(),
     });

@@ -20,6 +20,7 @@ pub(crate) async fn handle(
     let order = Request::ListPartitionReassignments { partitions: named };
     match super::decide((broker, context), order).await {
         Ok(Reply::ListPartitionReassignments(ongoing)) => ListPartitionReassignmentsResponse {
+            error_message: None,
             topics: topics(ongoing),
             ..ListPartitionReassignmentsResponse::default()
         },

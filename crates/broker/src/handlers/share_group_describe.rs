@@ -53,8 +53,7 @@ fn refusal(group_id: String, error: ErrorCode, error_message: Option<String>) ->
 fn answer(group: ShareDescribed, operations: i32) -> DescribedGroup {
     if let Some(error) = group.error {
         let code = failure_code::of_groups(&error);
-        let refused = refusal(group.group.to_string(), code, failure_code::message(&error));
-        return DescribedGroup { group_state: group.state.name().to_owned(), ..refused };
+        return refusal(group.group.to_string(), code, failure_code::message(&error));
     }
     DescribedGroup {
         group_id: group.group.to_string(),

@@ -62,10 +62,10 @@ async fn a_group_goes_on_after_the_node_lost_its_power() {
     let node = node.cut_power().await;
     let mut client = node.client();
     client.find_coordinator().await;
-    let answer = beat(&mut client, "a", 1, Some((&topic, &[0, 1]))).await;
-    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 1, None));
+    let answer = beat(&mut client, "a", 2, Some((&topic, &[0, 1]))).await;
+    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 2, None));
     node.pass(46_000).await;
-    let answer = beat(&mut client, "a", 1, None).await;
+    let answer = beat(&mut client, "a", 2, None).await;
     assert_eq!(answer.error_code, code(ErrorCode::UnknownMemberId), "group.consumer.session.timeout.ms");
 }
 
@@ -78,8 +78,8 @@ async fn new_partitions_are_assigned_with_the_next_heartbeat() {
     assert_eq!(client.call(3, &request).await.results[0].error_code, 0);
     // group.consumer.assignment.interval.ms
     node.pass(1000).await;
-    let answer = beat(&mut client, "a", 1, Some((&topic, &[0, 1]))).await;
-    assert_eq!((answer.member_epoch, assigned(&answer)), (2, Some(vec![0, 1, 2])));
+    let answer = beat(&mut client, "a", 2, Some((&topic, &[0, 1]))).await;
+    assert_eq!((answer.member_epoch, assigned(&answer)), (3, Some(vec![0, 1, 2])));
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,9 +87,9 @@ async fn two_members_share_and_commit_in_their_epochs() {
     let (_node, mut client, topic) = started(&[("group.consumer.assignment.interval.ms", "0")]).await;
     join(&mut client, "a").await;
     assert_eq!(assigned(&join(&mut client, "b").await), Some(vec![]));
-    assert_eq!(assigned(&beat(&mut client, "a", 1, Some((&topic, &[0, 1]))).await), Some(vec![0]));
-    assert_eq!(beat(&mut client, "a", 1, Some((&topic, &[0]))).await.member_epoch, 2);
-    assert_eq!(assigned(&beat(&mut client, "b", 2, None).await), Some(vec![1]));
+    assert_eq!(assigned(&beat(&mut client, "a", 2, Some((&topic, &[0, 1]))).await), Some(vec![0]));
+    assert_eq!(beat(&mut client, "a", 2, Some((&topic, &[0]))).await.member_epoch, 3);
+    assert_eq!(assigned(&beat(&mut client, "b", 3, None).await), Some(vec![1]));
     let commit = |member: &str, epoch: i32, partition_index: i32| OffsetCommitRequest {
         group_id: "g".into(),
         generation_id_or_member_epoch: epoch,
@@ -108,11 +108,11 @@ async fn two_members_share_and_commit_in_their_epochs() {
     let mut result = async |member, epoch, index, version| {
         client.call(version, &commit(member, epoch, index)).await.topics[0].partitions[0].error_code
     };
-    assert_eq!(result("a", 2, 0, 9).await, 0);
-    assert_eq!(result("a", 3, 0, 9).await, code(ErrorCode::StaleMemberEpoch));
-    assert_eq!(result("a", 1, 0, 9).await, 0, "it has had the partition since epoch 1");
-    assert_eq!(result("b", 1, 1, 9).await, code(ErrorCode::StaleMemberEpoch));
-    assert_eq!(result("a", 2, 0, 8).await, code(ErrorCode::UnsupportedVersion));
+    assert_eq!(result("a", 3, 0, 9).await, 0);
+    assert_eq!(result("a", 4, 0, 9).await, code(ErrorCode::StaleMemberEpoch));
+    assert_eq!(result("a", 2, 0, 9).await, 0, "it has had the partition since epoch 2");
+    assert_eq!(result("b", 2, 1, 9).await, code(ErrorCode::StaleMemberEpoch));
+    assert_eq!(result("a", 3, 0, 8).await, code(ErrorCode::UnsupportedVersion));
     let mut fetch = async |member: Option<&str>, epoch| {
         let group = OffsetFetchRequestGroup {
             group_id: "g".into(),
@@ -124,9 +124,9 @@ async fn two_members_share_and_commit_in_their_epochs() {
         client.call(9, &request).await.groups[0].error_code
     };
     assert_eq!(fetch(None, -1).await, 0);
-    assert_eq!(fetch(Some("a"), 2).await, 0);
-    assert_eq!(fetch(Some("a"), 1).await, code(ErrorCode::StaleMemberEpoch));
-    assert_eq!(fetch(Some("x"), 2).await, code(ErrorCode::UnknownMemberId));
+    assert_eq!(fetch(Some("a"), 3).await, 0);
+    assert_eq!(fetch(Some("a"), 2).await, code(ErrorCode::StaleMemberEpoch));
+    assert_eq!(fetch(Some("x"), 3).await, code(ErrorCode::UnknownMemberId));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,11 @@
 
 use crate::harness::{Client, Node, Topic, batch, code, fetch, fetch_topic, produce};
 use wire::{
-    DeleteGroupsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest,
+    AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest, DeleteGroupsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeGroupsRequest, DescribeProducersRequest,
     DescribeTopicPartitionsRequest, ErrorCode, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ShareGroupDescribeRequest, StreamsGroupDescribeRequest, describe_producers_request,
     describe_topic_partitions_request::{Cursor, TopicRequest},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     metadata_request::MetadataRequestTopic,
@@ -280,4 +282,53 @@ async fn offsets_of_unknown_ids_stand_behind_the_others_and_a_groups_error_stand
     let told = offsets_by_id(&mut client, &[unknown, topic.id]).await;
     assert_eq!(told, (0, vec![(topic.id, 0), (unknown, error)]));
     assert_eq!(offsets_by_id(&mut client, &[unknown]).await, (0, vec![(unknown, error)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_begins_somewhere_calls_a_missing_name_invalid() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let answer = client.call(0, &pages(&[""], Some(("", 0)))).await;
+    assert_eq!(answer.topics[0].error_code, code(ErrorCode::InvalidTopicException));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_a_name_is_none_that_could_be_described() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    client.find_coordinator().await;
+    let groups = || vec![String::new(), "none".to_owned()];
+    let wanted = [ErrorCode::InvalidGroupId, ErrorCode::GroupIdNotFound].map(code);
+    let consumer = ConsumerGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &consumer).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
+    let share = ShareGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &share).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
+    assert!(told.iter().all(|group| group.group_state.is_empty()), "a state of no group: {told:?}");
+    let streams = StreamsGroupDescribeRequest { group_ids: groups(), ..Default::default() };
+    let told = client.call(1, &streams).await.groups;
+    assert_eq!(told.iter().map(|group| group.error_code).collect::<Vec<_>>(), wanted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_succeeds_explains_nothing() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let answer = client.call(0, &AlterPartitionReassignmentsRequest::default()).await;
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+    let answer = client.call(0, &ListPartitionReassignmentsRequest::default()).await;
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn producers_of_a_partition_that_is_not_here_are_refused_with_a_reason() {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let topics =
+        vec![describe_producers_request::TopicRequest { name: "none".into(), partition_indexes: vec![0] }];
+    let answer = client.call(0, &DescribeProducersRequest { topics }).await;
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!(partition.error_code, code(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(partition.error_message.as_deref(), Some("UNKNOWN_TOPIC_OR_PARTITION"));
 }

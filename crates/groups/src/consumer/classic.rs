@@ -61,7 +61,7 @@ pub(crate) fn join(
     request: &JoinGroup,
 ) -> Result<bool, Error> {
     let said = request.protocols.first().and_then(|protocol| subscription::read(&protocol.metadata));
-    let said = said.ok_or(Error::UnknownServerError)?;
+    let said = said.ok_or(Error::InconsistentGroupProtocol)?;
     let holder = holder(changes.group, request)?;
     let is_last = holder.as_ref().is_some_and(|holder| {
         let others = changes.group.members.iter().filter(|(other, _)| *other != holder);

@@ -41,6 +41,11 @@ pub struct GroupEpoch {
     pub metadata_hash: i64,
 }
 
+impl GroupEpoch {
+    /// That of a group before its first member, whose epoch is 2: Kafka counts from 1 since a member that joins says 0.
+    pub(crate) const FIRST: Self = Self { epoch: 1, metadata_hash: 0 };
+}
+
 /// The epoch of a target assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetEpoch {

@@ -95,10 +95,11 @@ fn desk() -> Desk {
 fn the_first_member_gets_everything_with_its_first_heartbeat() {
     let mut desk = desk();
     let reply = beat(&mut desk, joining("a", &["t"])).unwrap();
-    assert_eq!((reply.epoch, reply.interval_ms), (1, 5000));
+    // Kafka counts from 1, the epoch of a group without members.
+    assert_eq!((reply.epoch, reply.interval_ms), (2, 5000));
     assert_eq!(reply.assignment, Some(of(0, 0..4)));
-    let again = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    assert_eq!((again.epoch, again.assignment), (1, None), "nothing changed");
+    let again = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((again.epoch, again.assignment), (2, None), "nothing changed");
     assert_eq!(described(&mut desk).state, ConsumerState::Stable);
 }
 
@@ -107,15 +108,15 @@ fn a_partition_moves_only_when_its_owner_has_given_it_up() {
     let mut desk = desk();
     beat(&mut desk, joining("a", &["t"])).unwrap();
     let b = beat(&mut desk, joining("b", &["t"])).unwrap();
-    assert_eq!((b.epoch, b.assignment), (2, Some(Partitions::new())), "all is still a's");
-    let a = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    assert_eq!((a.epoch, a.assignment), (1, Some(of(0, 0..2))), "it is to give up two, in its old epoch");
+    assert_eq!((b.epoch, b.assignment), (3, Some(Partitions::new())), "all is still a's");
+    let a = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((a.epoch, a.assignment), (2, Some(of(0, 0..2))), "it is to give up two, in its old epoch");
     assert_eq!(described(&mut desk).state, ConsumerState::Reconciling);
-    assert_eq!(beat(&mut desk, beating("b", 2, None)).unwrap().assignment, None);
-    let a = beat(&mut desk, beating("a", 1, Some(of(0, 0..2)))).unwrap();
-    assert_eq!((a.epoch, a.assignment), (2, None));
-    let b = beat(&mut desk, beating("b", 2, None)).unwrap();
-    assert_eq!((b.epoch, b.assignment), (2, Some(of(0, 2..4))));
+    assert_eq!(beat(&mut desk, beating("b", 3, None)).unwrap().assignment, None);
+    let a = beat(&mut desk, beating("a", 2, Some(of(0, 0..2)))).unwrap();
+    assert_eq!((a.epoch, a.assignment), (3, None));
+    let b = beat(&mut desk, beating("b", 3, None)).unwrap();
+    assert_eq!((b.epoch, b.assignment), (3, Some(of(0, 2..4))));
     assert_eq!(described(&mut desk).state, ConsumerState::Stable);
 }
 
@@ -125,12 +126,12 @@ fn who_does_not_give_up_in_time_is_fenced() {
     let slow = ConsumerHeartbeat { rebalance_timeout_ms: 10_000, ..joining("a", &["t"]) };
     beat(&mut desk, slow).unwrap();
     beat(&mut desk, joining("b", &["t"])).unwrap();
-    beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
     desk.pass(9 * SECOND);
-    beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
     desk.pass(2 * SECOND);
-    assert_eq!(beat(&mut desk, beating("a", 1, None)), Err(Error::UnknownMemberId));
-    assert_eq!(beat(&mut desk, beating("b", 2, None)).unwrap().assignment, Some(of(0, 0..4)));
+    assert_eq!(beat(&mut desk, beating("a", 2, None)), Err(Error::UnknownMemberId));
+    assert_eq!(beat(&mut desk, beating("b", 3, None)).unwrap().assignment, Some(of(0, 0..4)));
 }
 
 #[test]
@@ -140,9 +141,9 @@ fn who_is_silent_is_removed_and_its_partitions_go_to_the_others() {
     desk.pass(20 * SECOND);
     beat(&mut desk, joining("b", &["t"])).unwrap();
     desk.pass(26 * SECOND);
-    assert_eq!(beat(&mut desk, beating("a", 1, None)), Err(Error::UnknownMemberId));
-    let b = beat(&mut desk, beating("b", 2, None)).unwrap();
-    assert_eq!((b.epoch, b.assignment), (3, Some(of(0, 0..4))));
+    assert_eq!(beat(&mut desk, beating("a", 2, None)), Err(Error::UnknownMemberId));
+    let b = beat(&mut desk, beating("b", 3, None)).unwrap();
+    assert_eq!((b.epoch, b.assignment), (4, Some(of(0, 0..4))));
 }
 
 #[test]
@@ -151,8 +152,8 @@ fn after_a_crash_members_go_on_and_the_silent_ones_are_removed() {
     beat(&mut desk, joining("a", &["t"])).unwrap();
     desk.crash();
     know(&mut desk, &[("t", 4), ("u", 2)]);
-    let reply = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    assert_eq!((reply.epoch, reply.assignment), (1, None));
+    let reply = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((reply.epoch, reply.assignment), (2, None));
     desk.crash();
     desk.pass(46 * SECOND);
     assert_eq!(described(&mut desk).state, ConsumerState::Empty);
@@ -161,20 +162,20 @@ fn after_a_crash_members_go_on_and_the_silent_ones_are_removed() {
 #[test]
 fn an_epoch_must_be_the_members_own() {
     let mut desk = desk();
-    assert_eq!(beat(&mut desk, beating("a", 5, None)), Err(Error::GroupIdNotFound));
+    assert_eq!(beat(&mut desk, beating("a", 6, None)), Err(Error::GroupIdNotFound));
     beat(&mut desk, joining("a", &["t"])).unwrap();
-    assert_eq!(beat(&mut desk, beating("x", 1, None)), Err(Error::UnknownMemberId));
-    assert_eq!(beat(&mut desk, beating("a", 2, None)), Err(Error::FencedMemberEpoch));
+    assert_eq!(beat(&mut desk, beating("x", 2, None)), Err(Error::UnknownMemberId));
+    assert_eq!(beat(&mut desk, beating("a", 3, None)), Err(Error::FencedMemberEpoch));
     // The answer that raised its epoch was lost: what it has is a part of what it may have.
     assert_eq!(beat(&mut desk, joining("a", &["t"])).unwrap().assignment, Some(of(0, 0..4)));
     let more = ConsumerHeartbeat {
         topics: Some(vec!["t".into(), "u".into()]),
-        ..beating("a", 1, Some(of(0, 0..4)))
+        ..beating("a", 2, Some(of(0, 0..4)))
     };
-    assert_eq!(beat(&mut desk, more).unwrap().epoch, 2);
-    assert_eq!(beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap().epoch, 2);
-    assert_eq!(beat(&mut desk, beating("a", 1, Some(of(9, 0..4)))), Err(Error::FencedMemberEpoch));
-    assert_eq!(beat(&mut desk, beating("a", 1, None)), Err(Error::FencedMemberEpoch));
+    assert_eq!(beat(&mut desk, more).unwrap().epoch, 3);
+    assert_eq!(beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap().epoch, 3);
+    assert_eq!(beat(&mut desk, beating("a", 2, Some(of(9, 0..4)))), Err(Error::FencedMemberEpoch));
+    assert_eq!(beat(&mut desk, beating("a", 2, None)), Err(Error::FencedMemberEpoch));
 }
 
 #[test]
@@ -213,8 +214,8 @@ fn a_static_member_takes_up_what_it_left_and_nobody_else_moves() {
     let away = ConsumerHeartbeat { epoch: -2, instance_id: Some("i".into()), ..beating("a", -2, None) };
     assert_eq!(beat(&mut desk, away).unwrap().epoch, -2);
     let back = beat(&mut desk, named("b")).unwrap();
-    assert_eq!((back.epoch, back.assignment), (1, Some(of(0, 0..4))), "no new assignment was needed");
-    let late = ConsumerHeartbeat { instance_id: Some("i".into()), ..beating("a", 1, None) };
+    assert_eq!((back.epoch, back.assignment), (2, Some(of(0, 0..4))), "no new assignment was needed");
+    let late = ConsumerHeartbeat { instance_id: Some("i".into()), ..beating("a", 2, None) };
     assert_eq!(beat(&mut desk, late), Err(Error::FencedInstanceId));
 }
 
@@ -224,7 +225,7 @@ fn who_leaves_for_good_leaves_at_once() {
     beat(&mut desk, joining("a", &["t"])).unwrap();
     beat(&mut desk, joining("b", &["t"])).unwrap();
     assert_eq!(beat(&mut desk, beating("a", -1, None)).unwrap().epoch, -1);
-    assert_eq!(beat(&mut desk, beating("b", 2, None)).unwrap().assignment, Some(of(0, 0..4)));
+    assert_eq!(beat(&mut desk, beating("b", 3, None)).unwrap().assignment, Some(of(0, 0..4)));
     assert_eq!(beat(&mut desk, beating("a", -1, None)), Err(Error::UnknownMemberId));
 }
 
@@ -234,11 +235,11 @@ fn new_partitions_and_new_topics_that_a_pattern_matches_are_assigned() {
     let pattern = ConsumerHeartbeat { topics: None, pattern: Some("t.*".into()), ..joining("a", &[]) };
     assert_eq!(beat(&mut desk, pattern).unwrap().assignment, Some(of(0, 0..4)), "t, but not u");
     know(&mut desk, &[("t", 5), ("u", 2), ("tea", 1), ("at", 1)]);
-    let reply = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    let reply = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
     let mut all = of(0, 0..5);
     all.extend(of(2, 0..1));
-    assert_eq!((reply.epoch, reply.assignment), (2, Some(all)), "the whole name must match");
-    let none = ConsumerHeartbeat { pattern: Some("".into()), ..beating("a", 2, None) };
+    assert_eq!((reply.epoch, reply.assignment), (3, Some(all)), "the whole name must match");
+    let none = ConsumerHeartbeat { pattern: Some("".into()), ..beating("a", 3, None) };
     assert_eq!(beat(&mut desk, none).unwrap().assignment, Some(Partitions::new()));
 }
 
@@ -259,7 +260,7 @@ fn a_failed_append_leaves_the_group_as_it_was() {
     let token = desk.send(Request::ConsumerHeartbeat(joining("a", &["t"])));
     desk.fail(AppendFailure::Unavailable);
     assert_eq!(desk.take(token), Some(Err(Error::CoordinatorNotAvailable)));
-    assert_eq!(desk.ask(Request::ConsumerHeartbeat(beating("a", 1, None))), Err(Error::GroupIdNotFound));
+    assert_eq!(desk.ask(Request::ConsumerHeartbeat(beating("a", 2, None))), Err(Error::GroupIdNotFound));
     desk.commits_at_once = true;
     beat(&mut desk, joining("a", &["t"])).unwrap();
     desk.commits_at_once = false;
@@ -267,8 +268,8 @@ fn a_failed_append_leaves_the_group_as_it_was() {
     desk.fail(AppendFailure::Unavailable);
     assert_eq!(desk.take(token), Some(Err(Error::CoordinatorNotAvailable)));
     desk.commits_at_once = true;
-    let reply = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    assert_eq!((reply.epoch, reply.assignment), (1, None), "b never was there");
+    let reply = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((reply.epoch, reply.assignment), (2, None), "b never was there");
 }
 
 #[test]
@@ -294,21 +295,21 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
         request.supports_group_id_not_found = true;
         Request::OffsetCommit(request)
     };
-    desk.ask(by(1, "a")).unwrap();
-    assert_eq!(desk.ask(by(2, "a")), Err(Error::StaleMemberEpoch));
-    assert_eq!(desk.ask(by(1, "x")), Err(Error::UnknownMemberId));
+    desk.ask(by(2, "a")).unwrap();
+    assert_eq!(desk.ask(by(3, "a")), Err(Error::StaleMemberEpoch));
+    assert_eq!(desk.ask(by(2, "x")), Err(Error::UnknownMemberId));
     assert_eq!(desk.ask(by(-1, "")), Err(Error::UnknownMemberId), "it has members");
     let mut old = commit(1, "a", "t", 3);
     old.supports_group_id_not_found = false;
     assert_eq!(desk.ask(Request::OffsetCommit(old)), Err(Error::UnsupportedVersion));
-    // b comes, a gives up 2 and 3 and enters epoch 2; partition 0 it has had since epoch 1.
+    // b comes, a gives up 2 and 3 and enters epoch 3; partition 0 it has had since epoch 2.
     beat(&mut desk, joining("b", &["t"])).unwrap();
-    beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    beat(&mut desk, beating("a", 1, Some(of(0, 0..2)))).unwrap();
-    beat(&mut desk, beating("b", 2, None)).unwrap();
-    let Ok(Reply::OffsetCommit(results)) = desk.ask(by(1, "a")) else { panic!("refused as a whole") };
+    beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    beat(&mut desk, beating("a", 2, Some(of(0, 0..2)))).unwrap();
+    beat(&mut desk, beating("b", 3, None)).unwrap();
+    let Ok(Reply::OffsetCommit(results)) = desk.ask(by(2, "a")) else { panic!("refused as a whole") };
     assert_eq!(results[0].partitions, [(0, None)]);
-    let Ok(Reply::OffsetCommit(results)) = desk.ask(by(1, "b")) else { panic!("refused as a whole") };
+    let Ok(Reply::OffsetCommit(results)) = desk.ask(by(2, "b")) else { panic!("refused as a whole") };
     assert_eq!(results[0].partitions, [(0, Some(Error::StaleMemberEpoch))]);
 }
 
@@ -341,7 +342,7 @@ fn only_empty_consumer_groups_are_deleted_and_with_them_their_offsets() {
 fn a_group_that_nobody_uses_expires_with_its_offsets() {
     let mut desk = desk();
     beat(&mut desk, joining("a", &["t"])).unwrap();
-    let mut request = commit(1, "a", "t", 3);
+    let mut request = commit(2, "a", "t", 3);
     request.supports_group_id_not_found = true;
     desk.ask(Request::OffsetCommit(request)).unwrap();
     beat(&mut desk, beating("a", -1, None)).unwrap();
@@ -357,15 +358,15 @@ fn assignments_are_not_computed_more_often_than_configured() {
     know(&mut desk, &[("t", 4)]);
     beat(&mut desk, joining("a", &["t"])).unwrap();
     let b = beat(&mut desk, joining("b", &["t"])).unwrap();
-    assert_eq!(b.epoch, 1, "the target is still the old one");
+    assert_eq!(b.epoch, 2, "the target is still the old one");
     assert_eq!(described(&mut desk).state, ConsumerState::Assigning);
     desk.pass(SECOND);
-    beat(&mut desk, beating("b", 1, None)).unwrap();
-    assert_eq!(described(&mut desk).assignment_epoch, 2);
+    beat(&mut desk, beating("b", 2, None)).unwrap();
+    assert_eq!(described(&mut desk).assignment_epoch, 3);
     // The clock is set back by an hour: nobody waits for that hour to pass again.
     desk.now.wall -= 3_600_000;
     beat(&mut desk, joining("c", &["t"])).unwrap();
-    assert_eq!(described(&mut desk).assignment_epoch, 3);
+    assert_eq!(described(&mut desk).assignment_epoch, 4);
 }
 
 #[test]
@@ -387,12 +388,12 @@ fn topics_that_changed_are_looked_at_again_after_a_failed_append() {
     beat(&mut desk, joining("a", &["t"])).unwrap();
     know(&mut desk, &[("t", 5), ("u", 2)]);
     desk.commits_at_once = false;
-    let token = desk.send(Request::ConsumerHeartbeat(beating("a", 1, Some(of(0, 0..4)))));
+    let token = desk.send(Request::ConsumerHeartbeat(beating("a", 2, Some(of(0, 0..4)))));
     desk.fail(AppendFailure::Unavailable);
     assert_eq!(desk.take(token), Some(Err(Error::CoordinatorNotAvailable)));
     desk.commits_at_once = true;
-    let reply = beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
-    assert_eq!((reply.epoch, reply.assignment), (2, Some(of(0, 0..5))));
+    let reply = beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
+    assert_eq!((reply.epoch, reply.assignment), (3, Some(of(0, 0..5))));
 }
 
 #[test]
@@ -413,12 +414,12 @@ fn a_second_revocation_has_its_own_time() {
     let slow = ConsumerHeartbeat { rebalance_timeout_ms: 10_000, ..joining("a", &["t"]) };
     beat(&mut desk, slow).unwrap();
     beat(&mut desk, joining("b", &["t"])).unwrap();
-    beat(&mut desk, beating("a", 1, Some(of(0, 0..4)))).unwrap();
+    beat(&mut desk, beating("a", 2, Some(of(0, 0..4)))).unwrap();
     desk.pass(9 * SECOND);
     beat(&mut desk, joining("c", &["t"])).unwrap();
     beat(&mut desk, joining("d", &["t"])).unwrap();
-    let told = beat(&mut desk, beating("a", 1, Some(of(0, 0..2)))).unwrap().assignment;
+    let told = beat(&mut desk, beating("a", 2, Some(of(0, 0..2)))).unwrap().assignment;
     assert_eq!(told.map(|told| told[&id(0)].len()), Some(1), "one more is to be given up");
     desk.pass(9 * SECOND);
-    assert!(beat(&mut desk, beating("a", 1, Some(of(0, 0..1)))).is_ok());
+    assert!(beat(&mut desk, beating("a", 2, Some(of(0, 0..1)))).is_ok());
 }

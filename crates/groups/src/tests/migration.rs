@@ -200,14 +200,14 @@ fn a_classic_member_hears_when_what_it_waits_for_is_free() {
     let mut desk = desk();
     beat(&mut desk, joining("c", &["t"])).unwrap();
     let a = join_now(&mut desk, rejoin("a", &Partitions::new())).unwrap();
-    assert_eq!((a.generation, sync_now(&mut desk, "a", 2)), (2, Ok(Partitions::new())));
-    desk.heartbeat(&"a".into(), 2).unwrap();
-    beat(&mut desk, beating("c", 1, Some(of(0, 0..4)))).unwrap();
-    desk.heartbeat(&"a".into(), 2).unwrap();
-    beat(&mut desk, beating("c", 1, Some(of(0, 0..2)))).unwrap();
-    assert_eq!(desk.heartbeat(&"a".into(), 2), Err(Error::RebalanceInProgress));
+    assert_eq!((a.generation, sync_now(&mut desk, "a", 3)), (3, Ok(Partitions::new())));
+    desk.heartbeat(&"a".into(), 3).unwrap();
+    beat(&mut desk, beating("c", 2, Some(of(0, 0..4)))).unwrap();
+    desk.heartbeat(&"a".into(), 3).unwrap();
+    beat(&mut desk, beating("c", 2, Some(of(0, 0..2)))).unwrap();
+    assert_eq!(desk.heartbeat(&"a".into(), 3), Err(Error::RebalanceInProgress));
     join_now(&mut desk, rejoin("a", &Partitions::new())).unwrap();
-    assert_eq!(sync_now(&mut desk, "a", 2), Ok(of(0, 2..4)));
+    assert_eq!(sync_now(&mut desk, "a", 3), Ok(of(0, 2..4)));
 }
 
 #[test]
@@ -319,21 +319,21 @@ fn classic_members_of_a_consumer_group_hear_what_kafka_says() {
     let other = JoinGroup { protocols: protocols(&["mine"], &subscribed(&["t"])), ..join("d") };
     assert_eq!(join_now(&mut desk, other), Err(Error::InconsistentGroupProtocol), "a does not know it");
     let garbage = JoinGroup { protocols: protocols(&["range"], &Bytes::new()), ..join("d") };
-    assert_eq!(join_now(&mut desk, garbage), Err(Error::UnknownServerError));
+    assert_eq!(join_now(&mut desk, garbage), Err(Error::InconsistentGroupProtocol));
     let named = JoinGroup { instance_id: Some("i".into()), ..rejoin("x", &nothing) };
     assert_eq!(join_now(&mut desk, named), Err(Error::UnknownMemberId));
-    assert_eq!(desk.heartbeat(&"x".into(), 2), Err(Error::UnknownMemberId));
-    assert_eq!(desk.heartbeat(&"c".into(), 1), Err(Error::UnknownMemberId), "it speaks the other protocol");
-    assert_eq!(desk.heartbeat(&a, 1), Err(Error::IllegalGeneration));
+    assert_eq!(desk.heartbeat(&"x".into(), 3), Err(Error::UnknownMemberId));
+    assert_eq!(desk.heartbeat(&"c".into(), 2), Err(Error::UnknownMemberId), "it speaks the other protocol");
+    assert_eq!(desk.heartbeat(&a, 2), Err(Error::IllegalGeneration));
     assert_eq!(sync_now(&mut desk, &a, 7), Err(Error::IllegalGeneration));
-    assert_eq!(sync_now(&mut desk, "c", 1), Err(Error::UnknownMemberId));
-    let mut wrong = sync(&a, 2, vec![]);
+    assert_eq!(sync_now(&mut desk, "c", 2), Err(Error::UnknownMemberId));
+    let mut wrong = sync(&a, 3, vec![]);
     let Request::SyncGroup(request) = &mut wrong else { panic!("no SyncGroup") };
     request.protocol = Some("mine".into());
     assert_eq!(desk.ask(wrong), Err(Error::InconsistentGroupProtocol));
     let by = |epoch: i32| Request::OffsetCommit(commit(epoch, &a, "t", 3));
-    desk.ask(by(2)).unwrap();
-    assert_eq!(desk.ask(by(3)), Err(Error::IllegalGeneration));
+    desk.ask(by(3)).unwrap();
+    assert_eq!(desk.ask(by(4)), Err(Error::IllegalGeneration));
     assert_eq!(leave(&mut desk, &["x", ""]), [Some(Error::UnknownMemberId), Some(Error::UnknownMemberId)]);
     let groups = vec![group()];
     let Ok(Reply::DescribeGroups(classic)) =
@@ -448,18 +448,18 @@ fn a_static_member_takes_its_place_under_either_protocol() {
     // As a classic one it is the only member, and the group a classic one without any rebalance.
     let back = JoinGroup { instance_id: i.clone(), ..rejoin("", &Partitions::new()) };
     let joined = join_now(&mut desk, back).unwrap();
-    assert_eq!((joined.generation, kinds(&mut desk)), (1, vec!["classic"]));
+    assert_eq!((joined.generation, kinds(&mut desk)), (2, vec!["classic"]));
     assert_eq!(desk.state(), Some(State::Stable));
-    assert_eq!(sync_now(&mut desk, &joined.member_id, 1), Ok(of(0, 0..4)));
+    assert_eq!(sync_now(&mut desk, &joined.member_id, 2), Ok(of(0, 0..4)));
     desk.crash();
     know(&mut desk, &TOPICS);
     assert_eq!(desk.state(), Some(State::Stable), "a crash makes none either");
     // And back: nobody need say that it left.
     let again = ConsumerHeartbeat { instance_id: i.clone(), ..joining("d", &["t"]) };
     let reply = beat(&mut desk, again).unwrap();
-    assert_eq!((reply.epoch, reply.assignment, kinds(&mut desk)), (1, Some(of(0, 0..4)), vec!["consumer"]));
+    assert_eq!((reply.epoch, reply.assignment, kinds(&mut desk)), (2, Some(of(0, 0..4)), vec!["consumer"]));
     let old =
-        Heartbeat { group: group(), generation: 1, member_id: joined.member_id.clone(), instance_id: i };
+        Heartbeat { group: group(), generation: 2, member_id: joined.member_id.clone(), instance_id: i };
     assert_eq!(desk.ask(Request::Heartbeat(old)), Err(Error::FencedInstanceId));
 }
 
@@ -469,18 +469,18 @@ fn a_static_member_that_comes_back_into_an_unsettled_group_begins_a_rebalance() 
     let consumer = ConsumerHeartbeat { instance_id: Some("i".into()), ..joining("c", &["t"]) };
     beat(&mut desk, consumer).unwrap();
     join_now(&mut desk, rejoin("a", &Partitions::new())).unwrap();
-    assert_eq!(sync_now(&mut desk, "a", 2), Ok(Partitions::new()), "it waits for c");
+    assert_eq!(sync_now(&mut desk, "a", 3), Ok(Partitions::new()), "it waits for c");
     let back = JoinGroup { instance_id: Some("i".into()), ..rejoin("", &Partitions::new()) };
     join_now(&mut desk, back).unwrap();
     assert_eq!(kinds(&mut desk), ["classic"]);
-    assert_eq!(desk.heartbeat(&"a".into(), 2), Err(Error::RebalanceInProgress), "or it would wait for ever");
+    assert_eq!(desk.heartbeat(&"a".into(), 3), Err(Error::RebalanceInProgress), "or it would wait for ever");
 }
 
 #[test]
 fn an_empty_consumer_group_becomes_a_classic_one_with_its_offsets() {
     let mut desk = desk();
     beat(&mut desk, joining("c", &["t"])).unwrap();
-    desk.ask(Request::OffsetCommit(commit(1, "c", "t", 7))).unwrap();
+    desk.ask(Request::OffsetCommit(commit(2, "c", "t", 7))).unwrap();
     beat(&mut desk, beating("c", -1, None)).unwrap();
     assert_eq!(join_now(&mut desk, rejoin("a", &Partitions::new())), Err(Error::UnknownMemberId));
     assert_eq!(kinds(&mut desk), ["consumer"]);

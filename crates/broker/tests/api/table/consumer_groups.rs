@@ -29,7 +29,7 @@ fn joining(member: &str) -> ConsumerGroupHeartbeatRequest {
 pub(super) async fn consumer_group_heartbeat(version: i16) {
     let (_node, mut client, topic) = node_with_topic().await;
     let joined = client.call(version, &joining(if version == 0 { "" } else { "m" })).await;
-    assert_eq!((joined.error_code, joined.member_epoch, joined.heartbeat_interval_ms), (0, 1, 5000));
+    assert_eq!((joined.error_code, joined.member_epoch, joined.heartbeat_interval_ms), (0, 2, 5000));
     let member = joined.member_id.unwrap();
     assert!(!member.is_empty() && (version == 0 || member == "m"), "{member}");
     let assigned = &joined.assignment.unwrap().topic_partitions;
@@ -39,13 +39,13 @@ pub(super) async fn consumer_group_heartbeat(version: i16) {
     let beat = ConsumerGroupHeartbeatRequest {
         group_id: "g".into(),
         member_id: member.clone(),
-        member_epoch: 1,
+        member_epoch: 2,
         rebalance_timeout_ms: -1,
         topic_partitions: Some(owned),
         ..ConsumerGroupHeartbeatRequest::default()
     };
     let answer = client.call(version, &beat).await;
-    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 1, None));
+    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 2, None));
 
     let fenced = ConsumerGroupHeartbeatRequest { member_epoch: 7, ..beat.clone() };
     let answer = client.call(version, &fenced).await;
@@ -80,10 +80,10 @@ pub(super) async fn consumer_group_describe(version: i16) {
     let response = client.call(version, &request).await;
     let [group, unknown] = &response.groups[..] else { panic!("{response:?}") };
     assert_eq!((group.error_code, group.group_id.as_str(), group.group_state.as_str()), (0, "g", "Stable"));
-    assert_eq!((group.group_epoch, group.assignment_epoch, group.assignor_name.as_str()), (1, 1, "uniform"));
+    assert_eq!((group.group_epoch, group.assignment_epoch, group.assignor_name.as_str()), (2, 2, "uniform"));
     assert_eq!(group.authorized_operations, 0b1101_0100_1000);
     let member = &group.members[0];
-    assert_eq!((member.member_id.as_str(), member.member_epoch, group.members.len()), ("m", 1, 1));
+    assert_eq!((member.member_id.as_str(), member.member_epoch, group.members.len()), ("m", 2, 1));
     assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("test-client", "/127.0.0.1"));
     assert_eq!(member.subscribed_topic_names, ["t"]);
     assert_eq!(member.member_type, if version >= 1 { 1 } else { -1 });
