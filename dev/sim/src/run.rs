@@ -3,8 +3,8 @@
 
 use crate::{
     client::{
-        Admin, CommittedReader, Committer, Ground, Member, Operator, Oracle, Producer, Reader, Rules, Sharer,
-        Transactor,
+        Admin, CommittedReader, Committer, Ground, Member, Mover, Operator, Oracle, Producer, Reader, Rules,
+        Sharer, Transactor,
     },
     cluster::Cluster,
     cluster_run,
@@ -284,6 +284,11 @@ impl Run {
             let dice = dice.fork(&format!("committed{number}"));
             let places = self.transactional.clone();
             clients.spawn(CommittedReader::new(ground.for_another(), dice, number, places).run());
+        }
+        if plan.has_two_dirs {
+            let moved: Vec<_> =
+                places.iter().chain(&self.transactional).map(|(place, _)| place.clone()).collect();
+            clients.spawn(Mover::new(ground.for_another(), dice.fork("mover"), &moved).run());
         }
         if plan.operator {
             clients.spawn(Operator::new(ground.for_another(), dice.fork("operator"), names).run());
