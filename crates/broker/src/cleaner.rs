@@ -311,8 +311,8 @@ async fn note(this: &Weak<Broker>, partition: &Arc<Partition>, report: &Cleaning
         keys = report.keys,
         "the partition was compacted"
     );
-    let (on, dir) = (broker.clone(), broker.dir.clone());
-    let written = broker.on_lane(move || dir.write_cleaner_offsets(|| upkeep::cleaner_offsets(&on)));
+    let (on, dir) = (broker.clone(), partition.dir());
+    let written = broker.on_lane(move || dir.write_cleaner_offsets(|| upkeep::cleaner_offsets(&on, &dir)));
     if let Some(Err(error)) = written.await {
         tracing::warn!(%error, "it could not be written down what was compacted; after a restart more is read again");
     }

@@ -24,8 +24,10 @@ pub struct Config {
     pub node_id: NodeId,
     /// The cluster's id if it is prescribed; else the one in the log directory counts, or a new one is drawn.
     pub cluster_id: Option<String>,
-    /// `log.dirs`: where everything lives.
-    pub log_dir: PathBuf,
+    /// `log.dirs`: where partitions live.
+    pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`: where the metadata log lives; it may be one of `log.dirs`.
+    pub metadata_log_dir: PathBuf,
     /// What clients are told to connect to, by listener name.
     pub endpoints: Vec<Endpoint>,
     /// `broker.rack`.
@@ -107,7 +109,7 @@ const SNAPSHOT_BATCHES_KEPT: u64 = 1000;
 const QUORUM_ELECTION_MS: u64 = 200;
 
 impl Config {
-    /// A configuration with the values that `statics` and the defaults give.
+    /// A configuration with the values that `statics` and the defaults give, and everything in one directory.
     pub fn new(node_id: NodeId, log_dir: PathBuf, endpoints: Vec<Endpoint>, statics: Arc<Statics>) -> Self {
         let image = Image::new("");
         let configs = Configs { image: &image, statics: &statics, node: node_id };
@@ -116,7 +118,8 @@ impl Config {
         Self {
             node_id,
             cluster_id: None,
-            log_dir,
+            log_dirs: vec![log_dir.clone()],
+            metadata_log_dir: log_dir,
             endpoints,
             rack: broker.text("broker.rack").map(|rack| rack.into_owned()),
             request_bytes_max: size("socket.request.max.bytes"),

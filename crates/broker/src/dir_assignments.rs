@@ -15,7 +15,7 @@ use metadata::{
 use model::NodeId;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Weak,
 };
 use stdx::Uuid;
@@ -46,10 +46,13 @@ impl Condition {
     }
 }
 
+/// Where a replica is, and what has become of it.
+type Noted = (Uuid, Condition);
+
 /// Replicas to look at, each once.
 #[derive(Default)]
 pub(crate) struct DirAssignments {
-    noted: Mutex<BTreeMap<Key, Condition>>,
+    noted: Mutex<BTreeMap<Key, Noted>>,
     news: Notify,
 }
 
@@ -67,20 +70,25 @@ enum Told {
 }
 
 impl DirAssignments {
-    /// The log of a replica is in this condition; whether that is to be told is looked at later.
-    pub(crate) fn note(&self, key: Key, condition: Condition) {
-        self.noted.lock().insert(key, condition);
+    /// The log of a replica is in this directory and in this condition; whether that is to be told is looked at later.
+    pub(crate) fn note(&self, key: Key, directory: Uuid, condition: Condition) {
+        self.noted.lock().insert(key, (directory, condition));
         self.news.notify_one();
+    }
+
+    /// What was noted of a replica need not be told any more: something newer is being told.
+    pub(crate) fn withdraw(&self, key: Key) {
+        self.noted.lock().remove(&key);
     }
 
     /// The metadata have a replica as lost whose log is open. Unless that is being told already, the controller was told
     /// both, and heard the older one last: a request that had timed out here was still on its way.
-    pub(crate) fn object(&self, key: Key, node: NodeId, partition: &Partition) {
+    pub(crate) fn object(&self, key: Key, directory: Uuid, node: NodeId, partition: &Partition) {
         let mut noted = self.noted.lock();
         if let Entry::Vacant(vacant) = noted.entry(key) {
             // What it had before may not be what the metadata took for lost; but nobody else is left who could have more.
             let condition = if has_others(partition, node) { Condition::New } else { Condition::Whole };
-            vacant.insert(condition);
+            vacant.insert((directory, condition));
             self.news.notify_one();
         }
     }
@@ -137,12 +145,14 @@ impl DirAssignments {
         let mut due = Vec::new();
         {
             let (image, node) = (broker.image(), broker.config.node_id);
-            let own = broker.dir.meta().directory_id.filter(|_| !broker.dir.is_offline());
-            for (key, condition) in noted {
-                match own.and_then(|own| due_of(&image, node, key, (own, condition))) {
-                    Some(directory) if due.len() < REPLICAS_MAX => due.push((key, condition, directory)),
+            let online: BTreeSet<_> = broker.dirs.online().filter_map(|dir| dir.id()).collect();
+            for (key, noted) in noted {
+                // Of one that is offline the heartbeat tells.
+                let due_now = online.contains(&noted.0).then(|| due_of(&image, node, key, noted)).flatten();
+                match due_now {
+                    Some(directory) if due.len() < REPLICAS_MAX => due.push((key, noted, directory)),
                     Some(_) => {}
-                    None => self.forget(key, condition),
+                    None => self.forget(key, noted),
                 }
             }
         }
@@ -165,9 +175,10 @@ impl DirAssignments {
 
     /// The topic of one that was refused may be gone, which a newer image says; else it is told again. So is one that was
     /// not lost after all: that is told in two steps.
-    fn on_told(&self, due: Vec<(Key, Condition, Uuid)>, refused: &[(DirectoryAssignment, Error)]) -> Told {
+    fn on_told(&self, due: Vec<(Key, Noted, Uuid)>, refused: &[(DirectoryAssignment, Error)]) -> Told {
         let mut told = Told::All;
-        for (key, condition, directory) in due {
+        for (key, noted, directory) in due {
+            let condition = noted.1;
             tracing::debug!(topic = %key.0, partition = key.1, ?condition, %directory, "the controller was told of a replica");
             let refusal = refused.iter().find(|(one, _)| (one.topic, one.index) == key);
             if let Some((one, error)) = refusal {
@@ -176,16 +187,16 @@ impl DirAssignments {
             if refusal.is_some() || directory == DIRECTORY_MIGRATING {
                 told = Told::NotAll;
             } else {
-                self.forget(key, condition);
+                self.forget(key, noted);
             }
         }
         told
     }
 
     /// Unless something else was noted meanwhile.
-    fn forget(&self, key: Key, condition: Condition) {
+    fn forget(&self, key: Key, was: Noted) {
         let mut noted = self.noted.lock();
-        if noted.get(&key) == Some(&condition) {
+        if noted.get(&key) == Some(&was) {
             noted.remove(&key);
         }
     }
@@ -195,7 +206,7 @@ fn refusals(results: Results) -> Vec<(DirectoryAssignment, Error)> {
     results.into_iter().filter_map(|(one, result)| Some((one, result.err()?))).collect()
 }
 
-/// The directory to tell of a replica, if the metadata do not say so already. `own` is the broker's.
+/// The directory to tell of a replica, if the metadata do not say so already. `own` is the one in which it is.
 fn due_of(
     image: &Image,
     node: NodeId,
@@ -225,7 +236,10 @@ fn has_others(partition: &Partition, node: NodeId) -> bool {
 
 impl Broker {
     /// Tells the active controller in which directories replicas are.
-    async fn assign_directories(&self, assignments: Vec<DirectoryAssignment>) -> Result<Results, Error> {
+    pub(crate) async fn assign_directories(
+        &self,
+        assignments: Vec<DirectoryAssignment>,
+    ) -> Result<Results, Error> {
         let broker = self.config.node_id;
         let broker_epoch = self.image().broker(broker).map_or(-1, |known| known.epoch);
         if self.is_decided_here() {

@@ -328,7 +328,7 @@ pub(crate) async fn change_voters(
     change: BoxFuture<'_, Result<(), ChangeError>>,
     timeout_ms: i64,
 ) -> (i16, Option<String>) {
-    let here = broker.dir.meta().cluster_id;
+    let here = broker.home.meta().cluster_id;
     if let Some(id) = cluster_id.filter(|id| *id != here) {
         let error = Error::InconsistentClusterId(format!("This is cluster {here}, not {id}."));
         return failure_code::with_message(Err(error));

@@ -45,9 +45,11 @@ mod lifecycle;
 mod link;
 mod log_config;
 mod log_dir;
+mod log_dirs;
 pub mod log_levels;
 mod metadata_records;
 pub mod metrics;
+mod moves;
 mod observers;
 mod pace;
 mod partition;
@@ -58,6 +60,7 @@ mod quorum_member;
 mod record_bytes;
 mod remote_log;
 mod repair;
+mod replica_place;
 mod replicas;
 mod scrub;
 mod share_coordinators;
@@ -104,12 +107,14 @@ use gathering::Gathering;
 use group_hosts::GroupHosts;
 use images::Images;
 use link::Links;
-use log_dir::LogDir;
+use log_dir::{LogDir, Shared};
+use log_dirs::LogDirs;
 use metadata::{
     Image,
     config::{Entry, Resource},
 };
 use model::{PartitionIndex, TopicId};
+use moves::Moves;
 use observers::Observers;
 use parking_lot::Mutex;
 use partitions::Partitions;
@@ -132,7 +137,13 @@ pub(crate) const METADATA_DIR: &str = "__cluster_metadata-0";
 pub struct Broker {
     pub(crate) config: Config,
     pub(crate) world: World,
-    pub(crate) dir: Arc<LogDir>,
+    pub(crate) shared: Arc<Shared>,
+    /// The directory of the metadata log: whose the node is.
+    pub(crate) home: Arc<LogDir>,
+    /// Where the partitions lie.
+    pub(crate) dirs: Arc<LogDirs>,
+    /// Replicas that go from one of them to another.
+    pub(crate) moves: Moves,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) frame_budget: FrameBudget,
@@ -228,15 +239,9 @@ impl Broker {
         absent(self.image().topic_by_id(topic).map(Arc::as_ref), index).unwrap_or(ErrorCode::UnknownTopicId)
     }
 
-    /// Whether a write or sync of the log directory has failed.
-    pub fn is_log_dir_offline(&self) -> bool {
-        self.dir.is_offline()
-    }
-
-    /// Total and usable bytes of the log directory's file system.
-    pub(crate) async fn disk_space(&self) -> Option<(u64, u64)> {
-        let dir = self.dir.clone();
-        self.on_lane(move || dir.world.disk.space(&dir.path).ok()).await.flatten()
+    /// How many log directories are offline: they could not be opened, or a write or sync has failed.
+    pub fn offline_log_dirs(&self) -> usize {
+        self.dirs.all().iter().filter(|dir| dir.is_offline()).count()
     }
 
     /// Runs blocking work on a disk lane; `None` if the node stopped before it ran.

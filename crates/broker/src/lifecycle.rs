@@ -4,9 +4,10 @@
 //! A node that is alone does none of this: its controller is in the same process. What a controller does to be known and to
 //! vote stands in `voting`: nothing that may take long comes between two heartbeats. `start` calls it.
 
-use crate::{Broker, failure_code, start::StartError};
+use crate::{Broker, failure_code, log_dirs, start::StartError};
 use metadata::config::AckDurability;
 use std::sync::{Arc, Weak};
+use stdx::Uuid;
 use wire::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, ErrorCode,
     broker_registration_request,
@@ -16,6 +17,8 @@ use wire::{
 const RETRY_MS: i64 = 100;
 /// How long a controlled shutdown may take.
 const SHUTDOWN_MS_MAX: i64 = 5000;
+/// The `metadata.version` from which controllers know of directories that take no new replicas (4.3-IV0).
+const CORDONS_FROM: i16 = 30;
 /// How often a broker that stops asks whether it may.
 const SHUTDOWN_ASK_MS: i64 = 50;
 
@@ -32,7 +35,7 @@ impl Broker {
                         return Err(StartError::Discovery(format!(
                             "the controllers belong to another cluster than {}; correct \
                              controller.quorum.bootstrap.servers, or start with an empty directory",
-                            self.dir.meta().cluster_id
+                            self.home.meta().cluster_id
                         )));
                     }
                     error @ (ErrorCode::InvalidRegistration | ErrorCode::UnsupportedVersion) => {
@@ -83,12 +86,12 @@ impl Broker {
         });
         BrokerRegistrationRequest {
             broker_id: self.config.node_id,
-            cluster_id: self.dir.meta().cluster_id,
+            cluster_id: self.home.meta().cluster_id,
             incarnation_id: self.incarnation,
             listeners: listeners.collect(),
             features: features.chain(synced).collect(),
             rack: self.config.rack.clone(),
-            log_dirs: self.dir.meta().directory_id.into_iter().collect(),
+            log_dirs: self.dirs.ids(),
             previous_broker_epoch,
             ..BrokerRegistrationRequest::default()
         }
@@ -102,8 +105,14 @@ impl Broker {
             if !broker.is_stopping() {
                 broker.beat_once().await;
             }
+            let shared = broker.shared.clone();
             drop(broker);
-            clock.sleep_until(next).await;
+            // Others are to lead what lies in a directory that has failed.
+            tokio::select! {
+                biased;
+                () = clock.sleep_until(next) => {}
+                () = shared.failure_untold.notified() => {}
+            }
         }
     }
 
@@ -130,13 +139,8 @@ impl Broker {
             current_metadata_offset: self.images.followed(),
             want_shut_down,
             // Others are to lead what cannot be written here any more.
-            offline_log_dirs: self
-                .dir
-                .meta()
-                .directory_id
-                .filter(|_| self.is_log_dir_offline())
-                .into_iter()
-                .collect(),
+            offline_log_dirs: self.dirs.failed_ids(),
+            cordoned_log_dirs: self.cordoned_ids(),
             ..BrokerHeartbeatRequest::default()
         };
         let (_, address) = self.active_controller()?;
@@ -148,6 +152,20 @@ impl Broker {
                 None
             }
         }
+    }
+
+    /// The directories that take no new replicas, if there are any, or the controller takes some for such (KIP-1066).
+    fn cordoned_ids(&self) -> Option<Vec<Uuid>> {
+        let image = self.image();
+        let cordoned = self.config.configs(&image).broker().list("cordoned.log.dirs");
+        let dirs = self.dirs.all().iter().filter(|dir| log_dirs::is_cordoned(dir, &cordoned));
+        let ids: Vec<_> = dirs.filter_map(|dir| dir.id()).collect();
+        let known = image.broker(self.config.node_id);
+        let level = |(name, level): (&str, i16)| (name == "metadata.version").then_some(level);
+        if image.features().find_map(level).is_none_or(|level| level < CORDONS_FROM) {
+            return None;
+        }
+        (!ids.is_empty() || known.is_some_and(|known| !known.cordoned.is_empty())).then_some(ids)
     }
 
     /// Waits until this broker may lead.

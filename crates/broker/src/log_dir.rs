@@ -21,13 +21,13 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use stdx::Uuid;
 use tokio::sync::Notify;
 
-/// What all partitions of a log directory share.
-pub(crate) struct LogDir {
+/// What all partitions of a node share, whatever directory they lie in.
+pub(crate) struct Shared {
     pub(crate) world: World,
-    pub(crate) path: PathBuf,
-    meta: Mutex<MetaProperties>,
+    pub(crate) node_id: NodeId,
     pub(crate) tail: TailBudget,
     pub(crate) backlog: Arc<Backlog>,
     /// What its leaders want of the ISR.
@@ -36,12 +36,25 @@ pub(crate) struct LogDir {
     pub(crate) dir_assignments: DirAssignments,
     /// A replica was found damaged.
     pub(crate) damage_found: Notify,
-    /// A write or sync has failed: nothing more is written until the directory is opened anew.
-    pub(crate) is_offline: AtomicBool,
+    /// A log directory has failed: what lies in it is to go offline.
+    pub(crate) dir_failed: Notify,
+    /// ... and the controller is to hear of it.
+    pub(crate) failure_untold: Notify,
+}
+
+/// One log directory.
+pub(crate) struct LogDir {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) world: World,
+    pub(crate) path: PathBuf,
+    meta: Mutex<MetaProperties>,
+    /// A write or sync has failed, or it could not be opened: nothing more is written until it is opened anew.
+    is_offline: AtomicBool,
     checkpoints: Checkpoints,
     /// There is a file that says up to where logs are compacted.
     has_cleaner_offsets: AtomicBool,
-    _lock: Box<dyn Lock>,
+    /// `None`: it could not be opened.
+    _lock: Option<Box<dyn Lock>>,
 }
 
 /// Who writes checkpoints, one after the other.
@@ -55,6 +68,7 @@ struct Checkpoints {
 }
 
 /// What was found in a log directory when it was opened.
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) clean: bool,
     /// The epoch of the broker that has stopped cleanly; -1 if it has not.
@@ -84,6 +98,17 @@ pub enum LogDirError {
          directory with log.dirs, or empty it"
     )]
     NotOurs(PathBuf),
+    /// It holds a metadata log that is not the node's.
+    #[allow(missing_docs, reason = "the fields are the words of the message")]
+    #[error(
+        "{path} holds a metadata log, but the node's is to be in {home}; set metadata.log.dir to {path}, or take \
+         {path} off log.dirs"
+    )]
+    OtherMetadata { path: PathBuf, home: PathBuf },
+    /// Two directories are one, or one is a copy of another.
+    #[allow(missing_docs, reason = "the fields are the words of the message")]
+    #[error("{path} and {other} have the same directory.id; take the one that is a copy off log.dirs")]
+    Twin { path: PathBuf, other: PathBuf },
     /// `meta.properties` cannot be understood.
     #[allow(missing_docs, reason = "the fields are the words of the message")]
     #[error("{path} cannot be understood: {why}")]
@@ -100,15 +125,31 @@ const LOCK: &str = ".lock";
 /// With less room than this leftovers of deletions do not wait for their time at a start.
 const ROOM_BYTES_TO_START: u64 = 16 << 20;
 
+impl Shared {
+    /// What the directories of a node are opened with.
+    pub(crate) fn new(world: World, node_id: NodeId, tail: TailBudget, backlog: Arc<Backlog>) -> Arc<Self> {
+        Arc::new(Self {
+            world,
+            node_id,
+            tail,
+            backlog,
+            isr_changes: IsrChanges::default(),
+            dir_assignments: DirAssignments::default(),
+            damage_found: Notify::new(),
+            dir_failed: Notify::new(),
+            failure_untold: Notify::new(),
+        })
+    }
+}
+
 impl LogDir {
     /// Takes the directory, initialises it if it is empty, and reads what the last run has left.
     pub(crate) fn open(
-        world: World,
+        shared: Arc<Shared>,
         path: &Path,
-        (node_id, cluster_id): (NodeId, Option<&str>),
-        tail: TailBudget,
-        backlog: Arc<Backlog>,
+        cluster_id: Option<&str>,
     ) -> Result<(Self, Found), LogDirError> {
+        let (world, node_id) = (shared.world.clone(), shared.node_id);
         let fail = |error: io::Error| LogDirError::Io { path: path.to_owned(), error };
         let disk = &*world.disk;
         create_durably(disk, path).map_err(fail)?;
@@ -136,20 +177,14 @@ impl LogDir {
         let watermarks = read_marks(disk, &path.join(checkpoint::HIGH_WATERMARKS)).map_err(fail)?;
         let cleaned = read_marks(disk, &path.join(checkpoint::CLEANER_OFFSETS)).map_err(fail)?;
         let has_cleaner_offsets = AtomicBool::new(!cleaned.is_empty());
-        let is_offline = AtomicBool::new(false);
-        let (checkpoints, isr_changes) = (Checkpoints::default(), IsrChanges::default());
         let dir = Self {
+            shared,
             path: path.to_owned(),
             meta: Mutex::new(meta),
-            tail,
-            backlog,
-            isr_changes,
-            dir_assignments: DirAssignments::default(),
-            damage_found: Notify::new(),
-            is_offline,
-            checkpoints,
+            is_offline: AtomicBool::new(false),
+            checkpoints: Checkpoints::default(),
             has_cleaner_offsets,
-            _lock: lock,
+            _lock: Some(lock),
             world,
         };
         let found = Found {
@@ -163,14 +198,29 @@ impl LogDir {
         Ok((dir, found))
     }
 
+    /// One that cannot be opened: nothing is known of what lies in it, nor under which id.
+    pub(crate) fn lost(shared: Arc<Shared>, path: &Path) -> Self {
+        let meta = MetaProperties { cluster_id: String::new(), node_id: shared.node_id, directory_id: None };
+        Self {
+            world: shared.world.clone(),
+            shared,
+            path: path.to_owned(),
+            meta: Mutex::new(meta),
+            is_offline: AtomicBool::new(true),
+            checkpoints: Checkpoints::default(),
+            has_cleaner_offsets: AtomicBool::new(false),
+            _lock: None,
+        }
+    }
+
+    /// Its id, if that is known.
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        self.meta.lock().directory_id
+    }
+
     /// Whose it is.
     pub(crate) fn meta(&self) -> MetaProperties {
         self.meta.lock().clone()
-    }
-
-    /// The node that it belongs to.
-    pub(crate) fn node_id(&self) -> NodeId {
-        self.meta.lock().node_id
     }
 
     /// Makes it a directory of that cluster; only one without metadata may become that.
@@ -230,6 +280,15 @@ impl LogDir {
 
     pub(crate) fn is_offline(&self) -> bool {
         self.is_offline.load(Ordering::Acquire)
+    }
+
+    /// A write or sync has failed: whatever lies in it is not written any more, and others are to lead it.
+    pub(crate) fn fail(&self) {
+        if !self.is_offline.swap(true, Ordering::AcqRel) {
+            tracing::error!(dir = %self.path.display(), "the log directory is offline");
+            self.shared.dir_failed.notify_one();
+            self.shared.failure_untold.notify_one();
+        }
     }
 }
 

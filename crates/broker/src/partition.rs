@@ -4,7 +4,7 @@
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
 //! below: `append`, `flush`, `read`, `clean`, `find`, `retain`, `end`, `open_again`,
-//! `damage`, `own`.
+//! `damage`, `own`, `relocate`.
 
 mod append;
 mod clean;
@@ -19,6 +19,7 @@ pub(crate) mod kit;
 mod open_again;
 mod own;
 mod read;
+mod relocate;
 mod retain;
 mod role;
 
@@ -29,9 +30,13 @@ pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
 pub(crate) use own::{AppendRefused, Own, Part};
 pub(crate) use read::{Cold, Isolation, READ_TRIES, Read, Reader, Records, Watch};
+pub(crate) use relocate::{Copy, Held, Next, Promoted};
 pub(crate) use role::{Assigned, Assignment};
 
-use crate::{fetch_wait::FetchWait, log_dir::LogDir};
+use crate::{
+    fetch_wait::FetchWait,
+    log_dir::{LogDir, Shared},
+};
 use append::Ack;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use env::World;
@@ -46,7 +51,11 @@ use tokio::sync::oneshot;
 
 /// One partition of which this broker has a replica.
 pub(crate) struct Partition {
-    dir: Arc<LogDir>,
+    shared: Arc<Shared>,
+    /// Where it lies.
+    dir: ArcSwap<LogDir>,
+    /// Where it is about to lie: its copy there is getting the log's name.
+    moving_into: ArcSwapOption<LogDir>,
     topic: TopicName,
     topic_id: TopicId,
     index: PartitionIndex,
@@ -88,7 +97,11 @@ struct Online {
     recovery_point_max: Option<Offset>,
     /// The files are being cut. Nothing may be decided about the log meanwhile.
     is_cutting: bool,
-    /// How often the log was cut: what was heard of the files of an earlier one is void.
+    /// No job is begun: the log is about to be exchanged for its copy in another directory.
+    is_held: bool,
+    /// The log was exchanged for its copy, whose directory is getting the log's name.
+    is_renamed: bool,
+    /// How often the log was cut, or exchanged: what was heard of the files of an earlier one is void.
     cuts: u64,
     /// When the last job had something to write.
     written_at: Timestamp,
@@ -197,11 +210,15 @@ impl Partition {
         config: Arc<LogConfig>,
         opened: OpenedLog,
     ) -> Arc<Self> {
-        let state = State::new(opened, &dir, leader_epoch);
+        let shared = dir.shared.clone();
+        let state = State::new(opened, &shared, leader_epoch);
+        let dir = ArcSwap::new(dir);
         let config = ArcSwap::new(config);
         let assignment = ArcSwapOption::empty();
         Arc::new(Self {
+            shared,
             dir,
+            moving_into: ArcSwapOption::empty(),
             topic,
             topic_id,
             index,
@@ -222,6 +239,21 @@ impl Partition {
 
     pub(crate) fn index(&self) -> PartitionIndex {
         self.index
+    }
+
+    /// The log directory in which it lies.
+    pub(crate) fn dir(&self) -> Arc<LogDir> {
+        self.dir.load_full()
+    }
+
+    /// Whether it lies in that directory.
+    pub(crate) fn is_in(&self, dir: &Arc<LogDir>) -> bool {
+        Arc::ptr_eq(&self.dir.load(), dir)
+    }
+
+    /// Whether the checkpoints of that directory tell of it: of one that is just being moved both do.
+    pub(crate) fn is_kept_in(&self, dir: &Arc<LogDir>) -> bool {
+        self.is_in(dir) || self.moving_into.load().as_ref().is_some_and(|into| Arc::ptr_eq(into, dir))
     }
 
     /// Which partition of the cluster it is.
@@ -245,11 +277,16 @@ impl Partition {
         if let State::Online(online) = &mut *self.state.lock() {
             online.log.configure(config.clone());
             if !online.is_closed && !online.is_cutting && online.stuck.is_none() {
-                job = self.flush_soon(online, self.dir.world.clock.wall());
+                job = self.flush_soon(online, self.shared.world.clock.wall());
             }
         }
         self.config.store(config);
         self.hand_over(job);
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> Arc<LogConfig> {
+        self.config.load_full()
     }
 
     pub(crate) fn start_offset(&self) -> Offset {
@@ -283,10 +320,10 @@ impl Partition {
 
 impl State {
     /// A log that was opened is led alone, in this epoch.
-    fn new(opened: OpenedLog, dir: &LogDir, leader_epoch: LeaderEpoch) -> Self {
+    fn new(opened: OpenedLog, shared: &Shared, leader_epoch: LeaderEpoch) -> Self {
         match opened {
             Ok((log, files)) => Self::Online(Box::new(Online {
-                role: Role::alone(dir.node_id(), leader_epoch, &log, dir.world.clock.now()),
+                role: Role::alone(shared.node_id, leader_epoch, &log, shared.world.clock.now()),
                 high_watermark: log.flushed_offset(),
                 log,
                 files: Some(files),
@@ -300,8 +337,10 @@ impl State {
                 wanted: Vec::new(),
                 recovery_point_max: None,
                 is_cutting: false,
+                is_held: false,
+                is_renamed: false,
                 cuts: 0,
-                written_at: dir.world.clock.wall(),
+                written_at: shared.world.clock.wall(),
                 sync_wanted: false,
                 is_closed: false,
                 jobs: 0,

@@ -34,7 +34,7 @@ impl Broker {
         Introduction {
             replica: self.quorum.replica(),
             incarnation: self.incarnation,
-            cluster_id: self.dir.meta().cluster_id,
+            cluster_id: self.home.meta().cluster_id,
             member: quorum::Member::new(self.config.controller_endpoints.clone()),
             is_founded: self.quorum.is_founded(),
             voters,

@@ -17,6 +17,7 @@ use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use std::{
     collections::BTreeSet,
     io,
+    path::PathBuf,
     sync::{Arc, Weak},
 };
 
@@ -42,8 +43,8 @@ enum Step {
 /// What one broker does about its damaged replicas.
 #[derive(Default)]
 struct Repairs {
-    /// Directories that were set aside: their names, and whose they were.
-    aside: Option<BTreeSet<(String, Key)>>,
+    /// Directories that were set aside: where they are, and whose they were.
+    aside: Option<BTreeSet<(PathBuf, Key)>>,
     /// Of whom it was said already that somebody must help.
     told: BTreeSet<Key>,
 }
@@ -113,12 +114,12 @@ pub(crate) async fn run(this: Weak<Broker>) {
     loop {
         let Some(broker) = this.upgrade() else { return };
         let is_busy = !broker.is_stopping() && repairs.round(&broker).await;
-        let (clock, dir) = (broker.world.clock.clone(), broker.dir.clone());
+        let (clock, shared) = (broker.world.clock.clone(), broker.shared.clone());
         drop(broker);
         let look_at = clock.after_millis(if is_busy { LOOK_MS } else { LOOK_MS_IDLE });
         tokio::select! {
             biased;
-            () = dir.damage_found.notified(), if !is_busy => {}
+            () = shared.damage_found.notified(), if !is_busy => {}
             () = clock.sleep_until(look_at) => {}
         }
     }
@@ -152,7 +153,7 @@ impl Repairs {
         let due = steps(broker);
         self.say_what_helps(broker, &due);
         for (own, ..) in due.iter().filter(|(.., step)| *step == Step::TellLost) {
-            broker.dir.dir_assignments.note(key(own), dir_assignments::Condition::Lost);
+            own.note(dir_assignments::Condition::Lost);
         }
         for (own, ..) in due.iter().filter(|(.., step)| *step == Step::StartOver) {
             self.start_over(broker, own).await;
@@ -183,11 +184,12 @@ impl Repairs {
         own.at_rest().await;
         let name = own.name();
         let aside = names::damaged_dir_name(&name, broker.world.random.uuid());
-        let (dir, to) = (broker.dir.clone(), aside.clone());
+        let (dir, to) = (own.dir(), aside.clone());
+        let aside_at = dir.path.join(&aside);
         match broker.on_lane(move || set_aside(&dir, &names::dir_name(&name), &to)).await {
             Some(Ok(true)) => {
                 tracing::warn!(partition = %own, dir = %aside, "the damaged log was set aside; it is copied anew from its leader");
-                self.aside.get_or_insert_default().insert((aside, key(own)));
+                self.aside.get_or_insert_default().insert((aside_at, key(own)));
             }
             Some(Ok(false)) => {}
             Some(Err(error)) => {
@@ -201,13 +203,13 @@ impl Repairs {
         if !own.forget_marks() {
             return;
         }
-        if let Err(error) = upkeep::write_checkpoints(broker).await {
+        if let Err(error) = upkeep::write_checkpoints(broker, &[own.dir()]).await {
             tracing::warn!(partition = %own, %error, "the damaged partition is not copied anew for now");
             return;
         }
         // Before it has anything: whoever comes back from being lost is eligible no more, and what it said before is void;
         // nobody could know that of one that has a part of it after a restart. It begins when the metadata have it so.
-        broker.dir.dir_assignments.note(key(own), dir_assignments::Condition::New);
+        own.note(dir_assignments::Condition::New);
         if known.directory(broker.config.node_id) != Some(DIRECTORY_LOST) {
             own.begin_anew();
         }
@@ -219,7 +221,7 @@ impl Repairs {
         let Some(aside) = &mut self.aside else { return };
         let (image, me) = (broker.image(), broker.config.node_id);
         let mut removed = Vec::new();
-        aside.retain(|(name, (topic, index))| {
+        aside.retain(|(path, (topic, index))| {
             // Of a topic that is gone it is a stray like others, which nobody removes.
             let known = image.topic_by_id(*topic).and_then(|topic| topic.partition(*index));
             let Some(known) = known.filter(|known| known.replicas.contains(&me)) else { return false };
@@ -227,22 +229,23 @@ impl Repairs {
             let Some(own) = own.filter(|own| own.condition() == Condition::Sound) else { return true };
             let is_needed = is_needed(me, own.waits_for_room(), known);
             if !is_needed {
-                removed.push(name.clone());
+                removed.push(path.clone());
             }
             is_needed
         });
         if removed.is_empty() {
             return;
         }
-        let dir = broker.dir.clone();
+        let disk = broker.world.disk.clone();
         let removing = move || {
-            for name in removed {
-                match dir.world.disk.remove_dir_all(&dir.path.join(&name)) {
+            for path in removed {
+                let dir = path.display();
+                match disk.remove_dir_all(&path) {
                     Ok(()) => {
-                        tracing::info!(dir = %name, "the replica is copied anew: what was damaged is removed")
+                        tracing::info!(%dir, "the replica is copied anew: what was damaged is removed")
                     }
                     Err(error) => {
-                        tracing::warn!(dir = %name, %error, "what was damaged could not be removed")
+                        tracing::warn!(%dir, %error, "what was damaged could not be removed")
                     }
                 }
             }
@@ -267,16 +270,20 @@ fn set_aside(dir: &LogDir, from: &str, to: &str) -> io::Result<bool> {
 }
 
 /// What was set aside before the last start; `None` if that cannot be read.
-async fn find_aside(broker: &Broker) -> Option<BTreeSet<(String, Key)>> {
-    let dir = broker.dir.clone();
+async fn find_aside(broker: &Broker) -> Option<BTreeSet<(PathBuf, Key)>> {
+    let dirs = broker.dirs.clone();
     let find = move || {
-        let entries = dir.world.disk.list(&dir.path).ok()?;
-        let found = entries.into_iter().filter(|entry| entry.is_dir).filter_map(|entry| {
-            let index = names::parse_damaged_dir_index(&entry.name)?;
-            let topic = log::read_topic_id(&*dir.world.disk, &dir.path.join(&entry.name)).ok()??;
-            Some((entry.name, (topic, index)))
-        });
-        Some(found.collect())
+        let mut all = BTreeSet::new();
+        for dir in dirs.online() {
+            let entries = dir.world.disk.list(&dir.path).ok()?;
+            all.extend(entries.into_iter().filter(|entry| entry.is_dir).filter_map(|entry| {
+                let index = names::parse_damaged_dir_index(&entry.name)?;
+                let path = dir.path.join(&entry.name);
+                let topic = log::read_topic_id(&*dir.world.disk, &path).ok()??;
+                Some((path, (topic, index)))
+            }));
+        }
+        Some(all)
     };
     broker.on_lane(find).await.flatten()
 }

@@ -8,17 +8,20 @@ use crate::{
     dir_assignments::Condition,
     fetchers::Order,
     group_hosts, image_topics, log_config,
-    log_dir::{Found, LogDir},
+    log_dir::LogDir,
+    log_dirs::{self, AllFound, LogDirs},
+    moves,
     partition::{self, Assigned, Assignment, OpenedLog, Partition, Unopened, is_damage, on_lane},
+    replica_place::{self, Known, Place},
     share_coordinators, transaction_hosts, upkeep,
 };
 use futures_util::future::join_all;
 use log::{LogConfig, OpenError, OpenOptions, names};
 use metadata::{
-    DIRECTORY_LOST, Image, Topic,
+    DIRECTORY_LOST, DIRECTORY_UNASSIGNED, Image, Topic,
     config::{Configs, ResourceKind},
 };
-use model::{NodeId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition};
+use model::{NodeId, Offset, PartitionIndex, Timestamp, TopicId, TopicName, TopicPartition};
 use replica::Term;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,16 +46,18 @@ impl Wanted {
 
 /// Opens everything that the newest image says this broker has, and looks at what else lies in the log directory.
 /// From then on the partitions follow.
-pub(crate) async fn open_all(broker: &Arc<Broker>, found: &Found) -> io::Result<()> {
+pub(crate) async fn open_all(broker: &Arc<Broker>, found: &AllFound) -> io::Result<()> {
     let mut following = broker.following.lock().await;
     let image = broker.image();
     broker.throttles.configure(&image);
     broker.client_quotas.configure(&image);
     broker.client_metrics.configure(None, broker.config.configs(&image));
-    let dirs = set_aside_strays(broker, &image).await?;
+    let (layout, futures) = survey(broker, &image).await?;
     broker.groups.topics_changed(&image_topics::view(image.clone()));
     let wanted = image.topics().flat_map(|topic| ours(broker, topic));
-    open(broker, wanted.collect(), Some(found), &dirs).await;
+    open(broker, wanted.collect(), Some(found), &layout, &futures).await;
+    set_aside_twins(broker, &layout).await;
+    moves::resume(broker, futures).await;
     *following = Some(image);
     Ok(())
 }
@@ -117,8 +122,8 @@ async fn follow(broker: &Arc<Broker>, before: &Image, after: &Arc<Image>) {
         remove_logs(broker, partitions).await;
     }
     if !changes.come.is_empty() {
-        let dirs = dirs_of(broker, &changes.come).await;
-        open(broker, changes.come, None, &dirs).await;
+        let layout = layout_of(broker, &changes.come).await;
+        open(broker, changes.come, None, &layout, &[]).await;
     }
     let ineligible = ineligible(before, after);
     if !ineligible.is_empty() {
@@ -221,7 +226,9 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
         }
         let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
         if is_lost && partition.condition() == partition::Condition::Sound {
-            broker.dir.dir_assignments.object((topic.id, index), broker.config.node_id, known);
+            let directory = partition.dir().id().unwrap_or(DIRECTORY_UNASSIGNED);
+            let dir_assignments = &broker.shared.dir_assignments;
+            dir_assignments.object((topic.id, index), directory, broker.config.node_id, known);
         }
         orders.push(Order { partition, leader });
     }
@@ -262,41 +269,48 @@ fn assignment(configs: &Configs<'_>, partition: &metadata::Partition, isr_min: i
     }
 }
 
-/// The names of the directories that are there already.
-async fn dirs_of(broker: &Arc<Broker>, wanted: &[Wanted]) -> BTreeSet<String> {
-    let names: Vec<_> = wanted.iter().map(|wanted| names::dir_name(&wanted.name())).collect();
-    let dir = broker.dir.clone();
-    let exist =
-        move || names.into_iter().filter(|name| dir.world.disk.exists(&dir.path.join(name))).collect();
-    on_lane(&broker.world, exist).await.unwrap_or_default()
+/// What lies in the log directories: of each the names of the logs.
+type Layout = Vec<BTreeSet<String>>;
+
+/// In which log directories the logs lie that are there already.
+async fn layout_of(broker: &Arc<Broker>, wanted: &[Wanted]) -> Layout {
+    let names: BTreeSet<_> = wanted.iter().map(|wanted| names::dir_name(&wanted.name())).collect();
+    let dirs = broker.dirs.clone();
+    let look = move || {
+        let in_dir = |dir: &Arc<LogDir>| {
+            let entries = match dir.is_offline() {
+                true => Vec::new(),
+                false => dir.world.disk.list(&dir.path).unwrap_or_default(),
+            };
+            let logs = entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name);
+            logs.filter(|name| names.contains(name)).collect()
+        };
+        dirs.all().iter().map(in_dir).collect()
+    };
+    on_lane(&broker.world, look).await.unwrap_or_default()
 }
 
-async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, dirs: &BTreeSet<String>) {
+/// Replicas with the places that are found for them.
+async fn open(
+    broker: &Arc<Broker>,
+    wanted: Vec<Wanted>,
+    found: Option<&AllFound>,
+    layout: &Layout,
+    futures: &[Future],
+) {
     let image = broker.image();
     let configs = broker.config.configs(&image);
     let mut shared: Option<(Arc<Topic>, Arc<LogConfig>)> = None;
-    let opening = wanted.into_iter().map(|wanted| {
+    let opening = place_all(broker, wanted, layout, futures).into_iter().filter_map(|(wanted, place)| {
         let known = shared.take_if(|(topic, _)| Arc::ptr_eq(topic, &wanted.topic));
         let config = known.map_or_else(
             || Arc::new(log_config::of_topic(&configs.topic(&wanted.topic.name))),
             |(_, config)| config,
         );
         shared = Some((wanted.topic.clone(), config.clone()));
-        let name = wanted.name();
-        let is_new = !dirs.contains(&names::dir_name(&name));
-        let options = OpenOptions {
-            topic_id: wanted.topic.id,
-            is_new,
-            // What lies there although nobody opened it at the start may have been left by a crash before it.
-            clean: found.map_or(is_new, |found| found.clean),
-            recovery_point: found.and_then(|found| found.recovery_points.get(&name).copied()).unwrap_or(0),
-            start_offset: found.and_then(|found| found.start_offsets.get(&name).copied()).unwrap_or(0),
-            now: broker.world.clock.wall(),
-            config,
-        };
-        let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
-        let clean_upto = found.and_then(|found| found.cleaner_offsets.get(&name).copied());
-        open_one(broker.dir.clone(), wanted, name, options, (high_watermark, clean_upto))
+        let now = broker.world.clock.wall();
+        let opening = Opening::new(&broker.dirs, wanted, place, found, (config, now))?;
+        Some(opening.run())
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
     // They know what they are before anybody finds them.
@@ -316,34 +330,149 @@ async fn open(broker: &Arc<Broker>, wanted: Vec<Wanted>, found: Option<&Found>, 
     broker.partitions.insert(topic);
 }
 
-async fn open_one(
-    dir: Arc<LogDir>,
+/// Finds places for replicas: first for those that lie somewhere, since new ones go where the fewest are.
+fn place_all(
+    broker: &Broker,
+    wanted: Vec<Wanted>,
+    layout: &Layout,
+    futures: &[Future],
+) -> Vec<(Wanted, Place)> {
+    let partitions = broker.partitions.all();
+    let image = broker.image();
+    let cordoned = broker.config.configs(&image).broker().list("cordoned.log.dirs");
+    let mut dirs = broker.dirs.as_places(
+        |dir| log_dirs::is_cordoned(dir, &cordoned),
+        |dir| partitions.iter().filter(|known| known.is_in(dir)).count() + broker.moves.count_into(dir),
+    );
+    for future in futures {
+        dirs.get_mut(future.place).into_iter().for_each(|dir| dir.logs += 1);
+    }
+    let halves: BTreeSet<_> = futures.iter().map(|future| &future.replica).collect();
+    let mut placed = Vec::with_capacity(wanted.len());
+    let mut later = Vec::new();
+    for wanted in wanted {
+        let name = wanted.name();
+        let dir_name = names::dir_name(&name);
+        let places = layout.iter().enumerate().filter(|(_, names)| names.contains(&dir_name));
+        let found: Vec<usize> = places.map(|(place, _)| place).collect();
+        if found.is_empty() {
+            later.push((wanted, name));
+            continue;
+        }
+        let known = Known { found: &found, ..unfound(broker, &wanted) };
+        if let Some(place) = replica_place::place(&dirs, known) {
+            if let Place::Found(place) = place {
+                dirs.get_mut(place).into_iter().for_each(|dir| dir.logs += 1);
+            }
+            placed.push((wanted, place));
+        }
+    }
+    for (wanted, name) in later {
+        let known = Known {
+            wished: broker.dirs.take_wish(&name),
+            has_future: halves.contains(&name),
+            ..unfound(broker, &wanted)
+        };
+        if let Some(place) = replica_place::place(&dirs, known) {
+            if let Place::New(place) = place {
+                dirs.get_mut(place).into_iter().for_each(|dir| dir.logs += 1);
+            }
+            placed.push((wanted, place));
+        }
+    }
+    // Those of a topic are entered together.
+    placed
+        .sort_by(|(one, _), (other, _)| (&one.topic.name, one.index).cmp(&(&other.topic.name, other.index)));
+    placed
+}
+
+fn unfound(broker: &Broker, wanted: &Wanted) -> Known<'static> {
+    let partition = wanted.topic.partition(wanted.index);
+    let assigned = partition.and_then(|known| known.directory(broker.config.node_id));
+    let assigned = assigned.unwrap_or(DIRECTORY_UNASSIGNED);
+    Known { found: &[], assigned, wished: None, has_future: false }
+}
+
+/// A replica that is about to be opened.
+struct Opening {
     wanted: Wanted,
     name: TopicPartition,
+    dir: Arc<LogDir>,
     options: OpenOptions,
-    (high_watermark, clean_upto): (Offset, Option<Offset>),
-) -> Option<(Wanted, Arc<Partition>)> {
-    let (config, is_new) = (options.config.clone(), options.is_new);
-    let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
-    let opened = if options.is_new && options.start_offset == 0 {
-        // Nothing is read and nothing is written before the first append: no lane is needed.
-        open_log(&dir, &name, options)
-    } else {
-        let on = dir.clone();
-        on_lane(&dir.world, move || open_log(&on, &name, options)).await?
-    };
-    let condition = match &opened {
-        Ok(_) => Condition::of_open(is_new),
-        Err(unopened) => {
-            tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
-            Condition::Lost
-        }
-    };
-    dir.dir_assignments.note((topic.id, index), condition);
-    let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
-    partition.await_role(high_watermark);
-    partition.restore_clean_upto(clean_upto);
-    Some((wanted, partition))
+    /// What the last run has left of it.
+    high_watermark: Offset,
+    clean_upto: Option<Offset>,
+    /// Why it is not opened, and whether it counts as damaged.
+    refused: Option<(String, bool)>,
+}
+
+impl Opening {
+    fn new(
+        dirs: &LogDirs,
+        wanted: Wanted,
+        place: Place,
+        found: Option<&AllFound>,
+        (config, now): (Arc<LogConfig>, Timestamp),
+    ) -> Option<Self> {
+        let (Place::Found(at) | Place::New(at) | Place::Offline(at) | Place::HalfMoved(at)) = place;
+        let dir = dirs.get(at)?.clone();
+        let (name, path) = (wanted.name(), dir.path.display().to_string());
+        let is_new = !matches!(place, Place::Found(_));
+        let found = found.and_then(|found| found.get(at)?.as_ref());
+        let options = OpenOptions {
+            topic_id: wanted.topic.id,
+            is_new,
+            // What lies there although nobody opened it at the start may have been left by a crash before it.
+            clean: found.map_or(is_new, |found| found.clean),
+            recovery_point: found.and_then(|found| found.recovery_points.get(&name).copied()).unwrap_or(0),
+            start_offset: found.and_then(|found| found.start_offsets.get(&name).copied()).unwrap_or(0),
+            now,
+            config,
+        };
+        let refused = match place {
+            Place::Found(_) | Place::New(_) => None,
+            Place::Offline(_) => {
+                Some((format!("it may lie in {path}, which is offline; repair that and restart"), false))
+            }
+            Place::HalfMoved(_) => Some((
+                format!(
+                    "it was being moved to {path}, and the log directory it was moved from has gone; what was copied is in \
+                     a directory there whose name ends in -future: rename that to {name} and restart to go on with it"
+                ),
+                true,
+            )),
+        };
+        let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
+        let clean_upto = found.and_then(|found| found.cleaner_offsets.get(&name).copied());
+        Some(Self { wanted, name, dir, options, high_watermark, clean_upto, refused })
+    }
+
+    async fn run(self) -> Option<(Wanted, Arc<Partition>)> {
+        let Self { wanted, name, dir, options, high_watermark, clean_upto, refused } = self;
+        let (config, is_new) = (options.config.clone(), options.is_new);
+        let (topic, index, shown) = (wanted.topic.clone(), wanted.index, name.clone());
+        let opened = match refused {
+            Some((why, is_damaged)) => Err(Unopened { why, is_scarcity: false, is_damaged, options }),
+            // Nothing is read and nothing is written before the first append: no lane is needed.
+            None if is_new && options.start_offset == 0 => open_log(&dir, &name, options),
+            None => {
+                let on = dir.clone();
+                on_lane(&dir.world, move || open_log(&on, &name, options)).await?
+            }
+        };
+        let condition = match &opened {
+            Ok(_) => Condition::of_open(is_new),
+            Err(unopened) => {
+                tracing::error!(partition = %shown, why = %unopened.why, "the partition is offline");
+                Condition::Lost
+            }
+        };
+        let partition = Partition::new(dir, (topic.name.clone(), topic.id, index), -1, config, opened);
+        partition.note(condition);
+        partition.await_role(high_watermark);
+        partition.restore_clean_upto(clean_upto);
+        Some((wanted, partition))
+    }
 }
 
 /// Runs on a lane if there is anything to read.
@@ -405,24 +534,28 @@ async fn remove_logs(broker: &Arc<Broker>, partitions: Vec<Arc<Partition>>) {
     // Whoever creates a directory at this moment must not do so after it was looked for, and whoever rolls must not
     // create the segment in the directory of a new topic.
     join_all(jobs).await;
-    let (dir, on) = (broker.dir.clone(), broker.clone());
+    let (log_dirs, on) = (broker.dirs.clone(), broker.clone());
     // Forgotten in the checkpoints first: a new topic of the same name must not be measured by the old one's marks.
-    // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards.
+    // Renamed before the answer leaves, so that a new topic of this name finds its place free; deleted afterwards. In all
+    // directories: one that was moved while another failed may have left something there.
     let renamed = on_lane(&broker.world, move || {
-        let disk = &*dir.world.disk;
-        if let Err(error) = dir.write_checkpoints(|| upkeep::checkpoints(&on)) {
-            tracing::error!(%error, "the checkpoints could not be written");
+        let mut all = Vec::new();
+        for dir in log_dirs.online() {
+            if let Err(error) = dir.write_checkpoints(|| upkeep::checkpoints(&on, dir)) {
+                tracing::error!(%error, "the checkpoints could not be written");
+            }
+            let renamed: Vec<_> = dirs.iter().filter(|(from, to)| rename(dir, from, to)).collect();
+            if !renamed.is_empty() {
+                let _ = dir.world.disk.sync_dir(&dir.path);
+            }
+            all.extend(renamed.into_iter().map(|(_, to)| (dir.clone(), to.clone())));
         }
-        let renamed: Vec<_> = dirs.into_iter().filter(|(from, to)| rename(&dir, from, to)).collect();
-        if !renamed.is_empty() {
-            let _ = disk.sync_dir(&dir.path);
-        }
-        (dir, renamed)
+        all
     });
-    let Some((dir, dirs)) = renamed.await else { return };
+    let Some(renamed) = renamed.await else { return };
     let world = broker.world.clone();
     world.tasks.run_on_lane(Box::new(move || {
-        for (_, name) in dirs {
+        for (dir, name) in renamed {
             delete_dir(&dir, &name);
         }
     }));
@@ -447,9 +580,19 @@ fn delete_dir(dir: &LogDir, name: &str) {
     }
 }
 
-/// Directories of topics that the metadata does not know are renamed, never deleted: metadata may have been lost. So are
-/// those of a topic that was deleted and created again meanwhile. Gives the names of the others.
-async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTreeSet<String>> {
+/// A log that was being copied from one log directory to another when the broker ended.
+pub(crate) struct Future {
+    pub(crate) replica: TopicPartition,
+    pub(crate) topic: TopicId,
+    /// Which directory it is being copied to.
+    pub(crate) place: usize,
+    /// What it is called there.
+    pub(crate) dir_name: String,
+}
+
+/// Looks at what lies in the log directories. Those of topics that the metadata does not know are renamed, never deleted:
+/// metadata may have been lost. So are those of a topic that was deleted and created again meanwhile.
+async fn survey(broker: &Arc<Broker>, image: &Image) -> io::Result<(Layout, Vec<Future>)> {
     let known: BTreeMap<String, Uuid> = image
         .topics()
         .flat_map(|topic| {
@@ -457,34 +600,118 @@ async fn set_aside_strays(broker: &Arc<Broker>, image: &Image) -> io::Result<BTr
             topic.indexed().map(move |(index, _)| (name(index), topic.id)).collect::<Vec<_>>()
         })
         .collect();
-    let dir = broker.dir.clone();
+    let dirs = broker.dirs.clone();
     let work = on_lane(&broker.world, move || {
-        let dirs = dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir);
-        let mut dirs: BTreeSet<_> = dirs.map(|entry| entry.name).collect();
-        let strays: BTreeSet<_> = dirs.iter().filter(|name| is_stray(&dir, name, &known)).cloned().collect();
-        for name in &strays {
-            if names::is_deleted_dir(name) {
-                delete_dir(&dir, name);
-            } else if names::parse_dir_name(name).is_some() {
-                let mut stray = format!("{name}-stray");
-                if dirs.contains(&stray) {
-                    stray = format!("{name}.{}-stray", dir.world.random.uuid());
+        let (mut layout, mut futures) = (Layout::new(), Vec::new());
+        for (place, dir) in dirs.all().iter().enumerate() {
+            let looked = match dir.is_offline() {
+                true => Ok(BTreeSet::new()),
+                false => set_aside_strays(dir, &known),
+            };
+            let mut names = match looked {
+                Ok(names) => names,
+                // The others serve on.
+                Err(error) if dirs.all().len() > 1 => {
+                    tracing::error!(dir = %dir.path.display(), %error, "the log directory cannot be read");
+                    dir.fail();
+                    BTreeSet::new()
                 }
-                tracing::warn!(dir = %name, "no topic of today has this directory; it was renamed to {stray}");
-                dir.world.disk.rename(&dir.path.join(name), &dir.path.join(stray))?;
+                Err(error) => return Err(error),
+            };
+            futures.extend(names.iter().filter_map(|name| future(dir, place, name, &known)));
+            names.retain(|name| known.contains_key(name));
+            layout.push(names);
+        }
+        Ok((layout, futures))
+    });
+    work.await.unwrap_or_else(|| Ok(Default::default()))
+}
+
+/// Runs on a lane; gives the names of what is no stray.
+fn set_aside_strays(dir: &LogDir, known: &BTreeMap<String, Uuid>) -> io::Result<BTreeSet<String>> {
+    let dirs = dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir);
+    let mut dirs: BTreeSet<_> = dirs.map(|entry| entry.name).collect();
+    let strays: BTreeSet<_> = dirs.iter().filter(|name| is_stray(dir, name, known)).cloned().collect();
+    for name in &strays {
+        if names::is_deleted_dir(name) {
+            delete_dir(dir, name);
+        } else if names::parse_dir_name(name).is_some() {
+            let stray = set_aside_stray(dir, name, &dirs)?;
+            tracing::warn!(dir = %name, "no topic of today has this directory; it was renamed to {stray}");
+        }
+    }
+    dirs.retain(|name| !strays.contains(name));
+    Ok(dirs)
+}
+
+fn set_aside_stray(dir: &LogDir, name: &str, taken: &BTreeSet<String>) -> io::Result<String> {
+    let mut stray = format!("{name}-stray");
+    if taken.contains(&stray) {
+        stray = format!("{name}.{}-stray", dir.world.random.uuid());
+    }
+    dir.world.disk.rename(&dir.path.join(name), &dir.path.join(&stray))?;
+    Ok(stray)
+}
+
+/// The future log of that name, if it is one of this broker; others are removed, for they never were all there is.
+fn future(dir: &LogDir, place: usize, name: &str, known: &BTreeMap<String, Uuid>) -> Option<Future> {
+    let replica = names::parse_future_dir_name(name)?;
+    let topic = known.get(&names::dir_name(&replica)).copied();
+    // One that was broken off before it had said whose it is holds nothing yet.
+    let whose = log::read_topic_id(&*dir.world.disk, &dir.path.join(name)).ok().flatten();
+    match topic.filter(|topic| whose == Some(*topic)) {
+        Some(topic) => Some(Future { replica, topic, place, dir_name: name.to_owned() }),
+        None => {
+            delete_dir(dir, name);
+            None
+        }
+    }
+}
+
+/// Of a log that lies in two directories one counts; the other is what it was before it was moved. It is set aside, so that
+/// it never comes back in its place.
+async fn set_aside_twins(broker: &Arc<Broker>, layout: &Layout) {
+    let mut twins = Vec::new();
+    for partition in broker.partitions.all() {
+        let name = names::dir_name(&partition.name());
+        // What counts cannot be read: then this is all that can be.
+        if partition.offsets().is_none() {
+            continue;
+        }
+        for (place, _) in layout.iter().enumerate().filter(|(_, names)| names.contains(&name)) {
+            let dir = broker.dirs.get(place).filter(|dir| !partition.is_in(dir));
+            twins.extend(dir.map(|dir| (dir.clone(), name.clone())));
+        }
+    }
+    if twins.is_empty() {
+        return;
+    }
+    let set_aside = move || {
+        for (dir, name) in twins {
+            let path = dir.path.display();
+            // By a name of its own.
+            let taken = BTreeSet::from([format!("{name}-stray")]);
+            match set_aside_stray(&dir, &name, &taken).and_then(|stray| {
+                dir.world.disk.sync_dir(&dir.path)?;
+                Ok(stray)
+            }) {
+                Ok(stray) => {
+                    tracing::warn!(%path, dir = %name, "the log was moved to another log directory; what it was here is {stray} now, to be removed by hand")
+                }
+                Err(error) => {
+                    tracing::error!(%path, dir = %name, %error, "what a log was before it was moved could not be set aside")
+                }
             }
         }
-        dirs.retain(|name| known.contains_key(name) && !strays.contains(name));
-        Ok(dirs)
-    });
-    work.await.unwrap_or_else(|| Ok(BTreeSet::new()))
+    };
+    on_lane(&broker.world, set_aside).await;
 }
 
 /// Runs on a lane: whether a directory is of no topic, or of another one than has its name. What cannot be read is looked
 /// at when the log is opened.
 fn is_stray(dir: &LogDir, name: &str, known: &BTreeMap<String, Uuid>) -> bool {
     match known.get(name) {
-        None => name != crate::METADATA_DIR,
+        None => name != crate::METADATA_DIR && names::parse_future_dir_name(name).is_none(),
         Some(id) => {
             let found = log::read_topic_id(&*dir.world.disk, &dir.path.join(name));
             found.is_ok_and(|found| found.is_some_and(|found| found != *id))

@@ -20,10 +20,12 @@ use crate::{
     images::Images,
     link::Links,
     log_config,
-    log_dir::{Found, LogDir},
+    log_dir::{Found, LogDir, Shared},
+    log_dirs::{self, AllFound, LogDirs},
     metrics::Metrics,
+    moves::Moves,
     observers::Observers,
-    partition::on_lane,
+    partition::{Partition, on_lane},
     partitions::Partitions,
     producer_ids::ProducerIds,
     remote_log::RemoteLog,
@@ -88,12 +90,13 @@ impl Broker {
         network: Arc<dyn Network>,
         door: &Door,
     ) -> Result<Arc<Self>, StartError> {
-        let (dir, found) = open_dir(&config, &world).await?;
+        let (home, found) = open_home(&config, &world).await?;
         let links = Links::new(network, world.clone());
         let incarnation = world.random.uuid();
-        let settled = discover(&config, &dir, &links, incarnation, door).await?;
-        let quorum = open_quorum(&config, &dir, &found, links.clone()).await?;
-        let cluster_id = dir.meta().cluster_id;
+        let settled = discover(&config, &home, &links, incarnation, door).await?;
+        let quorum = open_quorum(&config, &home, &found, links.clone()).await?;
+        let (dirs, found) = open_dirs(&config, &home, found).await?;
+        let cluster_id = home.meta().cluster_id;
         let images = Images::new(&cluster_id);
         let settings = Settings { cluster_id, node: config.node_id, statics: config.statics.clone() };
         let doorbell = doorbell(&config, &world, &links, &images);
@@ -101,7 +104,7 @@ impl Broker {
         let (host, work) =
             ControllerHost::new(world.clone(), settings, quorum.clone(), images.clone(), watching);
         let broker =
-            Self::assemble(config, world, (links, doorbell), dir, (host, quorum, images), incarnation);
+            Self::assemble(config, (links, doorbell), (home, dirs), (host, quorum, images), incarnation);
         broker.world.tasks.spawn(Box::pin(work.run()));
         let policy = broker.config.snapshot_policy();
         let follower =
@@ -124,14 +127,17 @@ impl Broker {
 
     fn assemble(
         config: Config,
-        world: World,
         (links, doorbell): (Arc<Links>, Arc<Doorbell>),
-        dir: Arc<LogDir>,
+        (home, dirs): (Arc<LogDir>, LogDirs),
         (controller, quorum, images): (ControllerHost, Arc<RaftQuorum>, Arc<Images>),
         incarnation: Uuid,
     ) -> Arc<Self> {
+        let world = home.world.clone();
         Arc::new(Self {
-            backlog: dir.backlog.clone(),
+            backlog: home.shared.backlog.clone(),
+            shared: home.shared.clone(),
+            dirs: Arc::new(dirs),
+            moves: Moves::new(),
             connections: Connections::new(config.connections_max, config.connections_per_address_max),
             frame_budget: FrameBudget::new(config.large_frames_bytes_max.max(config.request_bytes_max)),
             controller,
@@ -156,7 +162,7 @@ impl Broker {
                 limits::FETCH_SESSION_PARTITIONS_MAX,
             ),
             producer_ids: ProducerIds::new(),
-            remote: RemoteLog::new(replica(&config, &dir), links.clone(), config.controllers.clone()),
+            remote: RemoteLog::new(replica(&config, &home), links.clone(), config.controllers.clone()),
             links,
             observers: Observers::default(),
             doorbell,
@@ -172,7 +178,7 @@ impl Broker {
             client_quotas: ClientQuotas::new(&config.configs(&Image::new("")).broker()),
             throttles: Throttles::new(config.node_id, &config.configs(&Image::new("")).broker()),
             config,
-            dir,
+            home,
             world,
         })
     }
@@ -185,23 +191,28 @@ impl Broker {
         network: Arc<dyn Network>,
         image: Image,
     ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
-        let (dir, found) = open_dir(&config, &world).await?;
+        let (home, found) = open_home(&config, &world).await?;
         let links = Links::new(network, world.clone());
-        let quorum = open_quorum(&config, &dir, &found, links.clone()).await?;
-        let images = Images::new(&dir.meta().cluster_id);
+        let quorum = open_quorum(&config, &home, &found, links.clone()).await?;
+        let (dirs, found) = open_dirs(&config, &home, found).await?;
+        let images = Images::new(&home.meta().cluster_id);
         images.publish(image, &[]);
         let (host, orders) = ControllerHost::elsewhere(images.clone(), world.clock.clone());
         let incarnation = world.random.uuid();
         let doorbell = doorbell(&config, &world, &links, &images);
         let broker =
-            Self::assemble(config, world, (links, doorbell), dir, (host, quorum, images), incarnation);
+            Self::assemble(config, (links, doorbell), (home, dirs), (host, quorum, images), incarnation);
         replicas::open_all(&broker, &found).await?;
         upkeep::start(&broker);
         Ok((broker, orders))
     }
 
     /// A quorum of one leads at once, and its broker needs nobody's leave.
-    async fn begin_alone(self: &Arc<Self>, mut follower: Follower, found: &Found) -> Result<(), StartError> {
+    async fn begin_alone(
+        self: &Arc<Self>,
+        mut follower: Follower,
+        found: &AllFound,
+    ) -> Result<(), StartError> {
         if !self.quorum.is_founded() {
             let member = Member::new(self.config.controller_endpoints.clone());
             self.found(BTreeMap::from([(self.quorum.replica(), member)])).await?;
@@ -240,10 +251,10 @@ impl Broker {
     }
 
     /// Is registered and unfenced by the active controller.
-    async fn join(self: &Arc<Self>, found: &Found) -> Result<(), StartError> {
-        self.register_there(found.broker_epoch).await?;
+    async fn join(self: &Arc<Self>, found: &AllFound) -> Result<(), StartError> {
+        self.register_there(log_dirs::broker_epoch(found)).await?;
         replicas::open_all(self, found).await?;
-        self.dir.dir_assignments.tell_at_start(self).await;
+        self.shared.dir_assignments.tell_at_start(self).await;
         self.world.tasks.spawn(Box::pin(Self::beat(Arc::downgrade(self))));
         self.until_unfenced().await;
         self.images.forget_farewells();
@@ -287,12 +298,12 @@ impl Broker {
     async fn register(self: &Arc<Self>) -> Result<(), StartError> {
         let registration = RegisterBroker {
             broker: self.config.node_id,
-            cluster_id: self.dir.meta().cluster_id,
+            cluster_id: self.home.meta().cluster_id,
             incarnation: self.incarnation,
             endpoints: self.config.endpoints.clone(),
             features: metadata::features::supported(),
             rack: self.config.rack.clone(),
-            directories: self.dir.meta().directory_id.into_iter().collect(),
+            directories: self.dirs.ids(),
             fenced: false,
             previous_epoch: -1,
             synced: true,
@@ -315,28 +326,41 @@ impl Broker {
         let closing = self.partitions.close();
         let partitions = futures_util::future::join_all(closing.iter().map(|partition| partition.close()));
         futures_util::future::join(partitions, self.quorum.stop()).await;
-        let (broker, dir) = (self.clone(), self.dir.clone());
-        let is_whole = !dir.is_offline() && !closing.iter().any(|partition| partition.is_stuck());
-        let marked = self.on_lane(move || {
-            dir.write_checkpoints(|| upkeep::checkpoints(&broker))?;
-            if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
-        });
-        if let Some(Err(error)) = marked.await {
-            tracing::error!(%error, "the log directory could not be marked clean; the next start will check it");
+        for dir in self.dirs.online() {
+            let is_stuck = |partition: &Arc<Partition>| partition.is_in(dir) && partition.is_stuck();
+            let is_whole = !closing.iter().any(is_stuck);
+            let (broker, dir) = (self.clone(), dir.clone());
+            let marked = self.on_lane(move || {
+                dir.write_checkpoints(|| upkeep::checkpoints(&broker, &dir))?;
+                if is_whole { dir.mark_clean(epoch) } else { Ok(()) }
+            });
+            if let Some(Err(error)) = marked.await {
+                tracing::error!(%error, "a log directory could not be marked clean; the next start will check it");
+            }
         }
     }
 }
 
-async fn open_dir(config: &Config, world: &World) -> Result<(Arc<LogDir>, Found), StartError> {
-    let on = world.clone();
-    let (path, node, cluster) = (config.log_dir.clone(), config.node_id, config.cluster_id.clone());
-    let (tail, backlog) = (config.tail_bytes_max, config.backlog_bytes_max);
-    let opened = on_lane(world, move || {
-        let (tail, backlog) = (TailBudget::new(tail), Arc::new(Backlog::new(backlog)));
-        LogDir::open(on, &path, (node, cluster.as_deref()), tail, backlog)
-    });
-    let (dir, found) = opened.await.unwrap_or_else(|| Err(stopped(&config.log_dir)))?;
+/// The directory of the metadata log, without which nothing can be done.
+async fn open_home(config: &Config, world: &World) -> Result<(Arc<LogDir>, Found), StartError> {
+    let (path, cluster) = (config.metadata_log_dir.clone(), config.cluster_id.clone());
+    let tail = TailBudget::new(config.tail_bytes_max);
+    let backlog = Arc::new(Backlog::new(config.backlog_bytes_max));
+    let shared = Shared::new(world.clone(), config.node_id, tail, backlog);
+    let opened = on_lane(world, move || LogDir::open(shared, &path, cluster.as_deref()));
+    let (dir, found) = opened.await.unwrap_or_else(|| Err(stopped(&config.metadata_log_dir)))?;
     Ok((Arc::new(dir), found))
+}
+
+/// The others, once it is known to which cluster they must belong.
+async fn open_dirs(
+    config: &Config,
+    home: &Arc<LogDir>,
+    found: Found,
+) -> Result<(LogDirs, AllFound), StartError> {
+    let (on, paths) = (home.clone(), config.log_dirs.clone());
+    let opened = on_lane(&home.world, move || LogDirs::open((&on, found), &paths));
+    Ok(opened.await.unwrap_or_else(|| Err(stopped(&home.path)))?)
 }
 
 fn stopped(path: &std::path::Path) -> LogDirError {

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn counted(kit: &Kit) -> isize {
-        kit.dir.tail.held.lock().bytes
+        kit.dir.shared.tail.held.lock().bytes
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use crate::{
     Broker, cleaner, handlers,
     isr_changes::{AlterIsrs, IsrAnswers, Key},
+    log_dir::LogDir,
     partition::Partition,
     repair, scrub,
 };
@@ -63,11 +64,12 @@ pub(crate) fn start(broker: &Arc<Broker>) {
             broker.partitions.all().iter().for_each(|partition| partition.tick_isr());
         })
     });
-    let (dir, world) = (broker.dir.clone(), broker.world.clone());
+    let (shared, world) = (broker.shared.clone(), broker.world.clone());
     let controller: Weak<dyn AlterIsrs> = Arc::<Broker>::downgrade(broker);
-    broker.world.tasks.spawn(Box::pin(async move { dir.isr_changes.run(world, controller).await }));
-    let (dir, weak) = (broker.dir.clone(), Arc::downgrade(broker));
-    broker.world.tasks.spawn(Box::pin(async move { dir.dir_assignments.run(weak).await }));
+    broker.world.tasks.spawn(Box::pin(async move { shared.isr_changes.run(world, controller).await }));
+    let (shared, weak) = (broker.shared.clone(), Arc::downgrade(broker));
+    broker.world.tasks.spawn(Box::pin(async move { shared.dir_assignments.run(weak).await }));
+    broker.world.tasks.spawn(Box::pin(take_failed_offline(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(repair::run(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(scrub::run(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(cleaner::run(Arc::downgrade(broker))));
@@ -83,18 +85,39 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     });
 }
 
-/// Writes the checkpoints of all logs, if that can be done.
-pub(crate) async fn checkpoint(broker: &Arc<Broker>) {
-    if let Err(error) = write_checkpoints(broker).await {
-        tracing::error!(%error, "the checkpoints could not be written; a crash now means more to verify");
+/// What lies in a directory that has failed goes offline, so that it neither leads nor follows; what others there are goes
+/// on. Where no other directory is left a partition is served until it fails itself: nobody else here could serve it.
+async fn take_failed_offline(this: Weak<Broker>) {
+    let Some(shared) = this.upgrade().map(|broker| broker.shared.clone()) else { return };
+    loop {
+        shared.dir_failed.notified().await;
+        let Some(broker) = this.upgrade() else { return };
+        if broker.dirs.are_offline() {
+            continue;
+        }
+        for partition in broker.partitions.all() {
+            if partition.dir().is_offline() {
+                partition.on_dir_failed();
+            }
+        }
     }
 }
 
-/// Writes the checkpoints of all logs.
-pub(crate) async fn write_checkpoints(broker: &Arc<Broker>) -> io::Result<()> {
-    let on = broker.clone();
-    let written = broker.on_lane(move || on.dir.write_checkpoints(|| checkpoints(&on))).await;
-    written.unwrap_or_else(|| Err(io::Error::other("the broker stops")))
+/// Writes the checkpoints of all logs, as far as that can be done.
+pub(crate) async fn checkpoint(broker: &Arc<Broker>) {
+    for dir in broker.dirs.online() {
+        if let Err(error) = write_checkpoints(broker, std::slice::from_ref(dir)).await {
+            let dir = dir.path.display();
+            tracing::error!(%error, %dir, "the checkpoints could not be written; a crash now means more to verify");
+        }
+    }
+}
+
+/// Writes the checkpoints of the logs in these directories.
+pub(crate) async fn write_checkpoints(broker: &Arc<Broker>, dirs: &[Arc<LogDir>]) -> io::Result<()> {
+    let (on, dirs) = (broker.clone(), dirs.to_vec());
+    let write = move || dirs.iter().try_for_each(|dir| dir.write_checkpoints(|| checkpoints(&on, dir)));
+    broker.on_lane(write).await.unwrap_or_else(|| Err(io::Error::other("the broker stops")))
 }
 
 /// Writes the high watermarks, if any is more than the end of a log: what a follower knows of it stands nowhere else.
@@ -102,30 +125,33 @@ async fn write_high_watermarks(broker: &Arc<Broker>) {
     if !broker.partitions.all().iter().any(|partition| partition.is_replicated()) {
         return;
     }
-    let on = broker.clone();
-    let watermarks = move || {
-        let [_, _, watermarks, _] = checkpoints(&on);
-        watermarks
-    };
-    let dir = broker.dir.clone();
-    if let Some(Err(error)) = broker.on_lane(move || dir.write_high_watermarks(watermarks)).await {
-        tracing::error!(%error, "the high watermarks could not be written; after a crash they are known later");
+    for dir in broker.dirs.online() {
+        let (on, dir) = (broker.clone(), dir.clone());
+        let write = move || {
+            dir.write_high_watermarks(|| {
+                let [_, _, watermarks, _] = checkpoints(&on, &dir);
+                watermarks
+            })
+        };
+        if let Some(Err(error)) = broker.on_lane(write).await {
+            tracing::error!(%error, "the high watermarks could not be written; after a crash they are known later");
+        }
     }
 }
 
-/// Recovery points, start offsets and high watermarks of all logs, and up to where they are compacted; to be computed when
-/// they are written.
-pub(crate) fn checkpoints(broker: &Broker) -> [Offsets; 4] {
+/// Recovery points, start offsets and high watermarks of all logs in a directory, and up to where they are compacted; to be
+/// computed when they are written.
+pub(crate) fn checkpoints(broker: &Broker, dir: &Arc<LogDir>) -> [Offsets; 4] {
     let mut all = [(); 4].map(|()| Offsets::new());
-    for partition in broker.partitions.all() {
-        note(&partition, &mut all);
+    for partition in broker.partitions.all().iter().filter(|partition| partition.is_kept_in(dir)) {
+        note(partition, &mut all);
     }
     all
 }
 
-/// Up to where the logs are compacted.
-pub(crate) fn cleaner_offsets(broker: &Broker) -> Offsets {
-    let [.., cleaned] = checkpoints(broker);
+/// Up to where the logs in a directory are compacted.
+pub(crate) fn cleaner_offsets(broker: &Broker, dir: &Arc<LogDir>) -> Offsets {
+    let [.., cleaned] = checkpoints(broker, dir);
     cleaned
 }
 

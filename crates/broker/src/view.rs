@@ -113,7 +113,7 @@ impl Broker {
     /// Whether this node can take records, and why not. A single partition that is offline because it is damaged is no
     /// reason: the others are served, and a restart would not help it.
     pub fn health(&self) -> Result<(), Unhealthy> {
-        if self.is_log_dir_offline() {
+        if self.home.is_offline() || self.dirs.are_offline() {
             return Err(Unhealthy::LogDirOffline);
         }
         if self.quorum.failed().is_some() {

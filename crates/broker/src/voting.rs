@@ -53,7 +53,7 @@ impl Broker {
     /// Becomes a voter. One that has lost its disk first takes the vote of its former self away, as Kafka's do.
     async fn join_voters(&self) -> io::Result<()> {
         let me = self.quorum.replica();
-        let cluster_id = Some(self.dir.meta().cluster_id);
+        let cluster_id = Some(self.home.meta().cluster_id);
         if let Some((voter_directory_id, silent_ms)) = self.former_self().await? {
             if silent_ms < GONE_MS {
                 let why = format!(
@@ -122,7 +122,7 @@ impl Broker {
             });
         let own = Member::new(Vec::new());
         let request = UpdateRaftVoterRequest {
-            cluster_id: Some(self.dir.meta().cluster_id),
+            cluster_id: Some(self.home.meta().cluster_id),
             current_leader_epoch: self.quorum.leadership().borrow().epoch,
             voter_id: me.node,
             voter_directory_id: me.directory,

@@ -24,7 +24,7 @@ pub(crate) fn check(
     directory: &Directory,
 ) -> Result<(), OpenError> {
     let dir = loader.handles.dir();
-    let handles = Arc::new(Handles::new(dir.to_owned()));
+    let handles = Arc::new(Handles::new(dir.to_path_buf()));
     let known = if options.clean { Offset::MAX } else { options.recovery_point };
     let bases: Vec<_> = directory.segments.iter().map(|(base, files)| (*base, files.log)).collect();
     for (place, (base, size)) in bases.iter().enumerate() {
@@ -43,5 +43,5 @@ pub(crate) fn check(
         }
     }
     loader.disk.remove_file(&dir.join(names::DAMAGE))?;
-    Ok(loader.disk.sync_dir(dir)?)
+    Ok(loader.disk.sync_dir(&dir)?)
 }

@@ -9,7 +9,7 @@ use env::{Disk, File, Open};
 use model::Offset;
 use std::{
     io::{self, ErrorKind, IoSlice},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -117,6 +117,19 @@ impl Files {
         self.dir_dirty = true;
     }
 
+    /// Gives the log's directory another name, durably; whatever is written or read from now on is found there. To be
+    /// called between [`crate::Log::succeed`] and the next effects, with everything synced. After an error the name is one
+    /// of the two.
+    pub fn move_to(&mut self, disk: &dyn Disk, to: &Path) -> io::Result<()> {
+        disk.rename(&self.handles.dir(), to)?;
+        if let Some(parent) = to.parent() {
+            disk.sync_dir(parent)?;
+        }
+        self.handles.set_dir(to);
+        self.handles.end_swap();
+        Ok(())
+    }
+
     /// Whether an error made it useless.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
@@ -176,7 +189,7 @@ impl Files {
             // Only now: while an earlier one is being synced, another job for it would only wait beside.
             self.unsynced.retain(|sealing| !sealing.done.load(Ordering::Acquire));
             let (sealings, poisoned) = (self.unsynced.clone(), self.poisoned.clone());
-            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir().to_owned(), poisoned });
+            performed.sealed = Some(Sealed { sealings, dir: self.handles.dir().to_path_buf(), poisoned });
         }
         Ok(performed)
     }
@@ -186,11 +199,11 @@ impl Files {
     fn begin(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Some((topic_id, segment)) = self.blank else { return Ok(()) };
         let dir = self.handles.dir();
-        disk.create_dir_all(dir)?;
+        disk.create_dir_all(&dir)?;
         if let Some(parent) = dir.parent() {
             disk.sync_dir(parent)?;
         }
-        partition_metadata::write_topic_id(disk, dir, topic_id)?;
+        partition_metadata::write_topic_id(disk, &dir, topic_id)?;
         self.active = Some(Active::create(disk, &self.handles, segment)?);
         self.dir_dirty = true;
         self.blank = None;
@@ -331,7 +344,7 @@ impl Files {
             active.log.sync_data().map_err(io::Error::other)?;
         }
         if self.dir_dirty {
-            disk.sync_dir(self.handles.dir())?;
+            disk.sync_dir(&self.handles.dir())?;
         }
         // Only now: where no descriptor was left for the directory, all of this is to be told by the next try.
         self.dir_dirty = false;

@@ -27,7 +27,8 @@ pub(crate) struct Place {
 
 /// The directory and what is open in it.
 pub(crate) struct Handles {
-    dir: PathBuf,
+    /// It changes when a log that was copied takes the place of the one that it is a copy of.
+    dir: Mutex<Arc<Path>>,
     known: Mutex<Known>,
 }
 
@@ -43,15 +44,20 @@ struct Known {
 
 impl Handles {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, known: Mutex::default() }
+        Self { dir: Mutex::new(dir.into()), known: Mutex::default() }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    pub(crate) fn dir(&self) -> Arc<Path> {
+        lock(&self.dir).clone()
+    }
+
+    /// The directory has another name now.
+    pub(crate) fn set_dir(&self, dir: &Path) {
+        *lock(&self.dir) = dir.into();
     }
 
     pub(crate) fn path(&self, offset: Offset, kind: &str) -> PathBuf {
-        self.dir.join(crate::names::file_name(offset, kind))
+        self.dir().join(crate::names::file_name(offset, kind))
     }
 
     /// The `.log` file of a segment, for a reader that was planned in `layout`.

@@ -66,6 +66,22 @@ pub fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
     unique_dir_name(partition, unique, "-delete")
 }
 
+/// What the directory of a log is called that is being copied from another log directory, until it takes its place:
+/// `topic-3.<32 digits>-future` (KIP-113). `None` if that is longer than the 255 bytes that a name may have.
+pub fn future_dir_name(partition: &TopicPartition, unique: Uuid) -> Option<String> {
+    let name = format!("{partition}.{:032x}{FUTURE}", u128::from_be_bytes(unique.0));
+    (name.len() <= 255).then_some(name)
+}
+
+/// The partition of such a name; `None` for all others.
+pub fn parse_future_dir_name(name: &str) -> Option<TopicPartition> {
+    let (log, unique) = name.strip_suffix(FUTURE)?.rsplit_once('.')?;
+    let is_unique = unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parse_dir_name(log).filter(|_| is_unique)
+}
+
+const FUTURE: &str = "-future";
+
 /// What the directory of a damaged replica is renamed to before it is copied anew: `topic-3.<32 digits>-damaged-stray`,
 /// cut to 255 bytes. Apache Kafka leaves directories that end so alone.
 pub fn damaged_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
@@ -123,8 +139,14 @@ mod tests {
         for foreign in [deleted.as_str(), "lost+found", "a-", "a-01", "a-+1", "-1", "a-99999999999"] {
             assert_eq!(parse_dir_name(foreign), None, "{foreign}");
         }
+        let future = future_dir_name(&partition, Uuid([1; 16])).unwrap();
+        assert_eq!(future, format!("a-b.c-12.{}-future", "01".repeat(16)));
+        assert_eq!(parse_future_dir_name(&future), Some(partition.clone()));
+        assert_eq!((parse_dir_name(&future), parse_future_dir_name("a-b.c-12.01-future")), (None, None));
+        assert_eq!((parse_future_dir_name(&deleted), parse_future_dir_name("a-1-future")), (None, None));
         let long = TopicPartition::new(TopicName::new(&"x".repeat(249)).unwrap(), 7);
         assert_eq!(deleted_dir_name(&long, Uuid::ZERO).len(), 255);
+        assert_eq!(future_dir_name(&long, Uuid::ZERO), None, "Apache Kafka has no name for it either");
         for partition in [&partition, &long] {
             let damaged = damaged_dir_name(partition, Uuid([1; 16]));
             assert_eq!(parse_damaged_dir_index(&damaged), Some(partition.partition), "{damaged}");

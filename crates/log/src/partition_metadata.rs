@@ -31,7 +31,7 @@ pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
 
 /// Says to which topic the log in `dir` belongs; before anything is written to the log. The directory remains to be
 /// synced.
-pub(crate) fn write_topic_id(disk: &dyn Disk, dir: &Path, id: Uuid) -> io::Result<()> {
+pub fn write_topic_id(disk: &dyn Disk, dir: &Path, id: Uuid) -> io::Result<()> {
     let text = format!("version: 0\ntopic_id: {id}");
     env::replace_whole(disk, &dir.join(names::PARTITION_METADATA), text.as_bytes())
 }

@@ -37,6 +37,10 @@ pub struct Switches {
     pub dead_after: AtomicUsize,
     /// No file or directory at or below this path can be opened: descriptors are missing (EMFILE).
     pub closed_below: Mutex<Option<PathBuf>>,
+    /// Nothing at or below this path can be read, written or named any more (EIO).
+    pub broken_below: Mutex<Option<PathBuf>>,
+    /// Writes and creations at or below this path find no room.
+    pub full_below: Mutex<Option<PathBuf>>,
     /// Calls of `write_at`.
     pub writes: AtomicUsize,
     /// Calls of `sync_data`.
@@ -50,6 +54,7 @@ pub struct Switches {
 /// A file of the disk.
 pub struct MemoryFile {
     name: String,
+    path: Mutex<PathBuf>,
     bytes: Mutex<Vec<u8>>,
     synced: Mutex<Vec<u8>>,
     switches: Arc<Switches>,
@@ -79,6 +84,7 @@ impl MemoryDisk {
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let file = MemoryFile {
             name: name_of(path),
+            path: Mutex::new(path.to_owned()),
             synced: Mutex::new(bytes.clone()),
             bytes: Mutex::new(bytes),
             switches: self.switches.clone(),
@@ -152,18 +158,22 @@ impl MemoryDisk {
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         self.switches.check_descriptor(path)?;
+        self.switches.check_path(path)?;
         let mut files = lock(&self.files);
         let there = files.get(path).cloned();
         let file = match (there, how) {
             (Some(_), Open::CreateNew) => return Err(ErrorKind::AlreadyExists.into()),
             (Some(file), _) => file,
             (None, Open::Read | Open::ReadWrite) => return Err(ErrorKind::NotFound.into()),
-            (None, _) if self.switches.is_full() => return Err(ErrorKind::StorageFull.into()),
+            (None, _) if self.switches.is_full_at(path) || self.switches.is_full() => {
+                return Err(ErrorKind::StorageFull.into());
+            }
             (None, _) if self.switches.is_dead() => return Err(dead()),
             (None, _) => {
                 let switches = self.switches.clone();
                 let (name, bytes, synced) = (name_of(path), Mutex::default(), Mutex::default());
-                let file = MemoryFile { name, bytes, synced, switches };
+                let path_of = Mutex::new(path.to_owned());
+                let file = MemoryFile { name, path: path_of, bytes, synced, switches };
                 // Tests of single files do not create directories.
                 lock(&self.dirs).extend(path.parent().map(Path::to_owned));
                 files.entry(path.to_owned()).insert_entry(Arc::new(file)).get().clone()
@@ -173,6 +183,7 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        self.switches.check_path(dir)?;
         let (files, dirs) = (lock(&self.files), lock(&self.dirs));
         if !dirs.contains(dir) {
             return Err(ErrorKind::NotFound.into());
@@ -190,11 +201,16 @@ impl Disk for MemoryDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.switches.check_path(dir)?;
+        if self.switches.is_full_at(dir) {
+            return Err(ErrorKind::StorageFull.into());
+        }
         lock(&self.dirs).extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.switches.check_path(from)?;
         if self.switches.is_dead() {
             return Err(dead());
         }
@@ -204,6 +220,7 @@ impl Disk for MemoryDisk {
             return Err(ErrorKind::StorageFull.into());
         }
         if let Some(file) = files.remove(from) {
+            *lock(&file.path) = to.to_owned();
             files.insert(to.to_owned(), file);
             return Ok(());
         }
@@ -215,6 +232,7 @@ impl Disk for MemoryDisk {
         let inside: Vec<_> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
         for path in inside {
             if let (Some(file), Ok(name)) = (files.remove(&path), path.strip_prefix(from)) {
+                *lock(&file.path) = to.join(name);
                 files.insert(to.join(name), file);
             }
         }
@@ -222,6 +240,7 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.switches.check_path(path)?;
         if self.switches.is_dead() {
             return Err(dead());
         }
@@ -229,12 +248,17 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.switches.check_path(dir)?;
+        if self.switches.is_dead() {
+            return Err(dead());
+        }
         lock(&self.files).retain(|path, _| !path.starts_with(dir));
         lock(&self.dirs).retain(|known| !known.starts_with(dir));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.switches.check_path(dir).map_err(io::Error::other)?;
         self.switches.check_descriptor(dir)?;
         if !lock(&self.dirs).contains(dir) {
             return Err(ErrorKind::NotFound.into());
@@ -243,7 +267,8 @@ impl Disk for MemoryDisk {
         self.switches.check()
     }
 
-    fn lock(&self, _: &Path) -> io::Result<Box<dyn Lock>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.switches.check_path(path)?;
         Ok(Box::new(Unlocked))
     }
 
@@ -269,6 +294,18 @@ impl Switches {
         }
     }
 
+    fn check_path(&self, path: &Path) -> io::Result<()> {
+        const EIO: i32 = 5;
+        match &*lock(&self.broken_below) {
+            Some(below) if path.starts_with(below) => Err(io::Error::from_raw_os_error(EIO)),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_full_at(&self, path: &Path) -> bool {
+        lock(&self.full_below).as_ref().is_some_and(|below| path.starts_with(below))
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.is_dead() {
             Err(dead())
@@ -280,8 +317,16 @@ impl Switches {
     }
 }
 
+impl MemoryFile {
+    fn check(&self) -> io::Result<()> {
+        self.switches.check_path(&lock(&self.path))?;
+        self.switches.check()
+    }
+}
+
 impl File for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.switches.check_path(&lock(&self.path))?;
         let bytes = lock(&self.bytes);
         let rest = bytes.get(position as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
@@ -292,12 +337,12 @@ impl File for MemoryFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
-        self.switches.check()?;
+        self.check()?;
         self.switches.writes.fetch_add(1, Ordering::Relaxed);
         lock(&self.switches.journal).push(format!("write {}", self.name));
         let mut bytes = lock(&self.bytes);
         let mut all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let is_full = self.switches.is_full();
+        let is_full = self.switches.is_full_at(&lock(&self.path)) || self.switches.is_full();
         if is_full {
             all.truncate(all.len() / 2);
         }
@@ -310,7 +355,7 @@ impl File for MemoryFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.switches.check()?;
+        self.check().map_err(io::Error::other)?;
         self.switches.syncs.fetch_add(1, Ordering::Relaxed);
         lock(&self.switches.journal).push(format!("sync {}", self.name));
         *lock(&self.synced) = lock(&self.bytes).clone();
@@ -318,7 +363,7 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.switches.check()?;
+        self.check()?;
         lock(&self.bytes).resize(len as usize, 0);
         Ok(())
     }

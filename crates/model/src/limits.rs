@@ -104,6 +104,9 @@ pub const STREAMS_TOPICS_MAX: usize = 10_000;
 /// The description of a topology that is kept of a streams group; a node takes some 200 bytes.
 pub const STREAMS_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
 
+/// Replicas that are not made yet and of which a directory was named (AlterReplicaLogDirs); some 300 bytes each.
+pub const WISHED_LOG_DIRS_MAX: usize = 10_000;
+
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 

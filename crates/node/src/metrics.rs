@@ -231,8 +231,8 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
     let gauges = [
         (
             "kafka_log_log_manager_offline_log_directory_count",
-            "Log directories that cannot be used because a write or sync has failed",
-            i64::from(broker.is_log_dir_offline()),
+            "Log directories that could not be opened, or in which a write or sync has failed",
+            broker.offline_log_dirs() as i64,
         ),
         (
             "kafka_server_replica_manager_offline_replica_count",

@@ -48,7 +48,8 @@ async fn serve(
     let http = settings.http.map(bind_http).transpose()?;
     let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
     let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
-    let mut config = Config::new(settings.node_id, settings.log_dir, endpoints, settings.statics);
+    let mut config = Config::new(settings.node_id, settings.dirs.metadata, endpoints, settings.statics);
+    config.log_dirs = settings.dirs.logs;
     config.is_broker = settings.is_broker;
     config.is_controller = settings.controllers.is_one;
     config.controllers = settings.controllers.listed;

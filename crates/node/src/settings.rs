@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 #[derive(Debug)]
 pub struct Settings {
     pub(crate) node_id: NodeId,
-    pub(crate) log_dir: PathBuf,
+    pub(crate) dirs: Dirs,
     pub(crate) listeners: Vec<ListenerAddress>,
     pub(crate) advertised: Vec<ListenerAddress>,
     /// Whether this node keeps partitions.
@@ -21,6 +21,15 @@ pub struct Settings {
     pub(crate) controllers: Controllers,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) statics: Arc<Statics>,
+}
+
+/// Where a node keeps what it has.
+#[derive(Debug, Default)]
+pub(crate) struct Dirs {
+    /// Partitions; never empty.
+    pub(crate) logs: Vec<PathBuf>,
+    /// The metadata log.
+    pub(crate) metadata: PathBuf,
 }
 
 /// What the node was told of the quorum.
@@ -87,9 +96,9 @@ impl Settings {
         let is_mapped = statics.get("listener.security.protocol.map").is_some();
         let all = listeners.iter().chain(controllers.listeners.iter().filter(|_| is_mapped));
         problems.extend(all.filter_map(|listener| secured(&map, &listener.name)));
-        let log_dir = log_dir(&statics).unwrap_or_else(|why| {
+        let dirs = log_dirs(&statics).unwrap_or_else(|why| {
             problems.push(why);
-            PathBuf::new()
+            Default::default()
         });
         let http = text("odradek.http.listener").map(|text| text.parse::<SocketAddr>());
         let http = http.transpose().unwrap_or_else(|_| {
@@ -99,7 +108,7 @@ impl Settings {
         if !problems.is_empty() {
             return Err(Error::Configuration(problems));
         }
-        Ok(Self { node_id, log_dir, listeners, advertised, is_broker, controllers, http, statics })
+        Ok(Self { node_id, dirs, listeners, advertised, is_broker, controllers, http, statics })
     }
 }
 
@@ -156,14 +165,28 @@ fn wrong_roles(
     })
 }
 
-fn log_dir(statics: &Statics) -> Result<PathBuf, String> {
+/// The directories of logs, and that of the metadata log: as clients are told them, and compare them.
+fn log_dirs(statics: &Statics) -> Result<Dirs, String> {
     let dirs = ["log.dirs", "log.dir"].iter().find_map(|key| statics.get(key));
     let dirs = dirs.ok_or("no log directory is configured; set log.dirs to a directory on a durable disk")?;
-    match dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().as_slice() {
-        [] => Err("log.dirs is empty; set it to a directory on a durable disk".into()),
-        [only] => Ok(PathBuf::from(only)),
-        _ => Err("log.dirs names several directories; this version keeps its logs in one: name one".into()),
+    let whole = |dir: &str| {
+        std::path::absolute(dir)
+            .map_err(|error| format!("the log directory {dir} has no whole path: {error}"))
+    };
+    let mut all: Vec<PathBuf> = Vec::new();
+    for dir in dirs.split(',').map(str::trim).filter(|dir| !dir.is_empty()) {
+        let dir = whole(dir)?;
+        if all.contains(&dir) {
+            return Err(format!("log.dirs names {} twice; name it once", dir.display()));
+        }
+        all.push(dir);
     }
+    let Some(first) = all.first() else {
+        return Err("log.dirs is empty; set it to a directory on a durable disk".into());
+    };
+    let metadata = statics.get("metadata.log.dir").map(str::trim).filter(|dir| !dir.is_empty());
+    let metadata = metadata.map_or(Ok(first.clone()), whole)?;
+    Ok(Dirs { logs: all, metadata })
 }
 
 /// What is wrong with a listener whose security protocol cannot be served.
@@ -233,10 +256,30 @@ mod tests {
     }
 
     #[test]
+    fn logs_may_be_in_several_directories_and_the_metadata_log_in_one_of_its_own() {
+        let dirs = |keys: &str| {
+            let read = read(&format!("listeners=PLAINTEXT://:1\n{keys}")).unwrap();
+            let shown =
+                read.dirs.logs.iter().chain([&read.dirs.metadata]).map(|dir| dir.display().to_string());
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            dirs("log.dirs=/a, /b,/c"),
+            ["/a", "/b", "/c", "/a"],
+            "the first, if nothing else is said"
+        );
+        assert_eq!(dirs("log.dir=/a"), ["/a", "/a"]);
+        assert_eq!(dirs("log.dirs=/a,/b\nmetadata.log.dir=/b"), ["/a", "/b", "/b"]);
+        assert_eq!(dirs("log.dirs=/a\nmetadata.log.dir=/m"), ["/a", "/m"]);
+        let here = std::env::current_dir().unwrap().join("d").display().to_string();
+        assert_eq!(dirs("log.dirs=./d"), [here.clone(), here], "clients are told whole paths");
+    }
+
+    #[test]
     fn everything_wrong_is_told_at_once_with_its_remedy() {
         let told =
-            read("log.retention.mss=5\nlisteners=SSL://:1\nlog.dirs=/a,/b\nnum.partitions=x").unwrap_err();
-        for part in ["log.retention.ms'", "PLAINTEXT only", "name one", "num.partitions"] {
+            read("log.retention.mss=5\nlisteners=SSL://:1\nlog.dirs=/a,/a/.\nnum.partitions=x").unwrap_err();
+        for part in ["log.retention.ms'", "PLAINTEXT only", "name it once", "num.partitions"] {
             assert!(told.contains(part), "{part} in {told}");
         }
         assert!(read("listeners=PLAINTEXT://:1").unwrap_err().contains("log.dirs"));

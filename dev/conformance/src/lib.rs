@@ -17,6 +17,7 @@ pub mod dump_log;
 pub mod fleet;
 pub mod groups;
 pub mod java_tools;
+pub mod log_dirs;
 pub mod main_job;
 pub mod nodes;
 pub mod program;

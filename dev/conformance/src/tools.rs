@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use crate::java_tools::JavaTools;
+use crate::log_dirs;
 use crate::main_job::fresh;
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
@@ -38,7 +39,9 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     bench.measurements(report);
     bench.verifiable(report);
     bench.last_topic(report);
-    Ok(())
+    drop(server);
+    let dir = tempfile::tempdir()?;
+    log_dirs::run(report, &bench.tools, kind, dir.path())
 }
 
 struct Bench {

@@ -63,6 +63,8 @@ pub const CONTROLLER: &str = "CONTROLLER";
 const CONTROLLER_PORT: u16 = 9093;
 const LANE_DELAY_MS_MAX: u64 = 3;
 const LOG_DIR: &str = "/data/log";
+/// The directories of a node that has two.
+pub const LOG_DIRS: [&str; 2] = [LOG_DIR, "/data/more"];
 
 /// The end of a start: it serves, or why it does not; dropped if it was killed on the way.
 pub type Started = oneshot::Receiver<Result<(), String>>;
@@ -290,6 +292,9 @@ fn config(plan: &Plan, id: Host, host: String) -> Config {
     let endpoint = Endpoint { name: LISTENER.into(), host, port: PORT, security: 0 };
     let statics = Arc::new(Statics::new(plan.statics.iter().cloned()));
     let mut config = Config::new(id, PathBuf::from(LOG_DIR), vec![endpoint], statics);
+    if plan.has_two_dirs {
+        config.log_dirs = LOG_DIRS.map(PathBuf::from).to_vec();
+    }
     config.tail_bytes_max = plan.tail_bytes_max;
     config.backlog_bytes_max = plan.backlog_bytes_max;
     config

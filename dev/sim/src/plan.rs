@@ -68,6 +68,8 @@ pub struct Plan {
     pub committers: u32,
     /// How many transactional ids there are, and the topic that they write to; each is shared by two producers.
     pub transactional_ids: u32,
+    /// Whether the node has two log directories, and somebody who moves replicas between them.
+    pub has_two_dirs: bool,
     /// How many clients create and delete topics.
     pub admins: u32,
     /// Whether somebody moves partitions and votes about.
@@ -123,6 +125,7 @@ impl Plan {
             sharers: sharers(all),
             share_limits: share_limits(all),
             dead_letters: dead_letters(all),
+            has_two_dirs: has_two_dirs(all),
             admins: dice.range(0..=2) as u32,
             operator: false,
             joins: false,
@@ -179,6 +182,7 @@ impl Plan {
             sharers: sharers(all),
             share_limits: share_limits(all),
             dead_letters: dead_letters(all),
+            has_two_dirs: false,
             admins: dice.range(0..=1) as u32,
             operator: dice.chance(60),
             duration_ms: dice.range(15..=30) * 1000,
@@ -199,6 +203,9 @@ fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec
         ("log.segment.delete.delay.ms", dice.pick(&["500", "60000"], "500").to_owned()),
         ("log.roll.ms", dice.pick(&["500", "3000", "604800000"], "3000").to_owned()),
     ];
+    let mut moves = all_dice.fork("moves");
+    let rate = moves.pick(&["3000", "30000", "9223372036854775807"], "30000").to_owned();
+    let moves = [("replica.alter.log.dirs.io.max.bytes.per.second", rate)];
     let (lock_ms, count_max) = share_limits(all_dice);
     let shares = [
         ("group.share.min.record.lock.duration.ms", "1000".to_owned()),
@@ -218,7 +225,7 @@ fn all_statics<const N: usize>(dice: &Dice, statics: [(&str, String); N]) -> Vec
     let delay = ("group.streams.initial.rebalance.delay.ms".to_owned(), "200".to_owned());
     let groups: Vec<_> = groups.chain([delay]).collect();
     let groups = groups.iter().map(|(key, value)| (key.as_str(), value.clone()));
-    let all = statics.into_iter().chain(compaction).chain(shares).chain(groups);
+    let all = statics.into_iter().chain(compaction).chain(shares).chain(groups).chain(moves);
     all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -242,6 +249,12 @@ fn dead_letters(dice: &Dice) -> bool {
 fn share_limits(dice: &Dice) -> (u64, i16) {
     let mut dice = dice.fork("share limits");
     (dice.range(1000..=4000), dice.pick(&[2, 5, 10], 5))
+}
+
+/// In half of the runs on one node.
+fn has_two_dirs(dice: &Dice) -> bool {
+    let mut dice = dice.fork("log directories");
+    dice.chance(50)
 }
 
 /// In half of the runs there are transactions.

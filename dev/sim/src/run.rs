@@ -3,7 +3,7 @@
 
 use crate::{
     client::{
-        Admin, CommittedReader, Committer, Ground, Kind, Member, Operator, Oracle, Producer, Reader,
+        Admin, CommittedReader, Committer, Ground, Kind, Member, Mover, Operator, Oracle, Producer, Reader,
         Reconciler, Rules, SUBTOPOLOGY, Sharer, Transactor,
     },
     cluster::Cluster,
@@ -339,6 +339,11 @@ impl Run {
             let dice = dice.fork(&format!("committed{number}"));
             let places = self.transactional.clone();
             clients.spawn(CommittedReader::new(ground.for_another(), dice, number, places).run());
+        }
+        if plan.has_two_dirs {
+            let moved: Vec<_> =
+                places.iter().chain(&self.transactional).map(|(place, _)| place.clone()).collect();
+            clients.spawn(Mover::new(ground.for_another(), dice.fork("mover"), &moved).run());
         }
         if plan.operator {
             clients.spawn(Operator::new(ground.for_another(), dice.fork("operator"), names).run());

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Broker,
     acks::{Acks, Settled},
+    log_dir::LogDir,
     partition::{Cut, Fetched, Partition},
     upkeep,
 };
@@ -376,13 +377,27 @@ impl Fetcher {
         if cuts.is_empty() {
             return;
         }
-        if let Err(error) = upkeep::write_checkpoints(broker).await {
-            for (worked, _) in cuts {
-                worked.following.partition.call_cut_off();
-                worked.fate = Fate::Fails(format!("the checkpoints could not be written: {error}"));
+        let mut written: Vec<(Arc<LogDir>, Result<(), String>)> = Vec::new();
+        for (worked, _) in &cuts {
+            let dir = worked.following.partition.dir();
+            if !written.iter().any(|(known, _)| Arc::ptr_eq(known, &dir)) {
+                let result = upkeep::write_checkpoints(broker, std::slice::from_ref(&dir)).await;
+                written.push((dir, result.map_err(|error| error.to_string())));
             }
-            return;
         }
+        // What is wrong with one directory concerns the logs in it.
+        cuts.retain_mut(|(worked, _)| {
+            let partition = &worked.following.partition;
+            let result = written.iter().find(|(dir, _)| partition.is_in(dir)).map(|(_, result)| result);
+            if let Some(Ok(())) = result {
+                return true;
+            }
+            partition.call_cut_off();
+            let why =
+                result.and_then(|result| result.as_ref().err()).map_or("it is being moved", String::as_str);
+            worked.fate = Fate::Fails(format!("the checkpoints could not be written: {why}"));
+            false
+        });
         let cutting = cuts.into_iter().map(|(worked, cut)| async move {
             let Following { partition, epoch, .. } = &worked.following;
             if let Err(refused) = partition.cut(*epoch, cut).await {

@@ -24,7 +24,7 @@ const BYTES_MAX: usize = 8 << 20;
 
 pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: FetchRequest) -> FetchResponse {
     let refuse = |error: ErrorCode| FetchResponse { error_code: error.to_i16(), ..FetchResponse::default() };
-    if request.cluster_id.as_deref().is_some_and(|id| id != broker.dir.meta().cluster_id) {
+    if request.cluster_id.as_deref().is_some_and(|id| id != broker.home.meta().cluster_id) {
         return refuse(ErrorCode::InconsistentClusterId);
     }
     let [topic] = request.topics.as_slice() else { return refuse(ErrorCode::InvalidRequest) };

@@ -18,7 +18,7 @@ pub(crate) async fn handle(
     _context: &Context,
     request: FetchSnapshotRequest,
 ) -> FetchSnapshotResponse {
-    if request.cluster_id.as_deref().is_some_and(|id| id != broker.dir.meta().cluster_id) {
+    if request.cluster_id.as_deref().is_some_and(|id| id != broker.home.meta().cluster_id) {
         let error_code = ErrorCode::InconsistentClusterId.to_i16();
         return FetchSnapshotResponse { error_code, ..FetchSnapshotResponse::default() };
     }

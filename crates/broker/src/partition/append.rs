@@ -138,7 +138,7 @@ impl Partition {
             settled.settle(slot, Ok(()));
         }
         if tail > 0 {
-            self.dir.tail.on_append(self, tail);
+            self.shared.tail.on_append(self, tail);
         }
         Ok(appended)
     }
@@ -147,7 +147,7 @@ impl Partition {
     pub(super) fn taken(&self, online: &mut Online, upto: Offset, bytes: usize) {
         online.pending_bytes += bytes;
         online.invisible.push_back((upto, bytes));
-        self.dir.backlog.add(bytes);
+        self.shared.backlog.add(bytes);
         for (_, wait) in &online.following {
             wait.add(bytes);
         }

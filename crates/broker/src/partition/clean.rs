@@ -16,6 +16,8 @@ pub(super) struct Upkeep {
     pub(super) clean_upto: Option<Offset>,
     /// Why it is not compacted any more.
     pub(super) uncleanable: Option<Arc<str>>,
+    /// It is being copied to another log directory, and not compacted meanwhile.
+    pub(super) is_copied: bool,
     /// Ends when the step that is at work in the directory has ended.
     pub(super) step: Option<oneshot::Receiver<()>>,
 }
@@ -25,7 +27,8 @@ impl Partition {
     pub(crate) fn cleanable(&self, now: Timestamp) -> Option<Cleanable> {
         match &*self.state.lock() {
             State::Online(online) if !online.is_closed && !online.is_cutting => {
-                if online.upkeep.uncleanable.is_some() || online.stuck.is_some() {
+                let is_held_up = online.stuck.is_some() || online.upkeep.is_copied;
+                if online.upkeep.uncleanable.is_some() || is_held_up {
                     return None;
                 }
                 online.log.cleanable(now, online.high_watermark, online.upkeep.clean_upto)
@@ -107,7 +110,7 @@ impl Partition {
             if !is_this || online.stuck.is_some() || !online.log.swap(cleaned, &mut online.pending) {
                 return false;
             }
-            self.flush_soon(online, self.dir.world.clock.wall())
+            self.flush_soon(online, self.shared.world.clock.wall())
         };
         self.hand_over(job);
         self.written().await;

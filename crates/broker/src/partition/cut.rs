@@ -50,8 +50,8 @@ impl Partition {
                 return Err(refused);
             }
         };
-        let disk = self.dir.world.disk.clone();
-        let opened = on_lane(&self.dir.world, move || {
+        let disk = self.shared.world.disk.clone();
+        let opened = on_lane(&self.shared.world, move || {
             // Whoever deletes the topic waits for this, for it works by the names of the files.
             let _ended = ended;
             match cut {
@@ -156,7 +156,7 @@ impl Partition {
                     return Ok((files, OpenOptions { recovery_point: end, ..options }, ended));
                 }
                 online.sync_wanted |= !is_synced;
-                self.flush_soon(online, self.dir.world.clock.wall())
+                self.flush_soon(online, self.shared.world.clock.wall())
             };
             self.hand_over(job);
             self.written().await;
@@ -172,7 +172,7 @@ impl Partition {
             clean: true,
             recovery_point: 0,
             start_offset,
-            now: self.dir.world.clock.wall(),
+            now: self.shared.world.clock.wall(),
         }
     }
 
@@ -203,7 +203,7 @@ impl Partition {
             online.tell_waiting();
             online.break_off_reads();
         }
-        self.dir.tail.on_end(tail_bytes);
+        self.shared.tail.on_end(tail_bytes);
         settle(due);
         Ok(())
     }

@@ -119,7 +119,7 @@ impl Partition {
     fn go_offline(self: &Arc<Self>, mut state: parking_lot::MutexGuard<'_, State>, why: &str) {
         let State::Online(online) = &mut *state else { return };
         tracing::error!(partition = %self, why, "the partition is offline: it is damaged");
-        self.dir.dir_assignments.note(self.key(), dir_assignments::Condition::Lost);
+        self.note(dir_assignments::Condition::Lost);
         let mut offline = Offline::after(online, format!("{self} is damaged: {why}").into(), true);
         let (written, job) = oneshot::channel();
         offline.jobs.push(job);
@@ -127,14 +127,14 @@ impl Partition {
         drop(state);
         self.end(before, Undone::Failed);
         let (this, why) = (self.clone(), why.to_owned());
-        self.dir.world.tasks.run_on_lane(Box::new(move || {
+        self.shared.world.tasks.run_on_lane(Box::new(move || {
             let _written: oneshot::Sender<()> = written;
             // What no start would find must not be forgotten over a restart.
-            if let Err(error) = log::write_damage_mark(&*this.dir.world.disk, &this.path(), &why) {
+            if let Err(error) = log::write_damage_mark(&*this.shared.world.disk, &this.path(), &why) {
                 tracing::warn!(partition = %this, %error, "the damage could not be written down");
             }
         }));
-        self.dir.damage_found.notify_one();
+        self.shared.damage_found.notify_one();
     }
 
     /// Ends when no lane does anything to its files any more.
@@ -169,10 +169,10 @@ impl Partition {
             clean: true,
             recovery_point: 0,
             start_offset: 0,
-            now: self.dir.world.clock.wall(),
+            now: self.shared.world.clock.wall(),
         };
         // Nothing is read and nothing is written before the first append: no lane is needed.
-        let opened = replicas::open_log(&self.dir, &self.name(), options);
+        let opened = replicas::open_log(&self.dir(), &self.name(), options);
         let mut outcome = Outcome::default();
         {
             let mut state = self.state.lock();
@@ -181,17 +181,24 @@ impl Partition {
                 return;
             }
             let cuts = offline.cuts;
-            *state = State::new(opened, &self.dir, -1);
+            *state = State::new(opened, &self.shared, -1);
             state.await_role(0);
             if let State::Online(online) = &mut *state {
                 // Whoever read or synced the old files must not take this log for theirs.
                 online.cuts = cuts + 1;
                 if let Some(assignment) = &*self.assignment.load() {
-                    online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
+                    online.assign(self.shared.node_id, assignment, self.monotonic(), &mut outcome);
                 }
             }
         }
         self.carry_out(outcome);
+    }
+
+    /// What has become of its log is to be told to the controller, with where it lies.
+    pub(crate) fn note(&self, condition: dir_assignments::Condition) {
+        if let Some(directory) = self.dir().id() {
+            self.shared.dir_assignments.note(self.key(), directory, condition);
+        }
     }
 
     /// Whether the log is still the one that was cut so often.
@@ -205,7 +212,7 @@ impl Partition {
     }
 
     fn path(&self) -> std::path::PathBuf {
-        self.dir.path.join(names::dir_name(&self.name()))
+        self.dir().path.join(names::dir_name(&self.name()))
     }
 }
 

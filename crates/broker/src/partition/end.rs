@@ -43,7 +43,7 @@ impl Partition {
                 online.log.close(&mut online.pending);
                 online.sync_wanted = true;
             }
-            self.flush_soon(online, self.dir.world.clock.wall())
+            self.flush_soon(online, self.shared.world.clock.wall())
         };
         self.hand_over(job);
         self.written().await;
@@ -63,8 +63,8 @@ impl Partition {
             State::Offline(offline) => return offline.jobs,
             State::Deleted => return Vec::new(),
         };
-        self.dir.backlog.remove(online.pending_bytes);
-        self.dir.tail.on_end(online.log.tail_bytes());
+        self.shared.backlog.remove(online.pending_bytes);
+        self.shared.tail.on_end(online.log.tail_bytes());
         online.break_off_reads();
         for ack in online.own_acks.iter().chain(&online.acks) {
             ack.settled.settle(ack.slot, Err(why));

@@ -52,8 +52,8 @@ impl Partition {
                         (plan, first_segment, is_behind, of)
                     }
                 };
-            let world = self.dir.world.clone();
-            let found = on_lane(&self.dir.world, move || plan.find(&*world.disk)).await;
+            let world = self.shared.world.clone();
+            let found = on_lane(&self.shared.world, move || plan.find(&*world.disk)).await;
             match found.ok_or_else(|| Refused::Offline("the broker stops".into()))? {
                 Ok(found) => return known(sought, is_behind, found.map(to_found)),
                 // The segment was deleted meanwhile: what is asked for now lies in a later one.

@@ -8,10 +8,7 @@ use crate::acks::Undone;
 use env::Job;
 use log::{Effect, Files};
 use model::Timestamp;
-use std::{
-    io,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{io, sync::Arc};
 use tokio::sync::oneshot;
 
 /// A job that has not come to its end. If it unwinds, or is dropped before it ran, nobody knows what has reached the
@@ -34,7 +31,7 @@ impl Unended {
     }
 
     fn give_room_back(&mut self) {
-        self.partition.dir.backlog.remove(std::mem::take(&mut self.bytes));
+        self.partition.shared.backlog.remove(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -53,7 +50,7 @@ impl Partition {
     #[must_use]
     pub(super) fn flush_soon(self: &Arc<Self>, online: &mut Online, now: Timestamp) -> Option<Job> {
         let must_sync = online.sync_wanted || online.log.must_sync(now);
-        if online.pending.is_empty() && !must_sync {
+        if online.is_held || online.pending.is_empty() && !must_sync {
             return None;
         }
         let files = online.files.take()?;
@@ -74,7 +71,7 @@ impl Partition {
     /// Gives a job to a lane. Not under the lock: a node that stops may drop the job at once, and that takes the lock.
     pub(super) fn hand_over(&self, job: Option<Job>) {
         if let Some(job) = job {
-            self.dir.world.tasks.run_on_lane(job);
+            self.shared.world.tasks.run_on_lane(job);
         }
     }
 
@@ -86,9 +83,9 @@ impl Partition {
         effects: Vec<Effect>,
         must_sync: bool,
     ) {
-        let mut result = files.perform(&*self.dir.world.disk, &effects, must_sync);
+        let mut result = files.perform(&*self.shared.world.disk, &effects, must_sync);
         unended.give_room_back();
-        let now = self.dir.world.clock.wall();
+        let now = self.shared.world.clock.wall();
         let mut outcome = Outcome::default();
         let (cuts, untailed) = {
             let mut state = self.state.lock();
@@ -103,7 +100,7 @@ impl Partition {
             }
             (online.cuts, tail_bytes - online.log.tail_bytes())
         };
-        self.dir.tail.on_end(untailed);
+        self.shared.tail.on_end(untailed);
         match &result {
             Err(error) if log::is_scarcity(error) => return self.stick(error, files, effects, must_sync),
             Err(error) => return self.fail(error),
@@ -113,7 +110,7 @@ impl Partition {
         self.carry_out(outcome);
         if let Ok(Some(sealed)) = result.as_mut().map(|performed| performed.sealed.take()) {
             let this = self.clone();
-            self.dir.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed, cuts)));
+            self.shared.world.tasks.run_on_lane(Box::new(move || this.sync_sealed(sealed, cuts)));
         }
         let job = {
             let mut state = self.state.lock();
@@ -127,8 +124,8 @@ impl Partition {
 
     /// Runs on a lane: a full segment goes to stable storage without holding up the next one.
     fn sync_sealed(&self, sealed: log::Sealed, cuts: u64) {
-        let result = sealed.sync(&*self.dir.world.disk);
-        let now = self.dir.world.clock.wall();
+        let result = sealed.sync(&*self.shared.world.disk);
+        let now = self.shared.world.clock.wall();
         match result {
             Ok(upto) => {
                 if let State::Online(online) = &mut *self.state.lock()
@@ -154,7 +151,7 @@ impl Partition {
     /// [`Partition::sweep`] has it tried again. Readers notice nothing.
     fn stick(&self, error: &io::Error, mut files: Files, mut effects: Vec<Effect>, must_sync: bool) {
         let (mut told, mut untailed) = (Vec::new(), 0);
-        let now = self.dir.world.clock.wall();
+        let now = self.shared.world.clock.wall();
         if let State::Online(online) = &mut *self.state.lock() {
             if online.stuck.is_none() {
                 tracing::error!(partition = %self, %error, "the partition cannot be written for now");
@@ -176,7 +173,7 @@ impl Partition {
             let hasty = online.own_acks.drain(..).chain(hasty);
             told = hasty.map(|ack| (ack, Err(Undone::Failed))).collect();
         }
-        self.dir.tail.on_end(untailed);
+        self.shared.tail.on_end(untailed);
         settle(told);
     }
 
@@ -184,14 +181,34 @@ impl Partition {
     /// more: whatever fails there says nothing about the disk.
     pub(super) fn fail(&self, error: &io::Error) {
         let why = format!("{self} could not be written: {error}; free or repair the disk and restart");
+        if self.fall(why) {
+            tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
+            self.dir().fail();
+        }
+    }
+
+    /// The log directory has failed under another log: this one is not written any more either.
+    pub(crate) fn on_dir_failed(&self) {
+        // One that is just leaving it needs nothing of it any more.
+        if matches!(&*self.state.lock(), State::Online(online) if online.is_renamed) {
+            return;
+        }
+        let dir = self.dir();
+        let dir = dir.path.display();
+        if self.fall(format!("{self} lies in {dir}, which has failed; repair the disk and restart")) {
+            tracing::error!(partition = %self, %dir, "the partition is offline: its log directory has failed");
+        }
+    }
+
+    /// It goes offline for good; says whether it was online.
+    fn fall(&self, why: String) -> bool {
         let mut state = self.state.lock();
-        let State::Online(online) = &mut *state else { return };
+        let State::Online(online) = &mut *state else { return false };
         let offline = Offline::after(online, why.into(), false);
-        tracing::error!(partition = %self, %error, "the partition is offline: it could not be written");
-        self.dir.is_offline.store(true, Ordering::Release);
         let before = std::mem::replace(&mut *state, State::Offline(Box::new(offline)));
         drop(state);
         self.end(before, Undone::Failed);
+        true
     }
 }
 

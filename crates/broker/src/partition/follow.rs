@@ -103,7 +103,7 @@ impl Partition {
             settled.settle(slot, Ok(()));
         }
         if tail > 0 {
-            self.dir.tail.on_append(self, tail);
+            self.shared.tail.on_append(self, tail);
         }
         taken.map_err(Refused::Follow)
     }

@@ -1,7 +1,13 @@
 //! A partition on a disk in memory, for this crate's tests: its lane works only when it is told to.
 
 use super::{Partition, Refused};
-use crate::{acks::Acks, backlog::Backlog, log_config, log_dir::LogDir, tail_budget::TailBudget};
+use crate::{
+    acks::Acks,
+    backlog::Backlog,
+    log_config,
+    log_dir::{LogDir, Shared},
+    tail_budget::TailBudget,
+};
 use env::{BoxFuture, Clock, Deadline, Job, Millis, Nanos, Random, Tasks, World};
 use log::{LogConfig, OpenOptions, testing::MemoryDisk};
 use metadata::{Controller, Settings, config::Statics};
@@ -13,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -39,11 +45,12 @@ pub(crate) struct Lane {
     pub(crate) is_gone: AtomicBool,
 }
 
-/// Time that does not pass, and no randomness.
+/// Time that does not pass, and numbers in their order.
 #[derive(Default)]
 pub(crate) struct Standing {
     /// Whoever asks for the time panics; the end of a job does.
     pub(crate) is_broken: AtomicBool,
+    drawn: AtomicU64,
 }
 
 impl Kit {
@@ -54,7 +61,7 @@ impl Kit {
         let world =
             World { clock: clock.clone(), disk: disk.clone(), random: clock.clone(), tasks: lane.clone() };
         let (tail, backlog) = (TailBudget::new(tail_bytes), Arc::new(Backlog::new(BACKLOG_BYTES_MAX)));
-        let (dir, _) = LogDir::open(world, Path::new("/data"), (1, None), tail, backlog).unwrap();
+        let (dir, _) = LogDir::open(Shared::new(world, 1, tail, backlog), Path::new("/data"), None).unwrap();
         Self { clock, disk, lane, dir: Arc::new(dir) }
     }
 
@@ -153,6 +160,6 @@ impl Clock for Standing {
 
 impl Random for Standing {
     fn next_u64(&self) -> u64 {
-        7
+        7 + self.drawn.fetch_add(1, Ordering::Relaxed)
     }
 }

@@ -25,11 +25,11 @@ impl Partition {
 
     /// Runs on a lane.
     fn try_opening(self: &Arc<Self>, options: OpenOptions) {
-        let now = self.dir.world.clock.wall();
+        let now = self.shared.world.clock.wall();
         let options = OpenOptions { config: self.config.load_full(), now, ..options };
         let name = TopicPartition::new(self.topic.clone(), self.index);
         let is_new = options.is_new;
-        let opened = replicas::open_log(&self.dir, &name, options);
+        let opened = replicas::open_log(&self.dir(), &name, options);
         let mut outcome = Outcome::default();
         let mut state = self.state.lock();
         // Deleted or closed meanwhile.
@@ -39,11 +39,11 @@ impl Partition {
             Err(Unopened { is_scarcity: true, options, .. }) => offline.again = Some(Box::new(options)),
             Err(unopened) => {
                 tracing::error!(partition = %self, why = %unopened.why, "the partition stays offline");
-                self.dir.dir_assignments.note(self.key(), Condition::Lost);
-                self.dir.damage_found.notify_one();
+                self.note(Condition::Lost);
+                self.shared.damage_found.notify_one();
                 let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
                 let (cuts, fetched_epoch) = (offline.cuts, offline.fetched_epoch);
-                *state = State::new(Err(unopened), &self.dir, -1);
+                *state = State::new(Err(unopened), &self.shared, -1);
                 state.await_role(high_watermark);
                 if let State::Offline(offline) = &mut *state {
                     (offline.cuts, offline.fetched_epoch) = (cuts, fetched_epoch);
@@ -53,14 +53,14 @@ impl Partition {
                 tracing::info!(partition = %self, "the partition is open now");
                 let high_watermark = offline.marks.map_or(0, |marks| marks.high_watermark);
                 let cuts = offline.cuts;
-                *state = State::new(Ok(opened), &self.dir, -1);
+                *state = State::new(Ok(opened), &self.shared, -1);
                 state.await_role(high_watermark);
-                self.dir.dir_assignments.note(self.key(), Condition::of_open(is_new));
+                self.note(Condition::of_open(is_new));
                 if let State::Online(online) = &mut *state {
                     // Whoever read the log before must not take this one for it.
                     online.cuts = cuts + 1;
                     if let Some(assignment) = &*self.assignment.load() {
-                        online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome);
+                        online.assign(self.shared.node_id, assignment, self.monotonic(), &mut outcome);
                     }
                 }
             }

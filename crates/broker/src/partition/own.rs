@@ -119,8 +119,8 @@ impl Partition {
         let slice = match plan {
             ReadPlan::Memory(slice) => slice,
             ReadPlan::File(plan) => {
-                let world = self.dir.world.clone();
-                let loaded = on_lane(&self.dir.world, move || plan.load(&*world.disk)).await;
+                let world = self.shared.world.clone();
+                let loaded = on_lane(&self.shared.world, move || plan.load(&*world.disk)).await;
                 loaded.ok_or_else(|| io::Error::other("the broker stops"))??
             }
             ReadPlan::OutOfRange { start_offset, .. } => {

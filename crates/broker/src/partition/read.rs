@@ -181,7 +181,7 @@ impl Partition {
             ReadPlan::File(plan) => Records::File(Cold {
                 of: online.read_of(plan.segment()),
                 plan,
-                world: self.dir.world.clone(),
+                world: self.shared.world.clone(),
                 is_verified: matches!(reader, Reader::Follower { .. }),
             }),
             ReadPlan::OutOfRange { start_offset, end_offset } => {

@@ -34,7 +34,7 @@ impl Partition {
             let start = moved.map_err(|_| Refused::OffsetOutOfRange { start_offset, end_offset })?;
             // Followers hear of it at once; the request waits for them.
             online.break_off_reads();
-            let now = self.dir.world.clock.wall();
+            let now = self.shared.world.clock.wall();
             online.log.drop_deleted(now, high_watermark, &mut online.pending);
             (start, self.flush_soon(online, now))
         };

@@ -95,13 +95,13 @@ impl Partition {
                 let online = match &mut *state {
                     State::Online(online) => online,
                     // It is told when its log opens.
-                    State::Offline(_) => return assignment.for_offline(self.dir.node_id()),
+                    State::Offline(_) => return assignment.for_offline(self.shared.node_id),
                     State::Deleted => return Assigned::Unusable,
                 };
                 if online.is_cutting {
                     continue;
                 }
-                online.assign(self.dir.node_id(), assignment, self.monotonic(), &mut outcome)
+                online.assign(self.shared.node_id, assignment, self.monotonic(), &mut outcome)
             };
             self.carry_out(outcome);
             return assigned;
@@ -190,12 +190,12 @@ impl Partition {
     pub(super) fn carry_out(&self, outcome: Outcome) {
         settle(outcome.due);
         if let Some(change) = outcome.wish {
-            self.dir.isr_changes.wish(self.key(), change);
+            self.shared.isr_changes.wish(self.key(), change);
         }
     }
 
     pub(super) fn monotonic(&self) -> Duration {
-        Duration::from_nanos(self.dir.world.clock.now())
+        Duration::from_nanos(self.shared.world.clock.now())
     }
 }
 

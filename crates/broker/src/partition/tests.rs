@@ -25,7 +25,7 @@ fn a_job_that_panics_or_never_runs_takes_its_partition_offline_and_whoever_waits
         append(&partition, 100, Some((&acks, 0))).unwrap();
         let mut written = Box::pin(partition.written());
         assert_eq!((&mut written).now_or_never(), None);
-        assert!(kit.dir.backlog.is_full());
+        assert!(kit.dir.shared.backlog.is_full());
         let job = kit.lane.next().unwrap();
         if is_run {
             kit.clock.is_broken.store(true, Ordering::Relaxed);
@@ -37,7 +37,7 @@ fn a_job_that_panics_or_never_runs_takes_its_partition_offline_and_whoever_waits
         assert_eq!(acks.wait().now_or_never(), Some(vec![(0, Undone::Failed)]));
         assert_eq!(written.now_or_never(), Some(()));
         assert!(matches!(append(&partition, 1, None), Err(Refused::Offline(_))));
-        assert!(!kit.dir.backlog.is_full() && kit.dir.is_offline());
+        assert!(!kit.dir.shared.backlog.is_full() && kit.dir.is_offline());
     }
 }
 

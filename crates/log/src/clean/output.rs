@@ -118,7 +118,7 @@ impl Output {
                 file.sync_data().map_err(io::Error::other)?;
             }
         }
-        disk.sync_dir(self.handles.dir())?;
+        disk.sync_dir(&self.handles.dir())?;
         self.segment.modified = modified;
         Ok(Some(Cleaned { segment: self.segment, sources }))
     }

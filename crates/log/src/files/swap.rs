@@ -73,12 +73,12 @@ impl Files {
             for old in gone {
                 self.delete(disk, *old)?;
             }
-            disk.sync_dir(handles.dir())?;
+            disk.sync_dir(&handles.dir())?;
         }
         for kind in [names::LOG].into_iter().chain(INDEXES) {
             accept_missing(disk.rename(&path(kind, names::SWAP), &handles.path(segment, kind)))?;
         }
-        disk.sync_dir(handles.dir())?;
+        disk.sync_dir(&handles.dir())?;
         handles.forget(segment);
         self.swapping = Some(Swapping { segment, stage: Stage::Done });
         Ok(true)
@@ -115,7 +115,7 @@ impl Files {
                 accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
             }
         }
-        disk.sync_dir(handles.dir())
+        disk.sync_dir(&handles.dir())
     }
 
     /// Gives the files of a swap that counts for nothing yet their old names; whether all have them. The batches first:
@@ -134,7 +134,7 @@ impl Files {
     /// What a pass has left that was broken off would make a start take this swap back, though it had happened.
     fn remove_stale(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
         let dir = self.handles.dir();
-        for entry in disk.list(dir)? {
+        for entry in disk.list(&dir)? {
             let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
             if offset != segment && kind.ends_with(names::CLEANED) {
                 disk.remove_file(&dir.join(&entry.name))?;
@@ -152,7 +152,7 @@ impl Files {
         match disk.open(&path, Open::CreateNew) {
             // Whoever made it may not have come to the next line.
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => disk.sync_dir(self.handles.dir())?,
+            _ => disk.sync_dir(&self.handles.dir())?,
         }
         self.has_noted_holes = true;
         Ok(())

@@ -48,7 +48,7 @@ impl Files {
     }
 
     fn opened_anew(self, disk: &dyn Disk, options: OpenOptions) -> Result<Opened, OpenError> {
-        let dir = self.handles.dir().to_owned();
+        let dir = self.handles.dir();
         drop(self);
         let options = OpenOptions { is_new: false, clean: true, ..options };
         open::open_again(disk, &dir, options)
@@ -57,7 +57,7 @@ impl Files {
     /// Gives the offset at which the log must end now, if a batch was cut off there; and whether it was ever compacted.
     fn cut_off(&self, disk: &dyn Disk, offset: Offset) -> io::Result<(Option<Offset>, bool)> {
         let dir = self.handles.dir();
-        let found = Directory::read(disk, dir)?;
+        let found = Directory::read(disk, &dir)?;
         self.drop_snapshots(disk, &found, offset.saturating_add(1))?;
         for segment in found.segments.range(offset..).rev().map(|(base, _)| *base) {
             self.drop_segment(disk, segment)?;
@@ -71,7 +71,7 @@ impl Files {
 
     fn drop_all(&self, disk: &dyn Disk) -> io::Result<()> {
         let dir = self.handles.dir();
-        let found = Directory::read(disk, dir)?;
+        let found = Directory::read(disk, &dir)?;
         self.drop_snapshots(disk, &found, 0)?;
         for segment in found.segments.keys().rev() {
             self.drop_segment(disk, *segment)?;
@@ -80,7 +80,7 @@ impl Files {
             return Ok(());
         }
         self.write_epochs(disk, &[])?;
-        disk.sync_dir(dir)
+        disk.sync_dir(&dir)
     }
 
     /// A snapshot of producers that have written nothing any more would be believed once the log is as long again.
@@ -90,7 +90,7 @@ impl Files {
             accept_missing(disk.remove_file(&self.handles.path(*offset, names::SNAPSHOT)))?;
             any = true;
         }
-        if any { disk.sync_dir(self.handles.dir()) } else { Ok(()) }
+        if any { disk.sync_dir(&self.handles.dir()) } else { Ok(()) }
     }
 
     fn drop_segment(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
@@ -98,7 +98,7 @@ impl Files {
         for kind in names::SEGMENT_KINDS {
             accept_missing(disk.remove_file(&self.handles.path(segment, kind)))?;
         }
-        disk.sync_dir(self.handles.dir())
+        disk.sync_dir(&self.handles.dir())
     }
 
     fn cut_segment(

@@ -46,7 +46,6 @@ const BUILT: &[(&str, &str, &str)] = &[
 /// Keys that have less effect than their name promises.
 const LIMITS: &[(&str, &str)] = &[
     ("log.cleaner.threads", "16 at most"),
-    ("log.dirs", "one directory"),
     ("security.inter.broker.protocol", "PLAINTEXT only"),
     ("listener.security.protocol.map", "PLAINTEXT only; others are refused"),
 ];

@@ -4,7 +4,7 @@
 #[rustfmt::skip]
 pub(crate) const REASONS: &[(&str, &str)] = &[
     ("alter.config.policy.class.name", JAVA),
-    ("alter.log.dirs.", ONE_DIR),
+    ("alter.log.dirs.", "the rate of moves holds from one slice to the next"),
     ("authorizer.class.name", JAVA),
     ("background.threads", TUNING),
     ("client.quota.callback.class", JAVA),
@@ -21,7 +21,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("controller.quorum.request.timeout.ms", CONSENSUS),
     ("controller.quorum.retry.backoff.ms", CONSENSUS),
     ("controller.socket.timeout.ms", "requests to controllers have a limit of their own"),
-    ("cordoned.log.dirs", ONE_DIR),
     ("create.topic.policy.class.name", JAVA),
     ("delegation.token.", SECURITY),
     ("delete.records.purgatory.purge.interval.requests", PURGATORY),
@@ -50,7 +49,7 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("internal.", TUNING),
     ("kafka.metrics.", METRICS),
     ("local.retention.", TIERED),
-    ("log.dir.failure.timeout.ms", "a broker tells at once that its only directory has failed"),
+    ("log.dir.failure.timeout.ms", "a broker tells of a directory that has failed until it is heard"),
     ("log.flush.start.offset.checkpoint.interval.ms", "start offsets are written with the recovery points"),
     ("log.initial.task.delay.ms", TUNING),
     ("log.local.retention.", TIERED),
@@ -61,7 +60,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("max.decompressed.message.bytes", "a batch may stand for 1024 times max.message.bytes, and for 1 GiB at most"),
     ("max.incremental.fetch.session.cache.slots", "sessions and their partitions have limits of their own"),
     ("max.request.partition.size.limit", "a request names as many partitions as it has room for"),
-    ("metadata.log.dir", ONE_DIR),
     ("metadata.log.segment.", "segments of the metadata log have 8 MiB"),
     ("metadata.max.idle.interval.ms", "the leader of the quorum is known to live without records"),
     ("metadata.max.retention.", "what a snapshot covers goes"),
@@ -70,7 +68,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("num.io.threads", TUNING),
     ("num.network.threads", TUNING),
     ("num.recovery.threads.per.data.dir", TUNING),
-    ("num.replica.alter.log.dirs.threads", ONE_DIR),
     ("num.replica.fetchers", "one fetcher for each leader, which asks for all partitions at once"),
     ("offsets.commit.timeout.ms", "a commit is answered when it is safe, or its partition has another leader"),
     ("offsets.load.buffer.size", "1 MiB is read at once"),
@@ -80,7 +77,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("producer.purgatory.purge.interval.requests", PURGATORY),
     ("queued.max.requests", "a connection waits while its requests are under way; queued.max.request.bytes counts"),
     ("remote.", TIERED),
-    ("replica.alter.log.dirs.", ONE_DIR),
     ("replica.selector.class", JAVA),
     ("replica.socket.receive.buffer.bytes", SOCKETS),
     ("request.timeout.ms", "requests between nodes have limits of their own"),
@@ -108,7 +104,6 @@ const JAVA: &str = "a class of the JVM";
 const SECURITY: &str = "there is no TLS, SASL or authorization yet";
 const WARMUP: &str = "warmup tasks are not assigned, as in Kafka 4.4";
 const TIERED: &str = "there is no tiered storage";
-const ONE_DIR: &str = "a node has one log directory";
 const CONSENSUS: &str = "elections have times of their own (docs/decisions/0009)";
 const UNBOUNDED: &str = "what is set for a group is not bounded by it";
 const OFFLOAD: &str = "assignments are computed where they are asked for";

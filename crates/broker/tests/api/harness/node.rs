@@ -18,7 +18,7 @@ pub(crate) struct Node {
     clock: Arc<PausedClock>,
     random: Arc<SeededRandom>,
     pub(crate) tasks: Arc<LocalTasks>,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 pub(crate) const NODE_ID: i32 = 7;
