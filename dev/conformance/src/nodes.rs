@@ -70,6 +70,11 @@ impl Nodes {
         &self.servers
     }
 
+    /// The same, to do something with them.
+    pub fn servers_mut(&mut self) -> &mut [Server] {
+        &mut self.servers
+    }
+
     /// Where clients begin: all nodes.
     pub fn bootstrap(&self) -> String {
         self.servers.iter().map(Server::bootstrap).collect::<Vec<_>>().join(",")

@@ -42,10 +42,16 @@ impl Program {
         let mut stderr = child.stderr.take().context("no standard error")?;
         let (send, lines) = sync_channel(LINES_WAITING_MAX);
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = Vec::new();
+            // Not all that programs print is text.
+            while stdout.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = line.strip_suffix(b"\n").unwrap_or(&line);
+                let text = text.strip_suffix(b"\r").unwrap_or(text);
+                if send.send(String::from_utf8_lossy(text).into_owned()).is_err() {
                     break;
                 }
+                line.clear();
             }
         });
         let stderr = thread::spawn(move || {
@@ -175,6 +181,12 @@ mod tests {
         let error =
             run("false", shell("echo out; echo why >&2; exit 3"), Duration::from_secs(5)).unwrap_err();
         assert!(error.to_string().contains("why") && error.to_string().contains('3'), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_text_is_no_end_of_the_lines() {
+        let said = run("printf", shell(r"printf 'one\n\377\ntwo \nthree'"), Duration::from_secs(5)).unwrap();
+        assert_eq!(said, "one\n\u{fffd}\ntwo \nthree");
     }
 
     #[test]

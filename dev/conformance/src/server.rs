@@ -49,12 +49,14 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
     /// A line of shell before the start, such as `ulimit -n 64`.
     pub limits: Option<String>,
+    /// The port for clients; 0 takes a free one.
+    pub port: u16,
 }
 
 impl Setup {
     /// A broker below `dir` with nothing special about it.
     pub fn new(kind: Kind, dir: impl Into<PathBuf>) -> Setup {
-        Setup { kind, dir: dir.into(), settings: Vec::new(), limits: None }
+        Setup { kind, dir: dir.into(), settings: Vec::new(), limits: None, port: 0 }
     }
 
     /// The same with one more setting.
@@ -77,7 +79,8 @@ pub struct Server {
 impl Server {
     /// Starts it and waits for its first answer.
     pub fn start(setup: Setup) -> Result<Server> {
-        let mut server = Server { setup, child: None, port: 0, http_port: 0, bootstrap: String::new() };
+        let port = setup.port;
+        let mut server = Server { setup, child: None, port, http_port: 0, bootstrap: String::new() };
         match &server.setup.kind {
             Kind::External(bootstrap) => server.bootstrap = bootstrap.clone(),
             Kind::Odradek | Kind::Kafka => {
@@ -224,15 +227,16 @@ impl Server {
     /// Apache Kafka: one combined broker and controller, its directory formatted on the first start.
     fn launch_kafka(&mut self) -> Result<()> {
         let path = kafka_class_path("server")?;
-        let first = self.port == 0;
-        if first {
-            (self.port, self.http_port) = (free_port()?, 0);
-            let (port, controller) = (self.port, free_port()?);
+        if !self.setup.dir.join("server.properties").exists() {
+            self.http_port = 0;
+            let port = if self.port == 0 { free_port()? } else { self.port };
+            let controller = free_port()?;
+            let node = self.setting("node.id").unwrap_or("1").to_owned();
             let mut settings = BTreeMap::from(
                 [
                     ("process.roles", "broker,controller".to_owned()),
-                    ("node.id", "1".to_owned()),
-                    ("controller.quorum.voters", format!("1@127.0.0.1:{controller}")),
+                    ("controller.quorum.voters", format!("{node}@127.0.0.1:{controller}")),
+                    ("node.id", node),
                     ("controller.listener.names", "CONTROLLER".to_owned()),
                     ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
                     (
@@ -259,6 +263,11 @@ impl Server {
         command.stdin(Stdio::null()).stdout(self.open_log()?).stderr(self.open_log()?);
         self.child = Some(command.spawn().context("starting Apache Kafka")?);
         Ok(())
+    }
+
+    /// What a test has set of it.
+    fn setting(&self, key: &str) -> Option<&str> {
+        self.setup.settings.iter().rfind(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     fn add_settings(&self, settings: &mut BTreeMap<String, String>) {

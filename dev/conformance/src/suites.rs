@@ -1,214 +1,162 @@
-//! The suites of other projects, as these ship them, against one node and against three: what passes on Apache Kafka has to
-//! pass here. What a suite is known to skip, and why, stands beside its pinned versions; that list may only grow shorter.
+//! The suites of other projects, as these ship them: what passes on Apache Kafka has to pass here. Each runs in one or more
+//! set-ups; what it is known to skip, and why, stands beside its pinned versions, and that list may only grow shorter.
 //!
-//! They take minutes and want a machine of their own, so `all` leaves them out. Called as `conformance suites`.
+//! It knows no suite from within: each has a file below. They take minutes and want a machine of their own, so `all` leaves
+//! them out. Called as `conformance suites`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::nodes::Nodes;
-use crate::program::{Program, run as run_program};
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
 
-/// No suite takes longer.
-const SUITE_LIMIT: Duration = Duration::from_secs(900);
-const INSTALL_LIMIT: Duration = Duration::from_secs(900);
-const KGO: &str = "github.com/twmb/franz-go/pkg/kgo";
-/// Some tests want no wait before a group's first generation, and more than one partition.
-const SETTINGS: [(&str, &str); 2] = [("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "4")];
-/// Words of a failed suite that are shown.
-const SAID_MAX: usize = 40;
+mod connect;
+mod expected;
+mod franz_go;
+mod java_suite;
+mod kafka_python;
+mod librdkafka;
+mod rdkafka;
+mod results;
+mod smoke;
+mod watch;
 
-/// How the tests of a suite ended, by their names.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Ended {
-    passed: BTreeSet<String>,
-    failed: BTreeSet<String>,
-    skipped: BTreeSet<String>,
+use expected::Expected;
+
+/// What is to be run of all that there is.
+#[derive(Clone, Debug, Default)]
+pub struct Pick {
+    /// Beginnings of names; empty is everything.
+    pub only: Vec<String>,
+    /// Some tests of a suite, in the suite's own way to name them; how many must pass is then not judged.
+    pub tests: Option<String>,
 }
 
-/// What a suite is known to give.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Expected {
-    passed_min: usize,
-    /// Tests that are skipped, and why.
-    skipped: BTreeMap<String, String>,
-    /// Tests that may fail, and why.
-    failed: BTreeMap<String, String>,
+/// A suite in one set-up.
+struct Suite {
+    name: &'static str,
+    /// The list of what it gives, below `suites/`.
+    expected: &'static str,
+    nodes: usize,
+    /// Of the first node; 0 takes a free one.
+    port: u16,
+    settings: &'static [(&'static str, &'static str)],
+    run: fn(&mut Bed) -> Result<String>,
 }
 
-/// Runs them.
-pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
-    let (suite, expected) = (install()?, Expected::read(&folder().join("expected.txt"))?);
-    let dir = tempfile::tempdir()?;
-    if let Kind::External(bootstrap) = kind {
-        report.check("franz-go", || franz_go(&suite, bootstrap, 1, &expected));
-        return Ok(());
+/// What a suite runs against.
+struct Bed<'a> {
+    name: &'static str,
+    nodes: Nodes,
+    /// How many replicas a topic may have.
+    replicas: usize,
+    expected: Expected,
+    tests: Option<&'a str>,
+    /// Where it may write; gone afterwards.
+    dir: PathBuf,
+}
+
+impl Bed<'_> {
+    fn bootstrap(&self) -> String {
+        self.nodes.bootstrap()
     }
-    report.check("franz-go, one node", || {
-        let setup = Setup::new(kind.clone(), dir.path().join("one"));
-        let server = Server::start(SETTINGS.iter().fold(setup, |setup, (key, value)| setup.set(key, value)))?;
-        franz_go(&suite, server.bootstrap(), 1, &expected)
-    });
-    report.check("franz-go, three nodes", || {
-        let nodes = Nodes::start(kind, &dir.path().join("three"), &SETTINGS)?;
-        franz_go(&suite, &nodes.bootstrap(), 3, &expected)
-    });
+}
+
+/// Some tests want no wait before a group's first generation, and more than one partition.
+const FRANZ_GO: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "4")];
+const LIBRDKAFKA: &[(&str, &str)] = FRANZ_GO;
+const NO_AUTO_CREATION: &[(&str, &str)] = &[
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("num.partitions", "4"),
+    ("auto.create.topics.enable", "false"),
+];
+/// Its tests of administration expect a default of three partitions and a broker 0.
+const RDKAFKA: &[(&str, &str)] =
+    &[("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "3"), ("node.id", "0")];
+/// Its tests assign partitions to broker 0, want short sessions, and what it advertises to be configured.
+const KAFKA_PYTHON: &[(&str, &str)] = &[
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("num.partitions", "4"),
+    ("node.id", "0"),
+    ("group.min.session.timeout.ms", "1000"),
+    ("advertised.listeners", "PLAINTEXT://127.0.0.1:9092"),
+];
+const STREAMS: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "1")];
+
+const fn suite(
+    name: &'static str,
+    expected: &'static str,
+    (nodes, settings): (usize, &'static [(&'static str, &'static str)]),
+    run: fn(&mut Bed) -> Result<String>,
+) -> Suite {
+    Suite { name, expected, nodes, port: 0, settings, run }
+}
+
+/// All of them, in the order in which they run.
+const SUITES: [Suite; 13] = [
+    suite("franz-go-one", "franz-go/expected.txt", (1, FRANZ_GO), franz_go::run),
+    suite("franz-go-three", "franz-go/expected.txt", (3, FRANZ_GO), franz_go::run),
+    suite("librdkafka-one", "librdkafka/one.txt", (1, LIBRDKAFKA), librdkafka::classic),
+    suite("librdkafka-three", "librdkafka/three.txt", (3, LIBRDKAFKA), librdkafka::classic),
+    suite("librdkafka-consumer", "librdkafka/consumer.txt", (3, LIBRDKAFKA), librdkafka::consumer_protocol),
+    suite(
+        "librdkafka-no-auto-creation",
+        "librdkafka/no-auto-creation.txt",
+        (3, NO_AUTO_CREATION),
+        librdkafka::no_auto_creation,
+    ),
+    // Some of its tests know no other port.
+    Suite { port: 9092, ..suite("rdkafka", "rdkafka/expected.txt", (1, RDKAFKA), rdkafka::run) },
+    Suite {
+        port: 9092,
+        ..suite("kafka-python", "kafka-python/expected.txt", (1, KAFKA_PYTHON), kafka_python::run)
+    },
+    suite("connect", "java/expected.txt", (1, STREAMS), connect::run),
+    suite("smoke-at-least-once", "java/expected.txt", (1, STREAMS), smoke::at_least_once),
+    suite("smoke-exactly-once", "java/expected.txt", (1, STREAMS), smoke::exactly_once),
+    suite("smoke-streams-group", "java/expected.txt", (1, STREAMS), smoke::streams_group),
+    suite("results", "java/expected.txt", (1, STREAMS), results::run),
+];
+
+/// Runs those that are picked.
+pub fn run(report: &mut Report, kind: &Kind, pick: &Pick) -> Result<()> {
+    let is_picked = |suite: &&Suite| {
+        pick.only.is_empty() || pick.only.iter().any(|name| suite.name.starts_with(name.as_str()))
+    };
+    let picked: Vec<&Suite> = SUITES.iter().filter(is_picked).collect();
+    let names = SUITES.map(|suite| suite.name).join(", ");
+    ensure!(!picked.is_empty(), "no suite is called {}; there are {names}", pick.only.join(" or "));
+    for suite in picked {
+        report.check(suite.name, || suite.start(kind, pick.tests.as_deref()));
+    }
     Ok(())
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/franz-go")
-}
-
-/// The tests of franz-go's client as one program.
-fn install() -> Result<PathBuf> {
-    let pinned = ["go.mod", "go.sum"].map(|name| folder().join(name));
-    crate::cache::installed("suite-franz-go", &pinned, |dir| {
-        for (file, name) in pinned.iter().zip(["go.mod", "go.sum"]) {
-            fs::copy(file, dir.join(name))?;
-        }
-        let mut go = Command::new("go");
-        go.args(["test", "-c", "-mod=mod", "-buildvcs=false", "-o", "kgo.test", KGO]).current_dir(dir);
-        run_program("go test -c", go, INSTALL_LIMIT).map(drop)
-    })
-}
-
-/// Its tests read files that lie beside their sources.
-fn sources(suite: &Path) -> Result<PathBuf> {
-    let mut go = Command::new("go");
-    go.args(["list", "-mod=mod", "-f", "{{.Dir}}", KGO]).current_dir(suite);
-    let said = run_program("go list", go, INSTALL_LIMIT)?;
-    said.lines().next().map(PathBuf::from).context("go list names no directory")
-}
-
-fn franz_go(suite: &Path, bootstrap: &str, replicas: usize, expected: &Expected) -> Result<String> {
-    let limit = format!("{}s", SUITE_LIMIT.as_secs());
-    let mut command = Command::new(suite.join("kgo.test"));
-    command.args(["-test.v", "-test.timeout", &limit]).current_dir(sources(suite)?);
-    command.env("KGO_SEEDS", bootstrap).env("KGO_TEST_RF", replicas.to_string());
-    command
-        .env("KGO_TEST_RECORDS", "50000")
-        .env("KGO_TEST_MAX_TOPIC_PARTS", "8")
-        .env("KGO_LOG_LEVEL", "none");
-    let mut program = Program::start("franz-go's tests", command)?;
-    let (mut ended, mut said) = (Ended::default(), BTreeSet::new());
-    let (started, mut pulse) = (Instant::now(), Instant::now());
-    loop {
-        match program.next_line(Duration::from_secs(1)) {
-            Ok(line) => {
-                // A test that has failed may say the same again until its time is over.
-                if !ended.note(&line) && line.contains("_test.go") && said.len() < SAID_MAX {
-                    said.insert(line.trim().to_owned());
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if pulse.elapsed() > Duration::from_secs(15) {
-            pulse = Instant::now();
-            println!("        {} passed, {} s", ended.passed.len(), started.elapsed().as_secs());
-        }
-        if started.elapsed() > SUITE_LIMIT {
-            program.kill();
-            bail!("the suite did not end within {} s", SUITE_LIMIT.as_secs());
-        }
-    }
-    let said: Vec<_> = said.into_iter().collect();
-    ended.judge(expected).with_context(|| said.join("\n"))
-}
-
-impl Ended {
-    /// Takes note of a line that tells how a test has ended; `false` if it does not.
-    fn note(&mut self, line: &str) -> bool {
-        let Some((word, rest)) = line.trim().strip_prefix("--- ").and_then(|rest| rest.split_once(": "))
-        else {
-            return false;
+impl Suite {
+    fn start(&self, kind: &Kind, tests: Option<&str>) -> Result<String> {
+        let dir = tempfile::tempdir()?;
+        let below = dir.path().join("brokers");
+        let nodes = if self.nodes == 1 || matches!(kind, Kind::External(_)) {
+            let setup = Setup { port: self.port, ..Setup::new(kind.clone(), below) };
+            let setup = self.settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
+            Nodes::alone(Server::start(setup)?)
+        } else {
+            Nodes::start(kind, &below, self.settings)?
         };
-        let name = rest.split(' ').next().unwrap_or_default().to_owned();
-        match word {
-            "PASS" => self.passed.insert(name),
-            "FAIL" => self.failed.insert(name),
-            "SKIP" => self.skipped.insert(name),
-            _ => return false,
-        };
-        true
-    }
-
-    fn judge(&self, expected: &Expected) -> Result<String> {
-        let unknown = |found: &BTreeSet<String>, known: &BTreeMap<String, String>| -> Vec<String> {
-            let top = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
-            found.iter().filter(|name| !known.contains_key(&top(name))).cloned().collect()
-        };
-        let failed = unknown(&self.failed, &expected.failed);
-        ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-        let skipped = unknown(&self.skipped, &expected.skipped);
-        ensure!(skipped.is_empty(), "skipped, and nobody says why: {}", skipped.join(", "));
-        let (passed, least) = (self.passed.len(), expected.passed_min);
-        ensure!(
-            passed >= least,
-            "only {passed} tests passed, {least} did before: is an API not offered any more?"
-        );
-        Ok(format!("{passed} passed, {} failed as known, {} skipped", self.failed.len(), self.skipped.len()))
+        let replicas = self.nodes;
+        let expected = Expected::read(&folder(self.expected))?;
+        let mut bed = Bed { name: self.name, nodes, replicas, expected, tests, dir: dir.path().to_owned() };
+        let judged = (self.run)(&mut bed);
+        for server in bed.nodes.servers_mut() {
+            server.ensure_alive().context("the suite has ended the broker")?;
+        }
+        judged
     }
 }
 
-impl Expected {
-    fn read(path: &Path) -> Result<Expected> {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        Expected::parse(&text)
-    }
-
-    fn parse(text: &str) -> Result<Expected> {
-        let mut expected = Expected::default();
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            if let Some(least) = line.strip_prefix("at least ") {
-                expected.passed_min = least.parse().with_context(|| format!("{line:?}"))?;
-                continue;
-            }
-            let (known, rest) = match (line.strip_prefix("skip "), line.strip_prefix("may fail ")) {
-                (Some(rest), _) => (&mut expected.skipped, rest),
-                (None, Some(rest)) => (&mut expected.failed, rest),
-                (None, None) => bail!("{line:?} says nothing that is understood"),
-            };
-            let (name, why) = rest.split_once(": ").with_context(|| format!("{line:?} has no reason"))?;
-            known.insert(name.to_owned(), why.to_owned());
-        }
-        Ok(expected)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ended(lines: &[&str]) -> Ended {
-        let mut ended = Ended::default();
-        for line in lines {
-            assert!(ended.note(line), "{line}");
-        }
-        ended
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_success() {
-        let expected =
-            Expected::parse("# why\nat least 2\nskip TestA: later\nmay fail TestB: a race\n").unwrap();
-        let good = ["--- PASS: TestC (0.1s)", "    --- PASS: TestC/one (0.0s)", "--- SKIP: TestA (0.0s)"];
-        assert!(ended(&good).judge(&expected).is_ok());
-        let judged = |more: &str| ended(&[&good[..], &[more]].concat()).judge(&expected).is_ok();
-        assert!(judged("--- FAIL: TestB/two (1.0s)"));
-        assert!(!judged("--- FAIL: TestD (1.0s)"));
-        assert!(!judged("--- SKIP: TestD (1.0s)"));
-        assert!(ended(&good[..1]).judge(&expected).is_err(), "too few");
-        assert!(!Ended::default().note("=== RUN TestA"));
-        assert!(Expected::parse("skip TestA").is_err());
-    }
+/// What is pinned of a suite.
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("suites").join(name)
 }

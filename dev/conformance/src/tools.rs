@@ -13,6 +13,8 @@ use crate::main_job::fresh;
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
 
+mod seldom;
+
 const TOPIC: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIG: &str = "kafka.admin.ConfigCommand";
 const GROUP: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
@@ -28,6 +30,7 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
         bootstrap: server.bootstrap().to_owned(),
         topic: fresh("tools"),
         dir: dir.path().to_owned(),
+        kind: kind.clone(),
     };
     bench.versions(report);
     bench.topics(report);
@@ -38,6 +41,7 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     bench.records(report);
     bench.measurements(report);
     bench.verifiable(report);
+    seldom::run(&bench, report);
     bench.last_topic(report);
     drop(server);
     let dir = tempfile::tempdir()?;
@@ -49,6 +53,7 @@ struct Bench {
     bootstrap: String,
     topic: String,
     dir: PathBuf,
+    kind: Kind,
 }
 
 impl Bench {
@@ -258,7 +263,7 @@ impl Bench {
         self.check(report, "TopicCommand --delete", TOPIC, &delete, &[]);
         report.check("tools: TopicCommand --list after --delete", || {
             let printed = self.tool(TOPIC, &["--list"], &[])?;
-            ensure!(!printed.contains(self.topic.as_str()), "{printed}");
+            ensure!(printed.lines().all(|line| line != self.topic), "{printed}");
             Ok(String::new())
         });
     }

@@ -489,6 +489,44 @@ async fn a_controllers_listener_answers_what_it_advertises_at_every_version() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_controller_describes_the_controllers_to_tools_that_begin_there() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    let (_, id) = brokers(&cluster, 1).await;
+    cluster.pass(2000).await;
+    let of = |endpoint_type| DescribeClusterRequest { endpoint_type, ..Default::default() };
+    for asked in ALL {
+        let mut client = cluster.client_at(asked, "CONTROLLER");
+        for version in 1..=wire::ApiKey::DescribeCluster.highest_stable() {
+            let told = client.call(version, &of(2)).await;
+            assert_eq!((told.error_code, told.endpoint_type), (0, 2), "{asked}, version {version}");
+            assert_eq!((told.cluster_id.as_str(), told.controller_id), (id.as_str(), active));
+            let nodes: Vec<_> = told.brokers.iter().map(|node| (node.broker_id, node.port)).collect();
+            assert_eq!(nodes, ALL.map(|node| (node, 9093)), "{asked}, version {version}");
+            let refused = client.call(version, &of(1)).await.error_code;
+            assert_eq!(refused, code(ErrorCode::MismatchedEndpointType));
+            let refused = client.call(version, &of(3)).await.error_code;
+            assert_eq!(refused, code(ErrorCode::UnsupportedEndpointType));
+        }
+        // This version can only ask for brokers.
+        assert_eq!(client.call(0, &of(1)).await.error_code, code(ErrorCode::InvalidRequest));
+    }
+    let mut client = cluster.client_at(active, "CONTROLLER");
+    let resource = wire::describe_configs_request::DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: active.to_string(),
+        configuration_keys: Some(vec!["log.segment.bytes".into()]),
+    };
+    let request = wire::DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    for version in wire::ApiKey::DescribeConfigs.lowest()..=wire::ApiKey::DescribeConfigs.highest_stable() {
+        let told = client.call(version, &request).await.results.remove(0);
+        let names: Vec<_> = told.configs.into_iter().map(|config| config.name).collect();
+        assert_eq!((told.error_code, names), (0, vec!["log.segment.bytes".to_owned()]), "version {version}");
+    }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_active_controller_that_stops_hands_over_without_an_election() {
     let cluster = Cluster::of_three().await;
     let active = controller(&cluster, 1).await;
