@@ -59,7 +59,9 @@ impl Contestant {
             println!("  {name}: three nodes answer after {:.1} s", began.elapsed().as_secs_f64());
             return Ok(Contestant { name, nodes, started_in: began.elapsed() });
         }
-        let mut setup = Setup::new(kind.clone(), dir);
+        let mut setup = Setup::new(kind.clone(), dir)
+            .set("share.coordinator.state.topic.replication.factor", 1)
+            .set("share.coordinator.state.topic.min.isr", 1);
         for (key, value) in settings {
             setup = setup.set(key, value);
         }

@@ -27,8 +27,7 @@ pub fn run(contestants: &[Contestant], schemas: &Schemas, command: &str) -> Resu
     for contestant in contestants {
         let (memory, name, started) = (contestant.resident_mib()?, fresh("many-groups"), Instant::now());
         let mut peer = Peer::of(schemas, contestant)?;
-        peer.insist(("FindCoordinator", 4), &json!({"KeyType": 0, "CoordinatorKeys": [name]}))?;
-        peer.insist(("DescribeGroups", 5), &json!({"Groups": [name]}))?;
+        peer.find_coordinator(&name)?;
         let cpu = contestant.cpu_seconds()?;
         let mut peers = together(CONNECTIONS, |place| connect(contestant, schemas, &name, place))?;
         let joined = started.elapsed().as_secs_f64();

@@ -76,8 +76,7 @@ pub fn run(
     raw::ready_topic_among(&contestant.addresses(), &topic, i32::try_from(MEMBERS)?, 1)?;
     let mut peer = Peer::of(schemas, contestant)?;
     let name = format!("{topic}.members");
-    peer.insist(("FindCoordinator", 4), &json!({"KeyType": 0, "CoordinatorKeys": [name]}))?;
-    peer.insist(("DescribeGroups", 5), &json!({"Groups": [name]}))?;
+    peer.find_coordinator(&name)?;
     let topic_id = peer.topic_id(&topic)?;
     let mut peers = (0..MEMBERS).map(|_| Peer::of(schemas, contestant)).collect::<Result<Vec<_>>>()?;
     let (cpu, started) = (contestant.cpu_seconds()?, Instant::now());

@@ -94,6 +94,12 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// Waits until there is a coordinator of a group, which the first question for one makes.
+    pub fn find_coordinator(&mut self, group: &str) -> Result<()> {
+        self.insist(("FindCoordinator", 4), &json!({"KeyType": 0, "CoordinatorKeys": [group]}))?;
+        self.insist(("DescribeGroups", 5), &json!({"Groups": [group]})).map(drop)
+    }
+
     /// Sets configurations of a resource: 2 is a topic, 4 a broker, 32 a group.
     pub fn configure(&mut self, kind: i8, name: &str, configs: &[(&str, &str)]) -> Result<()> {
         let configs: Vec<Value> = configs

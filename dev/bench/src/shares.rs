@@ -31,6 +31,7 @@ pub fn run(contestant: &Contestant, schemas: &Schemas, samples: Option<&mut Samp
     let topic = fresh("shares");
     raw::ready_topic_among(&contestant.addresses(), &topic, PARTITIONS, 1)?;
     let (mut peer, group) = (Peer::of(schemas, contestant)?, format!("{topic}.group"));
+    peer.find_coordinator(&group)?;
     peer.configure(32, &group, &[("share.auto.offset.reset", "earliest")])?;
     let topic_id = peer.topic_id(&topic)?;
     let batch = batch(&payload(BATCH, &VALUE, |_| None), BATCH, None)?;

@@ -69,6 +69,8 @@ fn produce(
 ) -> Result<(u64, Times)> {
     let id = format!("{topic}.{number_of}");
     let mut peer = Peer::of(schemas, contestant)?;
+    // The first question for a coordinator makes it.
+    peer.insist(("FindCoordinator", 4), &json!({"KeyType": 1, "CoordinatorKeys": [id]}))?;
     let init =
         json!({"TransactionalId": id, "TransactionTimeoutMs": 60000, "ProducerId": -1, "ProducerEpoch": -1});
     let made = peer.insist(("InitProducerId", 5), &init)?;

@@ -22,11 +22,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const PUT_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// What changes metadata, which both brokers learn a moment after they have answered: CreateTopics, DeleteTopics,
-/// EndTxn (its markers), AlterConfigs, CreatePartitions, IncrementalAlterConfigs, AlterPartitionReassignments,
+/// AlterConfigs, CreatePartitions, IncrementalAlterConfigs, AlterPartitionReassignments,
 /// AlterClientQuotas, UpdateFeatures.
-const CHANGES: [i16; 9] = [19, 20, 26, 33, 37, 44, 45, 49, 57];
+const CHANGES: [i16; 8] = [19, 20, 33, 37, 44, 45, 49, 57];
 /// The longest such moment.
 const LEARNING: Duration = Duration::from_millis(50);
+/// Markers are written after it was answered.
+const END_TXN: i16 = 26;
+const MARKING: Duration = Duration::from_millis(150);
 
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE,
 /// NOT_COORDINATOR, CONCURRENT_TRANSACTIONS: what a client asks again for, because the broker is still at work. How often
@@ -220,6 +223,9 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
 pub fn rest_after(key: i16) {
     if CHANGES.contains(&key) {
         std::thread::sleep(LEARNING);
+    }
+    if key == END_TXN {
+        std::thread::sleep(MARKING);
     }
 }
 
