@@ -416,6 +416,15 @@ async fn the_rate_of_moves_can_be_changed_while_they_go() {
     alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("1000000")).await;
     node.pass(3000).await;
     assert_eq!(lying(&describe(&mut client).await)[1], ["t-0"]);
+    // What would take hours is called off at once.
+    alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("1")).await;
+    assert_eq!(ask(&mut client, "t", 0, LOG_DIR).await, 0);
+    node.pass(5000).await;
+    let begun = node.now_ms();
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    assert!(node.now_ms() - begun <= 100);
+    node.pass(100).await;
+    assert_eq!(dirs_of(&node.disk, "t-0"), only("/more/t-0"));
 }
 
 /// What is acknowledged before the process dies at its `at`-th change of anything on the disk after the move was asked for;
