@@ -99,18 +99,18 @@ impl Corruption {
             {
                 *offset = -1;
             }
+            (_, event) => self.corrupt_groups(event),
+        }
+        event
+    }
+
+    fn corrupt_groups(&mut self, event: &mut Event) {
+        match (self.plant, event) {
             (Plant::OwnerDoubled, Event::MemberHeard { given: Some(given), .. }) => {
                 let own = given.clone();
                 given.append(&mut self.given);
                 self.given = own;
             }
-            (_, event) => self.corrupt_shares(event),
-        }
-        event
-    }
-
-    fn corrupt_shares(&mut self, event: &mut Event) {
-        match (self.plant, event) {
             (Plant::ShareDoubled, Event::ShareAcquired { member, place, acquired, .. }) => {
                 let own = (member.clone(), place.clone(), acquired.clone());
                 if let Some((other, of, stolen)) = self.shared.replace(own)
