@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -61,6 +61,8 @@ pub(crate) struct Move {
     pub(crate) to: Arc<LogDir>,
     /// The directory of the copy.
     path: PathBuf,
+    /// It was begun before the last start of the broker.
+    is_resumed: bool,
     is_called_off: AtomicBool,
     /// The end of the copy, and its bytes.
     end_offset: AtomicI64,
@@ -199,25 +201,35 @@ pub(crate) async fn begin(
     dir_name: String,
 ) -> io::Result<()> {
     let (disk, path, topic) = (broker.world.disk.clone(), to.path.join(dir_name), partition.topic_id());
-    let (at, parent) = (path.clone(), to.path.clone());
-    let created = broker.on_lane(move || {
-        let make = || {
-            disk.create_dir_all(&at)?;
-            log::write_topic_id(&*disk, &at, topic)?;
-            disk.sync_dir(&at)?;
-            disk.sync_dir(&parent)
-        };
-        make().inspect_err(|_| discard(&*disk, &at))
+    // A log without records has no directory yet. Where a crash leaves a copy and no log, the log is taken for lost.
+    let from = partition.dir().path.clone();
+    let own = from.join(log::names::dir_name(&partition.name()));
+    let on = disk.clone();
+    let made = broker.on_lane(move || match on.exists(&own) {
+        true => Ok(()),
+        false => make_dir(&*on, &from, &own, topic),
     });
-    let created = created.await.unwrap_or_else(|| Err(io::Error::other("the broker stops")));
+    made.await.unwrap_or_else(|| Err(stopped()))?;
+    let (at, parent) = (path.clone(), to.path.clone());
+    let created =
+        broker.on_lane(move || make_dir(&*disk, &parent, &at, topic).inspect_err(|_| discard(&*disk, &at)));
+    let created = created.await.unwrap_or_else(|| Err(stopped()));
     created.inspect_err(|error| {
         if !log::is_scarcity(error) {
             to.fail();
         }
     })?;
     tracing::info!(partition = %partition, to = %to.path.display(), "the log is being moved to another log directory");
-    start(broker, partition.clone(), to.clone(), path);
+    start(broker, partition.clone(), (to.clone(), path), false);
     Ok(())
+}
+
+/// Makes a directory for a log, durably.
+fn make_dir(disk: &dyn env::Disk, parent: &Path, dir: &Path, topic: TopicId) -> io::Result<()> {
+    disk.create_dir_all(dir)?;
+    log::write_topic_id(disk, dir, topic)?;
+    disk.sync_dir(dir)?;
+    disk.sync_dir(parent)
 }
 
 /// Goes on with the moves that the last end of the broker has broken off.
@@ -237,7 +249,7 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
             }
             Some(own) if own.offsets().is_some() && !own.dir().is_offline() => {
                 tracing::info!(partition = %own, to = %to.path.display(), "the move of the log goes on");
-                start(broker, own, to.clone(), path);
+                start(broker, own, (to.clone(), path), true);
             }
             // Its log may be in a directory that is offline.
             Some(_) => {}
@@ -248,12 +260,18 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
     broker.on_lane(move || gone.iter().for_each(|path| discard(&*disk, path))).await;
 }
 
-fn start(broker: &Arc<Broker>, partition: Arc<Partition>, to: Arc<LogDir>, path: PathBuf) {
+fn start(
+    broker: &Arc<Broker>,
+    partition: Arc<Partition>,
+    (to, path): (Arc<LogDir>, PathBuf),
+    is_resumed: bool,
+) {
     let (ended, ending) = oneshot::channel();
     let one = Arc::new(Move {
         partition,
         to,
         path,
+        is_resumed,
         is_called_off: AtomicBool::new(false),
         end_offset: AtomicI64::new(0),
         size_bytes: AtomicU64::new(0),
@@ -270,7 +288,7 @@ fn start(broker: &Arc<Broker>, partition: Arc<Partition>, to: Arc<LogDir>, path:
     }));
 }
 
-fn discard(disk: &dyn env::Disk, path: &std::path::Path) {
+fn discard(disk: &dyn env::Disk, path: &Path) {
     if let Err(error) = disk.remove_dir_all(path)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -292,8 +310,10 @@ async fn run(this: &Weak<Broker>, one: &Arc<Move>) {
     let Some(turn) = take_turn(this, one).await else { return };
     let broker = turn.0.clone();
     // What compacts the log at this moment comes to its end first.
-    drop(one.partition.maintenance.lock().await);
-    one.partition.set_copied(true);
+    {
+        let _turn = one.partition.maintenance.lock().await;
+        one.partition.set_copied(true);
+    }
     let (end, is_told) = Moving { broker: &broker, one, is_told: false, failures: 0 }.run().await;
     one.partition.set_copied(false);
     one.partition.set_moving_into(None);
@@ -373,6 +393,14 @@ impl Moving<'_> {
                 return (End::Discarded, false);
             }
         };
+        // The log was compacted meanwhile: what it has given up the copy would bring back.
+        if self.one.is_resumed && self.one.partition.is_sparse() {
+            copy = match self.begin_anew(copy, 0).await {
+                Step::GoOn(copy) => copy,
+                Step::Pause(..) => return (End::Discarded, false),
+                Step::End(end) => return (end, false),
+            };
+        }
         loop {
             if let Some(end) = self.is_over() {
                 return (end, self.is_told);

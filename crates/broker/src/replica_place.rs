@@ -2,7 +2,7 @@
 //!
 //! It looks at no disk: `replicas` tells it what was found in the directories that can be read.
 
-use metadata::DIRECTORY_UNASSIGNED;
+use metadata::{DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED};
 use stdx::Uuid;
 
 /// A log directory of this node, as far as it matters here.
@@ -48,12 +48,17 @@ pub(crate) enum Place {
 pub(crate) fn place(dirs: &[Dir], known: Known<'_>) -> Option<Place> {
     let place_of = |id: Uuid| dirs.iter().position(|dir| dir.is_online && dir.id == Some(id));
     let assigned = place_of(known.assigned);
+    let offline = dirs.iter().position(|dir| !dir.is_online);
+    let is_named = !matches!(known.assigned, DIRECTORY_UNASSIGNED | DIRECTORY_LOST | DIRECTORY_MIGRATING);
     if let Some(first) = known.found.first() {
+        // What is found may be what a log was before it was moved, and the log in the directory that cannot be read.
+        if let Some(offline) = offline.filter(|_| is_named && assigned.is_none()) {
+            return Some(Place::Offline(offline));
+        }
         // Two have it where a crash came between the two renamings that end a move, or a directory is back that had failed
         // meanwhile. The controller heard of the new place before the first of them.
         return Some(Place::Found(assigned.filter(|place| known.found.contains(place)).unwrap_or(*first)));
     }
-    let offline = dirs.iter().position(|dir| !dir.is_online);
     if known.has_future {
         return offline.map(Place::Offline).or(assigned.or_else(|| next(dirs)).map(Place::HalfMoved));
     }
@@ -79,7 +84,6 @@ fn next(dirs: &[Dir]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metadata::{DIRECTORY_LOST, DIRECTORY_MIGRATING};
 
     const OLD: Uuid = Uuid([9; 16]);
 
@@ -140,6 +144,10 @@ mod tests {
         assert_eq!(place(&all, found(&[0], id(1))), Some(Place::Found(0)), "the move was not made");
         assert_eq!(place(&all, found(&[0, 2], id(2))), Some(Place::Found(2)));
         assert_eq!(place(&all, found(&[0, 2], OLD)), Some(Place::Found(0)));
+        let one_gone = dirs(&[Some(1), None]);
+        assert_eq!(place(&one_gone, found(&[0], id(1))), Some(Place::Offline(1)), "it may be newer there");
+        assert_eq!(place(&one_gone, found(&[0], id(0))), Some(Place::Found(0)));
+        assert_eq!(place(&one_gone, found(&[0], DIRECTORY_LOST)), Some(Place::Found(0)));
         assert_eq!(
             place(&all, Known { has_future: true, ..found(&[0], id(1)) }),
             Some(Place::Found(0)),

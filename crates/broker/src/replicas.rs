@@ -277,13 +277,10 @@ async fn layout_of(broker: &Arc<Broker>, wanted: &[Wanted]) -> Layout {
     let names: BTreeSet<_> = wanted.iter().map(|wanted| names::dir_name(&wanted.name())).collect();
     let dirs = broker.dirs.clone();
     let look = move || {
+        // One by one: a whole directory is much to list for one topic, and a list that fails would say that nothing is there.
         let in_dir = |dir: &Arc<LogDir>| {
-            let entries = match dir.is_offline() {
-                true => Vec::new(),
-                false => dir.world.disk.list(&dir.path).unwrap_or_default(),
-            };
-            let logs = entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name);
-            logs.filter(|name| names.contains(name)).collect()
+            let is_there = |name: &&String| !dir.is_offline() && dir.world.disk.exists(&dir.path.join(name));
+            names.iter().filter(is_there).cloned().collect()
         };
         dirs.all().iter().map(in_dir).collect()
     };

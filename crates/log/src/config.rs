@@ -81,7 +81,7 @@ impl LogConfig {
     }
 
     /// Whether compaction may have left holes.
-    pub(crate) fn is_sparse(&self) -> bool {
+    pub fn is_sparse(&self) -> bool {
         self.cleanup_compact || self.was_compacted
     }
 

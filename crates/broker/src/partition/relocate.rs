@@ -144,6 +144,11 @@ impl Partition {
         }
     }
 
+    /// Whether compaction may have taken records out of the log.
+    pub(crate) fn is_sparse(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.log.config().is_sparse())
+    }
+
     /// No job is begun until what this gives is dropped, so that the log and its files can be exchanged; ends when none is
     /// at work.
     pub(crate) async fn hold(self: &Arc<Self>) -> Held {

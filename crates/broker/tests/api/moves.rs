@@ -500,6 +500,48 @@ async fn wherever_the_process_dies_one_whole_copy_is_left_and_nothing_acknowledg
     }
 }
 
+/// The same of a log without records; whether the process came so far.
+async fn dies_empty_at(at: usize) -> bool {
+    let (node, mut client, topic) = one_partition(&[], &[]).await;
+    node.disk.switches().dead_after.store(at, Ordering::Relaxed);
+    ask(&mut client, "t", 0, MORE).await;
+    node.pass(300).await;
+    let is_dead = node.disk.switches().dead_after.load(Ordering::Relaxed) == 1;
+    node.disk.switches().dead_after.store(0, Ordering::Relaxed);
+    let node = node.cut_power().await;
+    let mut client = node.client();
+    until_moved(&mut client).await;
+    assert_eq!(put(&mut client, &topic, 0, "a").await, 0, "at {at}: nothing was lost, for there was nothing");
+    assert_eq!(read(&mut client, &topic, 0).await, ["a"]);
+    is_dead
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_the_process_dies_a_log_without_records_serves() {
+    let mut at = 2;
+    while dies_empty_at(at).await {
+        at += 1;
+    }
+    assert!(at > 20, "the move takes more steps than {at}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_of_a_log_that_may_be_compacted_meanwhile_begins_anew_after_a_restart() {
+    for policy in ["delete", "compact"] {
+        let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
+        for _ in 0..4 {
+            assert_eq!(put(&mut client, &topic, 0, &"x".repeat(SLOW_BYTES)).await, 0);
+        }
+        alter(&mut client, TOPIC, "t", "cleanup.policy", Some(policy)).await;
+        assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+        node.pass(2500).await;
+        let node = node.cut_power().await;
+        node.pass(200).await;
+        let lag = describe(&mut node.client()).await[1].topics[0].partitions[0].offset_lag;
+        assert_eq!(lag >= 3, policy == "compact", "{policy}: the copy is behind by {lag}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_follows_is_moved_and_one_that_leads() {
     let cluster = cluster_of_two_dirs().await;
