@@ -33,6 +33,8 @@ pub(crate) type Voters = BTreeMap<Replica, Member>;
 pub(crate) struct Discovery {
     dir: Arc<LogDir>,
     me: Introduction,
+    /// The log directory has logs of the cluster that it says it belongs to.
+    has_logs: bool,
     invited: Watched<Option<Voters>>,
     invitation: Watching<Option<Voters>>,
 }
@@ -62,9 +64,9 @@ enum Verdict {
 }
 
 impl Discovery {
-    pub(crate) fn new(dir: Arc<LogDir>, me: Introduction) -> Arc<Self> {
+    pub(crate) fn new(dir: Arc<LogDir>, me: Introduction, has_logs: bool) -> Arc<Self> {
         let (invited, invitation) = watch(None);
-        Arc::new(Self { dir, me, invited, invitation })
+        Arc::new(Self { dir, me, has_logs, invited, invitation })
     }
 
     /// Answers one who asks before this node has a quorum.
@@ -97,6 +99,10 @@ impl Discovery {
         if other.is_some() {
             return DiscoveryReply::Refused("another controller has asked for another quorum".into());
         }
+        let own = self.dir.meta().cluster_id;
+        if self.has_logs && own != cluster_id {
+            return DiscoveryReply::Refused(foreign(&own, &cluster_id));
+        }
         if let Err(error) = adopt(&self.dir, &cluster_id).await {
             return DiscoveryReply::Refused(format!("meta.properties cannot be written: {error}"));
         }
@@ -117,6 +123,10 @@ impl Discovery {
             let why = match judge(&self.introduction(), &answers) {
                 Verdict::Refuse(why) => return Err(why),
                 Verdict::Join(cluster_id) => {
+                    let own = self.dir.meta().cluster_id;
+                    if self.has_logs && own != cluster_id {
+                        return Err(foreign(&own, &cluster_id));
+                    }
                     adopt(&self.dir, &cluster_id).await.map_err(|error| error.to_string())?;
                     return Ok(Settled::Join);
                 }
@@ -190,6 +200,15 @@ async fn ask<'a>(
     let answer = links.exchange(peer, frame, ANSWER_MS_MAX).await;
     // The first four bytes are the number of the question.
     (peer, answer.and_then(|answer| DiscoveryReply::decode(answer.get(4..).unwrap_or_default())))
+}
+
+/// A node without a vote keeps no metadata, but its logs are of one cluster all the same: another one knows nothing of them, and
+/// they would be set aside.
+fn foreign(own: &str, other: &str) -> String {
+    format!(
+        "the log directory has logs of cluster {own}, and the controllers belong to cluster {other}; correct \
+         controller.quorum.bootstrap.servers, or start with an empty directory to join that cluster"
+    )
 }
 
 async fn adopt(dir: &Arc<LogDir>, cluster_id: &str) -> io::Result<()> {

@@ -401,7 +401,9 @@ async fn discover(
         let answers = discovery::ask_all(links, &config.controllers).await;
         return discovery::conflict(&me, &answers).map_or(Ok(None), |why| Err(StartError::Discovery(why)));
     }
-    let discovery = Discovery::new(dir.clone(), me);
+    let on = dir.clone();
+    let has_logs = on_lane(&dir.world, move || holds_logs(&on)).await.unwrap_or(Ok(false))?;
+    let discovery = Discovery::new(dir.clone(), me, has_logs);
     door.set_discovering(discovery.clone());
     let settled = discovery.settle(links, &config.controllers).await;
     settled.map(Some).map_err(StartError::Discovery)
@@ -415,6 +417,13 @@ fn holds_metadata(dir: &LogDir) -> io::Result<bool> {
     };
     let is_data = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
     Ok(entries.iter().any(|entry| is_data(&entry.name) && entry.len > 0))
+}
+
+/// Whether the directory holds a log of any partition.
+fn holds_logs(dir: &LogDir) -> io::Result<bool> {
+    let entries = dir.world.disk.list(&dir.path)?;
+    let is_log = |name: &str| name != METADATA_DIR && log::names::parse_dir_name(name).is_some();
+    Ok(entries.iter().any(|entry| entry.is_dir && is_log(&entry.name)))
 }
 
 /// Opens this node's replica of the metadata log.

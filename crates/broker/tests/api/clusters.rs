@@ -231,6 +231,30 @@ async fn a_node_of_another_cluster_is_refused_with_the_remedy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_without_a_vote_does_not_take_its_logs_to_another_cluster() {
+    let cluster = Cluster::of_three().await;
+    let only_broker = |config: &mut broker::Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+    until_brokers(&cluster, 1, &[1, 2, 3, 4]).await;
+    create(&cluster, 1, "t", 8).await.unwrap();
+    let found = known(&cluster, 4, "t").await;
+    let led = found.partitions.iter().find(|partition| partition.leader_id == 4).unwrap();
+    let topic = Topic { name: "t".into(), id: found.topic_id };
+    let answer = cluster.client(4).produce_at(13, &topic, led.partition_index, batch(&["a"])).await;
+    assert_eq!(answer.error_code, 0);
+    cluster.kill(4);
+    let before = cluster.disk(4).paths();
+    cluster.start(9, &[9]).await.unwrap().unwrap();
+    let told = refusal(cluster.start_as(4, 4, &[9], only_broker).await.unwrap());
+    assert!(told.contains("logs of cluster") && told.contains("bootstrap.servers"), "{told}");
+    assert!(before.iter().all(|path| cluster.disk(4).paths().contains(path)), "nothing was set aside");
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_node_of_the_same_id_and_a_copy_of_a_directory_are_refused() {
     let cluster = Cluster::of_three().await;
     let told = refusal(cluster.start_as(8, 3, &ALL, |_| {}).await.unwrap());
