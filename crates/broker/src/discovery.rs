@@ -99,15 +99,27 @@ impl Discovery {
         if other.is_some() {
             return DiscoveryReply::Refused("another controller has asked for another quorum".into());
         }
-        let own = self.dir.meta().cluster_id;
-        if self.has_logs && own != cluster_id {
-            return DiscoveryReply::Refused(foreign(&own, &cluster_id));
-        }
-        if let Err(error) = adopt(&self.dir, &cluster_id).await {
-            return DiscoveryReply::Refused(format!("meta.properties cannot be written: {error}"));
+        if let Err(why) = self.adopt(&cluster_id).await {
+            return DiscoveryReply::Refused(why);
         }
         self.invited.send(Some(voters));
         DiscoveryReply::Agreed
+    }
+
+    /// The log directory is one of that cluster from now on. A node without a vote keeps no metadata, but its logs are of one
+    /// cluster all the same: another one knows nothing of them, and they would be set aside.
+    async fn adopt(&self, cluster_id: &str) -> Result<(), String> {
+        let own = self.dir.meta().cluster_id;
+        if self.has_logs && own != cluster_id {
+            return Err(format!(
+                "the log directory has logs of cluster {own}, and the controllers belong to cluster {cluster_id}; correct \
+                 controller.quorum.bootstrap.servers, or start with an empty directory to join that cluster"
+            ));
+        }
+        let (dir, cluster_id) = (self.dir.clone(), cluster_id.to_owned());
+        let adopted = on_lane(&self.dir.world, move || dir.adopt(&cluster_id)).await;
+        let adopted = adopted.unwrap_or_else(|| Err(io::Error::other("the node stops")));
+        adopted.map_err(|error| format!("meta.properties cannot be written: {error}"))
     }
 
     fn introduction(&self) -> Introduction {
@@ -123,11 +135,7 @@ impl Discovery {
             let why = match judge(&self.introduction(), &answers) {
                 Verdict::Refuse(why) => return Err(why),
                 Verdict::Join(cluster_id) => {
-                    let own = self.dir.meta().cluster_id;
-                    if self.has_logs && own != cluster_id {
-                        return Err(foreign(&own, &cluster_id));
-                    }
-                    adopt(&self.dir, &cluster_id).await.map_err(|error| error.to_string())?;
+                    self.adopt(&cluster_id).await?;
                     return Ok(Settled::Join);
                 }
                 Verdict::Found(voters) => match self.invite(links, peers, &voters).await {
@@ -200,22 +208,6 @@ async fn ask<'a>(
     let answer = links.exchange(peer, frame, ANSWER_MS_MAX).await;
     // The first four bytes are the number of the question.
     (peer, answer.and_then(|answer| DiscoveryReply::decode(answer.get(4..).unwrap_or_default())))
-}
-
-/// A node without a vote keeps no metadata, but its logs are of one cluster all the same: another one knows nothing of them, and
-/// they would be set aside.
-fn foreign(own: &str, other: &str) -> String {
-    format!(
-        "the log directory has logs of cluster {own}, and the controllers belong to cluster {other}; correct \
-         controller.quorum.bootstrap.servers, or start with an empty directory to join that cluster"
-    )
-}
-
-async fn adopt(dir: &Arc<LogDir>, cluster_id: &str) -> io::Result<()> {
-    let (dir, cluster_id) = (dir.clone(), cluster_id.to_owned());
-    let world = dir.world.clone();
-    let adopted = on_lane(&world, move || dir.adopt(&cluster_id)).await;
-    adopted.unwrap_or_else(|| Err(io::Error::other("the node stops")))
 }
 
 /// What is wrong about those who have answered, whether this node is empty or not.

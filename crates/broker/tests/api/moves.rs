@@ -29,6 +29,14 @@ const BROKER: i8 = 4;
 const SLOW: (&str, &str) = ("replica.alter.log.dirs.io.max.bytes.per.second", "65536");
 const SLOW_BYTES: usize = 65_000;
 
+/// Writes so many batches of which each takes a second to be moved.
+async fn put_slow(client: &mut Client, topic: &Topic, count: usize) {
+    let large = "x".repeat(SLOW_BYTES);
+    for _ in 0..count {
+        assert_eq!(put(client, topic, 0, &large).await, 0);
+    }
+}
+
 /// Asks for a replica to be in a directory.
 async fn ask(client: &mut Client, topic: &str, index: i32, path: &str) -> i16 {
     let topic = AlterReplicaLogDirTopic { name: topic.into(), partitions: vec![index] };
@@ -120,10 +128,7 @@ async fn a_log_without_records_is_moved_too() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_move_is_seen_under_way_and_the_log_is_written_and_read_meanwhile() {
     let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    let large = "x".repeat(SLOW_BYTES);
-    for _ in 0..6 {
-        assert_eq!(put(&mut client, &topic, 0, &large).await, 0);
-    }
+    put_slow(&mut client, &topic, 6).await;
     let begun = node.now_ms();
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(2500).await;
@@ -180,10 +185,7 @@ async fn a_second_request_calls_the_move_off_or_leads_it_elsewhere() {
     let node = Node::with_config(&[SLOW], third).await;
     let mut client = node.client();
     let topic = client.create("t", 1, &[]).await;
-    let large = "x".repeat(SLOW_BYTES);
-    for _ in 0..4 {
-        assert_eq!(put(&mut client, &topic, 0, &large).await, 0);
-    }
+    put_slow(&mut client, &topic, 4).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     assert_eq!(ask(&mut client, "t", 0, LOG_DIR).await, 0);
@@ -242,10 +244,7 @@ async fn what_cannot_be_moved_is_refused_as_kafka_refuses_it() {
 #[tokio::test(start_paused = true)]
 async fn a_full_directory_holds_the_move_up_and_one_that_fails_ends_it() {
     let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    let large = "x".repeat(SLOW_BYTES);
-    for _ in 0..4 {
-        assert_eq!(put(&mut client, &topic, 0, &large).await, 0);
-    }
+    put_slow(&mut client, &topic, 4).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     set_full(&node.disk, Some(MORE));
@@ -383,10 +382,7 @@ async fn a_compacted_log_is_moved_as_it_is_and_is_compacted_again_afterwards() {
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_deleted_takes_its_copies_along() {
     let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    let large = "x".repeat(SLOW_BYTES);
-    for _ in 0..4 {
-        assert_eq!(put(&mut client, &topic, 0, &large).await, 0);
-    }
+    put_slow(&mut client, &topic, 4).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     let request =
@@ -405,9 +401,7 @@ async fn a_topic_that_is_deleted_takes_its_copies_along() {
 #[tokio::test(start_paused = true)]
 async fn the_rate_of_moves_can_be_changed_while_they_go() {
     let (node, mut client, topic) = one_partition(&[], &[]).await;
-    for _ in 0..4 {
-        assert_eq!(put(&mut client, &topic, 0, &"x".repeat(SLOW_BYTES)).await, 0);
-    }
+    put_slow(&mut client, &topic, 4).await;
     alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("0")).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(10_000).await;
@@ -529,9 +523,7 @@ async fn wherever_the_process_dies_a_log_without_records_serves() {
 async fn the_copy_of_a_log_that_may_be_compacted_meanwhile_begins_anew_after_a_restart() {
     for policy in ["delete", "compact"] {
         let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-        for _ in 0..4 {
-            assert_eq!(put(&mut client, &topic, 0, &"x".repeat(SLOW_BYTES)).await, 0);
-        }
+        put_slow(&mut client, &topic, 4).await;
         alter(&mut client, TOPIC, "t", "cleanup.policy", Some(policy)).await;
         assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
         node.pass(2500).await;
@@ -572,9 +564,7 @@ async fn a_replica_that_follows_is_moved_and_one_that_leads() {
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_has_gone_in_the_middle_of_a_move_is_not_replaced_by_half_a_copy() {
     let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    for _ in 0..4 {
-        assert_eq!(put(&mut client, &topic, 0, &"x".repeat(SLOW_BYTES)).await, 0);
-    }
+    put_slow(&mut client, &topic, 4).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     let node = node.start_on(|disk| {
@@ -602,9 +592,7 @@ async fn a_directory_that_has_gone_in_the_middle_of_a_move_is_not_replaced_by_ha
 #[tokio::test(start_paused = true)]
 async fn a_change_of_the_configuration_reaches_the_log_in_its_new_place() {
     let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    for _ in 0..3 {
-        assert_eq!(put(&mut client, &topic, 0, &"x".repeat(SLOW_BYTES)).await, 0);
-    }
+    put_slow(&mut client, &topic, 3).await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     alter(&mut client, TOPIC, "t", "retention.bytes", Some("1")).await;

@@ -97,7 +97,6 @@ impl Reconciler {
             member: &member,
             instance: self.instance.as_deref(),
             epoch,
-            // Now and then all is said, as after an answer that was lost.
             has: &self.has,
             places: &self.places,
         };
