@@ -629,7 +629,7 @@ impl Moving<'_> {
         let _turn = partition.maintenance.lock().await;
         partition.set_moving_into(Some(self.one.to.clone()));
         // Before the log counts there: what was deleted of it must not be there again after a crash.
-        if let Err(error) = upkeep::write_checkpoints(self.broker, std::slice::from_ref(&self.one.to)).await {
+        if let Err(error) = upkeep::write_checkpoints(self.broker, &self.one.to).await {
             tracing::warn!(%partition, to = %self.one.to.path.display(), %error, "the log cannot take its new place for now");
             return Step::Pause(copy, RETRY_MS);
         }

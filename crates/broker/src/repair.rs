@@ -203,7 +203,7 @@ impl Repairs {
         if !own.forget_marks() {
             return;
         }
-        if let Err(error) = upkeep::write_checkpoints(broker, &[own.dir()]).await {
+        if let Err(error) = upkeep::write_checkpoints(broker, &own.dir()).await {
             tracing::warn!(partition = %own, %error, "the damaged partition is not copied anew for now");
             return;
         }

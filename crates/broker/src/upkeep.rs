@@ -106,17 +106,17 @@ async fn take_failed_offline(this: Weak<Broker>) {
 /// Writes the checkpoints of all logs, as far as that can be done.
 pub(crate) async fn checkpoint(broker: &Arc<Broker>) {
     for dir in broker.dirs.online() {
-        if let Err(error) = write_checkpoints(broker, std::slice::from_ref(dir)).await {
+        if let Err(error) = write_checkpoints(broker, dir).await {
             let dir = dir.path.display();
             tracing::error!(%error, %dir, "the checkpoints could not be written; a crash now means more to verify");
         }
     }
 }
 
-/// Writes the checkpoints of the logs in these directories.
-pub(crate) async fn write_checkpoints(broker: &Arc<Broker>, dirs: &[Arc<LogDir>]) -> io::Result<()> {
-    let (on, dirs) = (broker.clone(), dirs.to_vec());
-    let write = move || dirs.iter().try_for_each(|dir| dir.write_checkpoints(|| checkpoints(&on, dir)));
+/// Writes the checkpoints of the logs in a directory.
+pub(crate) async fn write_checkpoints(broker: &Arc<Broker>, dir: &Arc<LogDir>) -> io::Result<()> {
+    let (on, dir) = (broker.clone(), dir.clone());
+    let write = move || dir.write_checkpoints(|| checkpoints(&on, &dir));
     broker.on_lane(write).await.unwrap_or_else(|| Err(io::Error::other("the broker stops")))
 }
 

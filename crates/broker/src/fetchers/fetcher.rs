@@ -381,7 +381,7 @@ impl Fetcher {
         for (worked, _) in &cuts {
             let dir = worked.following.partition.dir();
             if !written.iter().any(|(known, _)| Arc::ptr_eq(known, &dir)) {
-                let result = upkeep::write_checkpoints(broker, std::slice::from_ref(&dir)).await;
+                let result = upkeep::write_checkpoints(broker, &dir).await;
                 written.push((dir, result.map_err(|error| error.to_string())));
             }
         }
