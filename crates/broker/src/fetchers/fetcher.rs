@@ -135,6 +135,8 @@ impl Fetcher {
                         tracing::warn!(leader = self.leader, %why, "fetching has failed; it is tried again");
                     }
                     open = None;
+                    // Nothing else may become due for as long as nobody writes.
+                    self.followed.lock().begin_anew();
                     let pause_ms = RECONNECT_MS_FIRST.checked_shl(failures).unwrap_or(i64::MAX);
                     let pause_ms = pause_ms.min(self.settings.backoff_ms.max(1));
                     failures = (failures + 1).min(30);

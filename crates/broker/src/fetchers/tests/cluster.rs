@@ -56,11 +56,14 @@ type Reachable = (Arc<Broker>, Arc<LocalTasks>);
 #[derive(Default)]
 struct Net {
     nodes: Mutex<BTreeMap<String, Reachable>>,
+    /// How often all connections were reset.
+    resets: watch::Sender<u32>,
 }
 
 struct End {
     wire: Wire,
     rest: Bytes,
+    resets: watch::Receiver<u32>,
 }
 
 pub(super) fn code(error: ErrorCode) -> i16 {
@@ -154,6 +157,11 @@ impl Cluster {
         let running = node.running.take().unwrap();
         running.tasks.kill();
         node.disk = Arc::new(if is_power_cut { node.disk.after_power_cut() } else { node.disk.after_kill() });
+    }
+
+    /// Resets every connection between nodes.
+    pub(super) fn reset_connections(&self) {
+        self.net.resets.send_modify(|resets| *resets += 1);
     }
 
     /// The controller has not heard of a node for too long.
@@ -341,12 +349,13 @@ fn obey(broker: &Arc<Broker>, tasks: &Arc<LocalTasks>, brain: Arc<Brain>, mut or
 impl Network for Net {
     fn connect(&self, host: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
         let node = self.nodes.lock().get(host).cloned();
+        let resets = self.resets.subscribe();
         Box::pin(async move {
             let (broker, tasks) = node.ok_or(io::ErrorKind::ConnectionRefused)?;
             let (wire, pipe) = pipe::connect();
             let incoming = Incoming { listener: "PLAINTEXT".into(), connection: Box::new(pipe) };
             tasks.spawn(Box::pin(broker.serve(incoming)));
-            Ok(Box::new(End { wire, rest: Bytes::new() }) as Box<dyn Connection>)
+            Ok(Box::new(End { wire, rest: Bytes::new(), resets }) as Box<dyn Connection>)
         })
     }
 }
@@ -359,7 +368,12 @@ impl Connection for End {
     fn read<'a>(&'a mut self, buffer: &'a mut BytesMut) -> BoxFuture<'a, io::Result<usize>> {
         Box::pin(async move {
             if self.rest.is_empty() {
-                match self.wire.from_broker.recv().await {
+                let received = tokio::select! {
+                    biased;
+                    _ = self.resets.changed() => return Err(io::ErrorKind::ConnectionReset.into()),
+                    received = self.wire.from_broker.recv() => received,
+                };
+                match received {
                     Some(bytes) => self.rest = bytes,
                     None => return Ok(0),
                 }

@@ -23,6 +23,20 @@ async fn what_is_acknowledged_by_all_is_on_every_replica() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_follower_whose_connection_breaks_while_there_is_nothing_new_goes_on() {
+    let cluster = Cluster::start(3, &[]).await;
+    let topic = cluster.create("t", &[1, 2, 3], &[]).await;
+    cluster.produce_all(1, &topic, -1, &["a"]).await;
+    for round in 0..3 {
+        cluster.pass(2000).await;
+        cluster.reset_connections();
+        cluster.pass(2000).await;
+        cluster.produce_all(1, &topic, -1, &["b"]).await;
+        assert_eq!(cluster.partition("t"), (1, vec![1, 2, 3]), "round {round}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_waits_for_the_slowest_disk_in_sync_and_not_for_its_page_cache() {
     let cluster = Cluster::start(3, &[]).await;
     let topic = cluster.create("t", &[1, 2, 3], &[]).await;
