@@ -25,7 +25,7 @@ impl SharePartition {
         let mut changed = Vec::with_capacity(late.len());
         for key in late {
             let Some(state) = self.spans.get(&key).map(|span| self.returned(span.count)) else { continue };
-            if state == State::Archived {
+            if state.is_given_up() {
                 self.begin(key, state, &mut changed);
                 continue;
             }

@@ -62,6 +62,13 @@ pub(crate) enum State {
     Archived,
 }
 
+impl State {
+    /// Whether nobody is to have it any more without having accepted it.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(self, Self::Archiving(_) | Self::Archived)
+    }
+}
+
 /// What the dead-letter topic is to be told of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Letter {

@@ -57,7 +57,7 @@ impl SharePartition {
                 }
                 let count = span.count;
                 let state = match (holder.deadline <= now.monotonic).then(|| self.returned(count)) {
-                    Some(State::Archived) => {
+                    Some(state) if state.is_given_up() => {
                         holder.deadline = now.deadline_ms(TRY_AGAIN_MS);
                         State::Acquired(holder)
                     }

@@ -66,6 +66,27 @@ fn what_was_delivered_too_often_becomes_a_dead_letter_however_it_comes_back() {
 }
 
 #[test]
+fn what_was_delivered_too_often_is_a_dead_letter_once_that_is_written() {
+    for way in ["release", "lock"] {
+        let mut desk = Desk::with(WITH_LETTERS, 0, &[batch(0, 0, 0, 1)]);
+        desk.acquire("a", 1);
+        let write = match way {
+            "release" => desk.begin("a", 0, 0, Kind::Release).unwrap(),
+            _ => desk.sleep(1000),
+        };
+        assert_eq!(desk.sleep(1000), None);
+        assert_eq!(desk.partition.take_dead_letters(), [], "{way}: a crash would deliver it again");
+        assert!(desk.begin("a", 0, 0, Kind::Accept).is_err(), "{way}: its word would be nowhere after one");
+        desk.end(&write.unwrap(), false);
+        assert_eq!(desk.partition.take_dead_letters(), [], "{way}");
+        let write = desk.sleep(1000).unwrap();
+        assert_eq!(write.batches, [batch(0, 0, 3, 2)]);
+        desk.end(&write, true);
+        assert_eq!(desk.partition.take_dead_letters(), [letters(0, 0, 2, Reason::DeliveredTooOften)]);
+    }
+}
+
+#[test]
 fn whoever_leads_next_tells_the_dead_letter_topic_even_if_the_group_has_none_any_more() {
     let mut desk = Desk::with(
         Config { delivery_count_max: 5, ..CONFIG },
