@@ -208,15 +208,17 @@ impl Leader {
             let is_in_sync = term.isr.contains(node);
             self.remotes.entry(*node).or_insert_with(|| Remote::new(now, is_in_sync));
         }
-        if term.leader_epoch > self.leader_epoch {
+        let is_new_epoch = term.leader_epoch > self.leader_epoch;
+        if is_new_epoch {
             self.leader_epoch = term.leader_epoch;
             self.epoch_start = self.end_offset;
             for (node, remote) in &mut self.remotes {
                 remote.renew(now, self.end_offset, term.isr.contains(node));
             }
         }
-        // At the same partition epoch the request that is on its way may still be granted.
-        if term.partition_epoch > self.partition_epoch {
+        // At the same partition epoch the request that is on its way may still be granted, unless it was made in a leader epoch
+        // that is over: the answer that brought this partition epoch did not tell of that.
+        if is_new_epoch || term.partition_epoch > self.partition_epoch {
             self.partition_epoch = term.partition_epoch;
             self.isr = Isr::new(term.isr);
         }

@@ -143,6 +143,27 @@ fn a_minimum_above_the_number_of_replicas_is_the_number_of_replicas() {
 }
 
 #[test]
+fn a_request_of_a_leader_epoch_that_ended_with_the_last_answer_is_made_anew() {
+    let mut desk = Desk::new(&[1, 2, 3], 1);
+    desk.fetched(2, 0);
+    desk.now = 31;
+    desk.fetched(2, 0);
+    desk.step(Event::Tick);
+    // The metadata will say that this began another leader epoch, as when a reassignment ends.
+    desk.granted(&[1, 2]);
+    assert_eq!(desk.fetched(3, 0), [asks(&[(1, -1), (2, 72), (3, 73)], 8)]);
+    assert_eq!(desk.refused(IsrRefused::Stale), []);
+    let renewed = Term { leader_epoch: 6, partition_epoch: 8, ..term(&[1, 2]) };
+    desk.step(Event::Renewed(renewed.clone()));
+    let anew = AlterIsr { isr: vec![(1, -1), (2, 72), (3, 73)], leader_epoch: 6, partition_epoch: 8 };
+    assert_eq!(desk.fetched(3, 0), [Effect::AlterIsr(anew)]);
+    // Told twice it does not forget what it has asked for.
+    desk.step(Event::Renewed(renewed));
+    assert_eq!(desk.fetched(3, 0), []);
+    assert_eq!(desk.refused(IsrRefused::Stale), [], "the first is answered only now");
+}
+
+#[test]
 fn a_request_of_unknown_fate_is_made_again_and_a_stale_one_waits_for_the_metadata() {
     let mut desk = Desk::new(&[1, 2], 1);
     let asked = desk.fetched(3, 0);
