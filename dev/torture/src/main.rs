@@ -23,7 +23,8 @@ torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--set KEY=VALUE] [--
   --seed      which faults come (drawn)
   --set       a line of the nodes' configurations, any number of times; with odradek.ack.durability=page-cache power cuts
               must show as lost records
-  --keep      an empty directory for the nodes' disks and words, which stays afterwards
+  --keep      an empty directory for the nodes' disks and words and the clients' histories, which stays afterwards; without
+              it they stay after an anomaly only
 
 It needs Linux, and root or user namespaces; everything happens in a network of its own.";
 
@@ -68,8 +69,14 @@ fn judge(arguments: Arguments) -> Result<bool> {
         None => temporary.path().to_owned(),
     };
     println!("{} nodes, faults of seed {} for {:?}", arguments.nodes, arguments.seed, arguments.lasts);
-    let Arguments { lasts, nodes, seed, settings, .. } = arguments;
+    let Arguments { lasts, nodes, seed, settings, keep } = arguments;
     let verdict = run(&Options { lasts, nodes, seed, dir, binary, python, settings })?;
+    if !verdict.anomalies.is_empty() && keep.is_none() {
+        println!(
+            "the disks of the nodes, their words and the histories are in {}",
+            temporary.keep().display()
+        );
+    }
     Ok(tell(&verdict, seed))
 }
 

@@ -1,6 +1,9 @@
 //! Running clients and what they say: a thread for each takes its lines, counts what is acknowledged, keeps the history.
 //! It neither judges nor draws.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -69,11 +72,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes the lines of a client that was started; `writer` is its number if it writes.
-    pub fn new(name: &str, role: Role, program: Program, writer: u32, gauges: Arc<Gauges>) -> Recorder {
+    /// Takes the lines of a client that was started; `writer` is its number if it writes. They are kept below `dir`, too, for
+    /// who looks into an anomaly.
+    pub fn new(
+        (name, role): (&str, Role),
+        program: Program,
+        writer: u32,
+        gauges: Arc<Gauges>,
+        dir: &Path,
+    ) -> Result<Recorder> {
+        let file = dir.join(format!("history-{name}.jsonl"));
+        let file = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
         let pid = program.pid();
-        let taking = std::thread::spawn(move || take(program, writer, &gauges));
-        Recorder { name: name.to_owned(), role, pid, taking }
+        let taking = std::thread::spawn(move || take(program, writer, &gauges, BufWriter::new(file)));
+        Ok(Recorder { name: name.to_owned(), role, pid, taking })
     }
 
     /// Whether it has ended, asked or not.
@@ -103,15 +115,17 @@ impl Recorder {
     }
 }
 
-fn take(program: Program, writer: u32, gauges: &Gauges) -> Result<Vec<Event>> {
+fn take(program: Program, writer: u32, gauges: &Gauges, mut file: BufWriter<File>) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     loop {
         match program.next_line(Duration::from_secs(3600)) {
             Ok(line) => {
+                writeln!(file, "{line}")?;
                 let event = Event::parse(&line, writer)?;
                 gauges.on(&event.what);
                 if event.what == What::End {
                     events.push(event);
+                    file.flush()?;
                     program.finish(Duration::from_secs(30))?;
                     return Ok(events);
                 }

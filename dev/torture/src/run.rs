@@ -94,7 +94,8 @@ pub fn run(options: &Options) -> Result<Verdict> {
     println!("reading everything");
     let seconds = END_LIMIT.as_secs().to_string();
     let last = clients.start("last", &["read_all", &clients.bootstrap, TOPIC, &partitions, &seconds])?;
-    histories.push(Recorder::new("last", Role::Last, last, u32::MAX, gauges).finish(END_LIMIT)?);
+    histories
+        .push(Recorder::new(("last", Role::Last), last, u32::MAX, gauges, &options.dir)?.finish(END_LIMIT)?);
     nemesis.stop_all()?;
     let (anomalies, extent) = judge(&histories);
     Ok(Verdict { anomalies, extent, faults, longest, healed_in })
@@ -153,13 +154,15 @@ fn await_acks(
 
 struct Clients<'a> {
     python: &'a Path,
+    /// Their histories go here.
+    dir: &'a Path,
     bootstrap: String,
 }
 
 impl<'a> Clients<'a> {
     fn new(options: &'a Options) -> Clients<'a> {
         let all: Vec<String> = (1..=options.nodes).map(|node| format!("{}:9092", address(node))).collect();
-        Clients { python: &options.python, bootstrap: all.join(",") }
+        Clients { python: &options.python, dir: &options.dir, bootstrap: all.join(",") }
     }
 
     fn start(&self, name: &str, args: &[&str]) -> Result<Program> {
@@ -175,7 +178,7 @@ impl<'a> Clients<'a> {
         let mut add = |role: Role, name: String, args: &[&str], writer: usize| -> Result<()> {
             let program = self.start(&name, args)?;
             let writer = u32::try_from(writer)?;
-            recorders.push(Recorder::new(&name, role, program, writer, gauges.clone()));
+            recorders.push(Recorder::new((&name, role), program, writer, gauges.clone(), self.dir)?);
             Ok(())
         };
         for number in 0..PRODUCERS {
