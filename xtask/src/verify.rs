@@ -33,8 +33,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         steps.command("sim meta", cargo(&["xtask", "sim", "meta"])?);
         steps.command("sim smoke", cargo(&["xtask", "sim", "--seeds", "1..200"])?);
         steps.command("sim meta of a cluster", cargo(&["xtask", "sim", "meta", "--nodes", "3"])?);
-        steps
-            .command("sim smoke of clusters", cargo(&["xtask", "sim", "--nodes", "3", "--seeds", "1..100"])?);
+        let seeds = ["xtask", "sim", "--nodes", "3..7", "--seeds", "1..101"];
+        steps.command("sim smoke of clusters", cargo(&seeds)?);
         steps.command("conformance", cargo(&["xtask", "conformance", "all"])?);
         steps.command("torture", cargo(&["xtask", "torture", "--seconds", "60", "--seed", "1"])?);
     }

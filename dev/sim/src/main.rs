@@ -4,10 +4,11 @@ use sim::{Keep, Options, Plant, Report};
 use std::{io::Write, ops::Range, process::ExitCode};
 
 const USAGE: &str = "usage: sim --seed N [--nodes N] [--trace] [--log] [--draw] [--plant NAME]
-       sim --seeds A..B [--nodes N] [--plant NAME]
+       sim --seeds A..B [--nodes N|N..M] [--plant NAME]
        sim meta [--seed N] [--nodes N]
        sim plants
---nodes 3 is a cluster of three (up to 7); without it one node is alone. --draw draws a cluster over time.";
+--nodes 3 is a cluster of three (up to 7); 3..7 takes these sizes in turn; without it one node is alone.
+--draw draws a cluster over time.";
 /// More nodes than this are not simulated.
 const NODES_MAX: u64 = 7;
 
@@ -15,8 +16,8 @@ const NODES_MAX: u64 = 7;
 #[derive(Default)]
 struct Arguments {
     seeds: Option<Range<u64>>,
-    /// 0 if it is not said.
-    nodes: i32,
+    /// The smallest and the largest cluster; 0 if it is not said.
+    nodes: (u64, u64),
     draw: bool,
     trace: bool,
     log: bool,
@@ -74,10 +75,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 let name = value()?;
                 arguments.plant = Some(Plant::by_name(&name).ok_or(format!("{name} is no planted bug"))?);
             }
-            "--nodes" => match number(&value()?)? {
-                nodes @ (1 | 3..=NODES_MAX) => arguments.nodes = nodes as i32,
-                nodes => return Err(format!("{nodes} nodes are not simulated: 1, or 3 to {NODES_MAX}")),
-            },
+            "--nodes" => arguments.nodes = sizes(&value()?)?,
             "--draw" => arguments.draw = true,
             "--trace" => arguments.trace = true,
             "--log" => arguments.log = true,
@@ -89,13 +87,29 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     Ok(arguments)
 }
 
+/// `N` or `N..M`.
+fn sizes(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    match (number(from)?, number(to)?) {
+        (1, 1) => Ok((1, 1)),
+        (from @ 3..=NODES_MAX, to @ 3..=NODES_MAX) if from <= to => Ok((from, to)),
+        _ => Err(format!("{text} nodes are not simulated: 1, or 3 to {NODES_MAX}")),
+    }
+}
+
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text} is no number"))
 }
 
 impl Arguments {
-    fn options(&self, keep: Keep) -> Options {
-        Options { nodes: self.nodes.max(1), draw: self.draw, keep, plant: self.plant, only: None }
+    /// How many nodes a seed has.
+    fn nodes(&self, seed: u64) -> i32 {
+        let (from, to) = self.nodes;
+        (from + seed % (to - from + 1)).clamp(1, NODES_MAX) as i32
+    }
+
+    fn options(&self, seed: u64, keep: Keep) -> Options {
+        Options { nodes: self.nodes(seed), draw: self.draw, keep, plant: self.plant, only: None }
     }
 }
 
@@ -104,7 +118,7 @@ fn all(seeds: Range<u64>, arguments: &Arguments) -> std::io::Result<bool> {
     let keep = if arguments.trace { Keep::Print } else { Keep::Recent };
     let is_one = seeds.end.saturating_sub(seeds.start) <= 1;
     for seed in seeds.clone() {
-        let report = sim::run(seed, arguments.options(keep))?;
+        let report = sim::run(seed, arguments.options(seed, keep))?;
         report.drawing.iter().for_each(|line| println!("{line}"));
         if !report.violations.is_empty() {
             tell_violation(&report, arguments);
@@ -139,13 +153,16 @@ fn tell_violation(report: &Report, arguments: &Arguments) {
     }
     let plant = Plant::ALL.iter().find(|(_, plant)| Some(*plant) == arguments.plant);
     let plant = plant.map(|(name, _)| format!(" --plant {name}")).unwrap_or_default();
-    let nodes = if arguments.nodes > 1 { format!(" --nodes {}", arguments.nodes) } else { String::new() };
+    let nodes = match arguments.nodes(report.seed) {
+        1 => String::new(),
+        nodes => format!(" --nodes {nodes}"),
+    };
     eprintln!("see it again: cargo xtask sim --seed {}{nodes} --trace{plant}", report.seed);
 }
 
 /// One seed twice: the traces must be equal byte for byte.
 fn meta(seed: u64, arguments: &Arguments) -> std::io::Result<bool> {
-    let options = arguments.options(Keep::All);
+    let options = arguments.options(seed, Keep::All);
     let (first, second) = (sim::run(seed, options)?, sim::run(seed, options)?);
     let differ = first.lines.iter().zip(&second.lines).position(|(a, b)| a != b);
     if let Some(index) = differ {
