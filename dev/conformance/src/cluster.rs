@@ -1,10 +1,8 @@
 //! Three nodes as one cluster under unmodified clients: killed leaders, killed controllers, paused nodes, rolling
 //! restarts, and the whole data set through it all. It measures how long no record of a partition was acknowledged.
-//! Called as `conformance cluster`; with `--against kafka` it measures the same of Apache Kafka, which takes longer than is
-//! allowed here.
+//! The rolling restart is in `rolling`, what Kafka's tools do to the cluster in `tools`. Called as `conformance cluster`; with
+//! `--against kafka` it measures the same of Apache Kafka, which takes longer than is allowed here.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,17 +11,19 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::clients::{Client, Clients, WORK_LIMIT};
-use crate::java_tools::JavaTools;
 use crate::main_job::{FLIGHTS, all_acked, fresh, number, same};
 use crate::nodes::Nodes;
 use crate::program::{Program, run as run_program, signal};
 use crate::report::Report;
 use crate::server::{Kind, odradek_binary};
 
+mod rolling;
+mod tools;
+
 const PARTITIONS: usize = 6;
 /// How long no record of a partition may be acknowledged after something has happened to a node. What it takes is told; this
 /// is where it is broken, on a machine that may be busy: the library looks for a new leader once a second.
-const SILENT_MS_MAX: u64 = 8_000;
+const SILENT_MS_MAX: u64 = 5_000;
 /// How long a replica may take to be in sync again.
 const IN_SYNC_LIMIT: Duration = Duration::from_secs(30);
 /// How long the cluster is left alone before and after something happens to it.
@@ -52,8 +52,12 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let mut trial = Trial { clients: &clients, nodes, topic: fresh("pulse") };
     report.check("our own commands create, produce with acks=all and consume", || trial.own_commands());
     trial.strikes(report);
-    report.check("a rolling restart: no error, no long silence", || trial.rolling_restart());
+    report
+        .check("a rolling restart under producers, groups and transactions: no error, nothing lost", || {
+            trial.rolling_restart()
+        });
     trial.tools(report, dir.path())?;
+    trial.membership(report, dir.path())?;
     trial.flights(report)
 }
 
@@ -149,65 +153,6 @@ impl Trial<'_> {
         let silence = silence(pulse)?;
         self.until_in_sync()?;
         Ok(format!("{} ms", within(&silence)?))
-    }
-
-    fn rolling_restart(&mut self) -> Result<String> {
-        self.until_in_sync()?;
-        let pulse = self.pulse(&[])?;
-        let mut took = Vec::new();
-        for id in 1..=3 {
-            thread::sleep(CALM);
-            took.push(format!("{:.2} s", self.nodes.stop(id)?.as_secs_f64()));
-            self.nodes.start_again(id)?;
-            self.until_in_sync()?;
-        }
-        let silence = silence(pulse)?;
-        let gap = within(&silence)?;
-        Ok(format!("the longest silence {gap} ms; stopping took {}", took.join(", ")))
-    }
-
-    /// Kafka's own tools for the quorum, elections and reassignments.
-    fn tools(&self, report: &mut Report, dir: &Path) -> Result<()> {
-        let tools = JavaTools::install()?;
-        let bootstrap = self.nodes.bootstrap();
-        let run = |class: &str, args: &[&str], wanted: &[&str]| {
-            let all = [&["--bootstrap-server", bootstrap.as_str()], args].concat();
-            tools.expect(&format!("org.apache.kafka.tools.{class}"), &all, wanted)
-        };
-        report.check("MetadataQuorumCommand describes the quorum", || {
-            run("MetadataQuorumCommand", &["describe", "--status"], &["LeaderId:", "CurrentVoters:"])?;
-            run("MetadataQuorumCommand", &["describe", "--replication"], &["Leader", "Follower"])?;
-            Ok(String::new())
-        });
-        report.check("LeaderElectionCommand gives preferred leaders their partitions back", || {
-            let args = ["--election-type", "preferred", "--all-topic-partitions"];
-            run("LeaderElectionCommand", &args, &["for partitions"]).map(|_| String::new())
-        });
-        let move_to = |replicas: &str, throttle: &[&str], (begins, ends): (&str, &str)| {
-            let file = dir.join("reassignment.json");
-            let partition =
-                format!("{{\"topic\":\"{}\",\"partition\":0,\"replicas\":{replicas}}}", self.topic);
-            fs::write(&file, format!("{{\"version\":1,\"partitions\":[{partition}]}}"))?;
-            let file = file.to_str().context("a directory whose name is no text")?;
-            let class = "reassign.ReassignPartitionsCommand";
-            let args = [&["--reassignment-json-file", file, "--execute"], throttle].concat();
-            run(class, &args, &["Successfully started partition reassignment", begins])?;
-            let args = ["--reassignment-json-file", file, "--verify"];
-            for _ in 0..10 {
-                let printed = run(class, &args, &[])?;
-                if printed.contains("is completed") {
-                    ensure!(printed.contains(ends), "{ends:?} is missing in:\n{printed}");
-                    return Ok(String::new());
-                }
-            }
-            bail!("it does not come to an end: {}", run(class, &args, &[])?)
-        };
-        report.check("ReassignPartitionsCommand moves a partition", || move_to("[3,1]", &[], ("", "")));
-        report.check("ReassignPartitionsCommand throttles a move and takes the throttle off", || {
-            let throttled = ("The inter-broker throttle limit was set to", "Clearing broker-level throttles");
-            move_to("[1,2,3]", &["--throttle", "1000000"], throttled)
-        });
-        Ok(())
     }
 
     /// The whole data set while a leader dies every ten seconds.

@@ -39,8 +39,10 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let clients = Clients::install()?;
     let tools = JavaTools::install()?;
-    let setup =
-        Setup::new(kind.clone(), dir.path()).set("log.segment.bytes", 1 << 20).set("log.retention.ms", -1);
+    let setup = Setup::new(kind.clone(), dir.path())
+        .set("log.segment.bytes", 1 << 20)
+        .set("log.retention.ms", -1)
+        .set("metadata.log.max.record.bytes.between.snapshots", 1024);
     let mut server = Server::start(setup)?;
     let topic = fresh("dumped");
     report.check("dump-log: records, offsets and deletions are written", || work(&clients, &server, &topic));
@@ -156,6 +158,14 @@ impl Files {
             let files = self.of("log", "__cluster_metadata");
             let printed = dump(tools, &files, &["--cluster-metadata-decoder"])?;
             for wanted in ["TOPIC_RECORD", "PARTITION_RECORD", "REGISTER_BROKER_RECORD", topic] {
+                ensure!(printed.contains(wanted), "{wanted:?} is missing:\n{printed}");
+            }
+            Ok(format!("{} files", files.len()))
+        });
+        report.check("dump-log: snapshots of __cluster_metadata", || {
+            let files = self.of("checkpoint", "__cluster_metadata");
+            let printed = dump(tools, &files, &["--cluster-metadata-decoder"])?;
+            for wanted in ["KRaftVersion", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", topic] {
                 ensure!(printed.contains(wanted), "{wanted:?} is missing:\n{printed}");
             }
             Ok(format!("{} files", files.len()))

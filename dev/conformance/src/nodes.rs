@@ -29,6 +29,8 @@ impl Nodes {
         let common = Setup::new(kind.clone(), dir.to_owned())
             .set("controller.listener.names", "CONTROLLER")
             .set("offsets.topic.replication.factor", 3)
+            .set("transaction.state.log.replication.factor", 3)
+            .set("transaction.state.log.min.isr", 2)
             .set("default.replication.factor", 3)
             .set("min.insync.replicas", 2);
         // A directory of Apache Kafka is formatted with its voters.
@@ -52,12 +54,28 @@ impl Nodes {
 
     /// One more, with the next id, that only keeps partitions; returns once it serves.
     pub fn join(&mut self, id: u64) -> Result<()> {
-        let common = self.next.as_ref().context("one that is alone is joined by nobody")?;
-        ensure!(usize::try_from(id)? == self.servers.len() + 1, "node {id} is not the next");
         let listener = format!("PLAINTEXT://127.0.0.1:{}", free_port()?);
-        let setup = member(common, id).set("process.roles", "broker").set("listeners", &listener);
+        let setup = self.setup_of_next(id)?.set("process.roles", "broker").set("listeners", &listener);
         self.servers.push(Server::start(setup.set("advertised.listeners", listener))?);
         Ok(())
+    }
+
+    /// One more, with the next id, that keeps partitions and is a controller without a vote; returns once it serves.
+    pub fn join_as_controller(&mut self, id: u64) -> Result<()> {
+        let [kafka, controller] = free_ports(2)?.try_into().map_err(|_| anyhow::anyhow!("two ports"))?;
+        let listener = format!("PLAINTEXT://127.0.0.1:{kafka}");
+        let setup = self
+            .setup_of_next(id)?
+            .set("listeners", format!("{listener},CONTROLLER://127.0.0.1:{controller}"))
+            .set("advertised.listeners", listener);
+        self.servers.push(Server::start(setup)?);
+        Ok(())
+    }
+
+    fn setup_of_next(&self, id: u64) -> Result<Setup> {
+        let common = self.next.as_ref().context("one that is alone is joined by nobody")?;
+        ensure!(usize::try_from(id)? == self.servers.len() + 1, "node {id} is not the next");
+        Ok(member(common, id))
     }
 
     /// One that is alone.

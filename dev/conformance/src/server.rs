@@ -133,6 +133,11 @@ impl Server {
         &self.setup.kind
     }
 
+    /// What a key was set to last.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.setup.settings.iter().rfind(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
     /// The process id, while it runs.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.child.as_ref().context("it does not run")?.id())
@@ -263,11 +268,6 @@ impl Server {
         command.stdin(Stdio::null()).stdout(self.open_log()?).stderr(self.open_log()?);
         self.child = Some(command.spawn().context("starting Apache Kafka")?);
         Ok(())
-    }
-
-    /// What a test has set of it.
-    fn setting(&self, key: &str) -> Option<&str> {
-        self.setup.settings.iter().rfind(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     fn add_settings(&self, settings: &mut BTreeMap<String, String>) {

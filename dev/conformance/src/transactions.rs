@@ -64,14 +64,14 @@ fn texts(event: &Value, field: &str) -> Result<Vec<String>> {
 }
 
 /// What a client sees at an isolation level; sorted.
-fn read(
+pub(crate) fn read(
     clients: &Clients,
     client: Client,
-    server: &Server,
+    bootstrap: &str,
     topic: &str,
     isolation: &str,
 ) -> Result<Vec<String>> {
-    let read = clients.transactions(client, "read", server.bootstrap(), &[topic, isolation])?;
+    let read = clients.transactions(client, "read", bootstrap, &[topic, isolation])?;
     texts(&read.json(WORK_LIMIT)?, "values")
 }
 
@@ -83,9 +83,9 @@ fn isolation(clients: &Clients, client: Client, server: &Server) -> Result<Strin
     let committed = texts(&sent, "committed")?;
     ensure!(committed.len() == 120, "{} records were committed", committed.len());
     for reader in CLIENTS {
-        let seen = read(clients, reader, server, &topic, "read_committed")?;
+        let seen = read(clients, reader, server.bootstrap(), &topic, "read_committed")?;
         ensure!(seen == committed, "{} sees {} committed records", reader.name(), seen.len());
-        let all = read(clients, reader, server, &topic, "read_uncommitted")?;
+        let all = read(clients, reader, server.bootstrap(), &topic, "read_uncommitted")?;
         ensure!(all.len() == 180, "{} sees {} records", reader.name(), all.len());
     }
     Ok("40 commits, 20 aborts".into())
@@ -100,7 +100,7 @@ fn fencing(clients: &Clients, client: Client, server: &Server) -> Result<String>
     let is_fenced =
         ["_FENCED", "PRODUCER_FENCED", "ProducerFencedException", "InvalidProducerEpochException"];
     ensure!(is_fenced.iter().any(|name| heard == *name), "the first producer hears {told}");
-    let seen = read(clients, client, server, &topic, "read_committed")?;
+    let seen = read(clients, client, server.bootstrap(), &topic, "read_committed")?;
     ensure!(seen == ["second"], "{seen:?} are seen");
     Ok(heard)
 }
@@ -124,7 +124,7 @@ fn copies(clients: &Clients, client: Client, server: &mut Server, is_killed: boo
     }
     let done = copying.json(WORK_LIMIT)?;
     ensure!(number(&done, "copied")? == 200, "{done}");
-    let copied = read(clients, client, server, &target, "read_committed")?;
+    let copied = read(clients, client, server.bootstrap(), &target, "read_committed")?;
     ensure!(copied.len() == 200, "{} records were copied", copied.len());
     // Both partitions hold the numbers from 0 to 99.
     let distinct: BTreeSet<_> = copied.iter().collect();
@@ -157,7 +157,7 @@ fn tool(clients: &Clients, tools: &JavaTools, server: &Server) -> Result<String>
     let producers = ["describe-producers", "--topic", &topic, "--partition", "0"];
     run(&producers, &["ProducerId", "CurrentTransactionStartOffset"])?;
     run(&["find-hanging", "--broker-id", "1"], &["ProducerId", "StartOffset"])?;
-    let seen = read(clients, Client::Librdkafka, server, &topic, "read_committed")?;
+    let seen = read(clients, Client::Librdkafka, server.bootstrap(), &topic, "read_committed")?;
     ensure!(seen.is_empty(), "{seen:?} are seen although nothing is committed");
     run(&["abort", "--topic", &topic, "--partition", "0", "--start-offset", "0"], &[])?;
     let started = Instant::now();
