@@ -304,5 +304,7 @@ impl Leader {
     }
 }
 
+mod preferred;
+
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ mod offsets;
 mod own_client;
 mod pipelines;
 mod produce;
+mod racks;
 mod repair;
 mod replaced_disks;
 mod replication;
