@@ -265,6 +265,36 @@ async fn a_second_node_of_the_same_id_and_a_copy_of_a_directory_are_refused() {
     until_brokers(&cluster, 1, &ALL).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_second_broker_of_an_id_that_lives_is_refused_and_the_first_goes_on() {
+    let cluster = Cluster::of_three().await;
+    let only_broker = |config: &mut broker::Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+    until_brokers(&cluster, 1, &[1, 2, 3, 4]).await;
+    create(&cluster, 1, "t", 8).await.unwrap();
+    let found = known(&cluster, 4, "t").await;
+    let led = found.partitions.iter().find(|partition| partition.leader_id == 4).unwrap().partition_index;
+    let topic = Topic { name: "t".into(), id: found.topic_id };
+    let epoch = cluster.broker_epoch(4);
+    // Another process at another place, with an empty directory of its own.
+    let second = cluster.start_as(8, 4, &ALL, only_broker);
+    for offset in 0..20 {
+        let answer = cluster.client(4).produce_at(13, &topic, led, batch(&["a"])).await;
+        assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+        cluster.pass(500).await;
+    }
+    assert!(second.is_finished(), "it still tries");
+    let told = refusal(second.await.unwrap());
+    assert!(told.contains("node.id") && told.contains('4'), "{told}");
+    assert_eq!(known(&cluster, 1, "t").await.partitions[led as usize].leader_id, 4);
+    assert_eq!(cluster.broker_epoch(4), epoch, "it has not even registered again");
+    until_brokers(&cluster, 1, &[1, 2, 3, 4]).await;
+    cluster.assert_sound();
+}
+
 /// What the leader of the quorum says of it, asked at any broker.
 pub(super) async fn quorum(cluster: &Cluster, asked: i32) -> wire::describe_quorum_response::PartitionData {
     let partition = wire::describe_quorum_request::PartitionData { partition_index: 0 };
