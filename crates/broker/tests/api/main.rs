@@ -36,6 +36,7 @@ mod migration;
 mod moves;
 mod odd_batches;
 mod offsets;
+mod one_way;
 mod own_client;
 mod pipelines;
 mod produce;
