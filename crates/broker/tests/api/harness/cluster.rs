@@ -268,6 +268,11 @@ impl Cluster {
         self.running.lock().unwrap().contains_key(&node)
     }
 
+    /// Whether a node takes records, as its `/healthz` tells.
+    pub(crate) fn health(&self, node: i32) -> Result<(), broker::view::Unhealthy> {
+        self.started.lock().unwrap()[&node].health()
+    }
+
     /// The epoch under which a node's broker is registered, as it knows itself.
     pub(crate) fn broker_epoch(&self, node: i32) -> i64 {
         let started = self.started.lock().unwrap();
