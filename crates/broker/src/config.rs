@@ -32,6 +32,8 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// `broker.rack`.
     pub rack: Option<String>,
+    /// `replica.selector.class` is Kafka's `RackAwareReplicaSelector`: clients read in their own rack (KIP-392).
+    pub is_rack_aware: bool,
     /// Everything that was configured, for DescribeConfigs and for what each topic inherits.
     pub statics: Arc<Statics>,
     /// `socket.request.max.bytes`: the largest frame.
@@ -122,6 +124,7 @@ impl Config {
             metadata_log_dir: log_dir,
             endpoints,
             rack: broker.text("broker.rack").map(|rack| rack.into_owned()),
+            is_rack_aware: broker.text("replica.selector.class").is_some(),
             request_bytes_max: size("socket.request.max.bytes"),
             large_frames_bytes_max: match broker.integer("queued.max.request.bytes") {
                 bytes if bytes > 0 => size("queued.max.request.bytes"),
@@ -275,6 +278,7 @@ mod tests {
     fn every_value_comes_from_its_key() {
         let config = config(&[
             ("broker.rack", "r1"),
+            ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
             ("socket.request.max.bytes", "1001"),
             ("queued.max.request.bytes", "1008"),
             ("fetch.max.bytes", "2002"),
@@ -288,7 +292,7 @@ mod tests {
             ("transaction.remove.expired.transaction.cleanup.interval.ms", "1011"),
             ("auto.create.topics.enable", "false"),
         ]);
-        assert_eq!((config.node_id, config.rack.as_deref()), (7, Some("r1")));
+        assert_eq!((config.node_id, config.rack.as_deref(), config.is_rack_aware), (7, Some("r1"), true));
         assert_eq!((config.request_bytes_max, config.fetch_bytes_max), (1001, 2002));
         assert_eq!((config.connections_max, config.connections_per_address_max), (1003, 1004));
         assert_eq!((config.connections_idle_max_ms, config.retention_check_ms), (1005, 1006));
@@ -302,6 +306,7 @@ mod tests {
     fn without_any_the_values_are_kafkas() {
         let config = config(&[]);
         assert_eq!((config.rack.as_deref(), config.cluster_id.as_deref()), (None, None));
+        assert!(!config.is_rack_aware);
         assert_eq!((config.request_bytes_max, config.fetch_bytes_max), (104_857_600, 57_671_680));
         assert_eq!(
             (config.connections_max, config.connections_per_address_max),

@@ -48,8 +48,8 @@ pub(crate) enum Settled {
     Join,
 }
 
-/// Who was asked, and the answer; `None` if there was none.
-pub(crate) type Answers = Vec<(Address, Option<Introduction>)>;
+/// Who was asked, and the answer, or why there is none.
+pub(crate) type Answers = Vec<(Address, Result<Introduction, String>)>;
 
 /// What the answers mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,8 +193,9 @@ pub(crate) fn answer_as_member(me: Introduction, body: &[u8]) -> DiscoveryReply 
 pub(crate) async fn ask_all(links: &Links, peers: &[Address]) -> Answers {
     let answers = join_all(peers.iter().map(|peer| ask(links, peer, &Inquiry::Who))).await;
     let introduced = answers.into_iter().map(|(peer, reply)| match reply {
-        Ok(DiscoveryReply::Me(introduction)) => (peer.clone(), Some(introduction)),
-        Ok(_) | Err(_) => (peer.clone(), None),
+        Ok(DiscoveryReply::Me(introduction)) => (peer.clone(), Ok(introduction)),
+        Ok(_) => (peer.clone(), Err("it answers another question".into())),
+        Err(error) => (peer.clone(), Err(error.to_string())),
     });
     introduced.collect()
 }
@@ -212,7 +213,7 @@ async fn ask<'a>(
 
 /// What is wrong about those who have answered, whether this node is empty or not.
 pub(crate) fn conflict(me: &Introduction, answers: &Answers) -> Option<String> {
-    let heard = || answers.iter().filter_map(|(address, one)| Some((address, one.as_ref()?)));
+    let heard = || answers.iter().filter_map(|(address, one)| Some((address, one.as_ref().ok()?)));
     for (address, one) in heard().filter(|(_, one)| one.incarnation != me.incarnation) {
         if one.replica.directory == me.replica.directory {
             return Some(format!(
@@ -249,14 +250,18 @@ fn judge(me: &Introduction, answers: &Answers) -> Verdict {
     if let Some(why) = conflict(me, answers) {
         return Verdict::Refuse(why);
     }
-    let heard = || answers.iter().filter_map(|(_, one)| one.as_ref());
+    let heard = || answers.iter().filter_map(|(_, one)| one.as_ref().ok());
     if let Some(member) = heard().find(|one| one.is_founded) {
         return Verdict::Join(member.cluster_id.clone());
     }
-    let silent: Vec<_> =
-        answers.iter().filter(|(_, one)| one.is_none()).map(|(address, _)| address.to_string()).collect();
+    let silent = answers.iter().filter_map(|(address, one)| Some((address, one.as_ref().err()?)));
+    let silent: Vec<_> = silent.map(|(address, why)| format!("{address} ({why})")).collect();
     if !silent.is_empty() {
-        return Verdict::Wait(format!("{} cannot be reached; start them", silent.join(", ")));
+        return Verdict::Wait(format!(
+            "{} cannot be reached; start them, or correct controller.quorum.bootstrap.servers or \
+             controller.quorum.voters, which list them",
+            silent.join(", ")
+        ));
     }
     if !heard().any(|one| one.incarnation == me.incarnation) {
         return Verdict::Wait(
@@ -294,7 +299,7 @@ mod tests {
     }
 
     fn answers(nodes: &[i32]) -> Answers {
-        nodes.iter().map(|node| (address(*node), Some(introduction(*node)))).collect()
+        nodes.iter().map(|node| (address(*node), Ok(introduction(*node)))).collect()
     }
 
     fn refusal(me: &Introduction, answers: &Answers) -> String {
@@ -316,15 +321,19 @@ mod tests {
     #[test]
     fn nobody_founds_while_one_is_silent_and_it_is_named() {
         let mut all = answers(&[1, 2]);
-        all.push((address(3), None));
-        assert!(matches!(judge(&introduction(1), &all), Verdict::Wait(why) if why.contains("node3:9093")));
+        all.push((address(3), Err("no such name".into())));
+        let Verdict::Wait(why) = judge(&introduction(1), &all) else { panic!("it waits") };
+        assert!(
+            why.starts_with("node3:9093 (no such name) cannot be reached; start them, or correct"),
+            "{why}"
+        );
     }
 
     #[test]
     fn a_cluster_that_exists_is_joined_whoever_is_silent() {
         let mut all = answers(&[1, 2]);
-        all[1].1 = Some(Introduction { is_founded: true, ..introduction(2) });
-        all.push((address(3), None));
+        all[1].1 = Ok(Introduction { is_founded: true, ..introduction(2) });
+        all.push((address(3), Err("no such name".into())));
         assert_eq!(judge(&introduction(1), &all), Verdict::Join("cluster2".into()));
     }
 
@@ -332,15 +341,15 @@ mod tests {
     fn copies_and_duplicates_and_foreign_clusters_are_refused_with_the_remedy() {
         let me = introduction(1);
         let other = Uuid([77; 16]);
-        let copy = vec![(address(5), Some(Introduction { incarnation: other, ..me.clone() }))];
+        let copy = vec![(address(5), Ok(Introduction { incarnation: other, ..me.clone() }))];
         assert!(refusal(&me, &copy).contains("copy of this log directory"));
         let replica = Replica { node: 1, directory: other };
-        let twin = vec![(address(5), Some(Introduction { incarnation: other, replica, ..me.clone() }))];
+        let twin = vec![(address(5), Ok(Introduction { incarnation: other, replica, ..me.clone() }))];
         assert!(refusal(&me, &twin).contains("another node.id"));
         let founded = |node| Introduction { is_founded: true, ..introduction(node) };
-        let two = vec![(address(2), Some(founded(2))), (address(3), Some(founded(3)))];
+        let two = vec![(address(2), Ok(founded(2))), (address(3), Ok(founded(3)))];
         assert!(refusal(&me, &two).contains("controller.quorum.bootstrap.servers"));
-        let foreign = conflict(&founded(1), &vec![(address(2), Some(founded(2)))]).unwrap();
+        let foreign = conflict(&founded(1), &vec![(address(2), Ok(founded(2)))]).unwrap();
         assert!(foreign.contains("cluster2") && foreign.contains("empty directory"));
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Told {
     pub(crate) start_offset: Offset,
     pub(crate) has_records: bool,
     pub(crate) failed: bool,
+    /// It names another replica to read from (KIP-392).
+    pub(crate) is_elsewhere: bool,
 }
 
 /// Why an incremental request cannot be answered.
@@ -295,7 +297,7 @@ impl Session {
             self.forget(key);
             self.put_last(key.clone(), wanted, (!told.failed).then_some(told));
         }
-        told.has_records || told.failed || !same
+        told.has_records || told.failed || told.is_elsewhere || !same
     }
 
     fn put_last(&mut self, key: Key, wanted: Wanted, told: Option<Told>) {
@@ -324,7 +326,7 @@ mod tests {
     }
 
     fn told(high_watermark: Offset, has_records: bool) -> Told {
-        Told { high_watermark, start_offset: 0, has_records, failed: false }
+        Told { high_watermark, start_offset: 0, has_records, failed: false, is_elsewhere: false }
     }
 
     fn full(sessions: &mut FetchSessions, partitions: &[i32]) -> i32 {

@@ -5,6 +5,7 @@
 //! vote stands in `voting`: nothing that may take long comes between two heartbeats. `start` calls it.
 
 use crate::{Broker, failure_code, log_dirs, start::StartError};
+use env::Nanos;
 use metadata::config::AckDurability;
 use std::sync::{Arc, Weak};
 use stdx::Uuid;
@@ -15,6 +16,9 @@ use wire::{
 
 /// How long after a failed attempt to register the next one is made.
 const RETRY_MS: i64 = 100;
+/// So many times `broker.session.timeout.ms` a broker waits for the one that has its id to be gone: a process of its own
+/// that was killed is held for alive for one of them, and for one more by a controller that has just been elected.
+const SESSIONS_WAITED: u64 = 5;
 /// How long a controlled shutdown may take.
 const SHUTDOWN_MS_MAX: i64 = 5000;
 /// The `metadata.version` from which controllers know of directories that take no new replicas (4.3-IV0).
@@ -23,9 +27,10 @@ const CORDONS_FROM: i16 = 30;
 const SHUTDOWN_ASK_MS: i64 = 50;
 
 impl Broker {
-    /// Registers; when this returns, the image has the registration. Its epoch is given.
+    /// Registers; when this returns, the image has the registration. Its epoch is given. It tries for as long as it
+    /// takes, unless the controller refuses this very broker, or another one lives with its id.
     pub(crate) async fn register_there(&self, previous_epoch: i64) -> Result<i64, StartError> {
-        let mut told = false;
+        let (mut told, mut is_taken_since) = (false, None);
         let epoch = loop {
             let answer = self.ask_controller(&self.registration(previous_epoch)).await;
             let why = match answer {
@@ -43,14 +48,19 @@ impl Broker {
                             "the controller refuses this broker: {error:?}; its log says why"
                         )));
                     }
-                    ErrorCode::DuplicateBrokerRegistration => format!(
-                        "a broker with the id {} is alive; if it was just restarted this passes, else give one of \
-                         the two another node.id",
-                        self.config.node_id
-                    ),
-                    error => format!("the controller answers {error:?}"),
+                    ErrorCode::DuplicateBrokerRegistration => {
+                        let now = self.world.clock.now();
+                        self.another_lives(now.saturating_sub(*is_taken_since.get_or_insert(now)))?
+                    }
+                    error => {
+                        is_taken_since = None;
+                        format!("the controller answers {error:?}")
+                    }
                 },
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    is_taken_since = None;
+                    error.to_string()
+                }
             };
             if !told {
                 tracing::info!(%why, "not registered yet; trying again");
@@ -61,6 +71,19 @@ impl Broker {
         let node = self.config.node_id;
         self.images.until(|image| image.broker(node).is_some_and(|broker| broker.epoch >= epoch)).await;
         Ok(epoch)
+    }
+
+    /// What there is to say while another broker has this one's id, for so long already; an error once it will not pass.
+    fn another_lives(&self, waited: Nanos) -> Result<String, StartError> {
+        let node = self.config.node_id;
+        if waited / 1_000_000 <= SESSIONS_WAITED * u64::from(self.config.broker_session_ms) {
+            return Ok(format!(
+                "a broker with the node.id {node} is alive; if it was just killed this passes"
+            ));
+        }
+        Err(StartError::Discovery(format!(
+            "another broker with the node.id {node} is alive; give one of the two another node.id"
+        )))
     }
 
     fn registration(&self, previous_broker_epoch: i64) -> BrokerRegistrationRequest {

@@ -30,6 +30,21 @@ pub enum Error {
         /// The key that sets it.
         key: &'static str,
     },
+    /// The name of a listener's host has no address here.
+    #[error(
+        "{name} cannot listen on {host}:{port}: {error}; give {name} in listeners an address of this machine, or none for \
+         all of them, as in {name}://:{port}, and what others call it in advertised.listeners"
+    )]
+    Unresolved {
+        /// The listener's name.
+        name: String,
+        /// What it calls its host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Why.
+        error: io::Error,
+    },
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] broker::StartError),

@@ -56,8 +56,8 @@ impl ListenerAddress {
     pub(crate) fn bind(&self) -> Result<Listener, Error> {
         let fail =
             |address, error| Error::Listen { name: self.name.clone(), address, error, key: "listeners" };
-        let unresolved = SocketAddr::from(([0, 0, 0, 0], self.port));
-        let address = self.resolve().map_err(|error| fail(unresolved, error))?;
+        let (name, host, port) = (self.name.clone(), self.host.clone(), self.port);
+        let address = self.resolve().map_err(|error| Error::Unresolved { name, host, port, error })?;
         let listener = system::bind(address).map_err(|error| fail(address, error))?;
         let address = listener.local_addr().map_err(|error| fail(address, error))?;
         Ok(Listener { name: self.name.clone(), address, listener })
@@ -101,6 +101,15 @@ impl Listener {
     }
 }
 
+/// What is wrong with what others are told of a listener: its name may be one that only they know, so it is no error.
+pub(crate) async fn unresolved(name: &str, host: &str, port: u16) -> Option<String> {
+    let error = tokio::net::lookup_host((host, port)).await.err()?;
+    Some(format!(
+        "{name} is to be reached at {host}:{port}, a name that has no address on this machine ({error}); correct \
+         advertised.listeners, unless clients and the other nodes know it"
+    ))
+}
+
 #[allow(clippy::disallowed_methods, reason = "node is where time is real")]
 pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -125,5 +134,21 @@ mod tests {
             assert!(read(wrong).unwrap_err().contains("NAME://host:port"), "{wrong}");
         }
         assert_eq!(ListenerAddress::parse_list("A://:1, B://:2").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_listener_whose_host_has_no_address_is_named_with_the_remedy() {
+        let listener = ListenerAddress::parse("CONTROLLER://nowhere.invalid:9093").unwrap();
+        let told = listener.bind().err().unwrap().to_string();
+        assert!(told.starts_with("CONTROLLER cannot listen on nowhere.invalid:9093: "), "{told}");
+        assert!(told.contains("advertised.listeners") && told.contains("CONTROLLER://:9093"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_others_are_told_is_doubted_if_it_has_no_address_here() {
+        assert_eq!(unresolved("PLAINTEXT", "127.0.0.1", 9092).await, None);
+        let told = unresolved("PLAINTEXT", "nowhere.invalid", 9092).await.unwrap();
+        assert!(told.starts_with("PLAINTEXT is to be reached at nowhere.invalid:9092, "), "{told}");
+        assert!(told.contains("correct advertised.listeners"), "{told}");
     }
 }

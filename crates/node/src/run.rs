@@ -1,6 +1,6 @@
 //! A node from its start to its end.
 
-use crate::{Error, Settings, http, limits, logging, system};
+use crate::{Error, Settings, http, limits, listeners, logging, system};
 use broker::{Broker, Config, Door};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,6 +55,7 @@ async fn serve(
     config.controllers = settings.controllers.listed;
     config.controller_listeners = settings.controllers.names;
     config.controller_endpoints = reached;
+    doubt_names(&world, &config);
     config.log_levels = log_levels;
     // Some stay for segments: a crowd of clients must not keep logs from being written.
     let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
@@ -90,6 +91,20 @@ async fn serve(
     }
     stop(&broker, &mut interrupt).await;
     Ok(())
+}
+
+/// Says which of the names that others are told have no address here; a resolver may take its time.
+fn doubt_names(world: &env::World, config: &Config) {
+    let own =
+        config.controller_endpoints.iter().map(|told| (told.name.clone(), told.host.clone(), told.port));
+    let told = config.endpoints.iter().map(|told| (told.name.clone(), told.host.clone(), told.port));
+    for (name, host, port) in own.chain(told) {
+        world.tasks.spawn(Box::pin(async move {
+            if let Some(why) = listeners::unresolved(&name, &host, port).await {
+                tracing::warn!("{why}");
+            }
+        }));
+    }
 }
 
 async fn stop(broker: &Arc<Broker>, interrupt: &mut tokio::signal::unix::Signal) {

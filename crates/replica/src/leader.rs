@@ -306,5 +306,7 @@ impl Leader {
     }
 }
 
+mod preferred;
+
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 //!
 //! It holds no records and knows no files, connections or metadata records: `log` has the records, `broker` hosts both
 //! and carries out what is decided here. Sources: KIP-101 and KIP-279 (leader epochs), KIP-320 (diverging epochs),
-//! KIP-73 (throttles), KIP-497 (AlterPartition), KIP-841 (who may join the ISR), KIP-903 (broker epochs), KIP-966 (no progress below
+//! KIP-73 (throttles), KIP-497 (AlterPartition), KIP-841 (who may join the ISR), KIP-392 (from whom
+//! clients read), KIP-903 (broker epochs), KIP-966 (no progress below
 //! `min.insync.replicas`).
 
 mod follower;

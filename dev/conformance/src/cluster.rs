@@ -12,10 +12,11 @@ use serde_json::Value;
 
 use crate::clients::{Client, Clients, WORK_LIMIT};
 use crate::main_job::{FLIGHTS, all_acked, fresh, number, same};
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, RACK, READ_IN_OWN_RACK};
 use crate::program::{Program, run as run_program, signal};
+use crate::quotas::get;
 use crate::report::Report;
-use crate::server::{Kind, odradek_binary};
+use crate::server::{Kind, Server, odradek_binary};
 
 mod rolling;
 mod tools;
@@ -30,6 +31,8 @@ const IN_SYNC_LIMIT: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(3);
 /// Rows a second, so that several leaders die under one data set.
 const RATE: u64 = 8_000;
+/// Rows that are read in each rack.
+const NEAR: u64 = 20_000;
 /// How often a leader dies meanwhile, and for how long it is gone.
 const KILL_EVERY: Duration = Duration::from_secs(10);
 const GONE: Duration = Duration::from_secs(3);
@@ -45,12 +48,18 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     let started = Instant::now();
     let mut nodes = None;
     report.check("three commands on empty directories form a cluster", || {
-        nodes = Some(Nodes::start(kind, dir.path(), &[("log.retention.ms", "-1")])?);
+        nodes = Some(Nodes::start(kind, dir.path(), &[("log.retention.ms", "-1"), READ_IN_OWN_RACK])?);
         Ok(format!("{:.2} s", started.elapsed().as_secs_f64()))
     });
     let nodes = nodes.context("there is no cluster")?;
     let mut trial = Trial { clients: &clients, nodes, topic: fresh("pulse") };
     report.check("our own commands create, produce with acks=all and consume", || trial.own_commands());
+    let name = "a consumer reads from the replica in its rack, whichever that is";
+    if *kind == Kind::Odradek {
+        report.check(name, || trial.own_rack());
+    } else {
+        report.skip(name, "only /metrics tells from whom it has read");
+    }
     trial.strikes(report);
     report
         .check("a rolling restart under producers, groups and transactions: no error, nothing lost", || {
@@ -94,6 +103,45 @@ impl Trial<'_> {
         let there: u64 = bounds.values().map(high).sum();
         ensure!(there == head.lines().count() as u64, "{there} records are there");
         Ok(format!("{there} records on {PARTITIONS} partitions with 3 replicas"))
+    }
+
+    /// Who sends the records of one partition, whether it leads or follows.
+    fn own_rack(&self) -> Result<String> {
+        let topic = fresh("near");
+        self.odradek(&["topic", "create", &topic, "-p", "1", "-r", "3"])?;
+        let file = self.clients.flights.to_str().context("the cache has a name that is no text")?;
+        let last = NEAR.to_string();
+        let args = [topic.as_str(), file, "0", &last, "own", "acks=all"];
+        let written = self.clients.call(Client::Librdkafka, "write", &self.nodes.bootstrap(), &args)?;
+        all_acked(&written, NEAR)?;
+        // The followers have everything, and hear of the high watermark with their next fetch.
+        thread::sleep(CALM);
+        let expected = self.clients.expected(NEAR, None)?;
+        for near in 1..=3 {
+            let before = self.bytes_sent()?;
+            let rack = format!("client.rack={RACK}{near}");
+            let read =
+                self.clients.call(Client::Librdkafka, "read", &self.nodes.bootstrap(), &[&topic, &rack])?;
+            same(&expected, &read)?;
+            let after = self.bytes_sent()?;
+            let sent: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+            let is_right = |(node, bytes): (u64, &u64)| (*bytes > 0) == (node == near);
+            ensure!((1..).zip(&sent).all(is_right), "in {RACK}{near} the nodes have sent {sent:?} bytes");
+        }
+        Ok(format!("{NEAR} records from each node"))
+    }
+
+    /// Bytes of records that each node has sent so far.
+    fn bytes_sent(&self) -> Result<Vec<u64>> {
+        let of = |server: &Server| -> Result<u64> {
+            let shown = get(&server.http().context("no private listener")?, "/metrics")?;
+            let line = shown.lines().find_map(|line| line.strip_prefix("odradek_record_bytes_out_total "));
+            line.context("no odradek_record_bytes_out_total")?
+                .trim()
+                .parse()
+                .context("its value is no number")
+        };
+        self.nodes.servers().iter().map(of).collect()
     }
 
     /// Leaders and controllers that die or hang.

@@ -10,6 +10,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::server::{Kind, Server, Setup, free_port, free_ports};
 
+/// Each node is in a rack of its own, which is called so and by its id.
+pub const RACK: &str = "RACK";
+
+/// What lets clients read in their own rack.
+pub const READ_IN_OWN_RACK: (&str, &str) =
+    ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector");
+
 /// Nodes 1 to 3 and those that joined them, or one alone.
 #[derive(Debug)]
 pub struct Nodes {
@@ -125,5 +132,6 @@ impl Nodes {
 }
 
 fn member(common: &Setup, node: u64) -> Setup {
-    Setup { dir: common.dir.join(format!("node{node}")), ..common.clone() }.set("node.id", node)
+    let own = Setup { dir: common.dir.join(format!("node{node}")), ..common.clone() };
+    own.set("node.id", node).set("broker.rack", format!("{RACK}{node}"))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, READ_IN_OWN_RACK};
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
 
@@ -67,6 +67,9 @@ impl Bed<'_> {
 /// Some tests want no wait before a group's first generation, and more than one partition.
 const FRANZ_GO: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "4")];
 const LIBRDKAFKA: &[(&str, &str)] = FRANZ_GO;
+/// One of its tests looks whether a consumer reads from the replica in its rack.
+const LIBRDKAFKA_RACKS: &[(&str, &str)] =
+    &[("group.initial.rebalance.delay.ms", "0"), ("num.partitions", "4"), READ_IN_OWN_RACK];
 const NO_AUTO_CREATION: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     ("num.partitions", "4"),
@@ -99,8 +102,13 @@ const SUITES: [Suite; 13] = [
     suite("franz-go-one", "franz-go/expected.txt", (1, FRANZ_GO), franz_go::run),
     suite("franz-go-three", "franz-go/expected.txt", (3, FRANZ_GO), franz_go::run),
     suite("librdkafka-one", "librdkafka/one.txt", (1, LIBRDKAFKA), librdkafka::classic),
-    suite("librdkafka-three", "librdkafka/three.txt", (3, LIBRDKAFKA), librdkafka::classic),
-    suite("librdkafka-consumer", "librdkafka/consumer.txt", (3, LIBRDKAFKA), librdkafka::consumer_protocol),
+    suite("librdkafka-three", "librdkafka/three.txt", (3, LIBRDKAFKA_RACKS), librdkafka::classic),
+    suite(
+        "librdkafka-consumer",
+        "librdkafka/consumer.txt",
+        (3, LIBRDKAFKA_RACKS),
+        librdkafka::consumer_protocol,
+    ),
     suite(
         "librdkafka-no-auto-creation",
         "librdkafka/no-auto-creation.txt",

@@ -1,6 +1,6 @@
 //! Fetch (key 1): records of many partitions in one answer; waits until there is enough (KIP-74 for the sizes, KIP-227
-//! for sessions, KIP-98 for isolation, KIP-516 for topic ids). Replicas that follow fetch here too: what they ask for tells
-//! how far they have come.
+//! for sessions, KIP-98 for isolation, KIP-516 for topic ids, KIP-392 for reading in one's own rack). Replicas that follow
+//! fetch here too: what they ask for tells how far they have come.
 
 use crate::{
     Broker, client_quotas,
@@ -10,6 +10,7 @@ use crate::{
     fetch_wait::FetchWait,
     partition::{Cold, Isolation, Partition, READ_TRIES, Read, Reader, Records, Refused, Watch},
 };
+use metadata::Image;
 use model::NodeId;
 use std::sync::Arc;
 use stdx::{Map, Parts};
@@ -26,6 +27,8 @@ const VERSION_WITH_FOLLOWERS: i16 = 11;
 const VERSION_WITH_REPLICA_STATE: i16 = 15;
 /// From this version on the answer says who leads a partition that another broker leads.
 const VERSION_WITH_LEADERS: i16 = 16;
+/// The client is to go on reading where it is.
+const NO_REPLICA: NodeId = -1;
 /// Up to this version clients do not know KAFKA_STORAGE_ERROR and must hear something that makes them try again.
 const VERSION_WITHOUT_STORAGE_ERROR: i16 = 5;
 
@@ -83,6 +86,7 @@ struct Limits {
     deadline: env::Deadline,
     waits: bool,
     reader: Asking,
+    near: Option<Near>,
 }
 
 /// What is read of one partition, or why nothing is.
@@ -105,6 +109,7 @@ impl Limits {
             bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
             deadline: broker.world.clock.after_millis(i64::from(request.max_wait_ms)),
             waits: request.max_wait_ms > 0,
+            near: Near::new(broker, context, request),
             reader,
         })
     }
@@ -143,6 +148,28 @@ impl Asking {
             known.is_some_and(|known| known.is_active()) && (broker_epoch == -1 || broker_epoch == epoch);
         let is_stale = broker_epoch != -1 && broker_epoch < epoch;
         Reader::Follower { node, broker_epoch, is_eligible, is_stale }
+    }
+}
+
+/// A client that is to read in its own rack, at a broker that sees to it (KIP-392).
+struct Near {
+    rack: String,
+    /// Brokers without an endpoint of this name are not reached by it.
+    listener: Arc<str>,
+}
+
+impl Near {
+    fn new(broker: &Broker, context: &Context, request: &FetchRequest) -> Option<Self> {
+        let is_known = context.version >= VERSION_WITH_FOLLOWERS && !request.rack_id.is_empty();
+        (broker.config.is_rack_aware && is_known)
+            .then(|| Self { rack: request.rack_id.clone(), listener: context.listener.clone() })
+    }
+
+    /// The rack of a broker that the client reaches.
+    fn rack_of<'a>(&self, image: &'a Image, node: NodeId) -> Option<&'a str> {
+        let broker = image.broker(node).filter(|broker| !broker.fenced)?;
+        broker.endpoint(&self.listener)?;
+        broker.rack.as_deref()
     }
 }
 
@@ -232,7 +259,9 @@ async fn read_enough(
 /// would spin.
 fn is_final(found: &[Resolved], answers: &[Answer]) -> bool {
     let existing = || found.iter().zip(answers).filter(|(found, _)| found.is_ok());
-    let is_final = |answer: &Answer| answer.as_ref().map_or(true, |read| read.diverging.is_some());
+    let is_final = |answer: &Answer| {
+        answer.as_ref().map_or(true, |read| read.diverging.is_some() || read.preferred.is_some())
+    };
     existing().next().is_none() || existing().any(|(_, answer)| is_final(answer))
 }
 
@@ -285,12 +314,8 @@ async fn read(
         let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(left);
         let answer = match partition {
             Err(error) => Err(*error),
-            // It tells how far it has come all the same.
-            Ok(partition) => match is_held_back(broker, partition, reader) {
-                true => partition.read(wanted, reader, 0, false),
-                false => partition.read(wanted, reader, bytes_max, at_least_one),
-            }
-            .map_err(|refused: Refused| failure_code::of_partition(&refused)),
+            Ok(partition) => read_one(broker, partition, wanted, (limits, reader), (bytes_max, at_least_one))
+                .map_err(|refused: Refused| failure_code::of_partition(&refused)),
         };
         if let Ok(read) = &answer {
             let bytes = match &read.records {
@@ -314,6 +339,27 @@ async fn read(
         plan_again(opened, found, reader, &mut answers, &mut cold).await;
     }
     answers
+}
+
+fn read_one(
+    broker: &Broker,
+    partition: &Partition,
+    wanted: &Wanted,
+    (limits, reader): (&Limits, &Reader),
+    (bytes_max, at_least_one): (usize, bool),
+) -> Result<Read, Refused> {
+    if let (Some(near), Reader::Consumer { isolation, .. }) = (&limits.near, reader) {
+        let image = broker.image();
+        let rack_of = |node| near.rack_of(&image, node);
+        if let Some(read) = partition.read_elsewhere(wanted, (&near.rack, *isolation), rack_of)? {
+            return Ok(read);
+        }
+    }
+    // One that is held back tells how far it has come all the same.
+    match is_held_back(broker, partition, reader) {
+        true => partition.read(wanted, reader, 0, false),
+        false => partition.read(wanted, reader, bytes_max, at_least_one),
+    }
 }
 
 /// Compaction has overtaken these reads: they are planned anew once it has put its segment in place.
@@ -483,8 +529,15 @@ fn told(answer: &Answer) -> Told {
             start_offset: read.start_offset,
             has_records: read.bytes() > 0,
             failed: read.diverging.is_some(),
+            is_elsewhere: read.preferred.is_some(),
         },
-        Err(_) => Told { high_watermark: -1, start_offset: -1, has_records: false, failed: true },
+        Err(_) => Told {
+            high_watermark: -1,
+            start_offset: -1,
+            has_records: false,
+            failed: true,
+            is_elsewhere: false,
+        },
     }
 }
 
@@ -499,6 +552,7 @@ fn partition_data(broker: &Broker, context: &Context, partition_index: i32, answ
                 last_stable_offset: read.last_stable_offset,
                 log_start_offset: read.start_offset,
                 aborted_transactions: read.aborted.map(|all| all.into_iter().map(aborted).collect()),
+                preferred_read_replica: read.preferred.unwrap_or(NO_REPLICA),
                 ..PartitionData::default()
             };
             if let Some((epoch, end_offset)) = read.diverging {

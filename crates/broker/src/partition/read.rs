@@ -71,6 +71,8 @@ pub(crate) struct Read {
     pub(crate) aborted: Option<Vec<(ProducerId, Offset)>>,
     /// The reader's epoch and offset are not of this log's history: the epoch that it shares and where it ends.
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+    /// Nothing is read here: the reader is to ask this replica (KIP-392).
+    pub(crate) preferred: Option<NodeId>,
 }
 
 /// Records in memory, or a plan to find them on the disk.
@@ -160,16 +162,8 @@ impl Partition {
         // In a fetch all that is negative is no epoch, elsewhere only -1.
         online.check_epoch(wanted.current_leader_epoch.max(-1))?;
         online.check_reader(wanted, reader)?;
-        let upto = online.visible(isolation);
-        let mut read = Read {
-            records: Records::Memory(Parts::new()),
-            high_watermark: online.high_watermark,
-            last_stable_offset: online.log.last_stable_offset(online.high_watermark),
-            start_offset: online.log.start_offset(),
-            upto,
-            aborted: None,
-            diverging: None,
-        };
+        let mut read = online.nothing(isolation);
+        let upto = read.upto;
         if wanted.last_fetched_epoch >= 0 {
             read.diverging = online.divergence(wanted)?;
             if read.diverging.is_some() {
@@ -202,6 +196,22 @@ impl Partition {
             self.carry_out(outcome);
         }
         Ok(read)
+    }
+
+    /// The answer for a client in `rack` that should read from another replica; `None` if it is to read here. A
+    /// leader's choice is [`replica::Leader::preferred_replica`], which explains `rack_of`.
+    pub(crate) fn read_elsewhere<'a>(
+        &self,
+        wanted: &Wanted,
+        (rack, isolation): (&str, Isolation),
+        rack_of: impl Fn(NodeId) -> Option<&'a str>,
+    ) -> Result<Option<Read>, Refused> {
+        let mut state = self.state.lock();
+        let online = state.online()?;
+        let Role::Leader(leader) = &online.role else { return Ok(None) };
+        let Some(node) = leader.preferred_replica(wanted.offset, rack, rack_of) else { return Ok(None) };
+        online.check_epoch(wanted.current_leader_epoch.max(-1))?;
+        Ok(Some(Read { preferred: Some(node), ..online.nothing(isolation) }))
     }
 
     /// Puts a wait on the wake list; it counts what becomes visible beyond `seen`.
@@ -243,6 +253,20 @@ impl Online {
             Isolation::LogEnd => self.log.end_offset(),
             Isolation::HighWatermark => self.high_watermark,
             Isolation::LastStable => self.log.last_stable_offset(self.high_watermark),
+        }
+    }
+
+    /// An answer without records.
+    fn nothing(&self, isolation: Isolation) -> Read {
+        Read {
+            records: Records::Memory(Parts::new()),
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.log.last_stable_offset(self.high_watermark),
+            start_offset: self.log.start_offset(),
+            upto: self.visible(isolation),
+            aborted: None,
+            diverging: None,
+            preferred: None,
         }
     }
 

@@ -265,6 +265,36 @@ async fn a_second_node_of_the_same_id_and_a_copy_of_a_directory_are_refused() {
     until_brokers(&cluster, 1, &ALL).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_second_broker_of_an_id_that_lives_is_refused_and_the_first_goes_on() {
+    let cluster = Cluster::of_three().await;
+    let only_broker = |config: &mut broker::Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+    until_brokers(&cluster, 1, &[1, 2, 3, 4]).await;
+    create(&cluster, 1, "t", 8).await.unwrap();
+    let found = known(&cluster, 4, "t").await;
+    let led = found.partitions.iter().find(|partition| partition.leader_id == 4).unwrap().partition_index;
+    let topic = Topic { name: "t".into(), id: found.topic_id };
+    let epoch = cluster.broker_epoch(4);
+    // Another process at another place, with an empty directory of its own.
+    let second = cluster.start_as(8, 4, &ALL, only_broker);
+    for offset in 0..20 {
+        let answer = cluster.client(4).produce_at(13, &topic, led, batch(&["a"])).await;
+        assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+        cluster.pass(500).await;
+    }
+    assert!(second.is_finished(), "it still tries");
+    let told = refusal(second.await.unwrap());
+    assert!(told.contains("node.id") && told.contains('4'), "{told}");
+    assert_eq!(known(&cluster, 1, "t").await.partitions[led as usize].leader_id, 4);
+    assert_eq!(cluster.broker_epoch(4), epoch, "it has not even registered again");
+    until_brokers(&cluster, 1, &[1, 2, 3, 4]).await;
+    cluster.assert_sound();
+}
+
 /// What the leader of the quorum says of it, asked at any broker.
 pub(super) async fn quorum(cluster: &Cluster, asked: i32) -> wire::describe_quorum_response::PartitionData {
     let partition = wire::describe_quorum_request::PartitionData { partition_index: 0 };
@@ -438,6 +468,71 @@ fn fetch_of_metadata(cluster_id: &str) -> wire::FetchRequest {
         partitions: vec![partition],
     };
     wire::FetchRequest { cluster_id: Some(cluster_id.into()), topics: vec![topic], ..Default::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_joins_late_gets_the_snapshot_and_then_the_rest_of_the_log() {
+    let cluster = Cluster::new(&[]);
+    let small = |config: &mut broker::Config| {
+        (config.snapshot_bytes, config.snapshot_batches_kept) = (3000, 3);
+    };
+    let starting: Vec<_> = ALL.into_iter().map(|node| cluster.start_as(node, node, &ALL, small)).collect();
+    for start in starting {
+        start.await.unwrap().unwrap();
+    }
+    for round in 0..30 {
+        create(&cluster, 1, &format!("early{round}"), 2).await.unwrap();
+    }
+    let active = controller(&cluster, 1).await;
+    let cluster_id = brokers(&cluster, 1).await.1;
+    // The last snapshot is written.
+    cluster.pass(1000).await;
+    let mut client = cluster.client_at(active, "CONTROLLER");
+    let told =
+        client.call(17, &fetch_of_metadata(&cluster_id)).await.responses.remove(0).partitions.remove(0);
+    let id = told.snapshot_id.clone();
+    assert_eq!((told.error_code, crate::harness::bytes_of(&told).len()), (0, 0), "the log begins later");
+    assert!(id.end_offset > 0, "{id:?}");
+    let ask = |position: usize| {
+        let mut wanted = wire::fetch_snapshot_request::PartitionSnapshot {
+            position: position as i64,
+            ..Default::default()
+        };
+        (wanted.snapshot_id.end_offset, wanted.snapshot_id.epoch) = (id.end_offset, id.epoch);
+        let topic = wire::fetch_snapshot_request::TopicSnapshot {
+            name: "__cluster_metadata".into(),
+            partitions: vec![wanted],
+        };
+        let cluster_id = Some(cluster_id.clone());
+        wire::FetchSnapshotRequest { cluster_id, max_bytes: 700, topics: vec![topic], ..Default::default() }
+    };
+    let (mut whole, mut size) = (Vec::new(), 1);
+    while whole.len() < size {
+        let mut answer = client.call(1, &ask(whole.len())).await;
+        let part = answer.topics.remove(0).partitions.remove(0);
+        assert_eq!((answer.error_code, part.error_code, part.position), (0, 0, whole.len() as i64));
+        assert_eq!((part.snapshot_id.end_offset, part.snapshot_id.epoch), (id.end_offset, id.epoch));
+        assert_eq!(part.current_leader.leader_id, active);
+        let bytes = part.unaligned_records.to_bytes().unwrap();
+        assert!((1..=700).contains(&bytes.len()));
+        whole.extend_from_slice(&bytes);
+        size = part.size as usize;
+    }
+    assert!(whole.len() == size && size > 1400, "{size} bytes in several pieces");
+    let name = format!("/data/__cluster_metadata-0/{:020}-{:010}.checkpoint", id.end_offset, id.epoch);
+    assert_eq!(cluster.disk(active).contents(std::path::Path::new(&name)), Some(whole));
+    let beyond = client.call(1, &ask(size)).await.topics.remove(0).partitions.remove(0);
+    assert_eq!(beyond.error_code, code(ErrorCode::PositionOutOfRange));
+    let only_broker = |config: &mut broker::Config| {
+        config.is_controller = false;
+        config.controller_endpoints.clear();
+    };
+    cluster.start_as(4, 4, &ALL, only_broker).await.unwrap().unwrap();
+    create(&cluster, 1, "late", 2).await.unwrap();
+    known(&cluster, 4, "late").await;
+    let all = cluster.client(4).call(12, &MetadataRequest { topics: None, ..Default::default() }).await;
+    assert_eq!(all.topics.len(), 31, "what only the snapshot has, and what came after it");
+    cluster.assert_sound();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,10 @@
 //! A disk that fails: nothing is acknowledged that was not written, and readers hear of it.
 
-use crate::harness::{BatchSpec, LOG_DIR, Node, batch, batch_of, code, produce};
+use crate::{
+    clusters::{ALL, controller},
+    harness::{BatchSpec, Cluster, LOG_DIR, Node, batch, batch_of, code, produce},
+    replication::{create, produce_somewhere, read_at, until, until_in_sync},
+};
 use broker::view::Unhealthy;
 use std::sync::atomic::Ordering;
 use wire::{
@@ -167,6 +171,53 @@ async fn a_full_disk_refuses_records_until_there_is_room_and_keeps_readers() {
     // What was refused when the room ended may be there, as after any retriable error; what was refused later is not.
     let node = node.cut_power().await;
     assert_eq!(node.client().read_all(&topic).await, ["a", "b", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_without_room_leaves_the_isr_producers_go_on_and_with_room_it_comes_back() {
+    for is_whole in [false, true] {
+        // It is not fenced: it lives, and only does not get on.
+        let statics = [("replica.lag.time.max.ms", "2000")];
+        let cluster = Cluster::of_three_with(&statics).await;
+        let active = controller(&cluster, 1).await;
+        let full = ALL.into_iter().find(|node| *node != active).unwrap();
+        let rest: Vec<_> = ALL.into_iter().filter(|node| *node != full).collect();
+        let topic =
+            create(&cluster, "t", &[&[rest[0], full, rest[1]]], &[("min.insync.replicas", "2")]).await;
+        produce_somewhere(&cluster, active, &topic, 0, "a").await;
+        until_in_sync(&cluster, active, &topic, &ALL).await;
+        let disk = cluster.disk(full);
+        match is_whole {
+            true => disk.switches().full_after.store(1, Ordering::Relaxed),
+            false => {
+                *disk.switches().full_below.lock().unwrap() = Some(std::path::Path::new(LOG_DIR).join("t-0"));
+            }
+        }
+        let full_at = cluster.elapsed_ms();
+        produce_somewhere(&cluster, active, &topic, 0, "b").await;
+        let seen = until(&cluster, active, &topic, |one| !one.isr_nodes.contains(&full)).await;
+        assert_eq!((seen[0].leader_id, seen[0].isr_nodes.len()), (rest[0], 2), "{seen:?}");
+        assert!(cluster.elapsed_ms() - full_at < 5000, "whole disk: {is_whole}");
+        assert_eq!(cluster.health(full), Err(Unhealthy::NoRoom(1)), "whole disk: {is_whole}");
+        let asked_at = cluster.elapsed_ms();
+        for value in ["c", "d"] {
+            let answer = cluster.client(rest[0]).produce(&topic, batch(&[value])).await;
+            assert_eq!(answer.error_code, 0);
+        }
+        assert!(cluster.elapsed_ms() - asked_at < 500, "they wait for it no more");
+        cluster.pass(10_000).await;
+        assert_eq!(read_at(&cluster, full, &topic, 0).await[0], "a", "what it has can be read");
+        disk.switches().full_after.store(0, Ordering::Relaxed);
+        *disk.switches().full_below.lock().unwrap() = None;
+        until_in_sync(&cluster, active, &topic, &ALL).await;
+        cluster.pass(1000).await;
+        assert_eq!(cluster.health(full), Ok(()), "whole disk: {is_whole}");
+        let mut read = read_at(&cluster, full, &topic, 0).await;
+        // What was not acknowledged in time was sent again.
+        read.dedup();
+        assert_eq!(read, ["a", "b", "c", "d"]);
+        cluster.assert_sound();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,10 @@ use crate::{
 use broker::Config;
 use log::testing::MemoryDisk;
 use std::path::Path;
-use wire::{ElectLeadersRequest, ErrorCode, elect_leaders_request::TopicPartitions};
+use wire::{
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, ErrorCode,
+    describe_topic_partitions_request::TopicRequest, elect_leaders_request::TopicPartitions,
+};
 
 const SEGMENT: &str = "/data/t-0/00000000000000000000.log";
 
@@ -158,5 +161,60 @@ async fn others_lead_what_cannot_be_opened() {
     let seen = until(&cluster, 1, &topic, |one| sorted(&one.isr_nodes) == [1, 5] && one.leader_id != 4).await;
     assert_eq!(seen[0].offline_replicas, [4]);
     produce_somewhere(&cluster, 1, &topic, 0, "without 4").await;
+    cluster.assert_sound();
+}
+
+/// Who leads the only partition, who is in sync, who else holds everything, and who led last (KIP-966).
+async fn described(cluster: &Cluster, name: &str) -> (i32, Vec<i32>, Vec<i32>, Vec<i32>) {
+    let topics = vec![TopicRequest { name: name.into() }];
+    let request = DescribeTopicPartitionsRequest { topics, ..Default::default() };
+    let mut answer = cluster.client(1).call(0, &request).await;
+    let one = answer.topics.remove(0).partitions.remove(0);
+    let eligible = one.eligible_leader_replicas.unwrap();
+    (one.leader_id, sorted(&one.isr_nodes), sorted(&eligible), one.last_known_elr.unwrap())
+}
+
+async fn until_described(cluster: &Cluster, name: &str, expected: (i32, &[i32], &[i32], &[i32])) {
+    let (leader, isr, eligible, last) = expected;
+    let expected = (leader, isr.to_vec(), eligible.to_vec(), last.to_vec());
+    for _ in 0..400 {
+        if described(cluster, name).await == expected {
+            return;
+        }
+        cluster.pass(50).await;
+    }
+    assert_eq!(described(cluster, name).await, expected, "of {name}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_everything_is_told_until_it_stops_uncleanly_with_records_that_were_not_synced() {
+    let cluster = of_five().await;
+    let least = ("min.insync.replicas", "2");
+    let synced = create(&cluster, "synced", &[&[4, 5]], &[least]).await;
+    let cached =
+        create(&cluster, "cached", &[&[4, 5]], &[least, ("odradek.ack.durability", "page-cache")]).await;
+    for topic in [&synced, &cached] {
+        until_in_sync(&cluster, 1, topic, &[4, 5]).await;
+        produce_somewhere(&cluster, 1, topic, 0, "a").await;
+        until_described(&cluster, &topic.name, (4, &[4, 5], &[], &[])).await;
+    }
+    cluster.kill(5);
+    for name in ["synced", "cached"] {
+        until_described(&cluster, name, (4, &[4], &[5], &[])).await;
+    }
+    cluster.kill(4);
+    for name in ["synced", "cached"] {
+        until_described(&cluster, name, (-1, &[], &[4, 5], &[4])).await;
+    }
+    start(&cluster, 5).await;
+    until_described(&cluster, "synced", (5, &[5], &[4], &[])).await;
+    until_described(&cluster, "cached", (-1, &[], &[4], &[4])).await;
+    // It has led last, and nobody is known any more to hold everything: as in Kafka, it leads again.
+    start(&cluster, 4).await;
+    until_described(&cluster, "synced", (5, &[4, 5], &[], &[])).await;
+    until_described(&cluster, "cached", (4, &[4, 5], &[], &[])).await;
+    for (topic, node) in [(&synced, 5), (&cached, 4)] {
+        assert_eq!(read_at(&cluster, node, topic, 0).await, ["a"]);
+    }
     cluster.assert_sound();
 }

@@ -503,32 +503,46 @@ async fn preferred_leaders_get_their_partitions_back_by_wish_and_by_themselves()
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_waits_for_who_has_everything_unless_its_topic_would_rather_lose_records() {
-    let cluster = Cluster::of_three().await;
-    let topic = create(&cluster, "t", &[&[1, 2]], &[]).await;
-    cluster.kill(2);
-    until_in_sync(&cluster, 3, &topic, &[1]).await;
-    produce_somewhere(&cluster, 3, &topic, 0, "only on 1").await;
-    cluster.start(2, &ALL).await.unwrap().unwrap();
-    // Before it has caught up.
-    cluster.kill(1);
-    let seen = until(&cluster, 3, &topic, |one| one.leader_id != 1).await;
-    if seen[0].leader_id < 0 {
+    for loses in [false, true] {
+        let cluster = Cluster::of_three().await;
+        let active = controller(&cluster, 1).await;
+        let others: Vec<_> = ALL.into_iter().filter(|node| *node != active).collect();
+        let (whole, behind) = (others[0], others[1]);
+        let topic = create(&cluster, "t", &[&[whole, behind]], &[]).await;
+        cluster.kill(behind);
+        until_in_sync(&cluster, active, &topic, &[whole]).await;
+        produce_somewhere(&cluster, active, &topic, 0, "only on one").await;
+        // It comes back and cannot catch up.
+        cluster.set_pair_cut(whole, behind, true);
+        cluster.start(behind, &ALL).await.unwrap().unwrap();
+        until_brokers(&cluster, active, &ALL).await;
+        cluster.kill(whole);
+        until(&cluster, active, &topic, |one| one.leader_id != whole).await;
         cluster.pass(3000).await;
-        let seen = partitions(&cluster, 3, &topic).await;
+        let seen = partitions(&cluster, active, &topic).await;
         assert_eq!((seen[0].leader_id, seen[0].error_code), (-1, code(ErrorCode::LeaderNotAvailable)));
-        let config = AlterableConfig {
-            name: "unclean.leader.election.enable".into(),
-            config_operation: 0,
-            value: Some("true".into()),
-        };
-        let resource =
-            AlterConfigsResource { resource_type: 2, resource_name: "t".into(), configs: vec![config] };
-        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-        let answer = cluster.client(3).call(1, &request).await;
-        assert_eq!(answer.responses[0].error_code, 0);
-        until(&cluster, 3, &topic, |one| one.leader_id == 2).await;
+        cluster.set_pair_cut(whole, behind, false);
+        let (leader, expected): (_, Vec<String>) =
+            if loses { (behind, vec![]) } else { (whole, vec!["only on one".into()]) };
+        if loses {
+            let config = AlterableConfig {
+                name: "unclean.leader.election.enable".into(),
+                config_operation: 0,
+                value: Some("true".into()),
+            };
+            let resource =
+                AlterConfigsResource { resource_type: 2, resource_name: "t".into(), configs: vec![config] };
+            let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+            let answer = cluster.client(active).call(1, &request).await;
+            assert_eq!(answer.responses[0].error_code, 0);
+        } else {
+            cluster.start(whole, &ALL).await.unwrap().unwrap();
+        }
+        until(&cluster, active, &topic, |one| one.leader_id == leader).await;
+        cluster.pass(1000).await;
+        assert_eq!(read_at(&cluster, leader, &topic, 0).await, expected);
+        cluster.assert_sound();
     }
-    cluster.assert_sound();
 }
 
 #[tokio::test(start_paused = true)]

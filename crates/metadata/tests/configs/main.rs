@@ -46,6 +46,10 @@ const BUILT: &[(&str, &str, &str)] = &[
 /// Keys that have less effect than their name promises.
 const LIMITS: &[(&str, &str)] = &[
     ("log.cleaner.threads", "16 at most"),
+    (
+        "replica.selector.class",
+        "`org.apache.kafka.common.replica.RackAwareReplicaSelector` only; others are refused",
+    ),
     ("security.inter.broker.protocol", "PLAINTEXT only"),
     ("listener.security.protocol.map", "PLAINTEXT only; others are refused"),
 ];

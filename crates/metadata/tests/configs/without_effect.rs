@@ -77,7 +77,6 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("producer.purgatory.purge.interval.requests", PURGATORY),
     ("queued.max.requests", "a connection waits while its requests are under way; queued.max.request.bytes counts"),
     ("remote.", TIERED),
-    ("replica.selector.class", JAVA),
     ("replica.socket.receive.buffer.bytes", SOCKETS),
     ("request.timeout.ms", "requests between nodes have limits of their own"),
     ("sasl.", SECURITY),

@@ -50,6 +50,8 @@ struct TestNet {
     cut: Mutex<BTreeSet<i32>>,
     /// Pairs that do not reach each other, the lower number first.
     cut_pairs: Mutex<BTreeSet<[i32; 2]>>,
+    /// From whom nothing arrives at whom.
+    deaf: Mutex<BTreeSet<[i32; 2]>>,
     /// Who listens in the place of a node, and answers whatever it hears with these bytes.
     strangers: Mutex<BTreeMap<i32, Bytes>>,
 }
@@ -60,6 +62,7 @@ struct Side(Arc<TestNet>, i32);
 /// The client's end of a connection.
 struct End {
     net: Arc<TestNet>,
+    /// Who has connected, and to whom.
     between: [i32; 2],
     wire: Wire,
     rest: Bytes,
@@ -75,13 +78,14 @@ pub(crate) fn controllers(nodes: &[i32]) -> Vec<Address> {
 }
 
 impl TestNet {
-    /// For ever while one of the two is cut off: nothing that is sent arrives.
+    /// For ever while what the first sends does not arrive at the second.
     async fn way(&self, between: [i32; 2]) {
         let is_cut =
             |cut: &BTreeSet<i32>| between[0] != between[1] && between.iter().any(|one| cut.contains(one));
         let [one, other] = between;
         let is_pair_cut = self.cut_pairs.lock().unwrap().contains(&[one.min(other), one.max(other)]);
-        if is_pair_cut || is_cut(&self.cut.lock().unwrap()) {
+        let is_deaf = self.deaf.lock().unwrap().contains(&between);
+        if is_pair_cut || is_deaf || is_cut(&self.cut.lock().unwrap()) {
             std::future::pending::<()>().await;
         }
     }
@@ -105,6 +109,8 @@ impl Network for Side {
             // A name that nobody resolves.
             let to = to.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
             net.way([from, to]).await;
+            // A connection is there when the other side has said so.
+            net.way([to, from]).await;
             let answer = net.strangers.lock().unwrap().get(&to).cloned();
             if let Some(answer) = answer {
                 let (between, wire) = ([from, to], stranger(answer));
@@ -132,7 +138,8 @@ impl Connection for End {
             while self.rest.is_empty() {
                 match self.wire.from_broker.recv().await {
                     Some(bytes) => {
-                        self.net.way(self.between).await;
+                        let [asking, asked] = self.between;
+                        self.net.way([asked, asking]).await;
                         self.rest = bytes;
                     }
                     None => return Ok(0),
@@ -261,6 +268,11 @@ impl Cluster {
         self.running.lock().unwrap().contains_key(&node)
     }
 
+    /// Whether a node takes records, as its `/healthz` tells.
+    pub(crate) fn health(&self, node: i32) -> Result<(), broker::view::Unhealthy> {
+        self.started.lock().unwrap()[&node].health()
+    }
+
     /// The epoch under which a node's broker is registered, as it knows itself.
     pub(crate) fn broker_epoch(&self, node: i32) -> i64 {
         let started = self.started.lock().unwrap();
@@ -292,6 +304,16 @@ impl Cluster {
             pairs.insert(pair)
         } else {
             pairs.remove(&pair)
+        };
+    }
+
+    /// Lets nothing that `from` sends arrive at `to`, which is still heard, or heals that.
+    pub(crate) fn set_deaf(&self, to: i32, from: i32, is_deaf: bool) {
+        let mut deaf = self.net.deaf.lock().unwrap();
+        if is_deaf {
+            deaf.insert([from, to])
+        } else {
+            deaf.remove(&[from, to])
         };
     }
 

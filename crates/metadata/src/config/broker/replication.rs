@@ -7,9 +7,12 @@ use super::super::key::{
     Importance::{High, Low, Medium},
     Key,
     Kind::{Boolean, Int, Long, String},
-    Valid::{Any, AtLeast},
+    Valid::{Any, AtLeast, OneOf},
     key,
 };
+
+/// The one selector of replicas that Kafka brings along (KIP-392). Others are classes of the JVM.
+const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
@@ -51,8 +54,8 @@ pub(super) const KEYS: &[Key] = &[
         "How often high watermarks are written down."),
     key("replica.lag.time.max.ms", Long, Text("30000"), Any, High,
         "A follower that has not caught up for so long leaves the in-sync replicas."),
-    key("replica.selector.class", String, Null, Any, Medium,
-        "How the replica is chosen that a consumer reads from; the default is the leader."),
+    key("replica.selector.class", String, Null, OneOf(&[RACK_AWARE_SELECTOR]), Medium,
+        "How the replica is chosen that a consumer reads from; unset, it is the leader, and with Kafka's rack-aware selector one in the consumer's rack."),
     key("replica.socket.receive.buffer.bytes", Int, Text("65536"), Any, High,
         "The receive buffer of the sockets on which followers fetch."),
     key("replica.socket.timeout.ms", Int, Text("30000"), Any, High,

@@ -172,3 +172,15 @@ fn problems_of_files_are_all_told() {
     assert!(problems[1].contains("'num.partitions' cannot be '0'"), "{problems:?}");
     assert!(problems[2].contains("'zzz'"), "{problems:?}");
 }
+
+#[test]
+fn the_selector_of_replicas_is_kafkas_or_none() {
+    let with =
+        |class: &str| Statics::new([("replica.selector.class".to_owned(), class.to_owned())]).problems();
+    assert_eq!(with("org.apache.kafka.common.replica.RackAwareReplicaSelector"), Vec::<String>::new());
+    let [told] = with("com.example.NearestReplica").try_into().unwrap();
+    assert!(
+        told.contains("com.example.NearestReplica") && told.contains("RackAwareReplicaSelector"),
+        "{told}"
+    );
+}
