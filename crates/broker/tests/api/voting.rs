@@ -8,7 +8,10 @@ use broker::Config;
 use log::testing::MemoryDisk;
 use std::path::Path;
 use stdx::Uuid;
-use wire::{AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, add_raft_voter_request};
+use wire::{
+    AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, RemoveRaftVoterRequest, UpdateRaftVoterRequest,
+    add_raft_voter_request, update_raft_voter_request,
+};
 
 fn joins(config: &mut Config) {
     config.joins_by_itself = true;
@@ -71,6 +74,52 @@ async fn a_controller_that_was_left_half_way_into_the_quorum_votes_in_the_end() 
     cluster.kill(4);
     cluster.start_as(4, 4, &[1, 2, 3, 4], joins).await.unwrap().unwrap();
     until_voters(&cluster, 1, &[1, 2, 3, 4]).await;
+    cluster.assert_sound();
+}
+
+/// The codes of answers of one controller to changes of a voter that names no log directory, or does not listen where the
+/// others look for it: add, remove, update, and update with another listener.
+async fn codes_of_no_voter(cluster: &Cluster, asked: i32) -> [i16; 4] {
+    let mut client = cluster.client_at(asked, "CONTROLLER");
+    let voter_id = 3;
+    let add = AddRaftVoterRequest { cluster_id: None, voter_id, timeout_ms: 1000, ..Default::default() };
+    let remove = RemoveRaftVoterRequest { cluster_id: None, voter_id, ..Default::default() };
+    let listener = |name: &str| update_raft_voter_request::Listener {
+        name: name.into(),
+        host: "node3".into(),
+        port: 9093,
+    };
+    let update = UpdateRaftVoterRequest {
+        cluster_id: None,
+        voter_id,
+        listeners: vec![listener("CONTROLLER")],
+        kraft_version_feature: update_raft_voter_request::KraftVersionFeature {
+            min_supported_version: 0,
+            max_supported_version: 1,
+        },
+        ..Default::default()
+    };
+    let elsewhere = UpdateRaftVoterRequest {
+        voter_directory_id: directory(cluster, 3),
+        listeners: vec![listener("ELSEWHERE")],
+        ..update.clone()
+    };
+    [
+        client.call(0, &add).await.error_code,
+        client.call(0, &remove).await.error_code,
+        client.call(0, &update).await.error_code,
+        client.call(0, &elsewhere).await.error_code,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_the_quorum_refuses_a_voter_without_a_directory_at_once() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    assert_eq!(codes_of_no_voter(&cluster, active).await, [code(ErrorCode::InvalidRequest); 4]);
+    let other = others(active)[0];
+    assert_eq!(codes_of_no_voter(&cluster, other).await, [code(ErrorCode::NotLeaderOrFollower); 4]);
+    assert_eq!(voters(&quorum(&cluster, 1).await), ALL);
     cluster.assert_sound();
 }
 
