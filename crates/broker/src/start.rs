@@ -13,7 +13,7 @@ use crate::{
     doorbell::Doorbell,
     fetch_sessions::FetchSessions,
     fetchers::Fetchers,
-    follower::Follower,
+    follower::{FollowError, Follower},
     frame_budget::FrameBudget,
     gathering::Gathering,
     group_hosts::GroupHosts,
@@ -36,7 +36,9 @@ use crate::{
     tail_budget::TailBudget,
     throttles::Throttles,
     transaction_hosts::TransactionHosts,
-    txn_markers, txn_verification, upkeep,
+    txn_markers, txn_verification,
+    unsupported::Unsupported,
+    upkeep,
 };
 use env::{Network, World};
 use metadata::{Image, RegisterBroker, Request, Settings};
@@ -71,6 +73,9 @@ pub enum StartError {
         "the metadata log cannot be read: {0}; restore the log directory from a copy, or start with an empty one"
     )]
     Metadata(String),
+    /// The metadata are those of another version of this program. Nothing is damaged, and no other try helps.
+    #[error("this program cannot serve this cluster: {0}")]
+    Unsupported(#[from] Unsupported),
     /// The controller refuses this broker.
     #[error("the controller refused this broker: {0}")]
     Refused(#[from] metadata::Error),
@@ -111,11 +116,10 @@ impl Broker {
             Follower::new(broker.world.clone(), broker.quorum.clone(), broker.images.clone(), policy);
         if broker.config.is_clustered() {
             door.open(broker.clone());
-            broker.enter_quorum(settled, follower).await?;
-            if broker.config.is_broker {
-                broker.join(&found).await?;
-            } else {
-                broker.until_led().await?;
+            tokio::select! {
+                biased;
+                why = broker.until_unsupported() => return Err(why.into()),
+                joined = broker.join_cluster(settled, follower, &found) => joined?,
             }
         } else {
             broker.begin_alone(follower, &found).await?;
@@ -219,7 +223,10 @@ impl Broker {
         }
         self.lead_alone().await?;
         // Before anything is decided: what cannot be read here, nobody may go on from.
-        follower.catch_up().await.map_err(|error| StartError::Metadata(error.to_string()))?;
+        follower.catch_up().await.map_err(|error| match error {
+            FollowError::Io(error) => StartError::Metadata(error.to_string()),
+            FollowError::Unsupported(why) => why.into(),
+        })?;
         self.follow(follower);
         self.controller.until_active().await.map_err(|_| self.stopped_quorum())?;
         // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
@@ -231,6 +238,16 @@ impl Broker {
     /// Takes part in the quorum, or follows it.
     async fn enter_quorum(
         self: &Arc<Self>,
+    async fn join_cluster(
+        self: &Arc<Self>,
+        settled: Option<Settled>,
+        follower: Follower,
+        found: &AllFound,
+    ) -> Result<(), StartError> {
+        self.enter_quorum(settled, follower).await?;
+        if self.config.is_broker { self.join(found).await } else { self.until_led().await }
+    }
+
         settled: Option<Settled>,
         follower: Follower,
     ) -> Result<(), StartError> {
@@ -454,5 +471,8 @@ async fn open_quorum(
     };
     let transport = Arc::new(StreamTransport::new(links));
     let opened = RaftQuorum::open(quorum_config, dir.world.clone(), transport).await;
-    Ok(Arc::new(opened.map_err(|error| StartError::Metadata(error.to_string()))?))
+    Ok(Arc::new(opened.map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported => Unsupported::File(error.to_string()).into(),
+        _ => StartError::Metadata(error.to_string()),
+    })?))
 }

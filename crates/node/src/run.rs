@@ -83,13 +83,14 @@ async fn serve(
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
     greet(&greeting);
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        why = broker.until_unsupported() => Err(broker::StartError::Unsupported(why).into()),
+    };
     stop(&broker, &mut interrupt).await;
-    Ok(())
+    ended
 }
 
 async fn stop(broker: &Arc<Broker>, interrupt: &mut tokio::signal::unix::Signal) {

@@ -55,3 +55,4 @@ mod transactions;
 mod transactions_in_clusters;
 mod twice_or_late;
 mod voting;
+mod unsupported;
