@@ -151,6 +151,74 @@ async fn a_voter_that_has_lost_its_disk_votes_again_if_it_joins_by_itself() {
     cluster.assert_sound();
 }
 
+/// A cluster in which a voter that does not lead is gone, and what it had on its disk before the others decided more that it has
+/// acknowledged: its node, that disk, and the active controller.
+async fn with_an_old_copy() -> (Cluster, i32, MemoryDisk, i32) {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    let node = others(active)[0];
+    create(&cluster, active, "before", 1).await.unwrap();
+    cluster.pass(1000).await;
+    let copy = cluster.disk(node).after_kill();
+    for name in ["one", "two", "three"] {
+        create(&cluster, active, name, 1).await.unwrap();
+    }
+    known(&cluster, node, "three").await;
+    cluster.pass(1000).await;
+    cluster.kill(node);
+    (cluster, node, copy, active)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_with_an_old_copy_of_its_directory_is_refused_before_it_votes() {
+    let (cluster, node, copy, active) = with_an_old_copy().await;
+    let whole = cluster.disk(node).after_kill();
+    let id = directory(&cluster, node);
+    cluster.set_disk(node, copy);
+    let told = match cluster.start(node, &ALL).await.unwrap() {
+        Err(broker::StartError::Stale(stale)) => stale,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it has started"),
+    };
+    assert!(told.held < told.acknowledged && told.replica.directory == id, "{told}");
+    let text = told.to_string();
+    assert!(text.contains(&format!("--controller-id {node} --controller-directory-id {id}")), "{text}");
+    cluster.kill(node);
+    assert_eq!(controller(&cluster, active).await, active, "nobody is disturbed");
+    // With what it had it is welcome.
+    cluster.set_disk(node, whole);
+    cluster.start(node, &ALL).await.unwrap().unwrap();
+    until_brokers(&cluster, active, &ALL).await;
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_with_an_old_copy_whose_start_could_ask_nobody_gets_everything_again() {
+    let (cluster, node, copy, active) = with_an_old_copy().await;
+    cluster.set_disk(node, copy);
+    // None of those that are listed there is a controller.
+    cluster.start(node, &[9]).await.unwrap().unwrap();
+    known(&cluster, node, "three").await;
+    assert_eq!(controller(&cluster, active).await, active, "who leads goes on");
+    let end = |told: &wire::describe_quorum_response::PartitionData, voter: i32| {
+        told.current_voters.iter().find(|one| one.replica_id == voter).unwrap().log_end_offset
+    };
+    for _ in 0..200 {
+        let told = quorum(&cluster, active).await;
+        if end(&told, node) == told.high_watermark {
+            break;
+        }
+        cluster.pass(50).await;
+    }
+    // Its vote counts again.
+    cluster.kill(others(active).into_iter().find(|other| *other != node).unwrap());
+    while create(&cluster, active, "after", 1).await.is_err() {
+        cluster.pass(100).await;
+    }
+    known(&cluster, node, "after").await;
+    cluster.assert_sound();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_voter_that_moved_tells_the_quorum_where_it_listens_now() {
     let cluster = Cluster::of_three().await;
