@@ -5,6 +5,7 @@
 //! and docs/formats/quorum-rpc.md lists the messages.
 
 use crate::{
+    failure_code,
     link::{Address, Links, read_frame},
     log_dir::LogDir,
     partition::on_lane,
@@ -12,10 +13,12 @@ use crate::{
 };
 use env::{Incoming, Nanos};
 use futures_util::future::join_all;
+use model::{LeaderEpoch, Offset};
 use quorum::{
     DISCOVERY_VERSION, DiscoveryReply, Inquiry, Introduction, Member, Replica, Watched, Watching, watch,
 };
 use std::{collections::BTreeMap, io, sync::Arc};
+use wire::{DescribeQuorumRequest, describe_quorum_request};
 
 /// How long one controller may take to answer.
 const ANSWER_MS_MAX: i64 = 1000;
@@ -198,6 +201,27 @@ pub(crate) async fn ask_all(links: &Links, peers: &[Address]) -> Answers {
         Err(error) => (peer.clone(), Err(error.to_string())),
     });
     introduced.collect()
+}
+
+/// What the leader of the quorum says, if it is among those and answers: its epoch, and up to which offset this voter has
+/// acknowledged the metadata log to it.
+pub(crate) async fn acknowledged(
+    links: &Links,
+    peers: &[Address],
+    me: Replica,
+) -> Option<(LeaderEpoch, Offset)> {
+    let partitions = vec![describe_quorum_request::PartitionData { partition_index: 0 }];
+    let topic = describe_quorum_request::TopicData { topic_name: "__cluster_metadata".into(), partitions };
+    let request = DescribeQuorumRequest { topics: vec![topic] };
+    let answers = join_all(peers.iter().map(|peer| links.call(peer, &request, ANSWER_MS_MAX))).await;
+    let told = answers.into_iter().flatten().flat_map(|answer| answer.topics);
+    // Only who leads, or takes itself for the leader, answers without an error.
+    let told = told.flat_map(|topic| topic.partitions).filter(|told| told.error_code == failure_code::NONE);
+    let newest = told.max_by_key(|told| told.leader_epoch)?;
+    let is_me = |id, directory| Replica { node: id, directory } == me;
+    let mut voters = newest.current_voters.iter();
+    let own = voters.find(|voter| is_me(voter.replica_id, voter.replica_directory_id))?;
+    (own.log_end_offset >= 0).then_some((newest.leader_epoch, own.log_end_offset))
 }
 
 async fn ask<'a>(

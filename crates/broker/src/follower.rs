@@ -8,18 +8,20 @@
 use crate::{
     Broker,
     images::Images,
-    metadata_records,
+    metadata_records::{self, Unreadable},
     partition::on_lane,
     remote_log::{Fetched, RemoteLog},
+    unsupported::Unsupported,
 };
 use bytes::Bytes;
 use env::{Nanos, World};
-use metadata::{Image, Position, Record};
+use metadata::{Image, Position, Record, features};
 use model::Offset;
 use quorum::{Committed, Quorum, RaftQuorum, SnapshotId};
 use records::{Batch, BatchBuilder, Decompressor};
 use std::{
     io,
+    ops::ControlFlow,
     sync::{Arc, Weak},
 };
 
@@ -57,6 +59,17 @@ pub(crate) struct Follower {
     since: Option<Nanos>,
 }
 
+/// Why what is committed was not replayed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowError {
+    /// It could not be read; later it may be.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// This program will never be able to.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+}
+
 impl Follower {
     pub(crate) fn new(
         world: World,
@@ -68,18 +81,22 @@ impl Follower {
     }
 
     /// Replays what is committed and was not replayed.
-    pub(crate) async fn catch_up(&mut self) -> io::Result<()> {
-        while self.next < self.quorum.leadership().borrow().high_watermark {
+    pub(crate) async fn catch_up(&mut self) -> Result<(), FollowError> {
+        loop {
+            let end = self.quorum.leadership().borrow().high_watermark;
+            if self.next >= end {
+                return Ok(());
+            }
             let before = self.next;
             match self.quorum.read(self.next, READ_BYTES).await? {
-                Committed::Batches(batches) => self.replay(&batches)?,
-                Committed::InSnapshot(_) => self.load_snapshot().await?,
+                Committed::Batches(batches) => self.replay(&batches, end)?,
+                Committed::InSnapshot(_) => self.load_snapshot(end).await?,
             }
             if self.next == before {
-                return Err(io::Error::other(format!("no metadata could be read at offset {before}")));
+                let why = format!("no metadata could be read at offset {before}");
+                return Err(io::Error::other(why).into());
             }
         }
-        Ok(())
     }
 
     /// Follows until the quorum has stopped.
@@ -90,15 +107,21 @@ impl Follower {
             if !self.quorum.is_founded()
                 && let Some(remote) = broker.upgrade().map(|broker| broker.remote.clone())
             {
-                self.follow_remote(&remote).await;
+                if self.follow_remote(&remote).await.is_break() {
+                    return;
+                }
                 continue;
             }
             if broker.strong_count() == 0 {
                 return;
             }
             let caught_up = self.catch_up().await;
-            if let Err(error) = &caught_up {
-                tracing::error!(%error, "the metadata cannot be followed; trying again");
+            match &caught_up {
+                Ok(()) => {}
+                Err(FollowError::Unsupported(why)) => return self.give_up(why.clone()),
+                Err(FollowError::Io(error)) => {
+                    tracing::error!(%error, "the metadata cannot be followed; trying again");
+                }
             }
             self.snapshot_if_due().await;
             let wake = match (caught_up.is_err(), self.due_at()) {
@@ -114,29 +137,50 @@ impl Follower {
     }
 
     /// Takes what the controllers have, for a node whose own log is empty because it has no vote.
-    async fn follow_remote(&mut self, remote: &RemoteLog) {
+    async fn follow_remote(&mut self, remote: &RemoteLog) -> ControlFlow<()> {
         let followed = match remote.fetch(self.next).await {
-            Ok(Fetched::Batches(batches)) if batches.is_empty() => Ok(()),
-            Ok(Fetched::Batches(batches)) => self.replay(&batches),
-            Ok(Fetched::Snapshot(id, batches)) => self.begin_with(id, &batches),
-            Err(error) => Err(error),
+            Ok(Fetched::Batches { batches, end }) => self.replay(&batches, end),
+            // Whether there is more behind it the next fetch tells.
+            Ok(Fetched::Snapshot(id, batches)) => self.begin_with(id, &batches, Offset::MAX),
+            Err(error) => Err(error.into()),
         };
-        if let Err(error) = followed {
-            tracing::debug!(%error, "the metadata cannot be fetched; trying again");
-            self.world.clock.sleep_until(self.world.clock.after_millis(REMOTE_RETRY_MS)).await;
+        match followed {
+            Ok(()) => {}
+            Err(FollowError::Unsupported(why)) => {
+                self.give_up(why);
+                return ControlFlow::Break(());
+            }
+            Err(FollowError::Io(error)) => {
+                tracing::debug!(%error, "the metadata cannot be fetched; trying again");
+                self.world.clock.sleep_until(self.world.clock.after_millis(REMOTE_RETRY_MS)).await;
+            }
         }
+        ControlFlow::Continue(())
     }
 
-    fn replay(&mut self, batches: &[Batch]) -> io::Result<()> {
+    /// Nobody may go on from what this program does not understand. Whoever runs the node hears of it.
+    fn give_up(&self, why: Unsupported) {
+        tracing::error!(error = %why, "the cluster's metadata cannot be followed by this program");
+        self.images.give_up(why);
+    }
+
+    /// Replays batches of a log that is committed up to `end`.
+    fn replay(&mut self, batches: &[Batch], end: Offset) -> Result<(), FollowError> {
         let mut image = Image::clone(&self.images.newest());
         let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
+        let mut next = self.next;
         for batch in batches {
-            apply(&mut image, batch, self.next, &mut news, &mut decompressor)?;
-            self.next = batch.header.next_offset();
-            self.bytes += batch.bytes.len() as u64;
+            apply(&mut image, batch, next, &mut news, &mut decompressor)?;
+            next = batch.header.next_offset();
             let epoch = batch.header.leader_epoch;
             image.place(Position { offset: batch.header.last_offset(), epoch });
         }
+        check_features(&image, next, end)?;
+        if batches.is_empty() {
+            return Ok(());
+        }
+        self.bytes += batches.iter().map(|batch| batch.bytes.len() as u64).sum::<u64>();
+        self.next = next;
         let now = self.world.clock.now();
         self.since.get_or_insert(now);
         self.images.publish_now(image, &news, now);
@@ -144,18 +188,19 @@ impl Follower {
     }
 
     /// Begins anew with the newest snapshot.
-    async fn load_snapshot(&mut self) -> io::Result<()> {
+    async fn load_snapshot(&mut self, end: Offset) -> Result<(), FollowError> {
         let snapshot = self.quorum.snapshot().ok_or_else(|| io::Error::other("there is no snapshot"))?;
         let id = snapshot.id();
         let batches = on_lane(&self.world, move || snapshot.batches()).await;
-        self.begin_with(id, &batches.ok_or_else(|| io::Error::other("the node stops"))??)
+        self.begin_with(id, &batches.ok_or_else(|| io::Error::other("the node stops"))??, end)
     }
 
-    fn begin_with(&mut self, id: SnapshotId, batches: &[Batch]) -> io::Result<()> {
+    fn begin_with(&mut self, id: SnapshotId, batches: &[Batch], end: Offset) -> Result<(), FollowError> {
         let mut image = Image::new(self.images.newest().cluster_id());
         let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
         batches.iter().try_for_each(|batch| apply(&mut image, batch, 0, &mut news, &mut decompressor))?;
         image.place(Position { offset: id.end_offset - 1, epoch: id.epoch });
+        check_features(&image, id.end_offset, end)?;
         (self.next, self.bytes, self.since) = (id.end_offset, 0, None);
         self.images.publish(image, &news);
         Ok(())
@@ -187,6 +232,14 @@ impl Follower {
     }
 }
 
+/// What was raised and lowered again before `end` does not matter: only the levels at the end are in force.
+fn check_features(image: &Image, next: Offset, end: Offset) -> Result<(), Unsupported> {
+    match features::unsupported(image) {
+        Some(why) if next >= end => Err(why.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Applies the records of a batch from `from` on; those about brokers are told.
 fn apply(
     image: &mut Image,
@@ -194,14 +247,14 @@ fn apply(
     from: Offset,
     news: &mut Vec<(Record, Offset)>,
     decompressor: &mut Decompressor,
-) -> io::Result<()> {
+) -> Result<(), FollowError> {
     if batch.header.attributes.is_control() {
         return Ok(());
     }
     let records = batch.records(BATCH_BYTES_MAX, decompressor).map_err(io::Error::other)?;
     for record in records.into_iter().filter(|record| record.offset >= from) {
         let value = record.value.unwrap_or_default();
-        let change = metadata_records::decode(&value).map_err(io::Error::other)?;
+        let change = metadata_records::decode(&value).map_err(|why| to_follow_error(why, record.offset))?;
         if matches!(
             change,
             Record::RegisterBroker(_) | Record::UnregisterBroker { .. } | Record::BrokerChange { .. }
@@ -211,6 +264,16 @@ fn apply(
         image.apply(change);
     }
     Ok(())
+}
+
+fn to_follow_error(why: Unreadable, offset: Offset) -> FollowError {
+    match why {
+        Unreadable::Malformed { .. } => io::Error::other(format!("at offset {offset}: {why}")).into(),
+        Unreadable::Type { kind } => Unsupported::Type { offset, kind }.into(),
+        Unreadable::Version { what, version, known } => {
+            Unsupported::Version { offset, what, version, min: *known.start(), max: *known.end() }.into()
+        }
+    }
 }
 
 /// An image as the batches of a snapshot.

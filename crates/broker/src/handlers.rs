@@ -89,7 +89,7 @@ use ::metadata::{
 };
 use env::BoxFuture;
 use model::{LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName};
-use quorum::ChangeError;
+use quorum::{ChangeError, Member, Quorum, Replica};
 use std::sync::Arc;
 use wire::ErrorCode;
 
@@ -321,10 +321,12 @@ pub(crate) fn code_and_name(error: Option<ErrorCode>) -> (i16, Option<String>) {
     }
 }
 
-/// Carries a change of the voters out, within a time; the code and the text of what came of it.
+/// Carries a change of the voters out, within a time; the code and the text of what came of it. `member` is where the voter
+/// shall listen, if that is a part of the change.
 pub(crate) async fn change_voters(
     broker: &Arc<Broker>,
     cluster_id: Option<&str>,
+    (voter, member): (Replica, Option<&Member>),
     change: BoxFuture<'_, Result<(), ChangeError>>,
     timeout_ms: i64,
 ) -> (i16, Option<String>) {
@@ -332,6 +334,14 @@ pub(crate) async fn change_voters(
     if let Some(id) = cluster_id.filter(|id| *id != here) {
         let error = Error::InconsistentClusterId(format!("This is cluster {here}, not {id}."));
         return failure_code::with_message(Err(error));
+    }
+    // Who does not lead says that first, as in Kafka.
+    let leader = broker.quorum.leadership().borrow().leader;
+    if leader != Some(broker.quorum.replica()) {
+        return change_error(&ChangeError::NotLeader { leader });
+    }
+    if let Some(why) = invalid_voter(broker, voter, member) {
+        return failure_code::with_message(Err(Error::InvalidRequest(why)));
     }
     let clock = &broker.world.clock;
     let changed = tokio::select! {
@@ -344,8 +354,28 @@ pub(crate) async fn change_voters(
     };
     match changed {
         Ok(()) => (failure_code::NONE, None),
-        Err(error) => (failure_code::of_change(&error).to_i16(), Some(error.to_string())),
+        Err(error) => change_error(&error),
     }
+}
+
+fn change_error(error: &ChangeError) -> (i16, Option<String>) {
+    (failure_code::of_change(error).to_i16(), Some(error.to_string()))
+}
+
+/// Why that is no voter, or where it shall listen no place for one. The other voters would look for it in vain.
+fn invalid_voter(broker: &Broker, voter: Replica, member: Option<&Member>) -> Option<String> {
+    if voter.node < 0 || voter.directory.is_zero() {
+        return Some(format!(
+            "A voter has a node.id that is not negative and the directory.id of its metadata.log.dir, but this is {voter}."
+        ));
+    }
+    let member = member?;
+    let listener = broker.config.controller_endpoints.first().map(|own| &own.name);
+    if let Some(name) = listener.filter(|name| !member.endpoints.iter().any(|one| one.name == **name)) {
+        return Some(format!("The voters are reached at their listener {name}, which is not among these."));
+    }
+    let (min, max) = (member.version_min, member.version_max);
+    (min < 0 || max < min).then(|| format!("No voter supports kraft.version {min} to {max}."))
 }
 
 /// The broker that clients take for the controller: the active one if it is a broker, else this one, which forwards.

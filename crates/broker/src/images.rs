@@ -2,6 +2,7 @@
 //!
 //! It reads no log; [`crate::follower`] does and publishes here. Everybody who needs metadata asks here.
 
+use crate::unsupported::Unsupported;
 use arc_swap::ArcSwap;
 use env::Nanos;
 use metadata::{Heartbeats, Image, Record, Registration};
@@ -21,6 +22,8 @@ pub(crate) struct Images {
     newest: ArcSwap<Image>,
     replayed: Watched<Offset>,
     followed: Watched<Offset>,
+    /// Why no image will come any more.
+    given_up: Watched<Option<Unsupported>>,
     /// Of the brokers, while this node's controller is active; as new as the image.
     sessions: Mutex<Option<Heartbeats>>,
     sessions_news: Notify,
@@ -36,6 +39,7 @@ impl Images {
             newest,
             replayed: watch(-1).0,
             followed: watch(-1).0,
+            given_up: watch(None).0,
             sessions: Mutex::default(),
             sessions_news: Notify::new(),
             farewells: Mutex::default(),
@@ -90,6 +94,20 @@ impl Images {
             !broker.fenced || !broker.shutting_down && lately.contains(&(broker.id, broker.epoch))
         };
         image.brokers().filter(is_told)
+    }
+
+    /// What is committed cannot be followed by this program.
+    pub(crate) fn give_up(&self, why: Unsupported) {
+        self.given_up.send(Some(why));
+    }
+
+    /// Waits until that happens.
+    pub(crate) async fn until_given_up(&self) -> Unsupported {
+        match self.given_up.subscribe().wait_for(Option::is_some).await {
+            Ok(Some(why)) => why,
+            // Its sender is here: it cannot be gone.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// The controller becomes active, or is no more: the sessions of brokers begin anew, or are nobody's.

@@ -81,6 +81,7 @@ mod transaction_records;
 mod txn_ends;
 mod txn_markers;
 mod txn_verification;
+mod unsupported;
 mod upkeep;
 pub mod view;
 mod voting;
@@ -92,6 +93,7 @@ pub use link::Address;
 pub use log_dir::LogDirError;
 pub use metrics::Metrics;
 pub use start::StartError;
+pub use unsupported::Unsupported;
 
 use backlog::Backlog;
 use client_metrics::ClientMetrics;
@@ -189,6 +191,12 @@ impl Broker {
     /// The newest committed image of the cluster.
     pub fn image(&self) -> Arc<Image> {
         self.images.newest()
+    }
+
+    /// Ends when the cluster's metadata say what this program cannot work with. It knows nothing that is newer than that and
+    /// must not go on: stop it.
+    pub async fn until_unsupported(&self) -> Unsupported {
+        self.images.until_given_up().await
     }
 
     /// What is counted.

@@ -19,6 +19,8 @@ const RETRY_MS: i64 = 100;
 /// So many times `broker.session.timeout.ms` a broker waits for the one that has its id to be gone: a process of its own
 /// that was killed is held for alive for one of them, and for one more by a controller that has just been elected.
 const SESSIONS_WAITED: u64 = 5;
+/// How long a refused broker waits until the metadata say why.
+const FOLLOW_MS_MAX: i64 = 10_000;
 /// How long a controlled shutdown may take.
 const SHUTDOWN_MS_MAX: i64 = 5000;
 /// The `metadata.version` from which controllers know of directories that take no new replicas (4.3-IV0).
@@ -43,7 +45,8 @@ impl Broker {
                             self.home.meta().cluster_id
                         )));
                     }
-                    error @ (ErrorCode::InvalidRegistration | ErrorCode::UnsupportedVersion) => {
+                    ErrorCode::UnsupportedVersion => return Err(self.unsupported_there().await),
+                    error @ ErrorCode::InvalidRegistration => {
                         return Err(StartError::Discovery(format!(
                             "the controller refuses this broker: {error:?}; its log says why"
                         )));
@@ -84,6 +87,20 @@ impl Broker {
         Err(StartError::Discovery(format!(
             "another broker with the node.id {node} is alive; give one of the two another node.id"
         )))
+    }
+
+    /// The controller does not say which feature is beyond this broker; the metadata do, once they are here.
+    async fn unsupported_there(&self) -> StartError {
+        tokio::select! {
+            biased;
+            why = self.until_unsupported() => why.into(),
+            () = self.world.clock.sleep_until(self.world.clock.after_millis(FOLLOW_MS_MAX)) => {
+                StartError::Discovery(
+                    "the controller refuses this broker, which cannot work with a feature level of the cluster; its log says \
+                     which one: start a program on this data that can".into(),
+                )
+            }
+        }
     }
 
     fn registration(&self, previous_broker_epoch: i64) -> BrokerRegistrationRequest {

@@ -12,6 +12,7 @@ use metadata::{
     config::{Resource, ResourceKind},
 };
 use model::TopicName;
+use std::ops::RangeInclusive;
 use stdx::{Cursor, Uuid, varint};
 use wire::{
     Decoder, Encoder, Message,
@@ -31,11 +32,29 @@ const RECOVERY_UNCHANGED: i8 = -1;
 
 /// A record that cannot be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("metadata record of type {kind} version {version} cannot be read: {why}")]
-pub(crate) struct Unreadable {
-    kind: u32,
-    version: u32,
-    why: String,
+pub(crate) enum Unreadable {
+    /// What it says is no such record.
+    #[error("metadata record of type {kind} version {version} cannot be read: {why}")]
+    Malformed { kind: u32, version: u32, why: String },
+    /// This program does not know its type.
+    #[error("metadata record of type {kind} is not known")]
+    Type { kind: u32 },
+    /// ... or its version.
+    #[error("{what} of version {version} is not known")]
+    Version { what: String, version: u32, known: RangeInclusive<i16> },
+}
+
+/// Why the message of a record cannot be understood.
+enum Problem {
+    Malformed(String),
+    Type,
+    Version { what: &'static str, known: RangeInclusive<i16> },
+}
+
+impl<T: std::fmt::Display> From<T> for Problem {
+    fn from(why: T) -> Self {
+        Self::Malformed(why.to_string())
+    }
 }
 
 /// The value of a metadata record.
@@ -106,18 +125,22 @@ pub(crate) fn decode(value: &Bytes) -> Result<Record, Unreadable> {
     let mut head = || cursor.unsigned_varint().map_err(|error| error.to_string());
     let (frame, kind, version) = match (head(), head(), head()) {
         (Ok(frame), Ok(kind), Ok(version)) => (frame, kind, version),
-        _ => return Err(Unreadable { kind: u32::MAX, version: 0, why: "it is cut off".into() }),
+        _ => return Err(Unreadable::Malformed { kind: u32::MAX, version: 0, why: "it is cut off".into() }),
     };
-    let unreadable = |why: String| Unreadable { kind, version, why };
     if u64::from(frame) != FRAME_VERSION {
-        return Err(unreadable(format!("its frame has version {frame}, not {FRAME_VERSION}")));
+        return Err(Unreadable::Version { what: "its frame".into(), version: frame, known: 1..=1 });
     }
     let body = value.slice(cursor.position()..);
-    let number = i16::try_from(version).map_err(|error| unreadable(error.to_string()))?;
-    read_kind(kind, number, body).map_err(unreadable)
+    // Kafka's versions have two bytes: what is above has none.
+    let read = read_kind(kind, i16::try_from(version).unwrap_or(i16::MAX), body);
+    read.map_err(|problem| match problem {
+        Problem::Malformed(why) => Unreadable::Malformed { kind, version, why },
+        Problem::Type => Unreadable::Type { kind },
+        Problem::Version { what, known } => Unreadable::Version { what: what.into(), version, known },
+    })
 }
 
-fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
+fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, Problem> {
     Ok(match kind {
         0 => Record::RegisterBroker(registration(read(body, version)?)),
         1 => {
@@ -126,7 +149,7 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
         }
         2 => {
             let record: TopicRecord = read(body, version)?;
-            let name = TopicName::new(&record.name).map_err(|error| error.to_string())?;
+            let name = TopicName::new(&record.name)?;
             Record::Topic { name, id: record.topic_id }
         }
         3 => Record::Partition(to_partition(read(body, version)?)),
@@ -163,21 +186,30 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, String> {
             Record::ProducerIds { broker, broker_epoch, next: record.next_producer_id }
         }
         17 => broker_change(read(body, version)?),
-        20 => Record::NoOp,
+        20 => {
+            read::<NoOpRecord>(body, version)?;
+            Record::NoOp
+        }
         23 => Record::BeginTransaction { name: read::<BeginTransactionRecord>(body, version)?.name },
-        24 => Record::EndTransaction,
+        24 => {
+            read::<EndTransactionRecord>(body, version)?;
+            Record::EndTransaction
+        }
         25 => Record::AbortTransaction { reason: read::<AbortTransactionRecord>(body, version)?.reason },
         27 => Record::RegisterController(controller_registration(read(body, version)?)),
         28 => {
             let name = read::<ClearElrRecord>(body, version)?.topic_name;
             Record::ClearElr { topic: TopicName::new(&name).ok() }
         }
-        _ => return Err("this version of odradek does not know it; start the one that wrote it".into()),
+        _ => return Err(Problem::Type),
     })
 }
 
-fn read<T: Message>(body: Bytes, version: i16) -> Result<T, String> {
-    T::decode(&mut Decoder::with_default_budget(body), version).map_err(|error| error.to_string())
+fn read<T: Message>(body: Bytes, version: i16) -> Result<T, Problem> {
+    if !T::VERSIONS.contains(&version) {
+        return Err(Problem::Version { what: T::NAME, known: T::VERSIONS });
+    }
+    Ok(T::decode(&mut Decoder::with_default_budget(body), version)?)
 }
 
 fn write<T: Message>(kind: u64, version: i16, message: &T) -> Bytes {
@@ -489,9 +521,23 @@ mod tests {
     }
 
     #[test]
-    fn unknown_types_are_refused() {
-        assert!(decode(&Bytes::from_static(&[1, 99, 0])).is_err());
-        assert!(decode(&Bytes::from_static(&[7, 2, 0])).is_err());
-        assert!(decode(&Bytes::new()).is_err());
+    fn types_and_versions_that_are_not_known_are_told_from_what_is_malformed() {
+        let read = |bytes: &'static [u8]| decode(&Bytes::from_static(bytes)).unwrap_err();
+        assert!(matches!(read(&[1, 99, 0]), Unreadable::Type { kind: 99 }));
+        // User credentials, which Apache Kafka may write.
+        assert!(matches!(read(&[1, 11, 0]), Unreadable::Type { kind: 11 }));
+        let Unreadable::Version { what, version: 9, known } = read(&[1, 2, 9]) else { panic!("it is newer") };
+        assert_eq!((what.as_str(), known), ("TopicRecord", 0..=0));
+        for without_a_body in [24, 20] {
+            let newer = decode(&Bytes::from(vec![1, without_a_body, 0xff, 0xff, 0xff, 0xff, 7]));
+            assert!(
+                matches!(newer, Err(Unreadable::Version { version: 0x7fff_ffff, .. })),
+                "{without_a_body}"
+            );
+        }
+        assert!(matches!(read(&[7, 2, 0]), Unreadable::Version { version: 7, .. }));
+        for cut in [&[][..], &[1], &[1, 2], &[1, 2, 0], &[1, 2, 0, 3, b'a']] {
+            assert!(matches!(read(cut), Unreadable::Malformed { .. }), "{cut:?}");
+        }
     }
 }

@@ -46,8 +46,8 @@ pub(crate) struct RemoteLog {
 
 /// What a fetch has brought.
 pub(crate) enum Fetched {
-    /// Committed batches; none if nothing is new.
-    Batches(Vec<Batch>),
+    /// Committed batches, none if nothing is new, of a log that is committed up to there; `Offset::MAX` if nobody has said.
+    Batches { batches: Vec<Batch>, end: Offset },
     /// Everything before an offset: batches of records.
     Snapshot(SnapshotId, Vec<Batch>),
 }
@@ -108,7 +108,7 @@ impl RemoteLog {
             ErrorCode::None => self.read(to, data).await,
             // Its leader is asked next, if it has named one.
             ErrorCode::NotLeaderOrFollower if leader >= 0 && self.leader().is_some() => {
-                Ok(Fetched::Batches(Vec::new()))
+                Ok(Fetched::Batches { batches: Vec::new(), end: Offset::MAX })
             }
             error => Err(io::Error::other(format!("{to} answers {error:?}"))),
         }
@@ -125,7 +125,7 @@ impl RemoteLog {
         let mut batches = split(bytes)?;
         // A controller of Apache Kafka sends what is not committed, too.
         batches.retain(|batch| batch.header.next_offset() <= data.high_watermark);
-        Ok(Fetched::Batches(batches))
+        Ok(Fetched::Batches { batches, end: data.high_watermark })
     }
 
     async fn fetch_snapshot(&self, from: &Address, id: SnapshotId) -> io::Result<Bytes> {

@@ -13,7 +13,7 @@ use crate::{
     doorbell::Doorbell,
     fetch_sessions::FetchSessions,
     fetchers::Fetchers,
-    follower::Follower,
+    follower::{FollowError, Follower},
     frame_budget::FrameBudget,
     gathering::Gathering,
     group_hosts::GroupHosts,
@@ -36,11 +36,13 @@ use crate::{
     tail_budget::TailBudget,
     throttles::Throttles,
     transaction_hosts::TransactionHosts,
-    txn_markers, txn_verification, upkeep,
+    txn_markers, txn_verification,
+    unsupported::Unsupported,
+    upkeep,
 };
 use env::{Network, World};
 use metadata::{Image, RegisterBroker, Request, Settings};
-use model::{TopicName, TopicPartition, limits};
+use model::{LeaderEpoch, Offset, TopicName, TopicPartition, limits};
 use parking_lot::Mutex;
 use quorum::{Introduction, Member, Quorum, RaftQuorum, Replica, StreamTransport};
 use std::{
@@ -71,9 +73,15 @@ pub enum StartError {
         "the metadata log cannot be read: {0}; restore the log directory from a copy, or start with an empty one"
     )]
     Metadata(String),
+    /// The metadata are those of another version of this program. Nothing is damaged, and no other try helps.
+    #[error("this program cannot serve this cluster: {0}")]
+    Unsupported(#[from] Unsupported),
     /// The controller refuses this broker.
     #[error("the controller refused this broker: {0}")]
     Refused(#[from] metadata::Error),
+    /// The directory is an older copy of itself, as the leader of the quorum knows.
+    #[error(transparent)]
+    Stale(quorum::Stale),
     /// The other nodes and this one do not fit together.
     #[error("this node cannot join its cluster: {0}")]
     Discovery(String),
@@ -93,8 +101,8 @@ impl Broker {
         let (home, found) = open_home(&config, &world).await?;
         let links = Links::new(network, world.clone());
         let incarnation = world.random.uuid();
-        let settled = discover(&config, &home, &links, incarnation, door).await?;
-        let quorum = open_quorum(&config, &home, &found, links.clone()).await?;
+        let (settled, acknowledged) = discover(&config, &home, &links, incarnation, door).await?;
+        let quorum = open_quorum(&config, &home, (&found, acknowledged), links.clone()).await?;
         let (dirs, found) = open_dirs(&config, &home, found).await?;
         let cluster_id = home.meta().cluster_id;
         let images = Images::new(&cluster_id);
@@ -111,11 +119,10 @@ impl Broker {
             Follower::new(broker.world.clone(), broker.quorum.clone(), broker.images.clone(), policy);
         if broker.config.is_clustered() {
             door.open(broker.clone());
-            broker.enter_quorum(settled, follower).await?;
-            if broker.config.is_broker {
-                broker.join(&found).await?;
-            } else {
-                broker.until_led().await?;
+            tokio::select! {
+                biased;
+                why = broker.until_unsupported() => return Err(why.into()),
+                joined = broker.join_cluster(settled, follower, &found) => joined?,
             }
         } else {
             broker.begin_alone(follower, &found).await?;
@@ -193,7 +200,7 @@ impl Broker {
     ) -> Result<(Arc<Self>, tokio::sync::mpsc::Receiver<crate::controller::Order>), StartError> {
         let (home, found) = open_home(&config, &world).await?;
         let links = Links::new(network, world.clone());
-        let quorum = open_quorum(&config, &home, &found, links.clone()).await?;
+        let quorum = open_quorum(&config, &home, (&found, None), links.clone()).await?;
         let (dirs, found) = open_dirs(&config, &home, found).await?;
         let images = Images::new(&home.meta().cluster_id);
         images.publish(image, &[]);
@@ -219,13 +226,26 @@ impl Broker {
         }
         self.lead_alone().await?;
         // Before anything is decided: what cannot be read here, nobody may go on from.
-        follower.catch_up().await.map_err(|error| StartError::Metadata(error.to_string()))?;
+        follower.catch_up().await.map_err(|error| match error {
+            FollowError::Io(error) => StartError::Metadata(error.to_string()),
+            FollowError::Unsupported(why) => why.into(),
+        })?;
         self.follow(follower);
         self.controller.until_active().await.map_err(|_| self.stopped_quorum())?;
         // Registered first: a new incarnation raises the leader epochs under which the logs are opened.
         self.register().await?;
         replicas::open_all(self, found).await?;
         Ok(())
+    }
+
+    async fn join_cluster(
+        self: &Arc<Self>,
+        settled: Option<Settled>,
+        follower: Follower,
+        found: &AllFound,
+    ) -> Result<(), StartError> {
+        self.enter_quorum(settled, follower).await?;
+        if self.config.is_broker { self.join(found).await } else { self.until_led().await }
     }
 
     /// Takes part in the quorum, or follows it.
@@ -376,16 +396,20 @@ fn replica(config: &Config, dir: &LogDir) -> Replica {
     Replica { node: config.node_id, directory: dir.meta().directory_id.unwrap_or_default() }
 }
 
-/// Finds out how this node comes to its quorum; `None` if its directory has one already, or if it is alone.
+/// Up to where a voter has acknowledged the metadata log to the leader of that epoch.
+type Acknowledged = (LeaderEpoch, Offset);
+
+/// Finds out how this node comes to its quorum; `None` if its directory has one already, or if it is alone. Of one that has, the
+/// leader says up to where it has acknowledged the log.
 async fn discover(
     config: &Config,
     dir: &Arc<LogDir>,
     links: &Links,
     incarnation: Uuid,
     door: &Door,
-) -> Result<Option<Settled>, StartError> {
+) -> Result<(Option<Settled>, Option<Acknowledged>), StartError> {
     if !config.is_clustered() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let on = dir.clone();
     let is_founded = on_lane(&dir.world, move || holds_metadata(&on)).await.unwrap_or(Ok(false))?;
@@ -398,15 +422,22 @@ async fn discover(
         voters: Voters::new(),
     };
     if is_founded {
-        let answers = discovery::ask_all(links, &config.controllers).await;
-        return discovery::conflict(&me, &answers).map_or(Ok(None), |why| Err(StartError::Discovery(why)));
+        let (answers, acknowledged) = futures_util::future::join(
+            discovery::ask_all(links, &config.controllers),
+            discovery::acknowledged(links, &config.controllers, me.replica),
+        )
+        .await;
+        return match discovery::conflict(&me, &answers) {
+            None => Ok((None, acknowledged)),
+            Some(why) => Err(StartError::Discovery(why)),
+        };
     }
     let on = dir.clone();
     let has_logs = on_lane(&dir.world, move || holds_logs(&on)).await.unwrap_or(Ok(false))?;
     let discovery = Discovery::new(dir.clone(), me, has_logs);
     door.set_discovering(discovery.clone());
     let settled = discovery.settle(links, &config.controllers).await;
-    settled.map(Some).map_err(StartError::Discovery)
+    settled.map(|settled| (Some(settled), None)).map_err(StartError::Discovery)
 }
 
 /// Whether the directory holds any of a quorum's metadata.
@@ -430,7 +461,7 @@ fn holds_logs(dir: &LogDir) -> io::Result<bool> {
 async fn open_quorum(
     config: &Config,
     dir: &Arc<LogDir>,
-    found: &Found,
+    (found, acknowledged): (&Found, Option<Acknowledged>),
     links: Arc<Links>,
 ) -> Result<Arc<RaftQuorum>, StartError> {
     let image = Image::new("");
@@ -445,6 +476,7 @@ async fn open_quorum(
         member: Member::new(config.controller_endpoints.clone()),
         dir: dir.path.join(METADATA_DIR),
         plain_recovery_point: found.recovery_points.get(&name).copied().unwrap_or(0),
+        acknowledged,
         log: log_config::of_metadata(&config.configs(&image).topic("")),
         tail_bytes_max: METADATA_TAIL_BYTES_MAX,
         heartbeat_interval_ms: config.quorum_heartbeat_ms,
@@ -454,5 +486,11 @@ async fn open_quorum(
     };
     let transport = Arc::new(StreamTransport::new(links));
     let opened = RaftQuorum::open(quorum_config, dir.world.clone(), transport).await;
-    Ok(Arc::new(opened.map_err(|error| StartError::Metadata(error.to_string()))?))
+    Ok(Arc::new(opened.map_err(|error| match error.downcast::<quorum::Stale>() {
+        Ok(stale) => StartError::Stale(stale),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            Unsupported::File(error.to_string()).into()
+        }
+        Err(error) => StartError::Metadata(error.to_string()),
+    })?))
 }

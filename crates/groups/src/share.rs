@@ -71,7 +71,7 @@ impl ShareGroup {
     pub(crate) fn new(id: GroupId) -> Self {
         Self {
             id,
-            epoch: GroupEpoch { epoch: 0, metadata_hash: 0 },
+            epoch: GroupEpoch::FIRST,
             target_epoch: TargetEpoch { epoch: 0, timestamp: 0 },
             members: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Logged for ShareGroup {
     fn apply(&mut self, change: ShareChange) -> ShareChange {
         match change {
             ShareChange::Epoch(epoch) => {
-                let epoch = epoch.unwrap_or(GroupEpoch { epoch: 0, metadata_hash: 0 });
+                let epoch = epoch.unwrap_or(GroupEpoch::FIRST);
                 ShareChange::Epoch(Some(std::mem::replace(&mut self.epoch, epoch)))
             }
             ShareChange::TargetEpoch(epoch) => {

@@ -35,7 +35,8 @@ impl MetaProperties {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let properties = std::str::from_utf8(&bytes).map_err(|_| "it is no text").and_then(Self::parse);
+        let properties =
+            std::str::from_utf8(&bytes).map_err(|_| "it is no text".to_owned()).and_then(Self::parse);
         properties.map(Some).map_err(|why| {
             let path = path.display();
             io::Error::new(ErrorKind::InvalidData, format!("{path} cannot be used: {why}"))
@@ -52,7 +53,7 @@ impl MetaProperties {
         env::write_whole(disk, &log_dir.join(META_PROPERTIES), text.as_bytes())
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    fn parse(text: &str) -> Result<Self, String> {
         let value = |key: &str| {
             text.lines().map(str::trim_start).filter(|line| !line.starts_with(['#', '!'])).find_map(|line| {
                 let (name, value) = line.split_once(['=', ':'])?;
@@ -62,10 +63,10 @@ impl MetaProperties {
         let node = match value("version").as_deref() {
             Some("1") => value("node.id"),
             Some("0") | None => value("node.id").or_else(|| value("broker.id")),
-            Some(_) => {
-                return Err(
-                    "its version is not 0 or 1; if a newer version of this program wrote it, start that one",
-                );
+            Some(version) => {
+                return Err(format!(
+                    "its version is {version}, and this program reads 0 and 1; start the newer version that wrote it"
+                ));
             }
         };
         let directory_id = match value("directory.id") {

@@ -2,7 +2,8 @@
 //!
 //! It does not say which levels are in force: those are in the image. The controller starts new clusters with them.
 
-use crate::{FeatureRange, Record};
+use crate::{FeatureRange, Image, Record};
+use std::fmt;
 
 /// The feature that stands for the format of the metadata records.
 pub const METADATA_VERSION: &str = "metadata.version";
@@ -52,6 +53,53 @@ pub fn range(name: &str) -> Option<(i16, i16)> {
     LEVELS.iter().find(|(known, ..)| *known == name).map(|(_, min, max, _)| (*min, *max))
 }
 
+/// A level in force that this program cannot work with. As text: what the level is, which ones would do, and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The feature.
+    pub name: String,
+    /// The level in force.
+    pub level: i16,
+    /// The lowest and highest that this program can work with, if it knows the feature.
+    pub range: Option<(i16, i16)>,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, level, range } = self;
+        write!(f, "the cluster's {name} is at level {level}, and this program ")?;
+        match range {
+            None => write!(
+                f,
+                "does not know that feature; start the newer program that raised it, or have that one switch it off first \
+                 (kafka-features.sh disable --feature {name})"
+            ),
+            Some((min, max)) if level > max => write!(
+                f,
+                "supports {min} to {max}; start the newer program that raised it, or have that one lower it first \
+                 (kafka-features.sh downgrade --feature {name}={max})"
+            ),
+            Some((min, max)) => write!(
+                f,
+                "supports {min} to {max}; have the older program that serves this cluster raise it first \
+                 (kafka-features.sh upgrade --feature {name}={min})"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// The first level in force that this program cannot work with, if there is one. The level of the quorum's own protocol is
+/// the quorum's to judge.
+pub fn unsupported(image: &Image) -> Option<Unsupported> {
+    let levels = image.features().filter(|(name, _)| *name != KRAFT_VERSION);
+    let mut beyond = levels.map(|(name, level)| (name, level, range(name)));
+    let (name, level, range) =
+        beyond.find(|(_, level, range)| range.is_none_or(|(min, max)| !(min..=max).contains(level)))?;
+    Some(Unsupported { name: name.to_owned(), level, range })
+}
+
 /// The levels of a new cluster, the metadata version first.
 pub(crate) fn initial() -> impl Iterator<Item = Record> {
     let record = |(name, _, _, level): &(&str, i16, i16, i16)| Record::FeatureLevel {
@@ -66,6 +114,29 @@ pub(crate) fn initial() -> impl Iterator<Item = Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(name: &str, level: i16) -> Option<String> {
+        let mut image = Image::new("c");
+        initial().for_each(|record| image.apply(record));
+        image.apply(Record::FeatureLevel { name: name.to_owned(), level });
+        unsupported(&image).map(|one| one.to_string())
+    }
+
+    #[test]
+    fn a_level_that_this_program_cannot_work_with_is_named_with_what_would_do_and_the_remedy() {
+        assert_eq!(unsupported(&Image::new("c")), None);
+        assert_eq!((told(METADATA_VERSION, 33), told(METADATA_VERSION, 7), told(ELR, 0)), (None, None, None));
+        assert_eq!(told(KRAFT_VERSION, 9), None, "the quorum judges that");
+        for (name, level, expected) in [
+            (METADATA_VERSION, 34, ["level 34", "7 to 33", "downgrade --feature metadata.version=33"]),
+            (METADATA_VERSION, 6, ["level 6", "7 to 33", "upgrade --feature metadata.version=7"]),
+            ("share.version", 3, ["level 3", "0 to 2", "downgrade --feature share.version=2"]),
+            ("new.version", 1, ["level 1", "does not know", "disable --feature new.version"]),
+        ] {
+            let told = told(name, level).unwrap();
+            assert!(told.contains(name) && expected.iter().all(|part| told.contains(part)), "{told}");
+        }
+    }
 
     #[test]
     fn the_levels_are_those_of_kafka_4_4() {

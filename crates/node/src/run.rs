@@ -84,13 +84,14 @@ async fn serve(
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
     greet(&greeting);
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        why = broker.until_unsupported() => Err(broker::StartError::Unsupported(why).into()),
+    };
     stop(&broker, &mut interrupt).await;
-    Ok(())
+    ended
 }
 
 /// Says which of the names that others are told have no address here; a resolver may take its time.

@@ -3,7 +3,7 @@
 
 use crate::member::{Member, Replica};
 use log::LogConfig;
-use model::Offset;
+use model::{LeaderEpoch, Offset};
 use std::path::PathBuf;
 
 /// The configuration of a replica. Times in milliseconds, sizes in bytes.
@@ -20,6 +20,9 @@ pub struct Config {
     /// How far a log that was written before there were quorums is known to be on stable storage; see
     /// docs/formats/metadata-log.md, "A start".
     pub plain_recovery_point: Offset,
+    /// What a leader that was asked says: its epoch, and up to which offset this replica has acknowledged the log to it. One
+    /// that has heard of no later leader and holds less is not opened ([`crate::Stale`]).
+    pub acknowledged: Option<(LeaderEpoch, Offset)>,
     /// Of the log; its acknowledgements must be durable.
     pub log: LogConfig,
     /// What of the log is kept in memory.

@@ -19,6 +19,7 @@ mod quorum;
 mod raft_quorum;
 mod raft_state;
 mod runtime;
+mod stale;
 mod state_machine;
 mod store;
 mod stream_transport;
@@ -38,5 +39,6 @@ pub use quorum::{
     ChangeError, Committed, Description, Leadership, Pending, ProposeError, Quorum, ReplicaState,
 };
 pub use raft_quorum::RaftQuorum;
+pub use stale::Stale;
 pub use stream_transport::{Dial, PEER_API, PEER_API_VERSION, StreamTransport};
 pub use watch::{Closed, Watched, Watching, watch};

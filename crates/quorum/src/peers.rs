@@ -9,12 +9,13 @@ use crate::{
     runtime::{EnvRuntime, on_lane},
     state_machine::Snapshot,
     store::MESSAGE_BYTES_MAX,
-    type_config::{TypeConfig, Vote},
+    type_config::{LogId, TypeConfig, Vote},
 };
 use bytes::Bytes;
 use env::{BoxFuture, World};
 use openraft::{
     AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    entry::RaftEntry,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{Backoff, RPCOption},
     raft::{
@@ -55,13 +56,15 @@ pub(crate) struct Peer {
     to: Replica,
     /// As it was known first.
     member: Member,
+    /// The last entry that it has acknowledged to this replica as leader of the vote, on this way.
+    acknowledged: Option<(Vote, LogId)>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, to: Replica, member: &Member) -> Peer {
-        Peer { way: self.0.clone(), to, member: member.clone() }
+        Peer { way: self.0.clone(), to, member: member.clone(), acknowledged: None }
     }
 }
 
@@ -80,6 +83,24 @@ impl Peer {
             Ok(Answer::Refused(why)) => Err(unreachable(format!("{} refuses: {why}", self.to))),
             Ok(answer) => Ok(answer),
             Err(error) => Err(unreachable(format!("{} answers nonsense: {error}", self.to))),
+        }
+    }
+
+    fn on_acknowledged(&mut self, vote: Vote, upto: Option<LogId>) {
+        let known = self.acknowledged.filter(|(under, _)| *under == vote).map(|(_, upto)| upto);
+        self.acknowledged = upto.max(known).map(|upto| (vote, upto));
+    }
+
+    /// It lacks what stands before the entries that it was sent.
+    fn on_conflict(&mut self, vote: Vote, lacking: Option<LogId>) {
+        let told = self.acknowledged.filter(|(under, upto)| *under == vote && lacking <= Some(*upto));
+        if let (Some((_, acknowledged)), Some(lacking)) = (told, lacking) {
+            tracing::error!(
+                replica = %self.to, %acknowledged, %lacking,
+                "a voter lacks metadata that it has acknowledged: was an older copy of its directory put back? It is sent them \
+                 again and counts for nothing until it has them, but what it has voted before it may have forgotten, too"
+            );
+            self.acknowledged = None;
         }
     }
 
@@ -128,8 +149,18 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let (vote, before) = (request.vote, request.prev_log_id);
+        let last = request.entries.last().map(RaftEntry::log_id).or(before);
         match self.ask(Request::Append(request), &option).await? {
-            Answer::Append(response) => Ok(response),
+            Answer::Append(response) => {
+                match &response {
+                    AppendEntriesResponse::Success => self.on_acknowledged(vote, last),
+                    AppendEntriesResponse::PartialSuccess(upto) => self.on_acknowledged(vote, *upto),
+                    AppendEntriesResponse::Conflict => self.on_conflict(vote, before),
+                    AppendEntriesResponse::HigherVote(_) => {}
+                }
+                Ok(response)
+            }
             _ => Err(self.nonsense()),
         }
     }

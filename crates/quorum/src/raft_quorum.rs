@@ -19,6 +19,7 @@ use crate::{
     quorum::{ChangeError, Committed, Description, Leadership, Pending, ProposeError, Quorum},
     raft_quorum::{describing::CaughtUp, serving::Receiving},
     runtime::{in_world, on_lane},
+    stale,
     state_machine::{self, StateMachine},
     store::{Opened, Store},
     type_config::{TypeConfig, log_id},
@@ -69,6 +70,8 @@ impl RaftQuorum {
 
     async fn open_inside(config: Config, world: World, transport: Arc<dyn Transport>) -> io::Result<Self> {
         let Opened { store, fresh } = Store::open(&world, &config).await?;
+        // Before it can vote.
+        stale::check(&config, &store.0.state.lock()).map_err(io::Error::other)?;
         let is_alone = {
             let state = store.0.state.lock();
             let last = state.log.last().map(|last| state.membership_at(last.index));
@@ -415,6 +418,9 @@ fn raft_config(config: &Config) -> io::Result<openraft::Config> {
         enable_pre_vote: Some(true),
         // A leader that comes back after a crash asks for votes like everybody.
         enable_leader_restore: Some(false),
+        // A voter may come back with less than it has acknowledged: an older copy of its directory, whose start could ask no
+        // leader. It counts for nothing until it has everything again, and `peers` tells of it.
+        allow_log_reversion: Some(true),
         ..openraft::Config::default()
     };
     raft.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))

@@ -51,6 +51,13 @@ impl RaftState {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
+        if let Some(version) = newer_version(&bytes) {
+            let text = format!(
+                "{} was written by a newer version of this program, in format {version}, and this one reads format {VERSION}",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         Self::decode(&bytes).map(Some).map_err(|error| {
             let text = format!(
                 "{} is damaged ({error}): this replica may not vote; remove it from the quorum \
@@ -119,6 +126,12 @@ impl RaftState {
     }
 }
 
+/// The version of a file that is ours and newer than this program.
+fn newer_version(bytes: &[u8]) -> Option<u8> {
+    let rest = bytes.strip_prefix(&MAGIC)?;
+    rest.first().copied().filter(|version| *version > VERSION)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,5 +194,11 @@ mod tests {
         disk.put(&dir.join(RAFT_STATE), b"ODRS".to_vec());
         let error = RaftState::read(&disk, &dir).unwrap_err().to_string();
         assert!(error.contains("may not vote"), "{error}");
+        let mut newer = full().encode();
+        newer[4] = 2;
+        disk.put(&dir.join(RAFT_STATE), newer);
+        let error = RaftState::read(&disk, &dir).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("format 2, and this one reads format 1"), "{error}");
     }
 }

@@ -18,9 +18,10 @@ pub(crate) async fn handle(
     });
     let replica = Replica { node: request.voter_id, directory: request.voter_directory_id };
     let member = Member::new(endpoints.collect());
-    let change = broker.quorum.add_voter(replica, member);
+    let change = broker.quorum.add_voter(replica, member.clone());
     let timeout_ms = i64::from(request.timeout_ms);
     let (error_code, error_message) =
-        change_voters(broker, request.cluster_id.as_deref(), change, timeout_ms).await;
+        change_voters(broker, request.cluster_id.as_deref(), (replica, Some(&member)), change, timeout_ms)
+            .await;
     AddRaftVoterResponse { error_code, error_message, ..AddRaftVoterResponse::default() }
 }

@@ -17,6 +17,6 @@ pub(crate) async fn handle(
     let replica = Replica { node: request.voter_id, directory: request.voter_directory_id };
     let change = broker.quorum.remove_voter(replica);
     let (error_code, error_message) =
-        change_voters(broker, request.cluster_id.as_deref(), change, TIMEOUT_MS).await;
+        change_voters(broker, request.cluster_id.as_deref(), (replica, None), change, TIMEOUT_MS).await;
     RemoveRaftVoterResponse { error_code, error_message, ..RemoveRaftVoterResponse::default() }
 }

@@ -25,8 +25,10 @@ pub(crate) async fn handle(
         version_max: request.kraft_version_feature.max_supported_version,
         ..Member::new(endpoints.collect())
     };
-    let change = broker.quorum.update_voter(replica, member);
-    let (error_code, _) = change_voters(broker, request.cluster_id.as_deref(), change, TIMEOUT_MS).await;
+    let change = broker.quorum.update_voter(replica, member.clone());
+    let (error_code, _) =
+        change_voters(broker, request.cluster_id.as_deref(), (replica, Some(&member)), change, TIMEOUT_MS)
+            .await;
     let leadership = *broker.quorum.leadership().borrow();
     let mut current_leader = CurrentLeader {
         leader_id: leadership.leader.map_or(-1, |leader| leader.node),

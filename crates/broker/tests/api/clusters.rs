@@ -470,6 +470,22 @@ fn fetch_of_metadata(cluster_id: &str) -> wire::FetchRequest {
     wire::FetchRequest { cluster_id: Some(cluster_id.into()), topics: vec![topic], ..Default::default() }
 }
 
+/// A request that changes where a voter listens that there is none of.
+fn update_of_a_stranger() -> wire::UpdateRaftVoterRequest {
+    let listener = wire::update_raft_voter_request::Listener {
+        name: "CONTROLLER".into(),
+        host: "node9".into(),
+        port: 9093,
+    };
+    wire::UpdateRaftVoterRequest {
+        cluster_id: None,
+        voter_id: 9,
+        voter_directory_id: stdx::Uuid([9; 16]),
+        listeners: vec![listener],
+        ..Default::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_joins_late_gets_the_snapshot_and_then_the_rest_of_the_log() {
     let cluster = Cluster::new(&[]);
@@ -596,7 +612,7 @@ async fn a_controllers_listener_answers_what_it_advertises_at_every_version() {
         let error = answer.topics[0].partitions[0].error_code;
         assert_eq!(error, code(ErrorCode::SnapshotNotFound), "version {version}");
     }
-    let update = wire::UpdateRaftVoterRequest { cluster_id: None, voter_id: 9, ..Default::default() };
+    let update = update_of_a_stranger();
     assert_eq!(client.call(0, &update).await.error_code, code(ErrorCode::VoterNotFound));
     let other = ALL.into_iter().find(|node| *node != active).unwrap();
     let mut elsewhere = cluster.client_at(other, "CONTROLLER");

@@ -17,6 +17,7 @@ pub(crate) use client::{Client, Topic, bytes_of, fetch, fetch_topic, produce};
 pub(crate) use cluster::Cluster;
 pub(crate) use member::{Member, join, sync};
 pub(crate) use node::{LOG_DIR, NODE_ID, Node};
+pub(crate) use pipe::Wire;
 pub(crate) use reach::{Cut, Reach};
 pub(crate) use sharing::{Got, Sharing, got};
 pub(crate) use streaming::Streaming;

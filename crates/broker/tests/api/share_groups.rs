@@ -156,7 +156,7 @@ async fn after_a_kill_the_group_goes_on_where_it_was() {
     let lost = one.acknowledge(&mut client, &topic, (2, 2), 1).await;
     assert_eq!(lost.0, code(ErrorCode::ShareSessionNotFound));
     let mut one = Sharing::new("g", "one");
-    assert_eq!(one.beat(&mut client, 2, None).await.error_code, 0, "it is still a member");
+    assert_eq!(one.beat(&mut client, 3, None).await.error_code, 0, "it is still a member");
     let got = one.fetch(&mut client, &topic, 5000).await;
     assert_eq!(offsets(&got), [(2, 1), (4, 2)], "c was in flight, which nobody wrote down; e was released");
     assert_eq!(one.acknowledge(&mut client, &topic, (2, 2), 1).await, (0, 0));

@@ -8,7 +8,10 @@ use broker::Config;
 use log::testing::MemoryDisk;
 use std::path::Path;
 use stdx::Uuid;
-use wire::{AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, add_raft_voter_request};
+use wire::{
+    AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, RemoveRaftVoterRequest, UpdateRaftVoterRequest,
+    add_raft_voter_request, update_raft_voter_request,
+};
 
 fn joins(config: &mut Config) {
     config.joins_by_itself = true;
@@ -74,6 +77,52 @@ async fn a_controller_that_was_left_half_way_into_the_quorum_votes_in_the_end() 
     cluster.assert_sound();
 }
 
+/// The codes of answers of one controller to changes of a voter that names no log directory, or does not listen where the
+/// others look for it: add, remove, update, and update with another listener.
+async fn codes_of_no_voter(cluster: &Cluster, asked: i32) -> [i16; 4] {
+    let mut client = cluster.client_at(asked, "CONTROLLER");
+    let voter_id = 3;
+    let add = AddRaftVoterRequest { cluster_id: None, voter_id, timeout_ms: 1000, ..Default::default() };
+    let remove = RemoveRaftVoterRequest { cluster_id: None, voter_id, ..Default::default() };
+    let listener = |name: &str| update_raft_voter_request::Listener {
+        name: name.into(),
+        host: "node3".into(),
+        port: 9093,
+    };
+    let update = UpdateRaftVoterRequest {
+        cluster_id: None,
+        voter_id,
+        listeners: vec![listener("CONTROLLER")],
+        kraft_version_feature: update_raft_voter_request::KraftVersionFeature {
+            min_supported_version: 0,
+            max_supported_version: 1,
+        },
+        ..Default::default()
+    };
+    let elsewhere = UpdateRaftVoterRequest {
+        voter_directory_id: directory(cluster, 3),
+        listeners: vec![listener("ELSEWHERE")],
+        ..update.clone()
+    };
+    [
+        client.call(0, &add).await.error_code,
+        client.call(0, &remove).await.error_code,
+        client.call(0, &update).await.error_code,
+        client.call(0, &elsewhere).await.error_code,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leads_the_quorum_refuses_a_voter_without_a_directory_at_once() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    assert_eq!(codes_of_no_voter(&cluster, active).await, [code(ErrorCode::InvalidRequest); 4]);
+    let other = others(active)[0];
+    assert_eq!(codes_of_no_voter(&cluster, other).await, [code(ErrorCode::NotLeaderOrFollower); 4]);
+    assert_eq!(voters(&quorum(&cluster, 1).await), ALL);
+    cluster.assert_sound();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_voter_that_has_lost_its_disk_votes_again_if_it_joins_by_itself() {
     let cluster = Cluster::of_three().await;
@@ -99,6 +148,74 @@ async fn a_voter_that_has_lost_its_disk_votes_again_if_it_joins_by_itself() {
     while create(&cluster, active, "after", 1).await.is_err() {
         cluster.pass(100).await;
     }
+    cluster.assert_sound();
+}
+
+/// A cluster in which a voter that does not lead is gone, and what it had on its disk before the others decided more that it has
+/// acknowledged: its node, that disk, and the active controller.
+async fn with_an_old_copy() -> (Cluster, i32, MemoryDisk, i32) {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    let node = others(active)[0];
+    create(&cluster, active, "before", 1).await.unwrap();
+    cluster.pass(1000).await;
+    let copy = cluster.disk(node).after_kill();
+    for name in ["one", "two", "three"] {
+        create(&cluster, active, name, 1).await.unwrap();
+    }
+    known(&cluster, node, "three").await;
+    cluster.pass(1000).await;
+    cluster.kill(node);
+    (cluster, node, copy, active)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_with_an_old_copy_of_its_directory_is_refused_before_it_votes() {
+    let (cluster, node, copy, active) = with_an_old_copy().await;
+    let whole = cluster.disk(node).after_kill();
+    let id = directory(&cluster, node);
+    cluster.set_disk(node, copy);
+    let told = match cluster.start(node, &ALL).await.unwrap() {
+        Err(broker::StartError::Stale(stale)) => stale,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it has started"),
+    };
+    assert!(told.held < told.acknowledged && told.replica.directory == id, "{told}");
+    let text = told.to_string();
+    assert!(text.contains(&format!("--controller-id {node} --controller-directory-id {id}")), "{text}");
+    cluster.kill(node);
+    assert_eq!(controller(&cluster, active).await, active, "nobody is disturbed");
+    // With what it had it is welcome.
+    cluster.set_disk(node, whole);
+    cluster.start(node, &ALL).await.unwrap().unwrap();
+    until_brokers(&cluster, active, &ALL).await;
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_with_an_old_copy_whose_start_could_ask_nobody_gets_everything_again() {
+    let (cluster, node, copy, active) = with_an_old_copy().await;
+    cluster.set_disk(node, copy);
+    // None of those that are listed there is a controller.
+    cluster.start(node, &[9]).await.unwrap().unwrap();
+    known(&cluster, node, "three").await;
+    assert_eq!(controller(&cluster, active).await, active, "who leads goes on");
+    let end = |told: &wire::describe_quorum_response::PartitionData, voter: i32| {
+        told.current_voters.iter().find(|one| one.replica_id == voter).unwrap().log_end_offset
+    };
+    for _ in 0..200 {
+        let told = quorum(&cluster, active).await;
+        if end(&told, node) == told.high_watermark {
+            break;
+        }
+        cluster.pass(50).await;
+    }
+    // Its vote counts again.
+    cluster.kill(others(active).into_iter().find(|other| *other != node).unwrap());
+    while create(&cluster, active, "after", 1).await.is_err() {
+        cluster.pass(100).await;
+    }
+    known(&cluster, node, "after").await;
     cluster.assert_sound();
 }
 

@@ -42,7 +42,8 @@ pub struct GroupEpoch {
 }
 
 impl GroupEpoch {
-    /// That of a group before its first member, whose epoch is 2: Kafka counts from 1 since a member that joins says 0.
+    /// That of a consumer group or share group before its first member, whose epoch is 2: Kafka counts from 1, since a member
+    /// that joins says 0.
     pub(crate) const FIRST: Self = Self { epoch: 1, metadata_hash: 0 };
 }
 

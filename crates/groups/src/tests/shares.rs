@@ -78,17 +78,17 @@ fn desk_with(members: &[&str]) -> (Desk, i32) {
 fn partitions_are_assigned_once_share_coordinators_know_them() {
     let mut desk = desk();
     let reply = beat(&mut desk, joining("a", &["t"])).unwrap();
-    assert_eq!((reply.epoch, reply.assignment), (1, Some(Partitions::new())));
-    assert_eq!(reply.initialize, Some((1, of(0, 0..2))));
-    let again = beat(&mut desk, beating("a", 1)).unwrap();
-    assert_eq!((again.epoch, again.initialize), (1, None), "they are being asked");
+    assert_eq!((reply.epoch, reply.assignment), (2, Some(Partitions::new())));
+    assert_eq!(reply.initialize, Some((2, of(0, 0..2))));
+    let again = beat(&mut desk, beating("a", 2)).unwrap();
+    assert_eq!((again.epoch, again.initialize), (2, None), "they are being asked");
     initialized(&mut desk, of(0, 0..2), true);
-    let reply = beat(&mut desk, beating("a", 1)).unwrap();
-    assert_eq!((reply.epoch, reply.assignment, reply.initialize), (2, Some(of(0, 0..2)), None));
-    assert_eq!(beat(&mut desk, beating("a", 2)).unwrap().assignment, None);
+    let reply = beat(&mut desk, beating("a", 2)).unwrap();
+    assert_eq!((reply.epoch, reply.assignment, reply.initialize), (3, Some(of(0, 0..2)), None));
+    assert_eq!(beat(&mut desk, beating("a", 3)).unwrap().assignment, None);
     let group = described(&mut desk);
-    assert_eq!((group.state, group.epoch, group.assignment_epoch), (ShareState::Stable, 2, 2));
-    assert_eq!((group.members[0].epoch, &*group.members[0].assignment[0].name), (2, "t"));
+    assert_eq!((group.state, group.epoch, group.assignment_epoch), (ShareState::Stable, 3, 3));
+    assert_eq!((group.members[0].epoch, &*group.members[0].assignment[0].name), (3, "t"));
 }
 
 #[test]
@@ -96,21 +96,21 @@ fn what_could_not_be_initialised_is_tried_again() {
     let mut desk = desk();
     beat(&mut desk, joining("a", &["t"])).unwrap();
     initialized(&mut desk, of(0, 0..2), false);
-    assert_eq!(beat(&mut desk, beating("a", 1)).unwrap().initialize, Some((1, of(0, 0..2))));
+    assert_eq!(beat(&mut desk, beating("a", 2)).unwrap().initialize, Some((2, of(0, 0..2))));
     // Nobody says what came of it.
     desk.pass(29 * SECOND);
-    assert_eq!(beat(&mut desk, beating("a", 1)).unwrap().initialize, None);
+    assert_eq!(beat(&mut desk, beating("a", 2)).unwrap().initialize, None);
     desk.pass(2 * SECOND);
-    assert_eq!(beat(&mut desk, beating("a", 1)).unwrap().initialize, Some((1, of(0, 0..2))));
+    assert_eq!(beat(&mut desk, beating("a", 2)).unwrap().initialize, Some((2, of(0, 0..2))));
     desk.crash();
     know(&mut desk, &[("t", 2), ("u", 1)]);
-    assert_eq!(beat(&mut desk, beating("a", 1)).unwrap().initialize, Some((1, of(0, 0..2))));
+    assert_eq!(beat(&mut desk, beating("a", 2)).unwrap().initialize, Some((2, of(0, 0..2))));
 }
 
 #[test]
 fn several_members_share_a_partition() {
     let (mut desk, epoch) = desk_with(&["a", "b", "c"]);
-    assert_eq!(epoch, 4);
+    assert_eq!(epoch, 5);
     let assigned: Vec<Partitions> = described(&mut desk)
         .members
         .iter()
@@ -186,7 +186,7 @@ fn offsets_are_set_and_deleted_only_while_nobody_is_there() {
     assert_eq!(alter(&mut desk), Err(Error::NonEmptyGroup));
     assert_eq!(delete(&mut desk, None), Err(Error::NonEmptyGroup));
     beat(&mut desk, beating("a", -1)).unwrap();
-    assert_eq!(alter(&mut desk), Ok(Reply::ShareAlterOffsets { epoch: 3 }));
+    assert_eq!(alter(&mut desk), Ok(Reply::ShareAlterOffsets { epoch: 4 }));
     initialized(&mut desk, of(1, 0..1), true);
     let both = Partitions::from([(id(0), BTreeSet::from([0, 1])), (id(1), BTreeSet::from([0]))]);
     let partitions = |desk: &mut Desk| desk.ask(Request::SharePartitions { group: group() });
@@ -209,7 +209,7 @@ fn offsets_can_be_set_before_there_is_a_group() {
     let mut desk = desk();
     let partitions = BTreeMap::from([(id(1), (Arc::from("u"), BTreeSet::from([0])))]);
     let alter = Request::ShareAlterOffsets(ShareAlterOffsets { group: group(), partitions });
-    assert_eq!(desk.ask(alter), Ok(Reply::ShareAlterOffsets { epoch: 0 }));
+    assert_eq!(desk.ask(alter), Ok(Reply::ShareAlterOffsets { epoch: 1 }));
     initialized(&mut desk, of(1, 0..1), true);
     desk.crash();
     know(&mut desk, &[("t", 2), ("u", 1)]);

@@ -110,6 +110,7 @@ impl Cluster {
             member: member(replica.node),
             dir: dir(),
             plain_recovery_point: 0,
+            acknowledged: None,
             log: log_config(4000),
             tail_bytes_max: 2000,
             heartbeat_interval_ms: 50,

@@ -6,7 +6,7 @@ use super::{
     world::{LocalTasks, PausedClock, SeededRandom},
 };
 use broker::{Broker, Config, StartError};
-use env::{Clock, Incoming, Tasks, World};
+use env::{Clock, Incoming, Millis, Tasks, World};
 use log::testing::MemoryDisk;
 use metadata::{Endpoint, config::Statics};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -37,15 +37,31 @@ impl Node {
 
     /// ... and whose memory or limits differ.
     pub(crate) async fn with_config(statics: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Self::config(statics);
+        change(&mut config);
+        let (clock, random) = (Arc::new(PausedClock::new()), Arc::default());
+        Self::run(Arc::new(MemoryDisk::new()), clock, random, config).await
+    }
+
+    /// ... on a disk that was written before, and whose wall clock starts there.
+    pub(crate) async fn on(
+        disk: MemoryDisk,
+        wall_ms: Millis,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        let mut config = Self::config(&[]);
+        change(&mut config);
+        let (clock, random) = (Arc::new(PausedClock::starting(wall_ms)), Arc::default());
+        Self::try_run(Arc::new(disk), clock, random, config).await
+    }
+
+    fn config(statics: &[(&str, &str)]) -> Config {
         let small = [("offsets.topic.num.partitions", "3"), ("log.retention.check.interval.ms", "1000")];
         let all = small.iter().chain(statics).map(|(key, value)| (key.to_string(), value.to_string()));
         let statics = Arc::new(Statics::new(all));
         assert_eq!(statics.problems(), Vec::<String>::new());
         let endpoint = Endpoint { name: "PLAINTEXT".into(), host: "here".into(), port: 9092, security: 0 };
-        let mut config = Config::new(NODE_ID, PathBuf::from(LOG_DIR), vec![endpoint], statics);
-        change(&mut config);
-        let (clock, random) = (Arc::new(PausedClock::new()), Arc::default());
-        Self::run(Arc::new(MemoryDisk::new()), clock, random, config).await
+        Config::new(NODE_ID, PathBuf::from(LOG_DIR), vec![endpoint], statics)
     }
 
     /// Kills the process, changes what is on the disk, and tries to start again.

@@ -13,18 +13,23 @@ use tokio::{task::JoinSet, time::Instant};
 /// Where the wall clock starts.
 pub(crate) const WALL_START_MS: Millis = 1_700_000_000_000;
 
-/// Tokio's paused clock.
-pub(crate) struct PausedClock(Instant);
+/// Tokio's paused clock, and where its wall clock started.
+pub(crate) struct PausedClock(Instant, Millis);
 
 impl PausedClock {
     pub(crate) fn new() -> Self {
-        Self(Instant::now())
+        Self::starting(WALL_START_MS)
+    }
+
+    /// One whose wall clock starts there.
+    pub(crate) fn starting(wall_ms: Millis) -> Self {
+        Self(Instant::now(), wall_ms)
     }
 }
 
 impl Clock for PausedClock {
     fn wall(&self) -> Millis {
-        WALL_START_MS + self.0.elapsed().as_millis() as i64
+        self.1 + self.0.elapsed().as_millis() as i64
     }
 
     fn now(&self) -> Nanos {

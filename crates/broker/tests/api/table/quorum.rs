@@ -49,6 +49,12 @@ pub(super) async fn add_raft_voter(version: i16) {
     let elsewhere = AddRaftVoterRequest { cluster_id: Some("other".into()), ..request.clone() };
     let response = node.client().call(version, &elsewhere).await;
     assert_eq!(response.error_code, code(ErrorCode::InconsistentClusterId));
+    for (voter_id, voter_directory_id) in [(NODE_ID + 1, Uuid::ZERO), (-1, Uuid([9; 16]))] {
+        let nobody = AddRaftVoterRequest { voter_id, voter_directory_id, ..request.clone() };
+        let response = node.client().call(version, &nobody).await;
+        assert_eq!(response.error_code, code(ErrorCode::InvalidRequest));
+        assert!(response.error_message.unwrap().contains("directory.id"));
+    }
     let unreachable = AddRaftVoterRequest { voter_id: NODE_ID + 1, ..request };
     let response = node.client().call(version, &unreachable).await;
     assert_eq!(response.error_code, code(ErrorCode::RequestTimedOut), "it cannot catch up");
@@ -59,9 +65,11 @@ pub(super) async fn remove_raft_voter(version: i16) {
     let node = Node::start().await;
     let described = node.client().call(2, &describe("__cluster_metadata", &[0])).await;
     let directory = described.topics[0].partitions[0].current_voters[0].replica_directory_id;
-    for (voter_directory_id, expected) in
-        [(Uuid([9; 16]), ErrorCode::VoterNotFound), (directory, ErrorCode::InvalidRequest)]
-    {
+    for (voter_directory_id, expected) in [
+        (Uuid([9; 16]), ErrorCode::VoterNotFound),
+        (Uuid::ZERO, ErrorCode::InvalidRequest),
+        (directory, ErrorCode::InvalidRequest),
+    ] {
         let request = RemoveRaftVoterRequest { cluster_id: None, voter_id: NODE_ID, voter_directory_id };
         let response = node.client().call(version, &request).await;
         assert_eq!(response.error_code, code(expected), "{:?}", response.error_message);

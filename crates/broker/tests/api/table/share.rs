@@ -28,7 +28,7 @@ async fn node_with_topic() -> (Node, Client, Topic) {
 async fn joined(client: &mut Client, topic: &Topic, version: i16) -> Sharing {
     let mut member = Sharing { version, ..Sharing::new("g", "m") };
     let reply = member.beat(client, 0, Some(&["t"])).await;
-    assert_eq!((reply.error_code, reply.member_epoch), (0, 2), "{:?}", reply.error_message);
+    assert_eq!((reply.error_code, reply.member_epoch), (0, 3), "{:?}", reply.error_message);
     assert_eq!(member.fetch(client, topic, 100).await, []);
     member
 }
@@ -43,7 +43,7 @@ pub(super) async fn share_group_heartbeat(version: i16) {
         subscribed_topic_names: Some(vec!["t".into()]),
     };
     let joined = client.call(version, &joining).await;
-    assert_eq!((joined.error_code, joined.member_epoch, joined.heartbeat_interval_ms), (0, 2, 5000));
+    assert_eq!((joined.error_code, joined.member_epoch, joined.heartbeat_interval_ms), (0, 3, 5000));
     assert_eq!(joined.member_id.as_deref(), Some("m"));
     let assigned = joined.assignment.unwrap().topic_partitions;
     assert_eq!(
@@ -52,9 +52,9 @@ pub(super) async fn share_group_heartbeat(version: i16) {
         "with the first answer"
     );
     let beat =
-        ShareGroupHeartbeatRequest { member_epoch: 2, subscribed_topic_names: None, ..joining.clone() };
+        ShareGroupHeartbeatRequest { member_epoch: 3, subscribed_topic_names: None, ..joining.clone() };
     let answer = client.call(version, &beat).await;
-    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 2, None));
+    assert_eq!((answer.error_code, answer.member_epoch, answer.assignment), (0, 3, None));
     for (request, error) in [
         (ShareGroupHeartbeatRequest { member_epoch: 7, ..beat.clone() }, ErrorCode::FencedMemberEpoch),
         (ShareGroupHeartbeatRequest { member_id: "x".into(), ..beat.clone() }, ErrorCode::UnknownMemberId),
@@ -82,10 +82,10 @@ pub(super) async fn share_group_describe(version: i16) {
     let response = client.call(version, &request).await;
     let [group, unknown] = &response.groups[..] else { panic!("{response:?}") };
     assert_eq!((group.error_code, group.group_id.as_str(), group.group_state.as_str()), (0, "g", "Stable"));
-    assert_eq!((group.group_epoch, group.assignment_epoch, group.assignor_name.as_str()), (2, 2, "simple"));
+    assert_eq!((group.group_epoch, group.assignment_epoch, group.assignor_name.as_str()), (3, 3, "simple"));
     assert_eq!(group.authorized_operations, 0b1101_0100_1000);
     let member = &group.members[0];
-    assert_eq!((member.member_id.as_str(), member.member_epoch, group.members.len()), ("m", 2, 1));
+    assert_eq!((member.member_id.as_str(), member.member_epoch, group.members.len()), ("m", 3, 1));
     assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("test-client", "/127.0.0.1"));
     assert_eq!(member.subscribed_topic_names, ["t"]);
     let [only] = &member.assignment.topic_partitions[..] else { panic!("{member:?}") };

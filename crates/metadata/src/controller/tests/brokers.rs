@@ -24,6 +24,17 @@ fn a_broker_that_does_not_fit_is_refused() {
         |request| request.features.retain(|range| range.name != "group.version"),
         "UnsupportedVersion",
     );
+    let older = |range: &mut crate::FeatureRange| range.max -= 1;
+    for (name, expected) in [
+        ("metadata.version", "UnsupportedVersion"),
+        ("share.version", "UnsupportedVersion"),
+        ("kraft.version", "ok"),
+    ] {
+        let of_name = |request: &mut RegisterBroker| {
+            request.features.iter_mut().filter(|range| range.name == name).for_each(older);
+        };
+        check_registration(of_name, expected);
+    }
 }
 
 #[test]
