@@ -93,7 +93,16 @@ impl World {
     }
 
     fn tell(&mut self, count: usize, is_written: bool) {
-        self.letters.extend(self.partition.take_dead_letters());
+        for letters in self.partition.take_dead_letters() {
+            for offset in letters.first..=letters.last {
+                let is_stored = |batch: &StateBatch| {
+                    batch.state == DeliveryState::Archiving.number()
+                        && (batch.first..=batch.last).contains(&offset)
+                };
+                assert!(self.model.stored.iter().any(is_stored), "{offset} is told of before it is written");
+            }
+            self.letters.push(letters);
+        }
         for letters in self.letters.drain(..count.min(self.letters.len())).collect::<Vec<_>>() {
             self.model.told.extend(letters.first..=letters.last);
             let write = self.partition.on_told(letters.first, letters.last);
@@ -181,7 +190,8 @@ impl World {
         let batches = write.iter().flat_map(|write| &write.batches);
         let told = batches.clone().flat_map(|batch| batch.first..=batch.last);
         assert_eq!(told.collect::<Vec<_>>(), late.keys().copied().collect::<Vec<_>>());
-        let given_up = batches.filter(|batch| batch.state == DeliveryState::Archived.number());
+        let given_up = [DeliveryState::Archiving, DeliveryState::Archived].map(DeliveryState::number);
+        let given_up = batches.filter(|batch| given_up.contains(&batch.state));
         let given_up: Vec<Offset> = given_up.flat_map(|batch| batch.first..=batch.last).collect();
         self.settle(write, is_written);
         if !is_written {
