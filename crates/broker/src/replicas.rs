@@ -306,7 +306,7 @@ async fn open(
         );
         shared = Some((wanted.topic.clone(), config.clone()));
         let now = broker.world.clock.wall();
-        let opening = Opening::new(&broker.dirs, wanted, place, found, (config, now))?;
+        let opening = Opening::new((&broker.dirs, futures), wanted, place, found, (config, now))?;
         Some(opening.run())
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
@@ -344,7 +344,7 @@ fn place_all(
     for future in futures {
         dirs.get_mut(future.place).into_iter().for_each(|dir| dir.logs += 1);
     }
-    let halves: BTreeSet<_> = futures.iter().map(|future| &future.replica).collect();
+    let halves: BTreeMap<_, _> = futures.iter().map(|future| (&future.replica, future.place)).collect();
     let mut placed = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
     for wanted in wanted {
@@ -367,7 +367,7 @@ fn place_all(
     for (wanted, name) in later {
         let known = Known {
             wished: broker.dirs.take_wish(&name),
-            has_future: halves.contains(&name),
+            future: halves.get(&name).copied(),
             ..unfound(broker, &wanted)
         };
         if let Some(place) = replica_place::place(&dirs, known) {
@@ -387,7 +387,7 @@ fn unfound(broker: &Broker, wanted: &Wanted) -> Known<'static> {
     let partition = wanted.topic.partition(wanted.index);
     let assigned = partition.and_then(|known| known.directory(broker.config.node_id));
     let assigned = assigned.unwrap_or(DIRECTORY_UNASSIGNED);
-    Known { found: &[], assigned, wished: None, has_future: false }
+    Known { found: &[], assigned, wished: None, future: None }
 }
 
 /// A replica that is about to be opened.
@@ -405,13 +405,13 @@ struct Opening {
 
 impl Opening {
     fn new(
-        dirs: &LogDirs,
+        (dirs, futures): (&LogDirs, &[Future]),
         wanted: Wanted,
         place: Place,
         found: Option<&AllFound>,
         (config, now): (Arc<LogConfig>, Timestamp),
     ) -> Option<Self> {
-        let (Place::Found(at) | Place::New(at) | Place::Offline(at) | Place::HalfMoved(at)) = place;
+        let (Place::Found(at) | Place::New(at) | Place::Offline(at) | Place::HalfMoved { at, .. }) = place;
         let dir = dirs.get(at)?.clone();
         let (name, path) = (wanted.name(), dir.path.display().to_string());
         let is_new = !matches!(place, Place::Found(_));
@@ -431,13 +431,7 @@ impl Opening {
             Place::Offline(_) => {
                 Some((format!("it may lie in {path}, which is offline; repair that and restart"), false))
             }
-            Place::HalfMoved(_) => Some((
-                format!(
-                    "it was being moved to {path}, and the log directory it was moved from has gone; what was copied is in \
-                     a directory there whose name ends in -future: rename that to {name} and restart to go on with it"
-                ),
-                true,
-            )),
+            Place::HalfMoved { copy, .. } => Some((half_moved(dirs.get(copy)?, &name, futures), true)),
         };
         let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
         let clean_upto = found.and_then(|found| found.cleaner_offsets.get(&name).copied());
@@ -470,6 +464,19 @@ impl Opening {
         partition.restore_clean_upto(clean_upto);
         Some((wanted, partition))
     }
+}
+
+/// Why a replica is not opened of which there is only a copy that may not be all of it.
+fn half_moved(to: &LogDir, name: &TopicPartition, futures: &[Future]) -> String {
+    let dir_name =
+        futures.iter().find(|future| &future.replica == name).map_or("", |future| &future.dir_name);
+    format!(
+        "it was being moved to {}, and the log directory it was moved from has gone; what was copied is {}: rename that to \
+         {} there and restart to go on with it",
+        to.path.display(),
+        to.path.join(dir_name).display(),
+        names::dir_name(name)
+    )
 }
 
 /// Runs on a lane if there is anything to read.
