@@ -224,12 +224,7 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
                 _ => {}
             }
         }
-        let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
-        if is_lost && partition.condition() == partition::Condition::Sound {
-            let directory = partition.dir().id().unwrap_or(DIRECTORY_UNASSIGNED);
-            let dir_assignments = &broker.shared.dir_assignments;
-            dir_assignments.object((topic.id, index), directory, broker.config.node_id, known);
-        }
+        check_place(broker, &partition, known);
         orders.push(Order { partition, leader });
     }
     broker.fetchers.assign(broker, orders);
@@ -241,6 +236,22 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
     }
     if !of_shares.is_empty() {
         broker.share_coordinators.lead(broker, of_shares, broker.share_coordinators_config());
+    }
+}
+
+/// Has the controller told where a replica lies, if the metadata say otherwise and nobody is at it.
+fn check_place(broker: &Broker, partition: &Partition, known: &metadata::Partition) {
+    let Some(recorded) = known.directory(broker.config.node_id) else { return };
+    let directory = partition.dir().id().unwrap_or(DIRECTORY_UNASSIGNED);
+    if recorded == directory || partition.condition() != partition::Condition::Sound {
+        return;
+    }
+    let dir_assignments = &broker.shared.dir_assignments;
+    match recorded {
+        DIRECTORY_LOST => dir_assignments.object(partition.key(), directory, broker.config.node_id, known),
+        // The controller hears of a move before the log is there.
+        _ if broker.moves.get(partition.key()).is_some() => {}
+        _ => dir_assignments.correct(partition.key(), directory),
     }
 }
 
@@ -661,8 +672,12 @@ fn set_aside_stray(dir: &LogDir, name: &str, taken: &BTreeSet<String>) -> io::Re
 fn future(dir: &LogDir, place: usize, name: &str, known: &BTreeMap<String, Uuid>) -> Option<Future> {
     let replica = names::parse_future_dir_name(name)?;
     let topic = known.get(&names::dir_name(&replica)).copied();
-    // One that was broken off before it had said whose it is holds nothing yet.
-    let whose = log::read_topic_id(&*dir.world.disk, &dir.path.join(name)).ok().flatten();
+    // One that was broken off before it had said whose it is holds nothing yet. Where it cannot be read, for want of
+    // descriptors for one, that is seen when it is opened.
+    let whose = match log::read_topic_id(&*dir.world.disk, &dir.path.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => topic,
+        read => read.ok().flatten(),
+    };
     match topic.filter(|topic| whose == Some(*topic)) {
         Some(topic) => Some(Future { replica, topic, place, dir_name: name.to_owned() }),
         None => {

@@ -35,6 +35,7 @@ mod metadata_log;
 mod migration;
 mod moves;
 mod odd_batches;
+mod odd_moves;
 mod offsets;
 mod own_client;
 mod pipelines;
