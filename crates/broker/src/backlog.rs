@@ -29,6 +29,11 @@ impl Backlog {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
     /// Whether producers should wait before they are read on.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Acquire) >= self.max

@@ -9,10 +9,10 @@ use crate::{
     partition::{Partition, ReadOf},
     upkeep,
 };
-use env::Clock;
 use log::{CleanError, Cleaned, Cleaning, CleaningLimits, CleaningReport, CleaningStep};
-use model::{PartitionIndex, TopicId};
+use model::{Offset, PartitionIndex, TopicId};
 use parking_lot::Mutex;
+use quorum::Watching;
 use std::{
     collections::BTreeSet,
     io::ErrorKind,
@@ -71,12 +71,33 @@ impl Pace {
         }
     }
 
-    /// How long to pause after a slice of `bytes` that took `took_ns`, in nanoseconds: as long as it took, at least, so that
-    /// half of a lane's time is left to others.
-    fn pause_ns(&self, bytes: u64, took_ns: u64) -> u64 {
+    /// How long to pause after a slice of `bytes` that took `took_ns`, in nanoseconds. Where others were at work meanwhile it
+    /// is as long as it took, at least: they have the disk and the processor for half of the time. Where nobody was, nobody
+    /// waits.
+    fn pause_ns(&self, bytes: u64, took_ns: u64, is_alone: bool) -> u64 {
         let due_ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
         let due_ns = u64::try_from(due_ns).unwrap_or(u64::MAX);
-        due_ns.saturating_sub(took_ns).max(took_ns)
+        let others_ns = if is_alone { 0 } else { took_ns };
+        due_ns.saturating_sub(took_ns).max(others_ns)
+    }
+}
+
+/// What has been done for others: where it is the same after a slice as before, nobody was held up by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Foreground {
+    requests: u64,
+    has_backlog: bool,
+}
+
+impl Foreground {
+    fn of(broker: &Broker) -> Self {
+        let requests = broker.metrics.requests().map(|(_, count)| count).sum();
+        Self { requests, has_backlog: broker.backlog.bytes() > 0 }
+    }
+
+    /// Whether nobody was at work between the two.
+    fn is_idle_until(self, after: Self) -> bool {
+        self.requests == after.requests && !self.has_backlog && !after.has_backlog
     }
 }
 
@@ -108,9 +129,25 @@ pub(crate) async fn run(this: Weak<Broker>) {
         }
         // Those that are too many end by themselves, after their pass.
         running = Arc::strong_count(&workers) - 1;
-        let clock = broker.world.clock.clone();
+        let images = broker.images.replayed();
         drop(broker);
-        clock.sleep_until(clock.after_millis(pace.backoff_ms.min(LOOK_MS_MAX))).await;
+        rest(&this, images, |pace| pace.backoff_ms.min(LOOK_MS_MAX)).await;
+    }
+}
+
+/// Ends so many milliseconds after it began as is configured; what is configured meanwhile counts at once.
+async fn rest(this: &Weak<Broker>, mut images: Watching<Offset>, ms: impl Fn(&Pace) -> i64) {
+    let Some(clock) = this.upgrade().map(|broker| broker.world.clock.clone()) else { return };
+    let begun = clock.now();
+    loop {
+        let _ = *images.borrow_and_update();
+        let Some(pace) = this.upgrade().map(|broker| Pace::of(&broker)) else { return };
+        let due = begun.saturating_add((ms(&pace).max(0) as u64).saturating_mul(1_000_000));
+        tokio::select! {
+            biased;
+            () = clock.sleep_until(due) => return,
+            changed = images.changed() => if changed.is_err() { return },
+        }
     }
 }
 
@@ -122,11 +159,11 @@ async fn work(this: Weak<Broker>, taken: Taken, place: usize) {
         if place >= pace.workers || broker.is_stopping() {
             return;
         }
-        let clock = broker.world.clock.clone();
+        let images = broker.images.replayed();
         let dirtiest = take_dirtiest(&broker, &taken);
         drop(broker);
         let Some(partition) = dirtiest else {
-            clock.sleep_until(clock.after_millis(pace.backoff_ms)).await;
+            rest(&this, images, |pace| pace.backoff_ms).await;
             continue;
         };
         let ended = clean(&this, &partition, pace.limits).await;
@@ -134,7 +171,7 @@ async fn work(this: Weak<Broker>, taken: Taken, place: usize) {
         match ended {
             Ended::Done(report) => note(&this, &partition, &report).await,
             // Not again at once: what broke it off may do so again.
-            Ended::BrokenOff => clock.sleep_until(clock.after_millis(pace.backoff_ms)).await,
+            Ended::BrokenOff => rest(&this, images, |pace| pace.backoff_ms).await,
             Ended::Gone => return,
         }
     }
@@ -188,7 +225,7 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
             clock.sleep_until(clock.after_millis(BUSY_MS)).await;
         }
         let pace = Pace::of(&broker);
-        let begun = clock.now();
+        let (begun, foreground) = (clock.now(), Foreground::of(&broker));
         let Some(stepped) = step(&broker, partition, slice, of).await else { return Ended::BrokenOff };
         let (slice, result) = stepped;
         let bytes = match result {
@@ -211,9 +248,14 @@ async fn clean(this: &Weak<Broker>, partition: &Arc<Partition>, limits: Cleaning
                 return Ended::BrokenOff;
             }
         };
+        let is_alone = foreground.is_idle_until(Foreground::of(&broker));
         drop(broker);
         cleaning = Some(slice);
-        pause(&clock, &pace, bytes, begun).await;
+        let took_ns = clock.now().saturating_sub(begun);
+        let pause_ns = pace.pause_ns(bytes, took_ns, is_alone);
+        if pause_ns > 0 {
+            clock.sleep_until(clock.now().saturating_add(pause_ns)).await;
+        }
     }
     Ended::BrokenOff
 }
@@ -230,11 +272,6 @@ async fn put_in_place(broker: &Broker, partition: &Arc<Partition>, cleaned: &Cle
         clock.sleep_until(clock.after_millis(BUSY_MS)).await;
     }
     partition.is_swapping() || partition.swap_count() > before
-}
-
-async fn pause(clock: &Arc<dyn Clock>, pace: &Pace, bytes: u64, begun: u64) {
-    let took_ns = clock.now().saturating_sub(begun);
-    clock.sleep_until(clock.now().saturating_add(pace.pause_ns(bytes, took_ns))).await;
 }
 
 type Stepped = (Cleaning, Result<CleaningStep, CleanError>);
@@ -325,13 +362,21 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     #[test]
-    fn the_rate_is_kept_and_half_of_the_time_is_left_to_others() {
+    fn the_rate_is_kept_and_half_of_the_time_is_left_to_others_if_there_are_any() {
         let limits = CleaningLimits { key_bytes_max: 1, window_bytes: 1 };
         let pace = Pace { workers: 1, bytes_per_second: 1 << 20, backoff_ms: 1, limits };
-        assert_eq!(pace.pause_ns(1 << 18, 0), 250 * MS);
-        assert_eq!(pace.pause_ns(1 << 18, 10 * MS), 240 * MS, "what it took counts");
-        assert_eq!(pace.pause_ns(1 << 18, 200 * MS), 200 * MS, "the disk is slow: others wait for it");
+        for is_alone in [false, true] {
+            assert_eq!(pace.pause_ns(1 << 18, 0, is_alone), 250 * MS);
+            assert_eq!(pace.pause_ns(1 << 18, 10 * MS, is_alone), 240 * MS, "what it took counts");
+        }
+        assert_eq!(pace.pause_ns(1 << 18, 200 * MS, false), 200 * MS, "the disk is slow: others wait for it");
+        assert_eq!(pace.pause_ns(1 << 18, 200 * MS, true), 50 * MS, "nobody else wants it");
         let unlimited = Pace { bytes_per_second: u64::MAX, ..pace };
-        assert_eq!((unlimited.pause_ns(1 << 30, 0), unlimited.pause_ns(1 << 30, MS)), (0, MS));
+        assert_eq!((unlimited.pause_ns(1 << 30, MS, true), unlimited.pause_ns(1 << 30, MS, false)), (0, MS));
+        let (before, after) = (Foreground { requests: 5, has_backlog: false }, |requests, has_backlog| {
+            Foreground { requests, has_backlog }
+        });
+        assert!(before.is_idle_until(after(5, false)));
+        assert!(!before.is_idle_until(after(6, false)) && !before.is_idle_until(after(5, true)));
     }
 }

@@ -18,7 +18,11 @@ use metadata::NewTopic;
 use model::{NodeId, Offset, PartitionIndex, TopicId};
 use records::{Batch, BatchBuilder, Decompressor, Header};
 use share::{DeadLetters, Reason};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 use stdx::Parts;
 use wire::{
     ErrorCode, ProduceRequest,
@@ -29,9 +33,11 @@ use wire::{
 const PAUSE_MS: (i64, i64) = (100, 10_000);
 /// How long a write may take.
 const WRITE_MS_MAX: i64 = 30_000;
+/// A broker that has closed the connection over so many requests in a row takes no frame as large.
+const DROPS_MAX: u32 = 5;
 /// Records in one batch.
 const RECORDS_MAX: usize = 500;
-/// So much is read of the source at once to copy records from, but one batch whatever its size.
+/// So much is read of the source at once, to see which records there are and to copy them, but one batch whatever its size.
 const READ_BYTES_MAX: usize = 1 << 20;
 /// A source batch whose records are larger than this is not copied from.
 const PLAIN_BYTES_MAX: usize = 16 << 20;
@@ -63,6 +69,8 @@ struct Target {
 enum Obstacle {
     /// It may pass.
     Passing(ErrorCode),
+    /// The broker that is to write has closed the connection: it stops, or takes no frame as large.
+    Dropped,
     /// The batch is larger than the topic allows.
     TooLarge,
     /// Some record among them will never be taken.
@@ -102,6 +110,7 @@ async fn tell_some(
 ) -> Option<Result<usize, (String, usize)>> {
     let clock = &broker.world.clock;
     let (mut pause, mut records_max, mut may_copy) = (PAUSE_MS.0, RECORDS_MAX, true);
+    let mut drops = 0;
     loop {
         if host.is_ended() || broker.is_stopping() {
             return None;
@@ -109,6 +118,17 @@ async fn tell_some(
         let obstacle = match write(broker, host, letters, (records_max, may_copy)).await {
             Ok(told) => return Some(Ok(told)),
             Err(obstacle) => obstacle,
+        };
+        let obstacle = match obstacle {
+            Obstacle::Dropped if drops + 1 >= DROPS_MAX && (records_max > 1 || may_copy) => {
+                drops = 0;
+                Obstacle::TooLarge
+            }
+            Obstacle::Dropped => {
+                drops += 1;
+                Obstacle::Passing(ErrorCode::NetworkException)
+            }
+            other => other,
         };
         match obstacle {
             // First fewer, then nothing but where it was.
@@ -118,6 +138,8 @@ async fn tell_some(
             Obstacle::TooLarge => return Some(Err(("it is too large for the topic".to_owned(), 1))),
             // The same holds for all of them.
             Obstacle::Lasting(why) => return Some(Err((why, letters.len()))),
+            // What is left when a frame cannot be made smaller: the broker may be replaced by one that takes it.
+            Obstacle::Dropped => clock.sleep_until(clock.after_millis(PAUSE_MS.1)).await,
             Obstacle::Passing(code) => {
                 tracing::info!(key = ?host.key(), ?code, "a dead-letter topic could not be told; it is tried again");
                 clock.sleep_until(clock.after_millis(pause)).await;
@@ -127,22 +149,24 @@ async fn tell_some(
     }
 }
 
-/// One try.
+/// One try; of how many letters nothing is to be told any more.
 async fn write(
     broker: &Arc<Broker>,
     host: &Arc<ShareHost>,
-    letters: &[Letter],
+    all: &[Letter],
     (records_max, may_copy): (usize, bool),
 ) -> Result<usize, Obstacle> {
     let target = target(broker, host).await?;
-    let (copies, upto) = match target.has_copies && may_copy {
-        true => copies(broker, host, letters).await?,
-        false => (BTreeMap::new(), Offset::MAX),
-    };
-    let fits = letters.iter().take_while(|letter| letter.offset < upto).count().clamp(1, records_max);
-    let letters = letters.get(..fits).unwrap_or(letters);
+    let found = look(broker, host, all, target.has_copies && may_copy).await?;
+    let seen = all.iter().take_while(|letter| letter.offset < found.upto).count().clamp(1, records_max);
+    let letters = all.iter().take(seen).filter(|letter| !found.absent.contains(&letter.offset));
+    let letters: Vec<Letter> = letters.copied().collect();
+    if letters.is_empty() {
+        return Ok(seen);
+    }
     let source = host.partition().topic().to_string();
-    let (batch, count) = batch(broker.now_ms(), (&source, host), letters, (&copies, target.bytes_max))?;
+    let (batch, count) =
+        batch(broker.now_ms(), (&source, host), &letters, (&found.copies, target.bytes_max))?;
     if batch.bytes.len() > target.bytes_max {
         return Err(Obstacle::TooLarge);
     }
@@ -150,7 +174,10 @@ async fn write(
         true => write_here(broker, &target, batch).await?,
         false => write_there(broker, &target, batch).await?,
     }
-    Ok(count)
+    Ok(match letters.get(count) {
+        Some(next) => all.partition_point(|letter| letter.offset < next.offset),
+        None => seen,
+    })
 }
 
 /// Where the letters go: the topic that the group names, if it may be one, and there the partition that goes with the source's.
@@ -231,62 +258,90 @@ async fn create(broker: &Arc<Broker>, name: String) -> Obstacle {
 /// What is copied of a record: its key and its value.
 type Copy = (Option<Bytes>, Option<Bytes>);
 
-/// What one read finds of the source records of letters, and up to where it has looked. What is damaged is not copied.
-async fn copies(
+/// What a look at the source finds of what letters are about.
+#[derive(Debug, Default)]
+struct Found {
+    copies: BTreeMap<Offset, Copy>,
+    /// There is no record: it was compacted away, or it is a marker of a transaction.
+    absent: BTreeSet<Offset>,
+    /// It has looked at everything before this offset.
+    upto: Offset,
+}
+
+impl Found {
+    /// Everything before this offset counts as records of which nothing more is known.
+    fn nothing(upto: Offset) -> Self {
+        Self { upto, ..Self::default() }
+    }
+}
+
+/// What one read finds. What cannot be read was a record, as far as anybody knows.
+async fn look(
     broker: &Arc<Broker>,
     host: &Arc<ShareHost>,
     letters: &[Letter],
-) -> Result<(BTreeMap<Offset, Copy>, Offset), Obstacle> {
-    let Some(first) = letters.first() else { return Ok((BTreeMap::new(), Offset::MAX)) };
+    is_copied: bool,
+) -> Result<Found, Obstacle> {
+    let Some(first) = letters.first() else { return Ok(Found::nothing(Offset::MAX)) };
     let alone = first.offset.saturating_add(1);
     let limits = (READ_BYTES_MAX, true);
     let read = share_fetch::read(broker, Isolation::HighWatermark, host, first.offset, limits).await;
     let bytes = match read {
         Ok(Some((bytes, ..))) => bytes,
         // The log begins later: nothing is left of these.
-        Ok(None) => return Ok((BTreeMap::new(), host.partition().start_offset().max(alone))),
+        Ok(None) => return Ok(Found::nothing(host.partition().start_offset().max(alone))),
         Err(code @ (ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)) => {
             return Err(Obstacle::Passing(code));
         }
         Err(code) => {
             tracing::warn!(key = ?host.key(), offset = first.offset, ?code, "a record could not be read; its dead letter only says where it was");
-            return Ok((BTreeMap::new(), alone));
+            return Ok(Found::nothing(alone));
         }
     };
     let wanted: Vec<Offset> = letters.iter().map(|letter| letter.offset).collect();
-    let found = broker.on_worker(move || copy_from(bytes, &wanted, alone)).await;
+    let found = broker.on_worker(move || look_into(bytes, &wanted, (alone, is_copied))).await;
     found.ok_or(Obstacle::Passing(ErrorCode::NotLeaderOrFollower))
 }
 
-/// Copies what is wanted out of batches, for what is only referred to would keep all of a batch in memory; stops behind the
-/// batch with which it has enough.
-fn copy_from(mut bytes: Bytes, wanted: &[Offset], alone: Offset) -> (BTreeMap<Offset, Copy>, Offset) {
-    let (mut found, mut upto, mut copied, mut decompressor) =
-        (BTreeMap::new(), alone, 0, Decompressor::new());
+/// Looks for what is wanted in batches, and copies it, for what is only referred to would keep all of a batch in memory;
+/// stops behind the batch with which it has enough.
+fn look_into(mut bytes: Bytes, wanted: &[Offset], (alone, is_copied): (Offset, bool)) -> Found {
+    let (mut found, mut copied, mut decompressor) = (Found::nothing(alone), 0, Decompressor::new());
+    // From here on nothing is known.
+    let mut next = wanted.first().copied().unwrap_or(0);
+    let between = |from: Offset, upto: Offset| {
+        let at = |offset: Offset| wanted.partition_point(|known| *known < offset);
+        wanted.get(at(from)..at(upto).max(at(from))).unwrap_or_default()
+    };
     while copied < READ_BYTES_MAX
         && let Some(batch) = Batch::split_off(&mut bytes)
     {
-        upto = upto.max(batch.header.next_offset());
-        let is_wanted = |offset: &Offset| wanted.binary_search(offset).is_ok();
-        let (first, last) = (batch.header.base_offset, batch.header.last_offset());
-        let from = wanted.partition_point(|offset| *offset < first);
-        if batch.header.attributes.is_control() || wanted.get(from).is_none_or(|offset| *offset > last) {
+        let (first, behind) = (batch.header.base_offset, batch.header.next_offset());
+        found.absent.extend(between(next, first));
+        let inside = between(first.max(next), behind);
+        (next, found.upto) = (next.max(behind), found.upto.max(behind));
+        if inside.is_empty() {
+            continue;
+        }
+        if batch.header.attributes.is_control() {
+            found.absent.extend(inside);
             continue;
         }
         let copy = |field: Option<Bytes>| field.map(|bytes| Bytes::copy_from_slice(&bytes));
-        let mut of_batch = BTreeMap::new();
+        let (mut of_batch, mut absent) = (BTreeMap::new(), BTreeSet::from_iter(inside.iter().copied()));
         let read = batch.each_record(PLAIN_BYTES_MAX, &mut decompressor, |record| {
-            if is_wanted(&record.offset) {
+            if absent.remove(&record.offset) && is_copied {
                 let (key, value) = (copy(record.key), copy(record.value));
                 copied += key.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len);
                 of_batch.insert(record.offset, (key, value));
             }
         });
         if read.is_ok() {
-            found.append(&mut of_batch);
+            found.copies.append(&mut of_batch);
+            found.absent.append(&mut absent);
         }
     }
-    (found, upto)
+    found
 }
 
 /// As many letters as fit, but at least one.
@@ -375,12 +430,20 @@ async fn write_there(broker: &Arc<Broker>, target: &Target, batch: Batch) -> Res
         topic_data: vec![topic],
         ..ProduceRequest::default()
     };
-    let response = broker.links.call(&address, &request, WRITE_MS_MAX).await.map_err(|_| unreachable())?;
+    let response = broker.links.call(&address, &request, WRITE_MS_MAX).await;
+    let response =
+        response.map_err(|error| if is_drop(&error) { Obstacle::Dropped } else { unreachable() })?;
     let row = response.responses.into_iter().flat_map(|topic| topic.partition_responses).next();
     match failure_code::from_code(row.ok_or_else(unreachable)?.error_code) {
         ErrorCode::None => Ok(()),
         code => Err(obstacle(target, code)),
     }
+}
+
+/// Whether a connection that was there was closed instead of an answer.
+fn is_drop(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<client::Error>());
+    matches!(error, Some(client::Error::Closed { .. }))
 }
 
 fn obstacle(target: &Target, code: ErrorCode) -> Obstacle {
@@ -414,4 +477,55 @@ fn is_lasting(code: ErrorCode) -> bool {
             | ErrorCode::UnsupportedCompressionType
             | ErrorCode::InvalidRequest
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    /// A batch from `base` on with a record for each of `values`; what is `None` was compacted away.
+    fn batch(base: Offset, values: &[Option<&str>], is_control: bool) -> Batch {
+        let mut builder = BatchBuilder::new().base_offset(base);
+        if is_control {
+            builder = builder.producer(7, 0, -1).transactional().control();
+        }
+        for value in values {
+            builder.push(0, Some(b"k"), value.map(str::as_bytes), &[]);
+        }
+        let batch = builder.build().unwrap();
+        let kept = records::Filter::new(&batch, PLAIN_BYTES_MAX, &mut Decompressor::new(), |record| {
+            record.has_value
+        });
+        kept.unwrap().build(&batch, None).unwrap()
+    }
+
+    #[test]
+    fn markers_and_what_was_compacted_away_are_no_records() {
+        let all = [
+            batch(10, &[Some("a"), None, Some("c")], false),
+            batch(13, &[Some("marker")], true),
+            batch(20, &[Some("d")], false),
+        ];
+        let mut bytes = BytesMut::new();
+        all.iter().for_each(|batch| bytes.extend_from_slice(&batch.bytes));
+        let wanted: Vec<Offset> = (11..25).collect();
+        for is_copied in [false, true] {
+            let found = look_into(bytes.clone().freeze(), &wanted, (12, is_copied));
+            let absent = [11].into_iter().chain(13..20).collect();
+            assert_eq!((found.absent, found.upto), (absent, 21), "of what is behind nothing is known");
+            let copied: Vec<_> = found.copies.keys().copied().collect();
+            assert_eq!(copied, if is_copied { vec![12, 20] } else { Vec::new() });
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts_as_records() {
+        let good = batch(10, &[Some("a"), Some("b")], false);
+        let mut bad = good.bytes.to_vec();
+        let last = bad.len() - 1;
+        bad[last] = 0x7f;
+        let found = look_into(bad.into(), &[10, 11], (11, true));
+        assert_eq!((found.absent.len(), found.copies.len(), found.upto), (0, 0, 12));
+    }
 }

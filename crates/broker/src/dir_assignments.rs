@@ -76,6 +76,15 @@ impl DirAssignments {
         self.news.notify_one();
     }
 
+    /// The metadata have a replica in a directory where it is not, though nothing was told that it was about to be there, or
+    /// what was is over: a request that had timed out here was still on its way.
+    pub(crate) fn correct(&self, key: Key, directory: Uuid) {
+        if let Entry::Vacant(vacant) = self.noted.lock().entry(key) {
+            vacant.insert((directory, Condition::Whole));
+            self.news.notify_one();
+        }
+    }
+
     /// What was noted of a replica need not be told any more: something newer is being told.
     pub(crate) fn withdraw(&self, key: Key) {
         self.noted.lock().remove(&key);

@@ -3,7 +3,8 @@
 //! It holds no partition's files; [`log`] does. Everything here blocks and belongs on a disk lane or into start-up.
 
 use crate::{
-    backlog::Backlog, dir_assignments::DirAssignments, isr_changes::IsrChanges, tail_budget::TailBudget,
+    METADATA_DIR, backlog::Backlog, dir_assignments::DirAssignments, isr_changes::IsrChanges,
+    tail_budget::TailBudget,
 };
 use env::{Disk, Lock, World};
 use log::{
@@ -101,8 +102,9 @@ pub enum LogDirError {
     /// It holds a metadata log that is not the node's.
     #[allow(missing_docs, reason = "the fields are the words of the message")]
     #[error(
-        "{path} holds a metadata log, but the node's is to be in {home}; set metadata.log.dir to {path}, or take \
-         {path} off log.dirs"
+        "{path} holds a metadata log, but the node's is to be in {home}; if it is the node's, name {path} in \
+         metadata.log.dir, or first in log.dirs where metadata.log.dir is not set; if it is another's, take {path} off \
+         log.dirs"
     )]
     OtherMetadata { path: PathBuf, home: PathBuf },
     /// Two directories are one, or one is a copy of another.
@@ -290,6 +292,16 @@ impl LogDir {
             self.shared.failure_untold.notify_one();
         }
     }
+}
+
+/// Whether a directory holds any of a quorum's metadata. Blocks.
+pub(crate) fn holds_metadata(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    let entries = match disk.list(&path.join(METADATA_DIR)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let is_data = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
+    Ok(entries.iter().any(|entry| is_data(&entry.name) && entry.len > 0))
 }
 
 /// A checkpoint that is damaged costs what it was for, not the node: more is verified, or deleted records are back.

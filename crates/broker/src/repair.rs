@@ -150,6 +150,10 @@ impl Repairs {
         if self.aside.is_none() {
             self.aside = find_aside(broker).await;
         }
+        // What is not known of yet would be forgotten beside what is set aside now.
+        if self.aside.is_none() {
+            return true;
+        }
         let due = steps(broker);
         self.say_what_helps(broker, &due);
         for (own, ..) in due.iter().filter(|(.., step)| *step == Step::TellLost) {
@@ -186,17 +190,18 @@ impl Repairs {
         let aside = names::damaged_dir_name(&name, broker.world.random.uuid());
         let (dir, to) = (own.dir(), aside.clone());
         let aside_at = dir.path.join(&aside);
-        match broker.on_lane(move || set_aside(&dir, &names::dir_name(&name), &to)).await {
-            Some(Ok(true)) => {
-                tracing::warn!(partition = %own, dir = %aside, "the damaged log was set aside; it is copied anew from its leader");
-                self.aside.get_or_insert_default().insert((aside_at, key(own)));
-            }
-            Some(Ok(false)) => {}
-            Some(Err(error)) => {
-                tracing::warn!(partition = %own, %error, "the damaged log could not be set aside for now");
-                return;
-            }
-            None => return,
+        let Some((is_aside, result)) =
+            broker.on_lane(move || set_aside(&dir, &names::dir_name(&name), &to)).await
+        else {
+            return;
+        };
+        if is_aside {
+            tracing::warn!(partition = %own, dir = %aside, "the damaged log was set aside; it is copied anew from its leader");
+            self.aside.get_or_insert_default().insert((aside_at, key(own)));
+        }
+        if let Err(error) = result {
+            tracing::warn!(partition = %own, %error, "the damaged log could not be set aside for now");
+            return;
         }
         // Forgotten in the checkpoints only now: a start between the two misses what they tell of and begins here again, where
         // one that found the files without them would take the damage for a torn write.
@@ -258,43 +263,84 @@ fn key(partition: &Partition) -> Key {
     (partition.topic_id(), partition.index())
 }
 
-/// Runs on a lane; whether there was anything to set aside.
-fn set_aside(dir: &LogDir, from: &str, to: &str) -> io::Result<bool> {
+/// Runs on a lane; whether something has its new name now, and whether nothing has the old one for good. To be repeated after
+/// an error.
+fn set_aside(dir: &LogDir, from: &str, to: &str) -> (bool, io::Result<()>) {
     let disk = &*dir.world.disk;
-    match disk.rename(&dir.path.join(from), &dir.path.join(to)) {
-        Ok(()) => disk.sync_dir(&dir.path).map(|()| true),
-        // The whole directory is what was lost.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    let is_aside = match disk.rename(&dir.path.join(from), &dir.path.join(to)) {
+        Ok(()) => true,
+        // The whole directory is what was lost; or it was renamed before, and only that was not made durable.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return (false, Err(error)),
+    };
+    (is_aside, disk.sync_dir(&dir.path))
 }
 
-/// What was set aside before the last start; `None` if that cannot be read.
+/// What was set aside before the last start; `None` if that cannot be read at this moment.
 async fn find_aside(broker: &Broker) -> Option<BTreeSet<(PathBuf, Key)>> {
     let dirs = broker.dirs.clone();
     let find = move || {
         let mut all = BTreeSet::new();
         for dir in dirs.online() {
-            let entries = dir.world.disk.list(&dir.path).ok()?;
-            all.extend(entries.into_iter().filter(|entry| entry.is_dir).filter_map(|entry| {
-                let index = names::parse_damaged_dir_index(&entry.name)?;
-                let path = dir.path.join(&entry.name);
-                let topic = log::read_topic_id(&*dir.world.disk, &path).ok()??;
-                Some((path, (topic, index)))
-            }));
+            match aside_in(dir) {
+                Ok(found) => all.extend(found),
+                Err(error) if log::is_scarcity(&error) => return None,
+                // It may be about to go offline; what lies in it then is seen after the next start.
+                Err(error) => {
+                    tracing::warn!(dir = %dir.path.display(), %error, "what was set aside there cannot be read");
+                }
+            }
         }
         Some(all)
     };
     broker.on_lane(find).await.flatten()
 }
 
+/// Runs on a lane.
+fn aside_in(dir: &LogDir) -> io::Result<Vec<(PathBuf, Key)>> {
+    let mut all = Vec::new();
+    for entry in dir.world.disk.list(&dir.path)?.into_iter().filter(|entry| entry.is_dir) {
+        let Some(index) = names::parse_damaged_dir_index(&entry.name) else { continue };
+        let path = dir.path.join(&entry.name);
+        match log::read_topic_id(&*dir.world.disk, &path) {
+            Ok(Some(topic)) => all.push((path, (topic, index))),
+            Err(error) if log::is_scarcity(&error) => return Err(error),
+            // Nobody knows whose it is: it is left to a human.
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::kit::Kit;
     use Condition::{Damaged, Sound, Unusable};
     use stdx::Uuid;
 
     const HERE: Uuid = Uuid([9; 16]);
+
+    #[test]
+    fn what_is_set_aside_is_known_also_where_descriptors_are_missing_for_a_while() {
+        let (kit, topic) = (Kit::new(0), Uuid([7; 16]));
+        let (log, aside) =
+            (kit.dir.path.join("t-0"), names::damaged_dir_name(&kit.partition(0).name(), HERE));
+        env::Disk::create_dir_all(&*kit.disk, &log).unwrap();
+        log::write_topic_id(&*kit.disk, &log, topic).unwrap();
+        let close = |is_closed: bool| {
+            *kit.disk.switches().closed_below.lock().unwrap() = is_closed.then(|| kit.dir.path.clone());
+        };
+        close(true);
+        let (is_aside, result) = set_aside(&kit.dir, "t-0", &aside);
+        assert!(is_aside && result.is_err(), "it has its new name, though perhaps not for good");
+        assert!(set_aside(&kit.dir, "t-0", "other").1.is_err(), "nothing is made durable yet");
+        assert!(aside_in(&kit.dir).is_err(), "nothing is forgotten");
+        close(false);
+        let (is_aside, result) = set_aside(&kit.dir, "t-0", "other");
+        assert!(!is_aside && result.is_ok());
+        assert_eq!(aside_in(&kit.dir).unwrap(), [(kit.dir.path.join(&aside), (topic, 0))]);
+    }
 
     fn partition(leader: NodeId, isr: &[NodeId], elr: &[NodeId], is_lost: bool) -> metadata::Partition {
         let directory = if is_lost { DIRECTORY_LOST } else { HERE };

@@ -26,8 +26,8 @@ pub(crate) struct Known<'a> {
     pub(crate) assigned: Uuid,
     /// The directory that AlterReplicaLogDirs has named before it was made.
     pub(crate) wished: Option<usize>,
-    /// A directory has what was to become its log, by the name that this has until it does.
-    pub(crate) has_future: bool,
+    /// The directory that has what was to become its log, by the name that this has until it does.
+    pub(crate) future: Option<usize>,
 }
 
 /// Where it is.
@@ -39,9 +39,9 @@ pub(crate) enum Place {
     New(usize),
     /// It may lie in a directory that cannot be read: beginning anew would give up what it holds. This is the first such.
     Offline(usize),
-    /// It was being moved to a directory, and the one that it was moved from is there no more: what was copied may be less
-    /// than what it held.
-    HalfMoved(usize),
+    /// It was being moved to the directory `copy`, and the one that it was moved from is there no more: what was copied may be
+    /// less than what it held. It belongs to `at`, should it begin anew.
+    HalfMoved { copy: usize, at: usize },
 }
 
 /// Where a replica is. `None` only if there is no directory.
@@ -59,8 +59,9 @@ pub(crate) fn place(dirs: &[Dir], known: Known<'_>) -> Option<Place> {
         // meanwhile. The controller heard of the new place before the first of them.
         return Some(Place::Found(assigned.filter(|place| known.found.contains(place)).unwrap_or(*first)));
     }
-    if known.has_future {
-        return offline.map(Place::Offline).or(assigned.or_else(|| next(dirs)).map(Place::HalfMoved));
+    if let Some(copy) = known.future {
+        let half = |at| Place::HalfMoved { copy, at };
+        return offline.map(Place::Offline).or_else(|| assigned.or_else(|| next(dirs)).map(half));
     }
     match offline {
         Some(offline) if assigned.is_none() && known.assigned != DIRECTORY_UNASSIGNED => {
@@ -103,7 +104,7 @@ mod tests {
     }
 
     fn unknown(assigned: Uuid) -> Known<'static> {
-        Known { found: &[], assigned, wished: None, has_future: false }
+        Known { found: &[], assigned, wished: None, future: None }
     }
 
     #[test]
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(place(&one_gone, found(&[0], id(0))), Some(Place::Found(0)));
         assert_eq!(place(&one_gone, found(&[0], DIRECTORY_LOST)), Some(Place::Found(0)));
         assert_eq!(
-            place(&all, Known { has_future: true, ..found(&[0], id(1)) }),
+            place(&all, Known { future: Some(1), ..found(&[0], id(1)) }),
             Some(Place::Found(0)),
             "the future copy may be behind"
         );
@@ -168,9 +169,14 @@ mod tests {
 
     #[test]
     fn a_future_copy_alone_is_not_taken_for_the_log() {
-        let known = |assigned| Known { has_future: true, ..unknown(assigned) };
+        let known = |assigned| Known { future: Some(1), ..unknown(assigned) };
         assert_eq!(place(&dirs(&[Some(0), None]), known(id(0))), Some(Place::Offline(1)));
-        assert_eq!(place(&dirs(&[Some(0), Some(1)]), known(id(1))), Some(Place::HalfMoved(1)));
-        assert_eq!(place(&dirs(&[Some(0), Some(1)]), known(OLD)), Some(Place::HalfMoved(0)));
+        let both = dirs(&[Some(0), Some(1)]);
+        assert_eq!(place(&both, known(id(1))), Some(Place::HalfMoved { copy: 1, at: 1 }));
+        assert_eq!(
+            place(&both, known(OLD)),
+            Some(Place::HalfMoved { copy: 1, at: 0 }),
+            "the copy is where it is"
+        );
     }
 }

@@ -224,12 +224,7 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
                 _ => {}
             }
         }
-        let is_lost = known.directory(broker.config.node_id) == Some(DIRECTORY_LOST);
-        if is_lost && partition.condition() == partition::Condition::Sound {
-            let directory = partition.dir().id().unwrap_or(DIRECTORY_UNASSIGNED);
-            let dir_assignments = &broker.shared.dir_assignments;
-            dir_assignments.object((topic.id, index), directory, broker.config.node_id, known);
-        }
+        check_place(broker, &partition, known);
         orders.push(Order { partition, leader });
     }
     broker.fetchers.assign(broker, orders);
@@ -241,6 +236,22 @@ async fn assign_all(broker: &Arc<Broker>, image: &Image, partitions: Vec<(Wanted
     }
     if !of_shares.is_empty() {
         broker.share_coordinators.lead(broker, of_shares, broker.share_coordinators_config());
+    }
+}
+
+/// Has the controller told where a replica lies, if the metadata say otherwise and nobody is at it.
+fn check_place(broker: &Broker, partition: &Partition, known: &metadata::Partition) {
+    let Some(recorded) = known.directory(broker.config.node_id) else { return };
+    let directory = partition.dir().id().unwrap_or(DIRECTORY_UNASSIGNED);
+    if recorded == directory || partition.condition() != partition::Condition::Sound {
+        return;
+    }
+    let dir_assignments = &broker.shared.dir_assignments;
+    match recorded {
+        DIRECTORY_LOST => dir_assignments.object(partition.key(), directory, broker.config.node_id, known),
+        // The controller hears of a move before the log is there.
+        _ if broker.moves.get(partition.key()).is_some() => {}
+        _ => dir_assignments.correct(partition.key(), directory),
     }
 }
 
@@ -306,7 +317,7 @@ async fn open(
         );
         shared = Some((wanted.topic.clone(), config.clone()));
         let now = broker.world.clock.wall();
-        let opening = Opening::new(&broker.dirs, wanted, place, found, (config, now))?;
+        let opening = Opening::new((&broker.dirs, futures), wanted, place, found, (config, now))?;
         Some(opening.run())
     });
     let opened: Vec<_> = join_all(opening).await.into_iter().flatten().collect();
@@ -344,7 +355,7 @@ fn place_all(
     for future in futures {
         dirs.get_mut(future.place).into_iter().for_each(|dir| dir.logs += 1);
     }
-    let halves: BTreeSet<_> = futures.iter().map(|future| &future.replica).collect();
+    let halves: BTreeMap<_, _> = futures.iter().map(|future| (&future.replica, future.place)).collect();
     let mut placed = Vec::with_capacity(wanted.len());
     let mut later = Vec::new();
     for wanted in wanted {
@@ -367,7 +378,7 @@ fn place_all(
     for (wanted, name) in later {
         let known = Known {
             wished: broker.dirs.take_wish(&name),
-            has_future: halves.contains(&name),
+            future: halves.get(&name).copied(),
             ..unfound(broker, &wanted)
         };
         if let Some(place) = replica_place::place(&dirs, known) {
@@ -387,7 +398,7 @@ fn unfound(broker: &Broker, wanted: &Wanted) -> Known<'static> {
     let partition = wanted.topic.partition(wanted.index);
     let assigned = partition.and_then(|known| known.directory(broker.config.node_id));
     let assigned = assigned.unwrap_or(DIRECTORY_UNASSIGNED);
-    Known { found: &[], assigned, wished: None, has_future: false }
+    Known { found: &[], assigned, wished: None, future: None }
 }
 
 /// A replica that is about to be opened.
@@ -405,13 +416,13 @@ struct Opening {
 
 impl Opening {
     fn new(
-        dirs: &LogDirs,
+        (dirs, futures): (&LogDirs, &[Future]),
         wanted: Wanted,
         place: Place,
         found: Option<&AllFound>,
         (config, now): (Arc<LogConfig>, Timestamp),
     ) -> Option<Self> {
-        let (Place::Found(at) | Place::New(at) | Place::Offline(at) | Place::HalfMoved(at)) = place;
+        let (Place::Found(at) | Place::New(at) | Place::Offline(at) | Place::HalfMoved { at, .. }) = place;
         let dir = dirs.get(at)?.clone();
         let (name, path) = (wanted.name(), dir.path.display().to_string());
         let is_new = !matches!(place, Place::Found(_));
@@ -431,13 +442,7 @@ impl Opening {
             Place::Offline(_) => {
                 Some((format!("it may lie in {path}, which is offline; repair that and restart"), false))
             }
-            Place::HalfMoved(_) => Some((
-                format!(
-                    "it was being moved to {path}, and the log directory it was moved from has gone; what was copied is in \
-                     a directory there whose name ends in -future: rename that to {name} and restart to go on with it"
-                ),
-                true,
-            )),
+            Place::HalfMoved { copy, .. } => Some((half_moved(dirs.get(copy)?, &name, futures), true)),
         };
         let high_watermark = found.and_then(|found| found.high_watermarks.get(&name).copied()).unwrap_or(0);
         let clean_upto = found.and_then(|found| found.cleaner_offsets.get(&name).copied());
@@ -470,6 +475,19 @@ impl Opening {
         partition.restore_clean_upto(clean_upto);
         Some((wanted, partition))
     }
+}
+
+/// Why a replica is not opened of which there is only a copy that may not be all of it.
+fn half_moved(to: &LogDir, name: &TopicPartition, futures: &[Future]) -> String {
+    let dir_name =
+        futures.iter().find(|future| &future.replica == name).map_or("", |future| &future.dir_name);
+    format!(
+        "it was being moved to {}, and the log directory it was moved from has gone; what was copied is {}: rename that to \
+         {} there and restart to go on with it",
+        to.path.display(),
+        to.path.join(dir_name).display(),
+        names::dir_name(name)
+    )
 }
 
 /// Runs on a lane if there is anything to read.
@@ -654,8 +672,12 @@ fn set_aside_stray(dir: &LogDir, name: &str, taken: &BTreeSet<String>) -> io::Re
 fn future(dir: &LogDir, place: usize, name: &str, known: &BTreeMap<String, Uuid>) -> Option<Future> {
     let replica = names::parse_future_dir_name(name)?;
     let topic = known.get(&names::dir_name(&replica)).copied();
-    // One that was broken off before it had said whose it is holds nothing yet.
-    let whose = log::read_topic_id(&*dir.world.disk, &dir.path.join(name)).ok().flatten();
+    // One that was broken off before it had said whose it is holds nothing yet. Where it cannot be read, for want of
+    // descriptors for one, that is seen when it is opened.
+    let whose = match log::read_topic_id(&*dir.world.disk, &dir.path.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => topic,
+        read => read.ok().flatten(),
+    };
     match topic.filter(|topic| whose == Some(*topic)) {
         Some(topic) => Some(Future { replica, topic, place, dir_name: name.to_owned() }),
         None => {

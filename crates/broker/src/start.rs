@@ -20,7 +20,7 @@ use crate::{
     images::Images,
     link::Links,
     log_config,
-    log_dir::{Found, LogDir, Shared},
+    log_dir::{Found, LogDir, Shared, holds_metadata},
     log_dirs::{self, AllFound, LogDirs},
     metrics::Metrics,
     moves::Moves,
@@ -48,6 +48,7 @@ use quorum::{Introduction, Member, Quorum, RaftQuorum, Replica, StreamTransport}
 use std::{
     collections::BTreeMap,
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -367,7 +368,16 @@ async fn open_home(config: &Config, world: &World) -> Result<(Arc<LogDir>, Found
     let tail = TailBudget::new(config.tail_bytes_max);
     let backlog = Arc::new(Backlog::new(config.backlog_bytes_max));
     let shared = Shared::new(world.clone(), config.node_id, tail, backlog);
-    let opened = on_lane(world, move || LogDir::open(shared, &path, cluster.as_deref()));
+    let others: Vec<_> = config.log_dirs.iter().filter(|dir| **dir != path).cloned().collect();
+    let opened = on_lane(world, move || {
+        // Looked for before anything is made: metadata that are begun anew in a wrong directory would be in the way when the
+        // mistake is corrected. A directory that cannot be read is dealt with later.
+        let has_them = |dir: &&PathBuf| holds_metadata(&*shared.world.disk, dir).unwrap_or(false);
+        match others.iter().find(has_them) {
+            Some(other) => Err(LogDirError::OtherMetadata { path: other.clone(), home: path }),
+            None => LogDir::open(shared, &path, cluster.as_deref()),
+        }
+    });
     let (dir, found) = opened.await.unwrap_or_else(|| Err(stopped(&config.metadata_log_dir)))?;
     Ok((Arc::new(dir), found))
 }
@@ -412,7 +422,8 @@ async fn discover(
         return Ok((None, None));
     }
     let on = dir.clone();
-    let is_founded = on_lane(&dir.world, move || holds_metadata(&on)).await.unwrap_or(Ok(false))?;
+    let is_founded =
+        on_lane(&dir.world, move || holds_metadata(&*on.world.disk, &on.path)).await.unwrap_or(Ok(false))?;
     let me = Introduction {
         replica: replica(config, dir),
         incarnation,
@@ -438,16 +449,6 @@ async fn discover(
     door.set_discovering(discovery.clone());
     let settled = discovery.settle(links, &config.controllers).await;
     settled.map(|settled| (Some(settled), None)).map_err(StartError::Discovery)
-}
-
-/// Whether the directory holds any of a quorum's metadata.
-fn holds_metadata(dir: &LogDir) -> io::Result<bool> {
-    let entries = match dir.world.disk.list(&dir.path.join(METADATA_DIR)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        other => other?,
-    };
-    let is_data = |name: &str| name.ends_with(".log") || name.ends_with(".checkpoint");
-    Ok(entries.iter().any(|entry| is_data(&entry.name) && entry.len > 0))
 }
 
 /// Whether the directory holds a log of any partition.

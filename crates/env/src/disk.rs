@@ -42,6 +42,12 @@ pub trait Disk: Send + Sync {
     fn open_uncached(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.open(path, Open::Read)
     }
+    /// Opens an existing file for reading it from end to end: what the cache of the operating system has is taken from there,
+    /// and the rest is read past it where that can be done, so that nobody else's is driven out. Positions and lengths are
+    /// free.
+    fn open_passing(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open_uncached(path)
+    }
     /// The names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Creates a directory and its parents; it may be there already.

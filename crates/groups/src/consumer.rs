@@ -47,6 +47,9 @@ pub(crate) struct ConsumerGroup {
     owners: BTreeMap<(TopicId, PartitionIndex), MemberId>,
     /// The version of the cluster's topics that `epoch.metadata_hash` was compared with; not in the log.
     pub(crate) topics_seen: Option<u64>,
+    /// As a classic group of more members it could not be written down, for it would have been too much for one batch; not in
+    /// the log.
+    pub(crate) downgrade_members_max: Option<usize>,
 }
 
 /// A member.
@@ -123,6 +126,7 @@ impl ConsumerGroup {
             preferred: Counted::default(),
             owners: BTreeMap::new(),
             topics_seen: None,
+            downgrade_members_max: None,
         }
     }
 

@@ -7,7 +7,8 @@ mod classic;
 mod conversion;
 
 use crate::{
-    ConsumerHeartbeat, ConsumerHeartbeatReply, Coordinator, Effects, Error, MemberId, Record, Reply, Token,
+    AppendFailure, ConsumerHeartbeat, ConsumerHeartbeatReply, Coordinator, Effects, Error, MemberId, Record,
+    Reply, Token,
     appends::Then,
     consumer::{
         ConsumerGroup, ConsumerState,
@@ -152,7 +153,7 @@ impl Coordinator {
         let Ok(mut taken) = self.take_consumer_group(id, false) else { return };
         if is_downgrade(&taken.group, &self.config, leaving) {
             let generation = taken.group.epoch.epoch;
-            return self.downgrade(now, taken.group, Made::default(), (leaving, generation, true), effects);
+            return self.downgrade(now, taken.group, Made::default(), (leaving, generation, None), effects);
         }
         let mut changes = Changes { group: &mut taken.group, made: Made::default() };
         fence::remove(&mut changes, &*self.topics.0, leaving);
@@ -212,9 +213,10 @@ impl Coordinator {
     /// Takes a decision back whose append failed.
     pub(crate) fn undo_consumer(&mut self, now: Now, mut undo: Undo, error: &Error, effects: &mut Effects) {
         let is_downgrade = undo.is_downgrade;
-        if is_downgrade {
-            self.drop_downgraded(now, &undo.group, error, effects);
-        }
+        let count = match is_downgrade {
+            true => self.drop_downgraded(now, &undo.group, error, effects),
+            false => 0,
+        };
         // A group of the same name may have been made since its deletion was ordered.
         let deleted = undo.deleted.take().filter(|group| !self.groups.contains_key(&group.id));
         let Some(group) = self.consumers.remove(&undo.group).or(deleted.map(|group| *group)) else { return };
@@ -227,8 +229,12 @@ impl Coordinator {
             }
         }
         let (group, classic) = undo.apply(group);
-        if let Some(group) = group {
+        if let Some(mut group) = group {
             if is_downgrade {
+                // The same would fail again and again, and who was to leave would stay.
+                if *error == Error::from(AppendFailure::TooLarge) && count > 0 {
+                    group.downgrade_members_max = Some(count - 1);
+                }
                 watch(&mut self.split(now, effects).2, &group);
             }
             self.consumers.insert(id, group);

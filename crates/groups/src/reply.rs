@@ -237,7 +237,7 @@ pub struct StreamsHeartbeatReply {
     /// The epoch of what is known of endpoints.
     pub endpoint_epoch: i32,
     /// Which endpoint has which partitions, if that changed since the member last heard of it.
-    pub endpoints: Option<Vec<EndpointPartitions>>,
+    pub endpoints: Option<Arc<[EndpointPartitions]>>,
     /// Topics of the application that are to be created, with the numbers of their partitions.
     pub create: Vec<InternalTopic>,
     /// It is to push the description of its topology.

@@ -26,9 +26,13 @@ use crate::{
 use configured::Configured;
 pub(crate) use describe::ASSIGNOR;
 use description::Described;
+use endpoints::EndpointPartitions;
 use model::{GroupId, PartitionIndex};
 use records::{StreamsChange, StreamsCurrent, StreamsEpoch, StreamsMetadata, Tasks};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use task_offsets::MemberOffsets;
 use topology::Topology;
 
@@ -41,6 +45,8 @@ pub(crate) struct StreamsGroup {
     pub(crate) id: GroupId,
     pub(crate) epoch: StreamsEpoch,
     pub(crate) topology: Option<Topology>,
+    /// The topics that its subtopologies read.
+    sources: BTreeSet<Arc<str>>,
     pub(crate) target_epoch: TargetEpoch,
     pub(crate) members: BTreeMap<MemberId, StreamsMember>,
     pub(crate) static_members: BTreeMap<InstanceId, MemberId>,
@@ -59,6 +65,8 @@ pub(crate) struct Soft {
     pub(crate) topics_seen: Option<u64>,
     /// How far the tasks of each member are.
     pub(crate) offsets: BTreeMap<MemberId, MemberOffsets>,
+    /// What the endpoints of the members read, while that is known.
+    pub(crate) endpoints: Option<Arc<[EndpointPartitions]>>,
     /// Rises when it changes where tasks can be asked for.
     pub(crate) endpoint_epoch: i32,
     /// The member that wants the application to end.
@@ -112,6 +120,7 @@ impl StreamsGroup {
             id,
             epoch: StreamsEpoch::default(),
             topology: None,
+            sources: BTreeSet::new(),
             target_epoch: NO_TARGET,
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
@@ -139,8 +148,7 @@ impl StreamsGroup {
 
     /// Whether members read a topic. Nobody does in a group without members, so that offsets can expire.
     pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
-        let reads = |topology: &Topology| topology.reader_of(topic).is_some();
-        !self.members.is_empty() && self.topology.as_ref().is_some_and(reads)
+        !self.members.is_empty() && self.sources.contains(topic)
     }
 
     /// Whether a member other than this one runs a task, or has yet to give it up.
@@ -235,6 +243,7 @@ impl Logged for StreamsGroup {
     }
 
     fn apply(&mut self, change: StreamsChange) -> StreamsChange {
+        self.soft.endpoints = None;
         match change {
             StreamsChange::Epoch(epoch) => {
                 let epoch = epoch.unwrap_or_default();
@@ -242,6 +251,8 @@ impl Logged for StreamsGroup {
             }
             StreamsChange::Topology(topology) => {
                 self.soft.configured = None;
+                let parts = topology.iter().flat_map(|topology| &topology.subtopologies);
+                self.sources = parts.flat_map(|part| part.source_names()).cloned().collect();
                 StreamsChange::Topology(std::mem::replace(&mut self.topology, topology))
             }
             StreamsChange::TargetEpoch(epoch) => {
@@ -270,8 +281,8 @@ impl Logged for StreamsGroup {
         Record::Streams { group, change }
     }
 
+    /// What was found of the topics stays: it fits the topology, or goes with it.
     fn forget_derived(&mut self) {
-        self.soft.configured = None;
         self.soft.topics_seen = None;
     }
 }

@@ -119,13 +119,16 @@ impl Files {
 
     /// Gives the log's directory another name, durably; whatever is written or read from now on is found there. To be
     /// called between [`crate::Log::succeed`] and the next effects, with everything synced. After an error the name is one
-    /// of the two.
+    /// of the two; after one that [`is_scarcity`] it may be called again.
     pub fn move_to(&mut self, disk: &dyn Disk, to: &Path) -> io::Result<()> {
-        disk.rename(&self.handles.dir(), to)?;
+        let from = self.handles.dir();
+        if *from != *to {
+            disk.rename(&from, to)?;
+            self.handles.set_dir(to);
+        }
         if let Some(parent) = to.parent() {
             disk.sync_dir(parent)?;
         }
-        self.handles.set_dir(to);
         self.handles.end_swap();
         Ok(())
     }

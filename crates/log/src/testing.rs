@@ -37,6 +37,9 @@ pub struct Switches {
     pub dead_after: AtomicUsize,
     /// No file or directory at or below this path can be opened: descriptors are missing (EMFILE).
     pub closed_below: Mutex<Option<PathBuf>>,
+    /// The how many-th opening at or below this path from now on, a directory's for a sync among them, finds no descriptor;
+    /// those after it do.
+    pub closed_at: Mutex<Option<(PathBuf, usize)>>,
     /// Nothing at or below this path can be read, written or named any more (EIO).
     pub broken_below: Mutex<Option<PathBuf>>,
     /// Writes and creations at or below this path find no room.
@@ -225,9 +228,14 @@ impl Disk for MemoryDisk {
             return Ok(());
         }
         let mut dirs = lock(&self.dirs);
-        if !dirs.remove(from) {
+        if !dirs.contains(from) {
             return Err(ErrorKind::NotFound.into());
         }
+        let is_inside = |path: &PathBuf| path != to && path.starts_with(to);
+        if files.keys().any(is_inside) || dirs.iter().any(is_inside) {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        dirs.remove(from);
         dirs.insert(to.to_owned());
         let inside: Vec<_> = files.keys().filter(|path| path.starts_with(from)).cloned().collect();
         for path in inside {
@@ -288,10 +296,24 @@ impl Switches {
 
     fn check_descriptor(&self, path: &Path) -> io::Result<()> {
         const EMFILE: i32 = 24;
-        match &*lock(&self.closed_below) {
-            Some(below) if path.starts_with(below) => Err(io::Error::from_raw_os_error(EMFILE)),
-            _ => Ok(()),
+        let is_closed = matches!(&*lock(&self.closed_below), Some(below) if path.starts_with(below));
+        if is_closed || self.is_closed_now(path) {
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
+        Ok(())
+    }
+
+    fn is_closed_now(&self, path: &Path) -> bool {
+        let mut closed_at = lock(&self.closed_at);
+        let Some((_, left)) = closed_at.as_mut().filter(|(below, _)| path.starts_with(below)) else {
+            return false;
+        };
+        *left -= 1;
+        let is_now = *left == 0;
+        if is_now {
+            *closed_at = None;
+        }
+        is_now
     }
 
     fn check_path(&self, path: &Path) -> io::Result<()> {

@@ -381,6 +381,8 @@ impl Fetcher {
         }
         let mut written: Vec<(Arc<LogDir>, Result<(), String>)> = Vec::new();
         for (worked, _) in &cuts {
+            // The checkpoints that count are those of the directory in which it is cut.
+            worked.following.partition.settled().await;
             let dir = worked.following.partition.dir();
             if !written.iter().any(|(known, _)| Arc::ptr_eq(known, &dir)) {
                 let result = upkeep::write_checkpoints(broker, &dir).await;

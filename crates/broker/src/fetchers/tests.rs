@@ -5,18 +5,18 @@
 
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/batches.rs"]
-mod batches;
+pub(crate) mod batches;
 mod chaos;
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/client.rs"]
-mod client;
+pub(crate) mod client;
 mod cluster;
 mod coordinators;
 mod failover;
 mod in_sync;
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/pipe.rs"]
-mod pipe;
+pub(crate) mod pipe;
 #[allow(dead_code, reason = "shared with the tests of the API")]
 #[path = "../../tests/api/harness/world.rs"]
 pub(crate) mod world;

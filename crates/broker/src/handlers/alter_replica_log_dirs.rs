@@ -105,8 +105,8 @@ async fn place(broker: &Arc<Broker>, topic: &str, index: i32, path: &str) -> i16
     };
     let here = super::partition_here(broker, topic, index);
     if let (Wanted::Usable, Some((_, dir)), Ok(here)) = (wanted, found, &here) {
-        // A move to elsewhere is called off first: it may end instead.
-        let is_other = broker.moves.get(here.key()).is_some_and(|one| !Arc::ptr_eq(&one.to, dir));
+        // A move to elsewhere is called off first: it may end instead. So is waited for one that was called off before.
+        let is_other = broker.moves.get(here.key()).is_some_and(|one| !one.is_going_to(dir));
         if is_other && here.offsets().is_some() {
             broker.moves.call_off(here.key()).await;
         }
@@ -115,7 +115,11 @@ async fn place(broker: &Arc<Broker>, topic: &str, index: i32, path: &str) -> i16
         (Err(error), _) => Replica::Absent(*error),
         (Ok(here), _) if here.offsets().is_none() => Replica::Offline,
         (Ok(here), Some((_, dir))) if here.is_in(dir) => Replica::There,
-        (Ok(here), Some(_)) if broker.moves.get(here.key()).is_some() => Replica::ComingThere,
+        (Ok(here), Some((_, dir)))
+            if broker.moves.get(here.key()).is_some_and(|one| one.is_going_to(dir)) =>
+        {
+            Replica::ComingThere
+        }
         (Ok(_), _) => Replica::Elsewhere,
     };
     let has_name = dir_name.as_ref().is_none_or(Option::is_some);

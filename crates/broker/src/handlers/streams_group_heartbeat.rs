@@ -237,7 +237,7 @@ fn answer(reply: StreamsHeartbeatReply) -> StreamsGroupHeartbeatResponse {
         warmup_tasks: warmup.map(ids),
         topology_description_required: reply.wants_description,
         endpoint_information_epoch: reply.endpoint_epoch,
-        partitions_by_user_endpoint: reply.endpoints.map(|all| all.into_iter().map(endpoint).collect()),
+        partitions_by_user_endpoint: reply.endpoints.map(|all| all.iter().cloned().map(endpoint).collect()),
         ..StreamsGroupHeartbeatResponse::default()
     }
 }

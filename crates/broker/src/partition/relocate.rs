@@ -11,11 +11,14 @@ use bytes::Bytes;
 use log::{Effect, Files, FollowError, Kinship, Log, ReadPlan, names};
 use model::{Offset, Timestamp};
 use records::Batch;
-use std::{io, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 use tokio::sync::oneshot;
 
-/// What is still only in memory when the copy takes the log's place; more is copied first.
-const REST_BYTES_MAX: usize = 1 << 20;
+/// How long it waits until descriptors or room are there for the last step.
+const RETRY_MS: i64 = 1000;
 
 /// What a copy needs next.
 pub(crate) enum Next {
@@ -58,11 +61,59 @@ impl Drop for Held {
     }
 }
 
-/// The job that has not come to its end. Nobody knows under which name the copy lies then.
+/// The job that gives the copy the log's name, until it has come to its end. Before, nobody knows under which name it lies.
 struct Renaming {
     partition: Arc<Partition>,
+    files: Option<Files>,
     has_ended: bool,
+    to: Arc<LogDir>,
+    broker: Arc<Broker>,
+    now: Timestamp,
     _ended: oneshot::Sender<()>,
+    _told: oneshot::Sender<()>,
+}
+
+impl Renaming {
+    /// Runs on a lane.
+    fn run(mut self) {
+        let Some(mut files) = self.files.take() else { return };
+        let (partition, to) = (self.partition.clone(), self.to.clone());
+        let at = to.path.join(names::dir_name(&partition.name()));
+        match files.move_to(&*partition.shared.world.disk, &at) {
+            Ok(()) => {
+                partition.leave(&to, &self.broker);
+                partition.resume(files, self.now);
+                // It was neither here nor there while that was looked for.
+                if to.is_offline() && !self.broker.dirs.are_offline() {
+                    partition.on_dir_failed();
+                }
+            }
+            Err(error) if log::is_scarcity(&error) && !partition.is_closed() => {
+                tracing::warn!(%partition, to = %to.path.display(), %error, "the log cannot take its new place for now");
+                self.files = Some(files);
+                return self.run_again();
+            }
+            Err(error) => {
+                partition.fall_between(&error.to_string());
+                // What is in its way is no fault of the disk.
+                let is_taken =
+                    matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists);
+                if !is_taken && !log::is_scarcity(&error) {
+                    to.fail();
+                }
+            }
+        }
+        self.has_ended = true;
+    }
+
+    fn run_again(self) {
+        let world = self.partition.shared.world.clone();
+        let on = world.clone();
+        world.tasks.spawn(Box::pin(async move {
+            on.clock.sleep_until(on.clock.after_millis(RETRY_MS)).await;
+            on.tasks.run_on_lane(Box::new(move || self.run()));
+        }));
+    }
 }
 
 impl Drop for Renaming {
@@ -184,13 +235,15 @@ impl Partition {
         self.moving_into.store(dir);
     }
 
-    /// Puts a copy in the log's place if it has all that is safe of it and the rest is at hand. To be called while the
-    /// partition is held, by whoever has `maintenance`, and once the checkpoints of the new directory tell of it.
+    /// Puts a copy in the log's place if it has all that is safe of it and the rest, at most so many bytes, is at hand. To be
+    /// called while the partition is held, by whoever has `maintenance`, and once the checkpoints of the new directory tell
+    /// of it: as it was when it had been cut so often.
     pub(crate) fn promote(
         self: &Arc<Self>,
         mut copy: Copy,
         to: &Arc<LogDir>,
         broker: &Arc<Broker>,
+        (cuts, rest_bytes_max): (Option<u64>, usize),
     ) -> Promoted {
         let now = self.shared.world.clock.wall();
         let mut state = self.state.lock();
@@ -199,6 +252,7 @@ impl Partition {
             return Promoted::Over;
         }
         let is_busy = online.is_cutting
+            || cuts != Some(online.cuts)
             || online.recovery_point_max.is_some()
             || online.log.is_swapping()
             || online.files.is_none();
@@ -207,7 +261,7 @@ impl Partition {
             return Promoted::Later(Box::new(copy));
         }
         let (from, end) = (copy.log.end_offset(), online.log.end_offset());
-        let rest = match online.log.read(from, end, REST_BYTES_MAX, false) {
+        let rest = match online.log.read(from, end, rest_bytes_max, false) {
             ReadPlan::Memory(slice) if slice.next_offset == end => slice.parts.to_bytes().unwrap_or_default(),
             _ => return Promoted::Later(Box::new(copy)),
         };
@@ -237,31 +291,51 @@ impl Partition {
         if new_tail > 0 {
             self.shared.tail.on_append(self, new_tail);
         }
-        let renaming = Renaming { partition: self.clone(), has_ended: false, _ended: ended };
-        let (to, broker, mut files) = (to.clone(), broker.clone(), copy.files);
-        self.hand_over(Some(Box::new(move || {
-            let _told: oneshot::Sender<()> = told;
-            let mut renaming = renaming;
-            let partition = renaming.partition.clone();
-            if partition.take_place(&mut files, &to, &broker) {
-                partition.resume(files, now);
-            }
-            renaming.has_ended = true;
-        })));
+        let renaming = Renaming {
+            partition: self.clone(),
+            files: Some(copy.files),
+            has_ended: false,
+            to: to.clone(),
+            broker: broker.clone(),
+            now,
+            _ended: ended,
+            _told: told,
+        };
+        self.hand_over(Some(Box::new(move || renaming.run())));
         Promoted::Done(done)
     }
 
-    /// Runs on a lane: the copy gets the log's name, then the old log loses it.
-    fn take_place(self: &Arc<Self>, files: &mut Files, to: &Arc<LogDir>, broker: &Arc<Broker>) -> bool {
+    /// How often its log was cut, or exchanged; `None` if there is none.
+    pub(crate) fn cuts(&self) -> Option<u64> {
+        match &*self.state.lock() {
+            State::Online(online) => Some(online.cuts),
+            State::Offline(_) | State::Deleted => None,
+        }
+    }
+
+    /// Ends when its directory is not about to become another. Once a cut is announced no log is exchanged any more.
+    pub(crate) async fn settled(&self) {
+        let receiver = {
+            let mut state = self.state.lock();
+            let State::Online(online) = &mut *state else { return };
+            if !online.is_renamed {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            online.waiting.push((online.jobs, sender));
+            receiver
+        };
+        let _ = receiver.await;
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if online.is_closed)
+    }
+
+    /// Runs on a lane: the copy has got the log's name, and the old log loses it.
+    fn leave(self: &Arc<Self>, to: &Arc<LogDir>, broker: &Arc<Broker>) {
         let (disk, name, from) = (&*self.shared.world.disk, self.name(), self.dir());
         let at = names::dir_name(&name);
-        if let Err(error) = files.move_to(disk, &to.path.join(&at)) {
-            self.fall_between(&error.to_string());
-            if !log::is_scarcity(&error) {
-                to.fail();
-            }
-            return false;
-        }
         self.dir.store(to.clone());
         self.moving_into.store(None);
         // What follows is about room only: were the old log there again after a crash, the other is the one that counts,
@@ -288,7 +362,6 @@ impl Partition {
                 }
             }));
         }
-        true
     }
 
     /// Runs on a lane: the log is written again.

@@ -8,7 +8,10 @@ use crate::{
 };
 use broker::{LogDirError, StartError, view::Unhealthy};
 use log::testing::MemoryDisk;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use wire::{
     DescribeLogDirsRequest, ErrorCode, IncrementalAlterConfigsRequest,
     describe_log_dirs_response::DescribeLogDirsResult,
@@ -154,6 +157,37 @@ async fn the_metadata_log_may_have_a_directory_of_its_own() {
     node.config.log_dirs.push("/metadata".into());
     let refused = node.start_on(|_| {}).await;
     assert!(matches!(refused, Err(StartError::LogDir(LogDirError::OtherMetadata { .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_directories_in_a_wrong_order_are_refused_and_put_right_again() {
+    let mut node = of_two(&[]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[]).await;
+    assert_eq!(put(&mut client, &topic, 0, "a").await, 0);
+    let right = node.config.clone();
+    let metadata = |disk: &MemoryDisk, dir: &Path| {
+        let dir = dir.join("__cluster_metadata-0");
+        disk.paths().into_iter().filter(|path| path.starts_with(&dir)).count()
+    };
+    // Another is named first, or has come to be named in metadata.log.dir.
+    for (home, dirs) in [(MORE, [MORE, LOG_DIR]), ("/new", [LOG_DIR, MORE])] {
+        node.broker.stop().await;
+        let mut wrong = right.clone();
+        wrong.metadata_log_dir = home.into();
+        wrong.log_dirs = dirs.map(PathBuf::from).to_vec();
+        let disk = Arc::new(node.disk.after_kill());
+        let refused = Node::start_at(disk.clone(), wrong).await.err().unwrap();
+        let StartError::LogDir(LogDirError::OtherMetadata { path, home: named }) = &refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((path.as_path(), named.as_path()), (Path::new(LOG_DIR), Path::new(home)));
+        assert_eq!(metadata(&disk, named), 0, "nothing is made that would be in the way");
+        node = Node::start_at(disk, right.clone()).await.unwrap();
+        assert!(metadata(&node.disk, path) > 0);
+    }
+    assert_eq!(read(&mut node.client(), &topic, 0).await, ["a"]);
+    node.assert_sound();
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,7 @@ mod metadata_log;
 mod migration;
 mod moves;
 mod odd_batches;
+mod odd_moves;
 mod offsets;
 mod one_way;
 mod own_client;

@@ -26,11 +26,11 @@ use wire::{
 const BROKER: i8 = 4;
 
 /// Slow enough that a test sees a move under way: a batch of this size takes a second.
-const SLOW: (&str, &str) = ("replica.alter.log.dirs.io.max.bytes.per.second", "65536");
+pub(crate) const SLOW: (&str, &str) = ("replica.alter.log.dirs.io.max.bytes.per.second", "65536");
 const SLOW_BYTES: usize = 65_000;
 
 /// Writes so many batches of which each takes a second to be moved.
-async fn put_slow(client: &mut Client, topic: &Topic, count: usize) {
+pub(crate) async fn put_slow(client: &mut Client, topic: &Topic, count: usize) {
     let large = "x".repeat(SLOW_BYTES);
     for _ in 0..count {
         assert_eq!(put(client, topic, 0, &large).await, 0);
@@ -38,7 +38,7 @@ async fn put_slow(client: &mut Client, topic: &Topic, count: usize) {
 }
 
 /// Asks for a replica to be in a directory.
-async fn ask(client: &mut Client, topic: &str, index: i32, path: &str) -> i16 {
+pub(crate) async fn ask(client: &mut Client, topic: &str, index: i32, path: &str) -> i16 {
     let topic = AlterReplicaLogDirTopic { name: topic.into(), partitions: vec![index] };
     let dir = AlterReplicaLogDir { path: path.into(), topics: vec![topic] };
     let answer = client.call(2, &AlterReplicaLogDirsRequest { dirs: vec![dir] }).await;
@@ -46,7 +46,7 @@ async fn ask(client: &mut Client, topic: &str, index: i32, path: &str) -> i16 {
 }
 
 /// Waits until nothing is on its way any more.
-async fn until_moved(client: &mut Client) -> Vec<Vec<String>> {
+pub(crate) async fn until_moved(client: &mut Client) -> Vec<Vec<String>> {
     for _ in 0..2000 {
         let lying = lying(&describe(client).await);
         if !lying.iter().flatten().any(|name| name.starts_with('+')) {
@@ -58,7 +58,7 @@ async fn until_moved(client: &mut Client) -> Vec<Vec<String>> {
 }
 
 /// The directories of logs that are called so, or so with something behind.
-fn dirs_of(disk: &MemoryDisk, name: &str) -> BTreeSet<PathBuf> {
+pub(crate) fn dirs_of(disk: &MemoryDisk, name: &str) -> BTreeSet<PathBuf> {
     let paths = disk.paths();
     let parents = paths.iter().filter_map(|path| path.parent());
     let is_named =
@@ -71,7 +71,10 @@ fn only(dir: &str) -> BTreeSet<PathBuf> {
 }
 
 /// A node with a topic of one partition, in the first of two directories.
-async fn one_partition(statics: &[(&str, &str)], configs: &[(&str, &str)]) -> (Node, Client, Topic) {
+pub(crate) async fn one_partition(
+    statics: &[(&str, &str)],
+    configs: &[(&str, &str)],
+) -> (Node, Client, Topic) {
     let node = of_two(statics).await;
     let mut client = node.client();
     let topic = client.create("t", 1, configs).await;

@@ -69,7 +69,7 @@ pub(crate) fn join(
         !changes.group.members.get(holder).is_some_and(speaks_classic)
             && others.map(|(_, member)| member).all(speaks_classic)
     });
-    let is_downgrade = is_last && may_downgrade(around.config, changes.group.members.len());
+    let is_downgrade = is_last && may_downgrade(changes.group, around.config, changes.group.members.len());
     if let Some(holder) = holder.filter(|holder| holder != id) {
         heartbeat::replace(changes, &holder, id);
     }
@@ -107,8 +107,9 @@ fn holder(group: &ConsumerGroup, request: &JoinGroup) -> Result<Option<MemberId>
 }
 
 /// Whether a consumer group may go on as a classic one of so many members.
-fn may_downgrade(config: &Config, members: usize) -> bool {
-    config.migration.downgrades() && members <= config.group_members_max
+fn may_downgrade(group: &ConsumerGroup, config: &Config, members: usize) -> bool {
+    let is_writable = group.downgrade_members_max.is_none_or(|max| members <= max);
+    config.migration.downgrades() && members <= config.group_members_max && is_writable
 }
 
 /// Whether the group is to go on as a classic one when these members (sorted) are gone: the others all speak the classic protocol.
@@ -117,7 +118,7 @@ pub(crate) fn is_downgrade(group: &ConsumerGroup, config: &Config, leaving: &[Me
     let count = staying().count();
     count > 0
         && staying().all(|(_, member)| member.subscription.classic.is_some())
-        && may_downgrade(config, count)
+        && may_downgrade(group, config, count)
 }
 
 /// What a member that joined hears: its epoch is its generation, and nobody leads.

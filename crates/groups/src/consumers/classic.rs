@@ -50,10 +50,13 @@ impl Coordinator {
         let epoch = taken.group.epoch.epoch;
         let checked = check_join(&taken.group, &self.config, &id, request)
             .and_then(|()| if is_to_come_again { Err(Error::MemberIdRequired(id.clone())) } else { Ok(()) });
+        let was_revoking = heartbeat::is_revoking(&taken.group, &id);
         let mut changes = Changes { group: &mut taken.group, made: Made::default() };
         let around = self.surroundings(now);
         let decided = checked.and_then(|()| classic::join(&mut changes, &around, &id, request));
         let made = changes.made;
+        let is_still_revoking =
+            was_revoking && heartbeat::is_revoking(&taken.group, &id) && !made.has_moved(&id);
         let is_downgrade = match decided {
             Ok(is_downgrade) => is_downgrade,
             Err(error) => {
@@ -64,14 +67,20 @@ impl Coordinator {
         };
         let joined = classic::joined(&taken.group, &id);
         if is_downgrade {
-            // Where all have what they are to have, nobody need move; Kafka looks only at the epochs.
-            let is_settled = taken.group.state() == ConsumerState::Stable;
-            self.downgrade(now, taken.group, made, (&[], epoch, !is_settled), effects);
-            return Ok(joined);
+            // Where all have what they are to have, nobody need move; Kafka looks only at the epochs. Who joins leads then:
+            // somebody must look for changes of the topics, and no other hears of it without joining again.
+            let leader = (taken.group.state() == ConsumerState::Stable).then_some(&id);
+            self.downgrade(now, taken.group, made, (&[], epoch, leader), effects);
+            let led = leader.and_then(|id| Some(self.groups.get(&request.group)?.to_joined(id)));
+            let skip_assignment = request.supports_skipping_assignment;
+            return Ok(led.map_or(joined, |led| crate::Joined { skip_assignment, ..led }));
         }
         self.store(now, taken, made, effects);
         let (_, _, mut step) = self.split(now, effects);
-        step.cancel_moves(&request.group, &id);
+        // Who joins and gives up nothing of what it is to give up has no more time for that than it had.
+        if !is_still_revoking {
+            step.cancel_moves(&request.group, &id);
+        }
         step.expect_heartbeat(&request.group, &id, request.session_timeout_ms);
         let timer = Timer::MemberSync(request.group.clone(), id);
         step.schedule(timer, request.rebalance_timeout_ms.into());

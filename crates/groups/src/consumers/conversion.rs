@@ -42,17 +42,19 @@ impl Coordinator {
         }
     }
 
-    /// A consumer group goes on as a classic one without those who leave, in this generation and perhaps with a rebalance.
-    /// What was decided before is appended with it.
+    /// A consumer group goes on as a classic one without those who leave, in this generation: as it is where there is a member
+    /// that hears that it leads, else with a rebalance. What was decided before is appended with it.
     pub(super) fn downgrade(
         &mut self,
         now: Now,
         group: ConsumerGroup,
         made: Made,
-        (leaving, generation, is_to_rebalance): (&[MemberId], i32, bool),
+        (leaving, generation, leader): (&[MemberId], i32, Option<&MemberId>),
         effects: &mut Effects,
     ) {
         let mut classic = convert::to_classic(&group, leaving, generation, &*self.topics.0, now.wall);
+        let is_to_rebalance = leader.is_none();
+        leader.iter().for_each(|leader| classic.leader = Some((*leader).clone()));
         let (mut records, mut undo) = made.split(group.id.clone());
         records.extend(convert::tombstones(&group));
         records.push(convert::to_record(&classic, is_to_rebalance));
@@ -83,11 +85,18 @@ impl Coordinator {
         groups.insert(classic.id.clone(), classic);
     }
 
-    /// The classic group of this name was never written down: whoever waits in it hears so.
-    pub(crate) fn drop_downgraded(&mut self, now: Now, id: &GroupId, error: &Error, effects: &mut Effects) {
+    /// The classic group of this name was never written down: whoever waits in it hears so. How many members it had.
+    pub(crate) fn drop_downgraded(
+        &mut self,
+        now: Now,
+        id: &GroupId,
+        error: &Error,
+        effects: &mut Effects,
+    ) -> usize {
         let (groups, _, mut step) = self.split(now, effects);
-        let Some(mut classic) = groups.remove(id) else { return };
+        let Some(mut classic) = groups.remove(id) else { return 0 };
         classic.answer_all_parked(&mut step, error);
         classic.forget_timers(&mut step);
+        classic.members.len()
     }
 }

@@ -43,10 +43,11 @@ impl StreamsGroup {
     /// The partitions that a member has read since `epoch`.
     fn read_since(&self, member: &StreamsMember, epoch: i32) -> BTreeMap<Arc<str>, BTreeSet<PartitionIndex>> {
         let tasks = member.current.assigned.active.iter().chain(&member.current.revoking.active);
+        let parts = self.topology.iter().flat_map(|topology| &topology.subtopologies);
+        let parts: BTreeMap<_, _> = parts.map(|part| (&part.id, part)).collect();
         let mut read = BTreeMap::<Arc<str>, BTreeSet<PartitionIndex>>::new();
         for (subtopology, indices) in tasks {
-            let parts = self.topology.iter().flat_map(|topology| &topology.subtopologies);
-            for topic in parts.filter(|part| part.id == *subtopology).flat_map(|part| part.source_names()) {
+            for topic in parts.get(subtopology).into_iter().flat_map(|part| part.source_names()) {
                 let since = indices.iter().filter(|(_, assigned)| epoch >= **assigned);
                 read.entry(topic.clone()).or_default().extend(since.map(|(index, _)| *index));
             }

@@ -20,10 +20,16 @@ pub struct EndpointPartitions {
 }
 
 impl StreamsGroup {
-    /// The partitions of all endpoints of the group.
-    pub(crate) fn endpoints(&self, topics: &dyn Topics) -> Vec<EndpointPartitions> {
-        let Some(configured) = &self.soft.configured else { return Vec::new() };
-        self.members.values().filter_map(|member| partitions(member, configured, topics)).collect()
+    /// The partitions of all endpoints of the group: found once for all who ask, until something changes.
+    pub(crate) fn endpoints(&mut self, topics: &dyn Topics) -> Arc<[EndpointPartitions]> {
+        if let Some(known) = &self.soft.endpoints {
+            return known.clone();
+        }
+        let Some(configured) = &self.soft.configured else { return Arc::default() };
+        let all = self.members.values().filter_map(|member| partitions(member, configured, topics));
+        let all: Arc<[EndpointPartitions]> = all.collect();
+        self.soft.endpoints = Some(all.clone());
+        all
     }
 }
 

@@ -186,6 +186,7 @@ fn configure(
             group.soft.configured = Some(Configured::find(topology, around.topics)?);
         }
         group.soft.topics_seen = Some(around.topics_version);
+        group.soft.endpoints = None;
         is_due = has_changed;
     }
     if let Some(configured) = group.soft.configured.as_ref().filter(|configured| configured.is_ready()) {

@@ -103,12 +103,6 @@ impl Topology {
         all
     }
 
-    /// Which subtopology reads a topic; of several the last.
-    pub(crate) fn reader_of(&self, topic: &str) -> Option<&Subtopology> {
-        let reads = |subtopology: &&Subtopology| subtopology.source_names().any(|name| **name == *topic);
-        self.subtopologies.iter().rev().find(reads)
-    }
-
     /// The same, for people: in order, with what was found of the partitions of its own topics.
     pub(crate) fn to_described(&self, counts: Option<&BTreeMap<Arc<str>, PartitionIndex>>) -> Self {
         let mut described = self.clone();

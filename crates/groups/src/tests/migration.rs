@@ -196,6 +196,26 @@ fn a_cooperative_member_keeps_reading_and_joins_again_once_it_has_given_up() {
 }
 
 #[test]
+fn a_cooperative_member_that_joins_again_and_again_and_gives_nothing_up_is_removed() {
+    let mut desk = desk();
+    let ids = alone(&mut desk);
+    let mut c = beat(&mut desk, joining("c", &["t"])).unwrap();
+    let mut rounds = 0;
+    while desk.heartbeat(&ids[0], 1) == Err(Error::RebalanceInProgress) {
+        rounds += 1;
+        assert!(rounds < 30, "it is still there");
+        join_now(&mut desk, rejoin(&ids[0], &of(0, 0..4))).unwrap();
+        assert_eq!(sync_now(&mut desk, &ids[0], 1), Ok(of(0, 0..2)));
+        desk.pass(10 * SECOND);
+        c = beat(&mut desk, beating("c", c.epoch, None)).unwrap();
+    }
+    assert_eq!(desk.heartbeat(&ids[0], 1), Err(Error::UnknownMemberId));
+    c = beat(&mut desk, beating("c", c.epoch, None)).unwrap();
+    assert_eq!(described(&mut desk).members.len(), 1);
+    assert!(rounds > 1 && c.epoch > 2, "c gets all");
+}
+
+#[test]
 fn a_classic_member_hears_when_what_it_waits_for_is_free() {
     let mut desk = desk();
     beat(&mut desk, joining("c", &["t"])).unwrap();
@@ -423,6 +443,25 @@ fn a_downgraded_group_rebalances_also_where_another_broker_takes_over_before() {
 }
 
 #[test]
+fn who_leaves_is_gone_also_where_the_classic_group_would_be_too_large_to_be_written_down() {
+    let mut desk = desk();
+    let ids = classic(&mut desk, &[0..2, 2..4]);
+    beat(&mut desk, joining("c", &["t"])).unwrap();
+    desk.commits_at_once = false;
+    let token = desk.send(Request::ConsumerHeartbeat(beating("c", -1, None)));
+    desk.fail(AppendFailure::TooLarge);
+    assert_eq!(desk.take(token), Some(Err(Error::UnknownServerError)));
+    desk.commits_at_once = true;
+    let before = desk.log.len();
+    beat(&mut desk, beating("c", -1, None)).unwrap();
+    assert_eq!(written(&desk.log[before..]), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!((kinds(&mut desk), described(&mut desk).members.len()), (vec!["consumer"], 2));
+    // A smaller one can be.
+    assert_eq!(leave(&mut desk, &[&ids[0]]), [None]);
+    assert_eq!(kinds(&mut desk), ["classic"]);
+}
+
+#[test]
 fn a_consumer_group_of_both_protocols_goes_on_after_a_crash() {
     let mut desk = desk();
     let ids = alone(&mut desk);
@@ -449,6 +488,7 @@ fn a_static_member_takes_its_place_under_either_protocol() {
     let back = JoinGroup { instance_id: i.clone(), ..rejoin("", &Partitions::new()) };
     let joined = join_now(&mut desk, back).unwrap();
     assert_eq!((joined.generation, kinds(&mut desk)), (2, vec!["classic"]));
+    assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1), "somebody leads");
     assert_eq!(desk.state(), Some(State::Stable));
     assert_eq!(sync_now(&mut desk, &joined.member_id, 2), Ok(of(0, 0..4)));
     desk.crash();

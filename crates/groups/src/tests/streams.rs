@@ -117,6 +117,16 @@ fn desk() -> Desk {
 }
 
 #[test]
+fn a_refused_request_takes_nothing_away_of_what_is_known_of_the_topology() {
+    let mut desk = desk();
+    let reply = beat(&mut desk, joining("a")).unwrap();
+    let wrong = beating("a", reply.epoch, Some(active(&[("7", &[0])])));
+    assert!(matches!(beat(&mut desk, wrong), Err(Error::InvalidRequest(_))));
+    let topology = described(&mut desk).topology.unwrap();
+    assert_eq!(topology.subtopologies[1].repartition_source_topics[0].partitions, 3);
+}
+
+#[test]
 fn a_group_waits_for_its_topics_and_says_which_are_to_be_created() {
     let mut desk = Desk::new();
     let reply = beat(&mut desk, joining("a")).unwrap();
@@ -442,7 +452,9 @@ fn endpoints_are_told_when_they_change() {
     assert_eq!(beat(&mut desk, heard.clone()).unwrap().endpoints, None);
     beat(&mut desk, at("b", 2)).unwrap();
     let news = beat(&mut desk, heard).unwrap();
-    assert_eq!(news.endpoints.map(|told| told.len()), Some(2));
+    assert_eq!(news.endpoints.as_ref().map(|told| told.len()), Some(2));
+    let asking = |desk: &mut Desk| beat(desk, beating("a", news.epoch, None)).unwrap().endpoints.unwrap();
+    assert!(Arc::ptr_eq(&asking(&mut desk), &asking(&mut desk)), "they are found once for all who ask");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Output {
         self.segment.index_time(&mut effects);
         self.indexes.add(&effects);
         self.flush()?;
-        self.log.sync_data().map_err(io::Error::other)?;
+        let mut files = vec![self.log.clone()];
         let indexes = [
             (names::INDEX, &self.indexes.index, true),
             (names::TIME_INDEX, &self.indexes.time_index, true),
@@ -115,8 +115,14 @@ impl Output {
                 let file = disk.open(&path(&self.handles, self.base, kind), Open::Create)?;
                 file.set_len(0)?;
                 file.write_at(&[IoSlice::new(bytes)], 0)?;
-                file.sync_data().map_err(io::Error::other)?;
+                file.start_write_back(0, bytes.len() as u64);
+                files.push(file);
             }
+        }
+        // All are on their way before the first is waited for: with it the file system's journal is written for the others, too,
+        // which else have it written once for each.
+        for file in files {
+            file.sync_data().map_err(io::Error::other)?;
         }
         disk.sync_dir(&self.handles.dir())?;
         self.segment.modified = modified;

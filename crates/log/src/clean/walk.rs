@@ -37,7 +37,7 @@ impl Walk {
         source: Source,
         position: u64,
     ) -> io::Result<Self> {
-        let file = disk.open_uncached(&handles.path(source.base, names::LOG))?;
+        let file = disk.open_passing(&handles.path(source.base, names::LOG))?;
         let next_offset = source.base;
         Ok(Self { source, file, handles: handles.clone(), position, next_offset })
     }

@@ -72,6 +72,11 @@ impl Node {
         Self::try_run(Arc::new(disk), self.clock, self.random, self.config).await
     }
 
+    /// Starts on a disk as it is, on which what a start does is seen that fails.
+    pub(crate) async fn start_at(disk: Arc<MemoryDisk>, config: Config) -> Result<Self, StartError> {
+        Self::try_run(disk, Arc::new(PausedClock::new()), Arc::default(), config).await
+    }
+
     async fn run(
         disk: Arc<MemoryDisk>,
         clock: Arc<PausedClock>,

@@ -1,0 +1,197 @@
+//! Moves of replicas between log directories under odd circumstances: without rest from producers, without descriptors, beside
+//! a compaction, into a place that is taken.
+
+use crate::{
+    configs::alter,
+    harness::{BatchSpec, Client, LOG_DIR, Node, Topic, batch, batch_of, code},
+    log_dirs::{MORE, describe, lying, of_two, put, read},
+    moves::{SLOW, ask, dirs_of, one_partition, put_slow, until_moved},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use wire::ErrorCode;
+
+const BROKER: i8 = 4;
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_many_write_without_rest_is_moved_all_the_same() {
+    const PRODUCERS: usize = 8;
+    const BATCHES_MAX: usize = 400;
+    const BURST: usize = 10;
+    let (node, mut client, topic) = one_partition(&[], &[("segment.bytes", "8388608")]).await;
+    let (is_over, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let producing = (0..PRODUCERS).map(|_| {
+        let (mut producer, is_over, sent) = (node.client(), is_over.clone(), sent.clone());
+        let topic = Topic { name: topic.name.clone(), id: topic.id };
+        tokio::spawn(async move {
+            // Before its first request that makes sense no large frame is taken from a connection.
+            assert_eq!(producer.produce_at(13, &topic, 0, batch(&["hello"])).await.error_code, 0);
+            sent.fetch_add(1, Ordering::Relaxed);
+            // What all of them have under way is more than may be left over at the first try.
+            let value = "x".repeat(250_000);
+            while !is_over.load(Ordering::Relaxed) && sent.load(Ordering::Relaxed) < BATCHES_MAX {
+                for _ in 0..BURST {
+                    let answer = producer.produce_at(13, &topic, 0, batch(&[&value])).await;
+                    assert_eq!(answer.error_code, 0);
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                // Without that the time would stand still.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    });
+    let producing: Vec<_> = producing.collect();
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    let mut is_there = false;
+    while !is_there && sent.load(Ordering::Relaxed) < BATCHES_MAX {
+        is_there = lying(&describe(&mut client).await)[1] == ["t-0"];
+        node.pass(1).await;
+    }
+    assert!(is_there, "not moved after {} batches", sent.load(Ordering::Relaxed));
+    is_over.store(true, Ordering::Relaxed);
+    for producer in producing {
+        producer.await.unwrap();
+    }
+    let last = client.produce_at(13, &topic, 0, batch(&["last"])).await;
+    assert_eq!(last.base_offset as usize, sent.load(Ordering::Relaxed));
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_comes_to_its_end_whichever_step_finds_no_descriptor_at_first() {
+    let mut at = 0;
+    loop {
+        at += 1;
+        let (node, mut client, topic) = one_partition(&[], &[]).await;
+        assert_eq!(put(&mut client, &topic, 0, "before").await, 0);
+        *node.disk.switches().closed_at.lock().unwrap() = Some((PathBuf::from(MORE), at));
+        let asked = ask(&mut client, "t", 0, MORE).await;
+        assert!(asked == 0 || asked == code(ErrorCode::KafkaStorageError), "at {at}");
+        node.pass(5000).await;
+        let has_come = node.disk.switches().closed_at.lock().unwrap().take().is_none();
+        let dirs = describe(&mut client).await;
+        let expected = usize::from(asked == 0);
+        assert_eq!((lying(&dirs)[expected].len(), dirs[1].error_code), (1, 0), "at {at}");
+        assert_eq!(put(&mut client, &topic, 0, "after").await, 0, "at {at}");
+        let node = node.cut_power().await;
+        assert_eq!(read(&mut node.client(), &topic, 0).await, ["before", "after"], "at {at}");
+        node.assert_sound();
+        if !has_come {
+            break;
+        }
+    }
+    assert!(at > 10, "the move opens more than {at} files");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_was_accepted_goes_on_after_a_restart_that_cannot_open_its_copy_at_first() {
+    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
+    put_slow(&mut client, &topic, 3).await;
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    node.pass(1500).await;
+    let copy = dirs_of(&node.disk, "t-0").into_iter().find(|dir| dir.starts_with(MORE)).unwrap();
+    let node =
+        node.start_on(|disk| *disk.switches().closed_below.lock().unwrap() = Some(copy)).await.unwrap();
+    let mut client = node.client();
+    node.pass(3000).await;
+    assert_eq!(lying(&describe(&mut client).await), [["t-0"], ["+t-0"]]);
+    *node.disk.switches().closed_below.lock().unwrap() = None;
+    assert_eq!(until_moved(&mut client).await, [vec![], vec!["t-0".to_owned()]]);
+    assert_eq!(read(&mut client, &topic, 0).await.len(), 3);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_taken_is_refused_and_costs_nothing_else() {
+    let (node, mut client, topic) = one_partition(&[], &[]).await;
+    assert_eq!(put(&mut client, &topic, 0, "a").await, 0);
+    node.disk.put(Path::new("/more/t-0/00000000000000000000.log"), vec![1]);
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, code(ErrorCode::KafkaStorageError));
+    node.pass(1000).await;
+    let dirs = describe(&mut client).await;
+    assert_eq!((lying(&dirs)[0].len(), dirs[1].error_code), (1, 0), "the directory is well");
+    assert_eq!(put(&mut client, &topic, 0, "b").await, 0);
+    // It is taken while the log is copied.
+    env::Disk::remove_dir_all(&*node.disk, Path::new("/more/t-0")).unwrap();
+    alter(&mut client, BROKER, &node.config.node_id.to_string(), SLOW.0, Some("0")).await;
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    node.pass(1500).await;
+    node.disk.put(Path::new("/more/t-0/00000000000000000000.log"), vec![1]);
+    alter(&mut client, BROKER, &node.config.node_id.to_string(), SLOW.0, Some("1000000")).await;
+    node.pass(5000).await;
+    let dirs = describe(&mut client).await;
+    assert_eq!((lying(&dirs)[0].len(), dirs[1].error_code), (1, 0), "the directory is well");
+    assert_eq!(read(&mut client, &topic, 0).await, ["a", "b"]);
+    assert_eq!(put(&mut client, &topic, 0, "c").await, 0);
+    // A restart sets aside what lies there, and then it can be moved.
+    let node = node.restart().await;
+    let mut client = node.client();
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    assert_eq!(until_moved(&mut client).await[1], ["t-0"]);
+    assert_eq!(read(&mut client, &topic, 0).await, ["a", "b", "c"]);
+    node.assert_sound();
+}
+
+/// A node on which a slow pass of compaction is at work in the partition.
+async fn compacting() -> (Node, Client) {
+    let node =
+        of_two(&[("log.cleaner.backoff.ms", "100"), ("log.cleaner.io.max.bytes.per.second", "1000")]).await;
+    let mut client = node.client();
+    let configs = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1000")];
+    let topic = client.create("t", 1, &configs).await;
+    client.create("u", 1, &[]).await;
+    let value = "x".repeat(100_000);
+    for _ in 0..3 {
+        let spec =
+            BatchSpec { values: &[&value], key: Some("k"), timestamp: node.now_ms(), ..BatchSpec::default() };
+        assert_eq!(client.produce(&topic, batch_of(&spec)).await.error_code, 0);
+        node.pass(1500).await;
+    }
+    (node, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_waits_for_a_compaction_is_called_off_at_once() {
+    let (node, mut client) = compacting().await;
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    node.pass(1000).await;
+    assert_eq!(lying(&describe(&mut client).await)[1], ["+t-0", "u-0"]);
+    let begun = node.now_ms();
+    assert_eq!(ask(&mut client, "t", 0, LOG_DIR).await, 0);
+    assert!(node.now_ms() - begun <= 100, "it took {} ms", node.now_ms() - begun);
+    assert_eq!(lying(&describe(&mut client).await), [["t-0"], ["u-0"]]);
+    node.pass(100).await;
+    assert_eq!(dirs_of(&node.disk, "t-0").len(), 1);
+    // Others need not wait either, and after the pass the log is moved.
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    assert_eq!(ask(&mut client, "u", 0, LOG_DIR).await, 0);
+    node.pass(1_000_000).await;
+    assert_eq!(lying(&describe(&mut node.client()).await), [["u-0"], ["t-0"]]);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_move_begins_when_the_one_before_has_ended_and_is_called_off_before() {
+    let node = of_two(&[SLOW, ("num.replica.alter.log.dirs.threads", "1")]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[]).await;
+    put_slow(&mut client, &topic, 3).await;
+    client.create("u", 3, &[]).await;
+    let before = lying(&describe(&mut client).await);
+    assert_eq!(before, [vec!["t-0", "u-1"], vec!["u-0", "u-2"]]);
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    assert_eq!(ask(&mut client, "u", 0, LOG_DIR).await, 0);
+    node.pass(1000).await;
+    assert_eq!(lying(&describe(&mut client).await)[0], ["t-0", "u-1", "+u-0"], "it waits");
+    assert_eq!(ask(&mut client, "u", 1, MORE).await, 0);
+    assert_eq!(ask(&mut client, "u", 1, LOG_DIR).await, 0, "one that waits is called off");
+    assert_eq!(lying(&describe(&mut client).await)[0], ["t-0", "u-1", "+u-0"], "it waits still");
+    assert_eq!(until_moved(&mut client).await, [["u-0", "u-1"], ["t-0", "u-2"]]);
+    node.assert_sound();
+}
