@@ -16,9 +16,11 @@ use wire::{
 
 /// How long after a failed attempt to register the next one is made.
 const RETRY_MS: i64 = 100;
-/// So many times `broker.session.timeout.ms` a broker waits for the one that has its id to be gone: a process of its own
-/// that was killed is held for alive for one of them, and for one more by a controller that has just been elected.
-const SESSIONS_WAITED: u64 = 5;
+/// How long a broker waits for the one that has its id to be gone. A process of its own that was killed is held for alive for one
+/// session, whose length the controllers know, and for one more by a controller that has just been elected.
+const TAKEN_MS_MAX: u64 = 60_000;
+/// The same in sessions, as long as this node takes them to be.
+const TAKEN_SESSIONS: u64 = 5;
 /// How long a refused broker waits until the metadata say why.
 const FOLLOW_MS_MAX: i64 = 10_000;
 /// How long a controlled shutdown may take.
@@ -79,7 +81,8 @@ impl Broker {
     /// What there is to say while another broker has this one's id, for so long already; an error once it will not pass.
     fn another_lives(&self, waited: Nanos) -> Result<String, StartError> {
         let node = self.config.node_id;
-        if waited / 1_000_000 <= SESSIONS_WAITED * u64::from(self.config.broker_session_ms) {
+        let sessions_ms = TAKEN_SESSIONS * u64::from(self.config.broker_session_ms);
+        if waited / 1_000_000 <= TAKEN_MS_MAX.max(sessions_ms) {
             return Ok(format!(
                 "a broker with the node.id {node} is alive; if it was just killed this passes"
             ));

@@ -284,7 +284,7 @@ async fn a_second_broker_of_an_id_that_lives_is_refused_and_the_first_goes_on() 
     for offset in 0..20 {
         let answer = cluster.client(4).produce_at(13, &topic, led, batch(&["a"])).await;
         assert_eq!((answer.error_code, answer.base_offset), (0, offset));
-        cluster.pass(500).await;
+        cluster.pass(3500).await;
     }
     assert!(second.is_finished(), "it still tries");
     let told = refusal(second.await.unwrap());

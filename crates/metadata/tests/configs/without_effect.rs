@@ -45,7 +45,7 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
     ("group.streams.min.*", UNBOUNDED),
     ("group.streams.num.warmup.replicas", WARMUP),
     ("group.streams.topology.description.plugin.class", JAVA),
-    ("initial.broker.registration.timeout.ms", "a broker tries to register for as long as it runs"),
+    ("initial.broker.registration.timeout.ms", "a broker tries to register for as long as it runs, and a minute while its node.id is taken"),
     ("internal.", TUNING),
     ("kafka.metrics.", METRICS),
     ("local.retention.", TIERED),
