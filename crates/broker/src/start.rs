@@ -445,10 +445,18 @@ async fn discover(
     }
     let on = dir.clone();
     let has_logs = on_lane(&dir.world, move || holds_logs(&on)).await.unwrap_or(Ok(false))?;
+    let replica = me.replica;
     let discovery = Discovery::new(dir.clone(), me, has_logs);
     door.set_discovering(discovery.clone());
-    let settled = discovery.settle(links, &config.controllers).await;
-    settled.map(|settled| (Some(settled), None)).map_err(StartError::Discovery)
+    let settled = discovery.settle(links, &config.controllers).await.map_err(StartError::Discovery)?;
+    // Whoever removed its log but left its directory.id made no other replica of it.
+    let acknowledged = match &settled {
+        Settled::Join if config.is_controller => {
+            discovery::acknowledged(links, &config.controllers, replica).await
+        }
+        _ => None,
+    };
+    Ok((Some(settled), acknowledged))
 }
 
 /// Whether the directory holds a log of any partition.

@@ -13,7 +13,7 @@ use model::Offset;
     "this log directory is an older copy of itself: replica {replica} has acknowledged the metadata log up to offset \
      {acknowledged} to the leader in office, and the directory holds it up to {held}; take its vote away \
      (kafka-metadata-quorum.sh remove-controller --controller-id {} --controller-directory-id {}) and start with an empty \
-     directory",
+     directory, without its meta.properties, too",
     .replica.node, .replica.directory
 )]
 pub struct Stale {

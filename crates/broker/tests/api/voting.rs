@@ -6,7 +6,7 @@ use crate::{
 };
 use broker::Config;
 use log::testing::MemoryDisk;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use stdx::Uuid;
 use wire::{
     AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, RemoveRaftVoterRequest, UpdateRaftVoterRequest,
@@ -189,6 +189,26 @@ async fn a_voter_with_an_old_copy_of_its_directory_is_refused_before_it_votes() 
     cluster.set_disk(node, whole);
     cluster.start(node, &ALL).await.unwrap().unwrap();
     until_brokers(&cluster, active, &ALL).await;
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_whose_metadata_log_was_removed_is_no_other_replica_and_is_refused() {
+    let (cluster, node, _, active) = with_an_old_copy().await;
+    let emptied = cluster.disk(node).after_kill();
+    let is_metadata = |path: &PathBuf| path.ends_with("__cluster_metadata-0/partition.metadata");
+    let file = emptied.paths().into_iter().find(is_metadata).unwrap();
+    env::Disk::remove_dir_all(&emptied, file.parent().unwrap()).unwrap();
+    cluster.set_disk(node, emptied);
+    let told = match cluster.start(node, &ALL).await.unwrap() {
+        Err(broker::StartError::Stale(stale)) => stale,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it has started"),
+    };
+    assert!(told.held == 0 && told.acknowledged > 0, "{told}");
+    assert!(told.to_string().contains("without its meta.properties"), "{told}");
+    cluster.kill(node);
+    assert_eq!(controller(&cluster, active).await, active, "nobody is disturbed");
     cluster.assert_sound();
 }
 
