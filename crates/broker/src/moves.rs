@@ -222,12 +222,17 @@ pub(crate) async fn begin(
     // A log without records has no directory yet. Where a crash leaves a copy and no log, the log is taken for lost.
     let from = partition.dir().path.clone();
     let own = from.join(log::names::dir_name(&partition.name()));
-    let on = disk.clone();
-    let made = broker.on_lane(move || match on.exists(&own) {
-        true => Ok(()),
-        false => make_dir(&*on, &from, &own, topic),
-    });
-    made.await.unwrap_or_else(|| Err(stopped()))?;
+    let on = (disk.clone(), own.clone());
+    if !broker.on_lane(move || on.0.exists(&on.1)).await.ok_or_else(stopped)? {
+        // Nor may the first append make it at the same time.
+        let _held = partition.hold().await;
+        let on = disk.clone();
+        let made = broker.on_lane(move || match on.exists(&own) {
+            true => Ok(()),
+            false => make_dir(&*on, &from, &own, topic),
+        });
+        made.await.unwrap_or_else(|| Err(stopped()))?;
+    }
     let (at, parent) = (path.clone(), to.path.clone());
     let created =
         broker.on_lane(move || make_dir(&*disk, &parent, &at, topic).inspect_err(|_| discard(&*disk, &at)));
@@ -327,10 +332,12 @@ fn start(
         if may_be_told && !broker.is_stopping() {
             // The controller was told before the log was there, or may have been; it is told where it is now, unless it
             // knows. Should it hear of the other place only later, the image that says so has it told again.
-            one.partition.note(match one.partition.offsets() {
-                Some(_) => dir_assignments::Condition::Whole,
-                None => dir_assignments::Condition::Lost,
-            });
+            match one.partition.offsets() {
+                Some(_) => one.partition.note(dir_assignments::Condition::Whole),
+                // Told under the directory that the metadata have it in: of the one that has failed the heartbeat tells, and
+                // that says nothing of a log which nobody looks for there.
+                None => one.partition.note_in(&one.to, dir_assignments::Condition::Lost),
+            }
         }
     }));
 }

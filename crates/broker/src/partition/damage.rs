@@ -8,7 +8,7 @@ use super::{
     Offline, Offsets, Online, Partition, State,
     role::{Outcome, Role},
 };
-use crate::{acks::Undone, dir_assignments, replicas};
+use crate::{acks::Undone, dir_assignments, log_dir::LogDir, replicas};
 use log::{Damage, OpenOptions, names};
 use model::{LeaderEpoch, Offset, TopicPartition};
 use std::{io, sync::Arc};
@@ -196,7 +196,12 @@ impl Partition {
 
     /// What has become of its log is to be told to the controller, with where it lies.
     pub(crate) fn note(&self, condition: dir_assignments::Condition) {
-        if let Some(directory) = self.dir().id() {
+        self.note_in(&self.dir(), condition);
+    }
+
+    /// The same of a log that the metadata have in this directory.
+    pub(crate) fn note_in(&self, dir: &LogDir, condition: dir_assignments::Condition) {
+        if let Some(directory) = dir.id() {
             self.shared.dir_assignments.note(self.key(), directory, condition);
         }
     }
