@@ -119,14 +119,11 @@ async fn tell_some(
             Ok(told) => return Some(Ok(told)),
             Err(obstacle) => obstacle,
         };
+        drops = if matches!(obstacle, Obstacle::Dropped) { drops + 1 } else { 0 };
         let obstacle = match obstacle {
-            Obstacle::Dropped if drops + 1 >= DROPS_MAX && (records_max > 1 || may_copy) => {
+            Obstacle::Dropped if drops >= DROPS_MAX && (records_max > 1 || may_copy) => {
                 drops = 0;
                 Obstacle::TooLarge
-            }
-            Obstacle::Dropped => {
-                drops += 1;
-                Obstacle::Passing(ErrorCode::NetworkException)
             }
             other => other,
         };
@@ -138,9 +135,11 @@ async fn tell_some(
             Obstacle::TooLarge => return Some(Err(("it is too large for the topic".to_owned(), 1))),
             // The same holds for all of them.
             Obstacle::Lasting(why) => return Some(Err((why, letters.len()))),
-            // What is left when a frame cannot be made smaller: the broker may be replaced by one that takes it.
-            Obstacle::Dropped => clock.sleep_until(clock.after_millis(PAUSE_MS.1)).await,
-            Obstacle::Passing(code) => {
+            Obstacle::Dropped | Obstacle::Passing(_) => {
+                let code = match obstacle {
+                    Obstacle::Passing(code) => code,
+                    _ => ErrorCode::NetworkException,
+                };
                 tracing::info!(key = ?host.key(), ?code, "a dead-letter topic could not be told; it is tried again");
                 clock.sleep_until(clock.after_millis(pause)).await;
                 pause = (pause * 2).min(PAUSE_MS.1);
