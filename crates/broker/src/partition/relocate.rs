@@ -88,7 +88,7 @@ impl Renaming {
                     partition.on_dir_failed();
                 }
             }
-            Err(error) if log::is_scarcity(&error) && !partition.is_closed() => {
+            Err(error) if log::is_scarcity(&error) && partition.is_wanted() => {
                 tracing::warn!(%partition, to = %to.path.display(), %error, "the log cannot take its new place for now");
                 self.files = Some(files);
                 return self.run_again();
@@ -328,8 +328,9 @@ impl Partition {
         let _ = receiver.await;
     }
 
-    fn is_closed(&self) -> bool {
-        matches!(&*self.state.lock(), State::Online(online) if online.is_closed)
+    /// Whether there will be a use for the log: its topic is there, and the broker does not stop.
+    fn is_wanted(&self) -> bool {
+        matches!(&*self.state.lock(), State::Online(online) if !online.is_closed)
     }
 
     /// Runs on a lane: the copy has got the log's name, and the old log loses it.
