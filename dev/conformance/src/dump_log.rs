@@ -154,22 +154,19 @@ impl Files {
             }
             Ok(format!("{} files", files.len()))
         });
-        report.check("dump-log: __cluster_metadata", || {
-            let files = self.of("log", "__cluster_metadata");
-            let printed = dump(tools, &files, &["--cluster-metadata-decoder"])?;
-            for wanted in ["TOPIC_RECORD", "PARTITION_RECORD", "REGISTER_BROKER_RECORD", topic] {
-                ensure!(printed.contains(wanted), "{wanted:?} is missing:\n{printed}");
-            }
-            Ok(format!("{} files", files.len()))
-        });
-        report.check("dump-log: snapshots of __cluster_metadata", || {
-            let files = self.of("checkpoint", "__cluster_metadata");
-            let printed = dump(tools, &files, &["--cluster-metadata-decoder"])?;
-            for wanted in ["KRaftVersion", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", topic] {
-                ensure!(printed.contains(wanted), "{wanted:?} is missing:\n{printed}");
-            }
-            Ok(format!("{} files", files.len()))
-        });
+        for (what, ending, wanted) in [
+            ("", "log", ["TOPIC_RECORD", "PARTITION_RECORD", "REGISTER_BROKER_RECORD"]),
+            (", snapshots", "checkpoint", ["KRaftVersion", "FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD"]),
+        ] {
+            report.check(format!("dump-log: __cluster_metadata{what}"), || {
+                let files = self.of(ending, "__cluster_metadata");
+                let printed = dump(tools, &files, &["--cluster-metadata-decoder"])?;
+                for wanted in wanted.iter().chain([&topic]) {
+                    ensure!(printed.contains(wanted), "{wanted:?} is missing:\n{printed}");
+                }
+                Ok(format!("{} files", files.len()))
+            });
+        }
     }
 }
 

@@ -63,7 +63,8 @@ impl Started {
     async fn tell(&self, directory: Option<Uuid>) {
         let (topic, index) = self.partition.key();
         let assignment = DirectoryAssignment { directory: directory.unwrap(), topic, index };
-        self.broker.assign_directories(vec![assignment]).await.unwrap();
+        let told = self.broker.assign_directories(vec![assignment]).await.unwrap();
+        assert!(told.len() == 1 && told.iter().all(|(_, result)| result.is_ok()), "it was refused");
     }
 
     /// A copy of the log, which has no records.

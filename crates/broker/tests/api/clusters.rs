@@ -325,8 +325,8 @@ async fn every_broker_tells_of_the_quorum_what_its_leader_knows() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_node_that_is_only_a_broker_joins_and_leads_partitions() {
+/// Three nodes whose metadata log begins with a snapshot by now.
+async fn with_snapshots() -> Cluster {
     let cluster = Cluster::new(&[]);
     let small = |config: &mut broker::Config| {
         (config.snapshot_bytes, config.snapshot_batches_kept) = (3000, 3);
@@ -338,6 +338,12 @@ async fn a_node_that_is_only_a_broker_joins_and_leads_partitions() {
     for round in 0..30 {
         create(&cluster, 1, &format!("early{round}"), 2).await.unwrap();
     }
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_only_a_broker_joins_and_leads_partitions() {
+    let cluster = with_snapshots().await;
     let only_broker = |config: &mut broker::Config| {
         config.is_controller = false;
         config.controller_endpoints.clear();
@@ -488,17 +494,7 @@ fn update_of_a_stranger() -> wire::UpdateRaftVoterRequest {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_joins_late_gets_the_snapshot_and_then_the_rest_of_the_log() {
-    let cluster = Cluster::new(&[]);
-    let small = |config: &mut broker::Config| {
-        (config.snapshot_bytes, config.snapshot_batches_kept) = (3000, 3);
-    };
-    let starting: Vec<_> = ALL.into_iter().map(|node| cluster.start_as(node, node, &ALL, small)).collect();
-    for start in starting {
-        start.await.unwrap().unwrap();
-    }
-    for round in 0..30 {
-        create(&cluster, 1, &format!("early{round}"), 2).await.unwrap();
-    }
+    let cluster = with_snapshots().await;
     let active = controller(&cluster, 1).await;
     let cluster_id = brokers(&cluster, 1).await.1;
     // The last snapshot is written.
