@@ -166,6 +166,10 @@ impl Follower {
 
     /// Replays batches of a log that is committed up to `end`.
     fn replay(&mut self, batches: &[Batch], end: Offset) -> Result<(), FollowError> {
+        if batches.is_empty() {
+            // Of a snapshot it was not known whether more comes behind it.
+            return Ok(check_features(&self.images.newest(), self.next, end)?);
+        }
         let mut image = Image::clone(&self.images.newest());
         let (mut news, mut decompressor) = (Vec::new(), Decompressor::default());
         let mut next = self.next;
@@ -176,9 +180,6 @@ impl Follower {
             image.place(Position { offset: batch.header.last_offset(), epoch });
         }
         check_features(&image, next, end)?;
-        if batches.is_empty() {
-            return Ok(());
-        }
         self.bytes += batches.iter().map(|batch| batch.bytes.len() as u64).sum::<u64>();
         self.next = next;
         let now = self.world.clock.now();
