@@ -2,11 +2,17 @@
 //! that was read at the end. It knows nothing of nodes and faults. Transactions are not part of these workloads.
 //!
 //! Lost write, inconsistent offset, duplicate, poll skip, non-monotonic poll and send: jepsen.tests.kafka; in addition
-//! records that nobody wrote, holes in the log, committed offsets that go back, and idempotent producers that cannot go on.
+//! records that nobody wrote, holes in the log, committed offsets that go back, idempotent producers that cannot go on, and
+//! sequences of a producer that do not follow each other.
+//!
+//! A record that an idempotent producer sent again in another epoch is its own doing, which no broker can see: librdkafka takes a new
+//! epoch for all partitions where one refuses a sequence, and sends in it what another one may have (its issue 4953). Such a copy is
+//! counted and told, but no anomaly; the sequences within each epoch are all looked at instead.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::history::{Event, History, Role, Value, What};
+use crate::origins::{Origin, Written};
 
 /// Of one kind no more are told: the first ones say it all.
 const TOLD_MAX: usize = 5;
@@ -33,15 +39,18 @@ pub struct Extent {
     pub polled: usize,
     /// Commits of the group.
     pub commits: usize,
+    /// Records that their producer sent again in another epoch, or behind later ones.
+    pub again: usize,
 }
 
 /// The log as it was read at the end: by partition, the value at each offset from 0.
 type Log = BTreeMap<u32, Vec<Option<Value>>>;
 
-/// Everything that is wrong, and how much was looked at.
-pub fn judge(histories: &[History]) -> (Vec<Anomaly>, Extent) {
-    let mut judge = Judge::default();
+/// Everything that is wrong, and how much was looked at. `written` has each partition's batches.
+pub fn judge(histories: &[History], written: &BTreeMap<u32, Written>) -> (Vec<Anomaly>, Extent) {
+    let mut judge = Judge::new(written);
     judge.read_log(histories);
+    judge.sequences();
     judge.values_once();
     judge.written_by_somebody(histories);
     judge.sent_in_order();
@@ -55,16 +64,50 @@ pub fn judge(histories: &[History]) -> (Vec<Anomaly>, Extent) {
     (judge.told, judge.extent)
 }
 
-#[derive(Default)]
-struct Judge {
+struct Judge<'a> {
+    written: &'a BTreeMap<u32, Written>,
     log: Log,
     places: HashMap<Value, (u32, i64)>,
+    /// Where else those are that were sent again in another epoch.
+    earlier: HashMap<Value, Vec<(u32, i64)>>,
     told: Vec<Anomaly>,
     counts: HashMap<&'static str, usize>,
     extent: Extent,
 }
 
-impl Judge {
+impl<'a> Judge<'a> {
+    fn new(written: &'a BTreeMap<u32, Written>) -> Self {
+        Self {
+            written,
+            log: Log::default(),
+            places: HashMap::default(),
+            earlier: HashMap::default(),
+            told: Vec::default(),
+            counts: HashMap::default(),
+            extent: Extent::default(),
+        }
+    }
+
+    fn origin(&self, (partition, offset): (u32, i64)) -> Option<Origin> {
+        self.written.get(&partition)?.origin(offset)
+    }
+
+    /// Whether the producer of what stands at `later` could not be recognised as that of what stands at `before`; and what is said.
+    fn is_foreign(&self, before: (u32, i64), later: (u32, i64)) -> (bool, String) {
+        match (self.origin(before), self.origin(later)) {
+            (Some(before), Some(later)) => (later.is_foreign_to(&before), format!("{before}, then {later}")),
+            _ => (false, "the disks do not say by whom".to_owned()),
+        }
+    }
+
+    fn sequences(&mut self) {
+        for (partition, written) in self.written {
+            for broken in written.broken_sequences() {
+                self.tell("sequence", || format!("{partition}: {broken}"));
+            }
+        }
+    }
+
     fn tell(&mut self, kind: &'static str, text: impl FnOnce() -> String) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
@@ -108,7 +151,20 @@ impl Judge {
             }
         }
         for (value, before, place) in twice {
-            self.tell("duplicate", || format!("{value} is at {before:?} and at {place:?}"));
+            let (is_foreign, origins) = self.is_foreign(before, place);
+            if is_foreign {
+                self.sent_again(format!("{value} is at {before:?} and at {place:?} ({origins})"));
+                self.earlier.entry(value).or_default().push(before);
+            } else {
+                self.tell("duplicate", || format!("{value} is at {before:?} and at {place:?} ({origins})"));
+            }
+        }
+    }
+
+    fn sent_again(&mut self, what: String) {
+        self.extent.again += 1;
+        if self.extent.again <= TOLD_MAX {
+            println!("sent again by its producer in another epoch: {what}");
         }
     }
 
@@ -137,16 +193,26 @@ impl Judge {
     fn sent_in_order(&mut self) {
         let mut wrong = Vec::new();
         for (partition, values) in &self.log {
-            let mut last: HashMap<u32, u64> = HashMap::new();
-            for value in values.iter().flatten() {
-                let before = last.insert(value.writer, value.number);
-                if before.is_some_and(|before| before > value.number) {
-                    wrong.push((*partition, *value, before.unwrap_or_default()));
+            let mut last: HashMap<u32, (u64, i64)> = HashMap::new();
+            for (offset, value) in (0..).zip(values) {
+                let Some(value) = value else { continue };
+                match last.insert(value.writer, (value.number, offset)) {
+                    Some((number, at)) if number > value.number => {
+                        wrong.push((*value, number, (*partition, at), (*partition, offset)));
+                    }
+                    _ => {}
                 }
             }
         }
-        for (partition, value, before) in wrong {
-            self.tell("non-monotonic send", || format!("{partition}: {value} stands behind number {before}"));
+        for (value, number, before, place) in wrong {
+            let (is_foreign, origins) = self.is_foreign(before, place);
+            let what =
+                format!("{value} at {place:?} stands behind number {number} at {before:?} ({origins})");
+            if is_foreign {
+                self.sent_again(what);
+            } else {
+                self.tell("non-monotonic send", || what);
+            }
         }
     }
 
@@ -158,7 +224,7 @@ impl Judge {
                     match self.places.get(&value).copied() {
                         None => self
                             .tell("lost write", || format!("{value}, acknowledged at {offset:?}, is gone")),
-                        Some(place) if place != (value.partition, offset.unwrap_or(place.1)) => {
+                        Some(place) if !self.is_at(value, offset, place) => {
                             self.tell("inconsistent offset", || {
                                 format!("{value} was acknowledged at {offset:?} and is at {place:?}")
                             });
@@ -170,6 +236,11 @@ impl Judge {
                 _ => {}
             }
         }
+    }
+
+    fn is_at(&self, value: Value, offset: Option<i64>, place: (u32, i64)) -> bool {
+        let told = (value.partition, offset.unwrap_or(place.1));
+        place == told || self.earlier.get(&value).is_some_and(|places| places.contains(&told))
     }
 
     fn polls(&mut self, history: &History) {
@@ -258,6 +329,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origins::tests::written;
 
     fn value(number: u64) -> Value {
         Value { writer: 0, partition: 0, number }
@@ -275,6 +347,13 @@ mod tests {
 
     /// Three records that were sent and acknowledged, and what others saw of them.
     fn kinds(changed: impl FnOnce(&mut Vec<History>)) -> Vec<&'static str> {
+        judged(changed, &[(7, 0, 0), (7, 0, 1), (7, 0, 2), (7, 0, 3)]).0
+    }
+
+    fn judged(
+        changed: impl FnOnce(&mut Vec<History>),
+        origins: &[(i64, i16, i32)],
+    ) -> (Vec<&'static str>, Extent) {
         let sent = (0..3)
             .flat_map(|n| [What::Send(value(n)), What::Ack(value(n), Some(n as i64))])
             .collect::<Vec<_>>();
@@ -288,9 +367,33 @@ mod tests {
             history(Role::Last, &seen),
         ];
         changed(&mut all);
-        let mut kinds: Vec<_> = judge(&all).0.into_iter().map(|anomaly| anomaly.kind).collect();
+        let (told, extent) = judge(&all, &BTreeMap::from([(0, written(origins))]));
+        let mut kinds: Vec<_> = told.into_iter().map(|anomaly| anomaly.kind).collect();
         kinds.dedup();
-        kinds
+        (kinds, extent)
+    }
+
+    #[test]
+    fn what_a_producer_sends_again_in_a_new_epoch_is_no_anomaly_and_counted() {
+        let again = |all: &mut Vec<History>| {
+            all[3] = history(Role::Last, &[read(0, 0), read(1, 1), read(2, 2), read(3, 1)]);
+        };
+        let (kinds, extent) = judged(again, &[(7, 0, 0), (7, 0, 1), (7, 0, 2), (7, 1, 0)]);
+        assert_eq!((kinds, extent.again), (vec![], 2), "a copy, and behind its successor");
+        let same_epoch = [(7, 0, 0), (7, 0, 1), (7, 0, 2), (7, 0, 3)];
+        let (kinds, extent) = judged(again, &same_epoch);
+        assert_eq!(
+            (kinds, extent.again),
+            (vec!["duplicate", "non-monotonic send", "inconsistent offset"], 0)
+        );
+        let (kinds, _) = judged(again, &same_epoch[..3]);
+        assert!(kinds.contains(&"duplicate"), "who cannot be asked is not excused: {kinds:?}");
+    }
+
+    #[test]
+    fn sequences_that_do_not_follow_each_other_are_an_anomaly() {
+        let (kinds, _) = judged(|_| {}, &[(7, 0, 0), (7, 0, 2), (7, 0, 3)]);
+        assert_eq!(kinds, ["sequence"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod history;
 pub mod kernel;
 pub mod nemesis;
 pub mod node;
+pub mod origins;
 pub mod place;
 pub mod recorder;
 pub mod run;

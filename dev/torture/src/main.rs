@@ -94,6 +94,12 @@ fn tell(verdict: &Verdict, seed: u64) -> bool {
         verdict.longest.as_secs_f64(),
         verdict.healed_in.as_secs_f64(),
     );
+    if extent.again > 0 {
+        println!(
+            "{} of them their producer sent again in another epoch, which no broker can see",
+            extent.again
+        );
+    }
     for anomaly in &verdict.anomalies {
         println!("FAIL  {}: {}", anomaly.kind, anomaly.text);
     }

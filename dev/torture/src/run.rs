@@ -1,6 +1,7 @@
 //! One run: the cluster, the clients, the faults, the healing, the last reading, the judgement.
 //! It holds no rule of what is right. Called by `main`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::drawing::Drawing;
 use crate::faults::Draws;
 use crate::history::{History, Role, writer_name};
 use crate::nemesis::Nemesis;
+use crate::origins::Written;
 use crate::place::{Place, address};
 use crate::recorder::{Gauges, Recorder};
 
@@ -70,6 +72,7 @@ pub struct Verdict {
 /// Runs it.
 pub fn run(options: &Options) -> Result<Verdict> {
     let place = Place::new(options.nodes, &options.dir)?;
+    let disks: Vec<PathBuf> = (1..=options.nodes).map(|node| place.disk(node)).collect();
     let mut nemesis = Nemesis::start(place, options)?;
     let clients = Clients::new(options);
     let (partitions, replicas) = (PARTITIONS.to_string(), options.nodes.min(3).to_string());
@@ -97,8 +100,19 @@ pub fn run(options: &Options) -> Result<Verdict> {
     histories
         .push(Recorder::new(("last", Role::Last), last, u32::MAX, gauges, &options.dir)?.finish(END_LIMIT)?);
     nemesis.stop_all()?;
-    let (anomalies, extent) = judge(&histories);
+    let (anomalies, extent) = judge(&histories, &written(&disks)?);
     Ok(Verdict { anomalies, extent, faults, longest, healed_in })
+}
+
+/// The batches of each partition, as these disks have them.
+fn written(disks: &[PathBuf]) -> Result<BTreeMap<u32, Written>> {
+    let partitions = 0..u32::try_from(PARTITIONS)?;
+    let of = |partition| {
+        let name = format!("data/{TOPIC}-{partition}");
+        let dirs: Vec<PathBuf> = disks.iter().map(|disk| disk.join(&name)).collect();
+        Ok((partition, Written::read(&dirs)?))
+    };
+    partitions.map(of).collect()
 }
 
 /// Spell after spell until the time is over; a line for each second. Gives the number of faults.
