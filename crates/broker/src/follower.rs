@@ -35,6 +35,10 @@ const SNAPSHOT_BATCH_RECORDS: usize = 1024;
 const RETRY_MS: i64 = 1000;
 /// The same where controllers are asked, of whom there are several.
 const REMOTE_RETRY_MS: i64 = 50;
+/// How long a voter's watermark rests, with a leader known, before what is committed there is taken for all there is.
+const REST_MS: u64 = 5000;
+/// How long a voter doubts at most, where the watermark never rests.
+const DOUBT_MS: u64 = 60_000;
 
 /// When a snapshot is due.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +61,31 @@ pub(crate) struct Follower {
     bytes: u64,
     /// When the first of them was replayed.
     since: Option<Nanos>,
+    /// Set while it meets levels of features that it cannot work with.
+    doubt: Option<Doubt>,
+}
+
+/// A voter that was down knows of less than what is committed: there a level may be in force that was lowered since. It is
+/// believed once nothing newer comes from a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Doubt {
+    since: Nanos,
+    /// The watermark, and since when it is there.
+    end: Offset,
+    rests_since: Nanos,
+}
+
+impl Doubt {
+    /// What remains of it at this time, where the watermark is at `end` and a leader is known; `None`: no doubt is left.
+    fn at(before: Option<Doubt>, end: Offset, now: Nanos) -> Option<Doubt> {
+        let Some(mut doubt) = before else { return Some(Doubt { since: now, end, rests_since: now }) };
+        if doubt.end != end {
+            (doubt.end, doubt.rests_since) = (end, now);
+        }
+        let has_passed = |since: Nanos, ms: u64| now.saturating_sub(since) >= ms * 1_000_000;
+        let is_over = has_passed(doubt.rests_since, REST_MS) || has_passed(doubt.since, DOUBT_MS);
+        (!is_over).then_some(doubt)
+    }
 }
 
 /// Why what is committed was not replayed.
@@ -77,7 +106,7 @@ impl Follower {
         images: Arc<Images>,
         policy: SnapshotPolicy,
     ) -> Self {
-        Self { world, quorum, images, policy, next: 0, bytes: 0, since: None }
+        Self { world, quorum, images, policy, next: 0, bytes: 0, since: None, doubt: None }
     }
 
     /// Replays what is committed and was not replayed.
@@ -117,8 +146,13 @@ impl Follower {
             }
             let caught_up = self.catch_up().await;
             match &caught_up {
-                Ok(()) => {}
-                Err(FollowError::Unsupported(why)) => return self.give_up(why.clone()),
+                Ok(()) => self.doubt = None,
+                Err(FollowError::Unsupported(why)) if !self.may_change(why) => {
+                    return self.give_up(why.clone());
+                }
+                Err(FollowError::Unsupported(why)) => {
+                    tracing::info!(%why, "waiting for whether newer metadata say otherwise");
+                }
                 Err(FollowError::Io(error)) => {
                     tracing::error!(%error, "the metadata cannot be followed; trying again");
                 }
@@ -134,6 +168,27 @@ impl Follower {
                 () = self.world.clock.sleep_until(wake) => {}
             }
         }
+    }
+
+    /// Whether a voter may yet hear of something newer that makes up for this.
+    fn may_change(&mut self, why: &Unsupported) -> bool {
+        let known = *self.quorum.leadership().borrow();
+        // A leader that decides knows all there is.
+        let is_all = known.is_active && self.doubt.is_some_and(|doubt| doubt.end == known.high_watermark);
+        if is_all || !matches!(why, Unsupported::Feature(_)) {
+            return false;
+        }
+        self.doubt = match known.leader {
+            None => None,
+            Some(_) => {
+                let doubt = Doubt::at(self.doubt, known.high_watermark, self.world.clock.now());
+                if doubt.is_none() {
+                    return false;
+                }
+                doubt
+            }
+        };
+        true
     }
 
     /// Takes what the controllers have, for a node whose own log is empty because it has no vote.
@@ -289,4 +344,32 @@ fn to_batches(image: &Image, now: i64) -> io::Result<Vec<Bytes>> {
         batches.push(builder.build()?.bytes);
     }
     Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn levels_are_believed_once_the_watermark_rests() {
+        let first = Doubt::at(None, 7, 100 * MS);
+        let nearly = Doubt::at(first, 7, 100 * MS + REST_MS * MS - 1);
+        assert_eq!(nearly, first, "nothing newer came, but it has not rested for long enough");
+        assert_eq!(Doubt::at(nearly, 7, 100 * MS + REST_MS * MS), None);
+        let moved = Doubt::at(nearly, 8, 100 * MS + REST_MS * MS);
+        assert!(moved.is_some_and(|doubt| doubt.end == 8), "{moved:?}: something newer came");
+    }
+
+    #[test]
+    fn a_watermark_that_never_rests_does_not_put_it_off_for_ever() {
+        let mut doubt = Doubt::at(None, 0, 0);
+        let mut seconds = 0;
+        while doubt.is_some() {
+            seconds += 1;
+            doubt = Doubt::at(doubt, seconds, seconds as u64 * 1000 * MS);
+        }
+        assert_eq!(seconds as u64 * 1000, DOUBT_MS);
+    }
 }

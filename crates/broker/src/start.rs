@@ -495,11 +495,16 @@ async fn open_quorum(
     };
     let transport = Arc::new(StreamTransport::new(links));
     let opened = RaftQuorum::open(quorum_config, dir.world.clone(), transport).await;
-    Ok(Arc::new(opened.map_err(|error| match error.downcast::<quorum::Stale>() {
-        Ok(stale) => StartError::Stale(stale),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            Unsupported::File(error.to_string()).into()
-        }
+    Ok(Arc::new(opened.map_err(not_opened)?))
+}
+
+fn not_opened(error: io::Error) -> StartError {
+    let error = match error.downcast::<quorum::Stale>() {
+        Ok(stale) => return StartError::Stale(stale),
+        Err(error) => error,
+    };
+    match error.downcast::<quorum::NewerFormat>() {
+        Ok(newer) => Unsupported::File(newer.to_string()).into(),
         Err(error) => StartError::Metadata(error.to_string()),
-    })?))
+    }
 }

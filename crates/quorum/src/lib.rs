@@ -39,6 +39,7 @@ pub use quorum::{
     ChangeError, Committed, Description, Leadership, Pending, ProposeError, Quorum, ReplicaState,
 };
 pub use raft_quorum::RaftQuorum;
+pub use raft_state::NewerFormat;
 pub use stale::Stale;
 pub use stream_transport::{Dial, PEER_API, PEER_API_VERSION, StreamTransport};
 pub use watch::{Closed, Watched, Watching, watch};

@@ -11,7 +11,10 @@ use crate::{
 };
 use env::Disk;
 use model::Offset;
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use stdx::Cursor;
 
 /// The file's name.
@@ -20,6 +23,20 @@ pub(crate) const RAFT_STATE: &str = "raft-state";
 const MAGIC: [u8; 4] = *b"ODRS";
 const VERSION: u8 = 1;
 const BYTES_MAX: u64 = 1024;
+
+/// Why the file cannot be read although nothing is damaged. What a disk cannot do is told by the same kind of I/O error, so
+/// whoever opens a log looks for this one inside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} was written by a newer version of this program, in format {version}, and this one reads format {VERSION}",
+    .path.display()
+)]
+pub struct NewerFormat {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub version: u8,
+}
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +69,7 @@ impl RaftState {
             other => other?,
         };
         if let Some(version) = newer_version(&bytes) {
-            let text = format!(
-                "{} was written by a newer version of this program, in format {version}, and this one reads format {VERSION}",
-                path.display()
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, NewerFormat { path, version }));
         }
         Self::decode(&bytes).map(Some).map_err(|error| {
             let text = format!(
@@ -197,8 +210,8 @@ mod tests {
         let mut newer = full().encode();
         newer[4] = 2;
         disk.put(&dir.join(RAFT_STATE), newer);
-        let error = RaftState::read(&disk, &dir).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let error = RaftState::read(&disk, &dir).unwrap_err().downcast::<NewerFormat>().unwrap();
+        assert_eq!(error, NewerFormat { path: dir.join(RAFT_STATE), version: 2 });
         assert!(error.to_string().contains("format 2, and this one reads format 1"), "{error}");
     }
 }
