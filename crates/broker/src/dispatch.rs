@@ -63,6 +63,7 @@ pub const APIS: &[ApiKey] = &[
     ApiKey::ListPartitionReassignments,
     ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
+    ApiKey::UnregisterController,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeClientQuotas,
@@ -109,6 +110,17 @@ const SHARING: &[ApiKey] = &[
     ApiKey::DeleteShareGroupOffsets,
 ];
 
+/// Those of controllers and their quorum (KIP-595, KIP-853, KIP-919).
+const QUORUM: &[ApiKey] = &[
+    ApiKey::ControllerRegistration,
+    ApiKey::FetchSnapshot,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+    ApiKey::UpdateRaftVoter,
+    ApiKey::UnregisterController,
+];
+
 /// Those of streams groups (KIP-1071).
 const STREAMS: &[ApiKey] = &[
     ApiKey::StreamsGroupHeartbeat,
@@ -130,6 +142,7 @@ pub const CONTROLLER_APIS: &[ApiKey] = &[
     ApiKey::ListPartitionReassignments,
     ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
+    ApiKey::UnregisterController,
     ApiKey::DescribeCluster,
     ApiKey::AlterClientQuotas,
     ApiKey::Envelope,
@@ -160,6 +173,7 @@ const FORWARDED: &[ApiKey] = &[
     ApiKey::ListPartitionReassignments,
     ApiKey::UpdateFeatures,
     ApiKey::UnregisterBroker,
+    ApiKey::UnregisterController,
     ApiKey::AlterClientQuotas,
     ApiKey::DescribeQuorum,
     ApiKey::AddRaftVoter,
@@ -465,6 +479,7 @@ fn barrier(
     }
     match reply.api {
         api if SHARING.contains(&api) => handle_sharing(broker, context, decoder, reply),
+        api if QUORUM.contains(&api) => handle_quorum(broker, context, decoder, reply),
         api if STREAMS.contains(&api) => handle_streams(broker, context, decoder, reply),
         _ => handle(broker, context, decoder, reply),
     }
@@ -540,12 +555,6 @@ fn handle(
         BrokerRegistration => broker_registration,
         BrokerHeartbeat => broker_heartbeat,
         AllocateProducerIds => allocate_producer_ids,
-        ControllerRegistration => controller_registration,
-        FetchSnapshot => fetch_snapshot,
-        DescribeQuorum => describe_quorum,
-        AddRaftVoter => add_raft_voter,
-        RemoveRaftVoter => remove_raft_voter,
-        UpdateRaftVoter => update_raft_voter,
         AlterPartition => alter_partition,
         AssignReplicasToDirs => assign_replicas_to_dirs,
         ElectLeaders => elect_leaders,
@@ -555,6 +564,25 @@ fn handle(
         UpdateFeatures => update_features,
         ConsumerGroupHeartbeat => consumer_group_heartbeat,
         ConsumerGroupDescribe => consumer_group_describe,
+    })
+}
+
+/// The same for controllers and their quorum.
+fn handle_quorum(
+    broker: Arc<Broker>,
+    context: Context,
+    mut decoder: Decoder,
+    reply: Reply,
+) -> Result<BoxFuture<'static, Answer>, Refused> {
+    Ok(handler! {
+        (broker, context, decoder, reply),
+        ControllerRegistration => controller_registration,
+        FetchSnapshot => fetch_snapshot,
+        DescribeQuorum => describe_quorum,
+        AddRaftVoter => add_raft_voter,
+        RemoveRaftVoter => remove_raft_voter,
+        UpdateRaftVoter => update_raft_voter,
+        UnregisterController => unregister_controller,
     })
 }
 

@@ -173,6 +173,7 @@ pub(crate) fn of_controller(error: &metadata::Error) -> ErrorCode {
     use metadata::Error;
     match error {
         Error::BrokerIdNotRegistered(_) => ErrorCode::BrokerIdNotRegistered,
+        Error::ControllerIdNotRegistered(_) => ErrorCode::ControllerIdNotRegistered,
         Error::DuplicateBrokerRegistration(_) => ErrorCode::DuplicateBrokerRegistration,
         Error::ElectionNotNeeded(_) => ErrorCode::ElectionNotNeeded,
         Error::EligibleLeadersNotAvailable(_) => ErrorCode::EligibleLeadersNotAvailable,

@@ -77,6 +77,7 @@ pub(crate) mod streams_group_topology_description_update;
 pub(crate) mod sync_group;
 pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
+pub(crate) mod unregister_controller;
 pub(crate) mod update_features;
 pub(crate) mod update_raft_voter;
 pub(crate) mod write_share_group_state;

@@ -21,7 +21,8 @@ use wire::{
         ClientQuotaRecord, ConfigRecord, EndTransactionRecord, FeatureLevelRecord, FenceBrokerRecord,
         NoOpRecord, PartitionChangeRecord, PartitionRecord as WirePartition, ProducerIdsRecord,
         RegisterBrokerRecord, RegisterControllerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord,
-        UnregisterBrokerRecord, client_quota_record, register_broker_record, register_controller_record,
+        UnregisterBrokerRecord, UnregisterControllerRecord, client_quota_record, register_broker_record,
+        register_controller_record,
     },
 };
 
@@ -116,6 +117,9 @@ pub(crate) fn encode(record: &Record) -> Bytes {
             0,
             &ClearElrRecord { topic_name: topic.map(|topic| topic.to_string()).unwrap_or_default() },
         ),
+        Record::UnregisterController { controller } => {
+            write(29, 0, &UnregisterControllerRecord { controller_id: controller })
+        }
     }
 }
 
@@ -200,6 +204,10 @@ fn read_kind(kind: u32, version: i16, body: Bytes) -> Result<Record, Problem> {
         28 => {
             let name = read::<ClearElrRecord>(body, version)?.topic_name;
             Record::ClearElr { topic: TopicName::new(&name).ok() }
+        }
+        29 => {
+            let record: UnregisterControllerRecord = read(body, version)?;
+            Record::UnregisterController { controller: record.controller_id }
         }
         _ => return Err(Problem::Type),
     })
@@ -477,6 +485,7 @@ mod tests {
         let name = TopicName::new("t").unwrap();
         for record in [
             Record::UnregisterBroker { broker: 1, broker_epoch: 2 },
+            Record::UnregisterController { controller: 3 },
             Record::Topic { name: name.clone(), id: Uuid([1; 16]) },
             Record::Config {
                 resource: Resource::new(ResourceKind::Topic, "t"),

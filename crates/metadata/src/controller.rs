@@ -86,6 +86,22 @@ impl Controller {
         Outcome::new(records, Reply::RegisterController)
     }
 
+    /// A controller that lives introduces itself again.
+    fn unregister_controller(&self, controller: NodeId) -> Decision {
+        let level = self.image.feature(features::METADATA_VERSION);
+        if level < features::UNREGISTERS_CONTROLLERS_FROM {
+            return Err(Error::UnsupportedVersion(format!(
+                "Controllers can be unregistered from metadata.version {} on, and it is at {level}.",
+                features::UNREGISTERS_CONTROLLERS_FROM
+            )));
+        }
+        if self.image.controller(controller).is_none() {
+            let text = format!("Controller {controller} is not registered in this cluster.");
+            return Err(Error::ControllerIdNotRegistered(text));
+        }
+        Ok(Outcome::new(vec![Record::UnregisterController { controller }], Reply::UnregisterController))
+    }
+
     /// What a new cluster starts with. As in Kafka, the least number of in-sync replicas becomes a setting of the
     /// cluster, because eligible leader replicas need it to be the same for all brokers (KIP-966).
     fn bootstrap(&self) -> Outcome<Record, Reply> {
@@ -121,6 +137,7 @@ impl Shard for Controller {
                 self.assign_directories(broker, broker_epoch, assignments)?
             }
             Request::RegisterController(controller) => self.register_controller(controller),
+            Request::UnregisterController { controller } => self.unregister_controller(controller)?,
             Request::UnregisterBroker { broker } => self.unregister_broker(broker)?,
             Request::CreateTopics { topics, validate_only, seed, permits } => {
                 self.create_topics(topics, validate_only, seed, permits)?

@@ -8,6 +8,8 @@
 pub enum Error {
     /// BROKER_ID_NOT_REGISTERED
     BrokerIdNotRegistered(String),
+    /// CONTROLLER_ID_NOT_REGISTERED
+    ControllerIdNotRegistered(String),
     /// DUPLICATE_BROKER_REGISTRATION
     DuplicateBrokerRegistration(String),
     /// ELECTION_NOT_NEEDED

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// The feature that stands for the format of the metadata records.
 pub const METADATA_VERSION: &str = "metadata.version";
+/// The level of it (4.4-IV2) that brought [`crate::Record::UnregisterController`].
+pub const UNREGISTERS_CONTROLLERS_FROM: i16 = 33;
 /// The feature of eligible leader replicas (KIP-966).
 pub const ELR: &str = "eligible.leader.replicas.version";
 /// The feature of the quorum's own protocol, whose level the quorum keeps, not the image.

@@ -228,6 +228,9 @@ impl Image {
             Record::RegisterController(controller) => {
                 Arc::make_mut(&mut self.controllers).insert(controller.id, controller);
             }
+            Record::UnregisterController { controller } => {
+                Arc::make_mut(&mut self.controllers).remove(&controller);
+            }
             Record::ClearElr { topic } => self.clear_elr(topic),
             Record::NoOp
             | Record::BeginTransaction { .. }

@@ -126,6 +126,11 @@ pub enum Record {
         /// The topic; `None` means all.
         topic: Option<TopicName>,
     },
+    /// 29: a controller is forgotten (KIP-1312).
+    UnregisterController {
+        /// The controller.
+        controller: NodeId,
+    },
 }
 
 /// A partition as it is created.

@@ -31,6 +31,8 @@ pub enum Reply {
     RegisterController,
     /// Per replica.
     AssignReplicasToDirs(Vec<(DirectoryAssignment, Result<(), Error>)>),
+    /// The controller is forgotten.
+    UnregisterController,
     /// The broker is forgotten.
     UnregisterBroker,
     /// Per topic.

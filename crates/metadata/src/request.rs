@@ -57,6 +57,11 @@ pub enum Request {
     },
     /// A controller introduces itself (KIP-919).
     RegisterController(ControllerRegistration),
+    /// Forgets a controller (KIP-1312).
+    UnregisterController {
+        /// The controller.
+        controller: NodeId,
+    },
     /// Forgets a broker.
     UnregisterBroker {
         /// The broker.

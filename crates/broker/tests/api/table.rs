@@ -89,6 +89,7 @@ rows! {
     AlterPartitionReassignments: partitions::alter_partition_reassignments, "455, 860";
     ListPartitionReassignments: partitions::list_partition_reassignments, "455";
     UnregisterBroker: partitions::unregister_broker, "631";
+    UnregisterController: partitions::unregister_controller, "1312";
     OffsetDelete: offsets::offset_delete, "496";
     UpdateFeatures: cluster::update_features, "584, 1022";
     DescribeCluster: cluster::describe_cluster, "700, 919, 1073";

@@ -9,8 +9,8 @@ use log::testing::MemoryDisk;
 use std::path::{Path, PathBuf};
 use stdx::Uuid;
 use wire::{
-    AddRaftVoterRequest, DescribeQuorumRequest, ErrorCode, RemoveRaftVoterRequest, UpdateRaftVoterRequest,
-    add_raft_voter_request, update_raft_voter_request,
+    AddRaftVoterRequest, DescribeClusterRequest, DescribeQuorumRequest, ErrorCode, RemoveRaftVoterRequest,
+    UnregisterControllerRequest, UpdateRaftVoterRequest, add_raft_voter_request, update_raft_voter_request,
 };
 
 fn joins(config: &mut Config) {
@@ -286,5 +286,37 @@ async fn a_controller_that_no_quorum_hears_lets_go_of_the_brokers_that_still_rea
     }
     until_brokers(&cluster, 4, &[1, 2, 3, 4]).await;
     known(&cluster, old, "after").await;
+    cluster.assert_sound();
+}
+
+/// The registered controllers, as one of them tells.
+async fn registered(cluster: &Cluster, asked: i32) -> Vec<i32> {
+    let request = DescribeClusterRequest { endpoint_type: 2, ..Default::default() };
+    let told = cluster.client_at(asked, "CONTROLLER").call(1, &request).await;
+    told.brokers.into_iter().map(|node| node.broker_id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_gone_is_forgotten_and_one_that_lives_comes_back() {
+    let cluster = Cluster::of_three().await;
+    cluster.pass(2000).await;
+    let active = controller(&cluster, 1).await;
+    let [gone, lives] = others(active)[..] else { panic!() };
+    cluster.kill(gone);
+    assert_eq!(registered(&cluster, active).await, ALL);
+    // A broker has it decided by the active controller, too.
+    for controller_id in [gone, lives] {
+        let told = cluster.client(lives).call(0, &UnregisterControllerRequest { controller_id }).await;
+        assert_eq!(told.error_code, 0, "{:?}", told.error_message);
+    }
+    cluster.pass(5000).await;
+    let left: Vec<_> = ALL.into_iter().filter(|node| *node != gone).collect();
+    assert_eq!(registered(&cluster, active).await, left);
+    let request = UnregisterControllerRequest { controller_id: gone };
+    let again = cluster.client_at(active, "CONTROLLER").call(0, &request).await;
+    assert_eq!(again.error_code, code(ErrorCode::ControllerIdNotRegistered));
+    cluster.start(gone, &ALL).await.unwrap().unwrap();
+    cluster.pass(5000).await;
+    assert_eq!(registered(&cluster, active).await, ALL);
     cluster.assert_sound();
 }

@@ -4,7 +4,7 @@
 use crate::harness::{NODE_ID, Node, code};
 use wire::{
     AlterPartitionReassignmentsRequest, ElectLeadersRequest, ErrorCode, ListPartitionReassignmentsRequest,
-    UnregisterBrokerRequest,
+    UnregisterBrokerRequest, UnregisterControllerRequest,
     alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
     elect_leaders_request::TopicPartitions,
     list_partition_reassignments_request::ListPartitionReassignmentsTopics,
@@ -103,6 +103,14 @@ pub(super) async fn list_partition_reassignments(version: i16) {
         let response = client.call(version, &request).await;
         assert_eq!((response.error_code, response.topics), (0, Vec::new()), "nothing moves");
     }
+}
+
+pub(super) async fn unregister_controller(version: i16) {
+    let node = Node::start().await;
+    let mut client = node.client();
+    let response = client.call(version, &UnregisterControllerRequest { controller_id: 99 }).await;
+    assert_eq!(response.error_code, code(ErrorCode::ControllerIdNotRegistered));
+    assert!(response.error_message.unwrap().contains("99"));
 }
 
 pub(super) async fn unregister_broker(version: i16) {

@@ -189,3 +189,22 @@ fn controllers_register_once_per_life() {
         assert_eq!(cluster.image().controller(7), Some(&controller(life)));
     }
 }
+
+#[test]
+fn a_controller_is_forgotten_where_the_metadata_can_say_so() {
+    let mut cluster = Cluster::of(0);
+    let controller = crate::ControllerRegistration { id: 7, ..crate::ControllerRegistration::default() };
+    cluster.decide(Request::RegisterController(controller)).unwrap();
+    let forget = Request::UnregisterController { controller: 7 };
+    cluster
+        .controller
+        .replay(Record::FeatureLevel { name: features::METADATA_VERSION.to_owned(), level: 32 });
+    assert_eq!(variant(&cluster.ask(forget.clone())), "UnsupportedVersion");
+    cluster
+        .controller
+        .replay(Record::FeatureLevel { name: features::METADATA_VERSION.to_owned(), level: 33 });
+    let (records, _) = cluster.decide(forget.clone()).unwrap();
+    assert_eq!(records, [Record::UnregisterController { controller: 7 }]);
+    assert_eq!(cluster.image().controller(7), None);
+    assert_eq!(variant(&cluster.ask(forget)), "ControllerIdNotRegistered");
+}

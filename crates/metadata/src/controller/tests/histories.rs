@@ -98,6 +98,7 @@ fn requests() -> impl Strategy<Value = Request> {
             let offline = vec![Uuid([0xd0 + which; 16])];
             Request::ChangeDirectories(ChangeDirectories { broker, broker_epoch, offline, cordoned: None })
         }),
+        1 => (1..3).prop_map(|controller| Request::UnregisterController { controller }),
         1 => (1..3, 0..3u8).prop_map(|(id, life)| Request::RegisterController(ControllerRegistration {
             id,
             incarnation: Uuid([life; 16]),
