@@ -9,6 +9,7 @@
 
 mod acks;
 mod backlog;
+mod catching_up;
 mod cleaner;
 mod client_info;
 mod client_metrics;
@@ -96,6 +97,7 @@ pub use start::StartError;
 pub use unsupported::Unsupported;
 
 use backlog::Backlog;
+use catching_up::CatchingUp;
 use client_metrics::ClientMetrics;
 use client_quotas::ClientQuotas;
 use connections::Connections;
@@ -178,6 +180,7 @@ pub struct Broker {
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
     pub(crate) throttles: Throttles,
+    pub(crate) catching_up: Arc<CatchingUp>,
     pub(crate) client_quotas: ClientQuotas,
     pub(crate) client_metrics: ClientMetrics,
 }
@@ -202,6 +205,11 @@ impl Broker {
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The most that is sent to replicas that are not in sync, in bytes per second; `None`: it is not bounded.
+    pub fn catch_up_rate(&self) -> Option<u64> {
+        self.catching_up.rate()
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub bytes_out: Counter,
     /// Batches of records received.
     pub batches_in: Counter,
+    /// Bytes of records sent to replicas that were not in sync.
+    pub catch_up_bytes: Counter,
     /// What the scrub has read and found.
     pub scrub: ScrubMetrics,
     /// What compaction has done and left.
@@ -119,6 +121,7 @@ impl Metrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             batches_in: Counter::default(),
+            catch_up_bytes: Counter::default(),
             scrub: ScrubMetrics::default(),
             cleaner: CleanerMetrics::default(),
         }

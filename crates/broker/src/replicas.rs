@@ -50,6 +50,7 @@ pub(crate) async fn open_all(broker: &Arc<Broker>, found: &AllFound) -> io::Resu
     let mut following = broker.following.lock().await;
     let image = broker.image();
     broker.throttles.configure(&image);
+    broker.catching_up.configure(&broker.config.configs(&image).broker());
     broker.client_quotas.configure(&image);
     broker.client_metrics.configure(None, broker.config.configs(&image));
     let (layout, futures) = survey(broker, &image).await?;
@@ -756,6 +757,7 @@ async fn configure(broker: &Arc<Broker>, before: &Image, after: &Image) {
     }
     broker.throttles.configure(after);
     let configs = broker.config.configs(after);
+    broker.catching_up.configure(&configs.broker());
     let mut changed = Vec::new();
     for topic in after.topics() {
         let own = |image: &Image| image.overrides(ResourceKind::Topic, &topic.name).cloned();

@@ -185,6 +185,7 @@ impl Broker {
             ),
             client_quotas: ClientQuotas::new(&config.configs(&Image::new("")).broker()),
             throttles: Throttles::new(config.node_id, &config.configs(&Image::new("")).broker()),
+            catching_up: Arc::default(),
             config,
             home,
             world,

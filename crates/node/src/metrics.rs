@@ -178,6 +178,11 @@ fn process(broker: &Broker, registry: &mut Registry) {
         ("odradek_record_bytes_in", "Bytes of records received", &metrics.bytes_in),
         ("odradek_record_bytes_out", "Bytes of records sent", &metrics.bytes_out),
         ("odradek_batches_in", "Record batches received", &metrics.batches_in),
+        (
+            "odradek_catch_up_bytes",
+            "Bytes of records sent to replicas that were not in sync",
+            &metrics.catch_up_bytes,
+        ),
     ];
     for (name, help, counter) in counters {
         registry.register(name, help, ConstCounter::new(counter.get()));
@@ -248,6 +253,11 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
             "odradek_scrub_progress_permille",
             "Which part of the replicas the scrub under way has verified; 1000 between passes",
             broker.metrics().scrub.progress_permille().map_or(1000, |part| part as i64),
+        ),
+        (
+            "odradek_catch_up_bytes_per_second_max",
+            "The most that replicas that are not in sync are sent, so that producers do not wait; -1: it is not bounded",
+            broker.catch_up_rate().map_or(-1, |rate| i64::try_from(rate).unwrap_or(i64::MAX)),
         ),
         (
             "kafka_log_log_cleaner_manager_uncleanable_partitions_count",

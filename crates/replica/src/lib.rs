@@ -7,6 +7,7 @@
 //! clients read), KIP-903 (broker epochs), KIP-966 (no progress below
 //! `min.insync.replicas`).
 
+mod catch_up;
 mod follower;
 mod isr;
 mod leader;
@@ -14,6 +15,7 @@ mod remote;
 mod term;
 mod throttle;
 
+pub use catch_up::CatchUp;
 pub use follower::{Answer, FollowerStep, LocalLog, after_fetch};
 pub use isr::{AlterIsr, IsrRefused};
 pub use leader::{Effect, Event, Leader};

@@ -147,7 +147,7 @@ impl Asking {
         let is_eligible =
             known.is_some_and(|known| known.is_active()) && (broker_epoch == -1 || broker_epoch == epoch);
         let is_stale = broker_epoch != -1 && broker_epoch < epoch;
-        Reader::Follower { node, broker_epoch, is_eligible, is_stale }
+        Reader::Follower { node, broker_epoch, is_eligible, is_stale, behind_max: usize::MAX }
     }
 }
 
@@ -231,7 +231,7 @@ async fn read_enough(
     let mut was_woken = false;
     loop {
         let reader = limits.reader.reader(broker);
-        let answers = read(broker, opened, found, limits, &reader).await;
+        let (answers, is_paced) = read(broker, opened, found, limits, &reader).await;
         let bytes: usize = answers.iter().flatten().map(Read::bytes).sum();
         // What wakes a follower without records is news all the same: the start of the log has moved.
         let is_told = was_woken && matches!(reader, Reader::Follower { .. });
@@ -239,16 +239,20 @@ async fn read_enough(
         if is_enough || !limits.waits || broker.world.clock.now() >= limits.deadline {
             return answers;
         }
+        let until = match is_paced {
+            true => limits.deadline.min(broker.catching_up.ready_at(broker.world.clock.now())),
+            false => limits.deadline,
+        };
         let wait = FetchWait::new(limits.bytes_min.saturating_sub(bytes).max(1));
-        let watched = Watched::new(broker, &wait, (found, &answers), &reader);
+        let watched = Watched::new(broker, &wait, (found, &answers), (&reader, is_paced));
         let is_unchanged = tokio::select! {
             biased;
             () = wait.enough() => false,
-            () = broker.world.clock.sleep_until(limits.deadline) => !wait.is_stale(),
+            () = broker.world.clock.sleep_until(until) => !wait.is_stale(),
         };
         drop(watched);
         // Looking at thousands of idle partitions once more is what an idle cluster would mostly do.
-        if is_unchanged {
+        if is_unchanged && !is_paced {
             return answers;
         }
         was_woken = true;
@@ -275,13 +279,13 @@ impl<'a> Watched<'a> {
         broker: &Broker,
         wait: &Arc<FetchWait>,
         (found, answers): (&'a [Resolved], &[Answer]),
-        reader: &Reader,
+        (reader, is_paced): (&Reader, bool),
     ) -> Self {
         let pairs = found.iter().zip(answers);
         let places = pairs.filter_map(|(partition, answer)| {
             let (partition, read) = (partition.as_ref().ok()?, answer.as_ref().ok()?);
             // What comes for it would not be sent.
-            if is_held_back(broker, partition, reader) {
+            if is_paced && read.is_behind || is_held_back(broker, partition, reader) {
                 return None;
             }
             Some((partition, partition.watch(wait.clone(), reader, read.upto)))
@@ -298,23 +302,25 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Reads all partitions once, the first ones first, within the limit of the whole answer.
+/// Reads all partitions once, the first ones first, within the limit of the whole answer; and whether a replica that is not in
+/// sync gets nothing more for now.
 async fn read(
     broker: &Arc<Broker>,
     opened: &Opened,
     found: &[Resolved],
     limits: &Limits,
     reader: &Reader,
-) -> Vec<Answer> {
+) -> (Vec<Answer>, bool) {
     let mut left = limits.bytes_max;
     let mut at_least_one = true;
+    let mut paced = reader.with_credit(|| broker.catching_up.credit(broker.world.clock.now()));
     let mut answers = Vec::with_capacity(found.len());
     let mut cold = Vec::new();
     for ((_, wanted), partition) in opened.partitions.iter().zip(found) {
         let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(left);
         let answer = match partition {
             Err(error) => Err(*error),
-            Ok(partition) => read_one(broker, partition, wanted, (limits, reader), (bytes_max, at_least_one))
+            Ok(partition) => read_one(broker, partition, wanted, (limits, &paced), (bytes_max, at_least_one))
                 .map_err(|refused: Refused| failure_code::of_partition(&refused)),
         };
         if let Ok(read) = &answer {
@@ -328,6 +334,9 @@ async fn read(
             };
             at_least_one &= bytes == 0;
             left = left.saturating_sub(bytes);
+            if read.is_behind {
+                paced.spend(bytes);
+            }
         }
         answers.push(answer);
     }
@@ -338,7 +347,14 @@ async fn read(
         cold = locate(broker, found, &mut answers, &cold).await;
         plan_again(opened, found, reader, &mut answers, &mut cold).await;
     }
-    answers
+    let behind = || answers.iter().flatten().filter(|read| read.is_behind);
+    let sent: usize = behind().map(Read::bytes).sum();
+    if sent > 0 {
+        broker.catching_up.sent(broker.world.clock.now(), sent);
+        broker.metrics.catch_up_bytes.add(sent as u64);
+    }
+    let is_paced = paced.is_broke() && behind().next().is_some();
+    (answers, is_paced)
 }
 
 fn read_one(

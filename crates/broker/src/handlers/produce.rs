@@ -165,6 +165,7 @@ impl Promise {
         }
         let (reply, mut settled) = (self.reply, self.acks.wait());
         let clock = broker.world.clock.clone();
+        let waiting = broker.catching_up.begin(clock.now(), self.frame_bytes);
         let deadline = clock.after_millis(self.timeout_ms);
         let held_until = clock.now().saturating_add(throttle_ms.saturating_mul(1_000_000));
         Ok(Begun::Overlapping(Box::pin(async move {
@@ -173,6 +174,10 @@ impl Promise {
                 undone = &mut settled => undone,
                 () = clock.sleep_until(deadline) => settled.undone(),
             };
+            if undone.is_empty() {
+                waiting.acknowledged(clock.now());
+            }
+            drop(waiting);
             fail(&mut response, undone);
             if throttle_ms > 0 {
                 // What has passed while it was written down counts.

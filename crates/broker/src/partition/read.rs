@@ -47,6 +47,8 @@ pub(crate) enum Reader {
         is_eligible: bool,
         /// It has registered anew since it said that.
         is_stale: bool,
+        /// So many bytes it gets of a partition in which it is not in sync.
+        behind_max: usize,
     },
 }
 
@@ -73,6 +75,8 @@ pub(crate) struct Read {
     pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
     /// Nothing is read here: the reader is to ask this replica (KIP-392).
     pub(crate) preferred: Option<NodeId>,
+    /// The reader is a replica that is not in sync.
+    pub(crate) is_behind: bool,
 }
 
 /// Records in memory, or a plan to find them on the disk.
@@ -108,6 +112,28 @@ impl Reader {
             Self::Consumer { isolation, .. } => *isolation,
             Self::Follower { .. } => Isolation::LogEnd,
         }
+    }
+
+    /// The same reader, with so much for what it is not in sync with if it is a follower.
+    pub(crate) fn with_credit(self, credit: impl FnOnce() -> usize) -> Self {
+        match self {
+            Self::Consumer { .. } => self,
+            Self::Follower { node, broker_epoch, is_eligible, is_stale, .. } => {
+                Self::Follower { node, broker_epoch, is_eligible, is_stale, behind_max: credit() }
+            }
+        }
+    }
+
+    /// So much of the credit is used up.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        if let Self::Follower { behind_max, .. } = self {
+            *behind_max = behind_max.saturating_sub(bytes);
+        }
+    }
+
+    /// Whether it is a follower without credit.
+    pub(crate) fn is_broke(&self) -> bool {
+        matches!(self, Self::Follower { behind_max: 0, .. })
     }
 
     fn leader_only(&self) -> bool {
@@ -169,6 +195,13 @@ impl Partition {
             if read.diverging.is_some() {
                 return Ok(read);
             }
+        }
+        let (mut bytes_max, mut at_least_one) = (bytes_max, at_least_one);
+        if let Reader::Follower { node, behind_max, .. } = *reader
+            && !online.role.has_in_sync(node)
+        {
+            read.is_behind = true;
+            (bytes_max, at_least_one) = (bytes_max.min(behind_max), at_least_one && behind_max > 0);
         }
         read.records = match online.log.read(wanted.offset, upto, bytes_max, at_least_one) {
             ReadPlan::Memory(slice) => Records::Memory(slice.parts),
@@ -267,6 +300,7 @@ impl Online {
             aborted: None,
             diverging: None,
             preferred: None,
+            is_behind: false,
         }
     }
 

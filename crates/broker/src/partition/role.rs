@@ -76,6 +76,11 @@ impl Role {
         matches!(self, Self::Leader(_))
     }
 
+    /// Whether it leads and the node is in sync.
+    pub(super) fn has_in_sync(&self, node: NodeId) -> bool {
+        matches!(self, Self::Leader(leader) if leader.isr().contains(&node))
+    }
+
     /// Whether this broker follows the leader of this very epoch.
     pub(super) fn follows(&self, epoch: LeaderEpoch) -> bool {
         matches!(self, Self::Follower(known) if *known == epoch)
@@ -165,10 +170,7 @@ impl Partition {
     /// Whether this broker leads the partition and the node is in sync.
     pub(crate) fn has_in_sync(&self, node: NodeId) -> bool {
         match &*self.state.lock() {
-            State::Online(online) => match &online.role {
-                Role::Leader(leader) => leader.isr().contains(&node),
-                Role::Follower(_) => false,
-            },
+            State::Online(online) => online.role.has_in_sync(node),
             State::Offline(_) | State::Deleted => false,
         }
     }

@@ -1,9 +1,10 @@
 //! Throttled replication (KIP-73), as kafka-reassign-partitions sets it: replicas that come are copied no faster than either
-//! side allows, those in sync are not held back, and without the throttle all of it is over at once.
+//! side allows, those in sync are not held back, and without the throttle all of it is over at once. And the pace that leaders
+//! keep by themselves so that producers do not wait.
 
 use crate::{
-    clusters::ALL,
-    harness::{Cluster, Topic, batch},
+    clusters::{ALL, controller},
+    harness::{Cluster, Topic, batch, produce},
     replication::{create, move_to, produce_somewhere, until_in_sync},
 };
 use wire::{
@@ -33,12 +34,16 @@ async fn set(cluster: &Cluster, (kind, name): (i8, &str), key: &str, value: Opti
 /// A topic on nodes 1 and 2 with two megabytes.
 async fn written(cluster: &Cluster) -> Topic {
     let topic = create(cluster, "t", &[&[1, 2]], &[]).await;
-    let value = "x".repeat(BATCH_BYTES);
-    for _ in 0..BATCHES {
-        produce_somewhere(cluster, 1, &topic, 0, &value).await;
-    }
+    write(cluster, &topic, BATCHES).await;
     until_in_sync(cluster, 1, &topic, &[1, 2]).await;
     topic
+}
+
+async fn write(cluster: &Cluster, topic: &Topic, batches: usize) {
+    let value = "x".repeat(BATCH_BYTES);
+    for _ in 0..batches {
+        produce_somewhere(cluster, 1, topic, 0, &value).await;
+    }
 }
 
 /// How long it takes until node 3 has all of it.
@@ -106,5 +111,44 @@ async fn a_throttle_that_is_taken_off_lets_the_rest_through_and_who_is_in_sync_i
     until_in_sync(&cluster, 1, &topic, &ALL).await;
     let took = cluster.elapsed_ms() - begun;
     assert!(took < 3000, "{took} ms");
+    cluster.assert_sound();
+}
+
+/// How long a replica of twenty megabytes takes to come to one node, while a producer waits for another one that does not answer.
+async fn coming_ms(cluster: &Cluster, (topic, to): (&Topic, i32), (other, silent): (&Topic, i32)) -> u64 {
+    let mut producer = cluster.client(1);
+    cluster.set_pair_cut(1, silent, true);
+    producer.send(13, &produce(other, 0, -1, batch(&["waits"]))).await;
+    let begun = cluster.elapsed_ms();
+    let answer = cluster.client(to).call(1, &move_to(topic, &[1, to])).await;
+    assert_eq!(answer.error_code, 0);
+    until_in_sync(cluster, 1, topic, &[1, to]).await;
+    let took = cluster.elapsed_ms() - begun;
+    producer.expect_no_answer();
+    cluster.set_pair_cut(1, silent, false);
+    until_in_sync(cluster, 1, other, &[1, silent]).await;
+    took
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_comes_waits_while_producers_do_unless_that_is_switched_off() {
+    let cluster = Cluster::of_three().await;
+    // The controller is heard by all.
+    let (to, silent) = if controller(&cluster, 1).await == 2 { (2, 3) } else { (3, 2) };
+    let topic = create(&cluster, "t", &[&[1]], &[]).await;
+    let other = create(&cluster, "u", &[&[1, silent]], &[]).await;
+    write(&cluster, &topic, 400).await;
+    // What was produced is over.
+    cluster.pass(1000).await;
+    let paced = coming_ms(&cluster, (&topic, to), (&other, silent)).await;
+    // It begins with 32 MiB a second and falls to 8.
+    assert!((700..5000).contains(&paced), "{paced} ms");
+    let answer = cluster.client(1).call(1, &move_to(&topic, &[1])).await;
+    assert_eq!(answer.error_code, 0);
+    until_in_sync(&cluster, 1, &topic, &[1]).await;
+    set(&cluster, (BROKER, ""), "odradek.catch.up.paced", Some("false")).await;
+    cluster.pass(1000).await;
+    let unbounded = coming_ms(&cluster, (&topic, to), (&other, silent)).await;
+    assert!(unbounded < 500, "{unbounded} ms");
     cluster.assert_sound();
 }

@@ -7,13 +7,16 @@ use super::key::{
     Default::Text,
     Importance::{High, Medium},
     Key,
-    Kind::{Long, String},
+    Kind::{Boolean, Long, String},
     Valid::{Any, AtLeast, OneOf},
     key,
 };
 
 /// The key of [`AckDurability`].
 pub(super) const ACK_DURABILITY: &str = "odradek.ack.durability";
+
+/// Whether replicas that are not in sync are sent only what leaves producers in peace.
+pub(super) const CATCH_UP_PACED: &str = "odradek.catch.up.paced";
 
 pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
 
@@ -28,6 +31,9 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(ACK_DURABILITY, String, Text("fsync"), OneOf(&["fsync", "page-cache"]), High,
         "When a write is acknowledged: once it is on stable storage ('fsync'), or once the operating system has it \
          ('page-cache', as Apache Kafka does), which a power cut can take back.").dynamic(),
+    key(CATCH_UP_PACED, Boolean, Text("true"), Any, Medium,
+        "Whether leaders send to replicas that are not in sync, such as those of a new node, only as much as leaves the \
+         acknowledgements of producers about as quick as they were, and never less than twice what is produced.").dynamic(),
     key(HTTP_LISTENER, String, Text("127.0.0.1:9644"), Any, Medium,
         "Where the private HTTP port listens (metrics, health); empty for none. It must not be reachable from \
          outside."),
