@@ -173,14 +173,18 @@ fn consumer(peer: &mut Peer<'_>, group: &Group<'_>, place: usize) -> Result<()> 
             code => bail!("ConsumerGroupHeartbeat: error code {code}: {answer}"),
         }
         let assigned = answer.get("Assignment").filter(|assignment| !assignment.is_null());
+        // Who says all it has is told all it shall have, whether that is news or not.
+        let mut is_news = false;
         if let Some(assigned) = assigned {
-            held = assigned.get("TopicPartitions").cloned().context("no partitions")?;
+            let assigned = assigned.get("TopicPartitions").cloned().context("no partitions")?;
+            is_news = assigned != held;
+            held = assigned;
         }
         let of_topic = |one: &&Value| one.get("TopicId") == Some(&group.topic_id);
         let partitions = held.as_array().into_iter().flatten().filter(of_topic);
         let count = partitions.filter_map(|one| one.get("Partitions")?.as_array()).map(Vec::len).sum();
         group.settle(place, epoch, count);
-        if assigned.is_none() {
+        if !is_news {
             std::thread::sleep(PACE);
         }
     }
