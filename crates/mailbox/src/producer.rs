@@ -1,0 +1,89 @@
+//! What is known of one producer of a mailbox, and what it said with an append.
+
+use crate::{
+    bytes::{Malformed, Reader, Writer},
+    limits,
+};
+
+/// `Producer-Id`, `Producer-Epoch` and `Producer-Seq` of one append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Chosen by the client; not empty.
+    pub id: String,
+    /// Grows with each life of the client.
+    pub epoch: u64,
+    /// Counts appends within an epoch, from 0.
+    pub seq: u64,
+}
+
+/// The newest append of a producer that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// Which one: where it is looked up by a hash of its id two may meet.
+    pub sent: Sent,
+}
+
+/// What is to be done with an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Next,
+    /// It is there already.
+    Again,
+    StaleEpoch,
+    /// A new epoch begins with another number than 0.
+    NotFirst,
+    Gap {
+        expected: u64,
+    },
+}
+
+const VERSION: u8 = 0;
+
+impl Producer {
+    pub(crate) fn judge(known: Option<&Producer>, sent: &Sent) -> Verdict {
+        let Some(known) = known.filter(|known| known.sent.id == sent.id) else {
+            return if sent.seq == 0 { Verdict::Next } else { Verdict::Gap { expected: 0 } };
+        };
+        let last = &known.sent;
+        match sent.epoch.cmp(&last.epoch) {
+            std::cmp::Ordering::Less => Verdict::StaleEpoch,
+            std::cmp::Ordering::Greater if sent.seq == 0 => Verdict::Next,
+            std::cmp::Ordering::Greater => Verdict::NotFirst,
+            std::cmp::Ordering::Equal if sent.seq <= last.seq => Verdict::Again,
+            std::cmp::Ordering::Equal if sent.seq == last.seq + 1 => Verdict::Next,
+            std::cmp::Ordering::Equal => Verdict::Gap { expected: last.seq + 1 },
+        }
+    }
+
+    /// Its bytes: version 0, id with its length before it, epoch, sequence; numbers are unsigned varints.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new(VERSION);
+        self.sent.write(&mut out);
+        out.finish()
+    }
+
+    /// Reads what [`Producer::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(bytes, VERSION)?;
+        let sent = Sent::read(&mut from)?;
+        from.finish()?;
+        Ok(Self { sent })
+    }
+}
+
+impl Sent {
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.text(&self.id);
+        out.number(self.epoch);
+        out.number(self.seq);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let id = from.text(limits::PRODUCER_ID_BYTES_MAX)?;
+        let (epoch, seq) = (from.number()?, from.number()?);
+        if id.is_empty() || epoch > limits::NUMBER_MAX || seq > limits::NUMBER_MAX {
+            return Err(Malformed("a producer that none can be"));
+        }
+        Ok(Self { id, epoch, seq })
+    }
+}
