@@ -230,7 +230,7 @@ pub fn append(
     let life = found(life, now_ms)?;
     if life.is_closed {
         let is_same = request.sent.is_some() && request.sent == life.closed_by.as_ref();
-        return match is_same || (request.closes && !request.has_body) {
+        return match is_same || (request.closes && !request.has_body && request.sent.is_none()) {
             true => Ok(Appended::Again {
                 seq: request.sent.filter(|_| is_same).map(|sent| sent.seq),
                 is_closed: true,

@@ -79,6 +79,7 @@ fn a_closed_mailbox_takes_nothing_but_what_closed_it() {
         body(),
         Append { closes: true, ..body() },
         Append { sent: Some(&other), ..body() },
+        Append { sent: Some(&other), ..closing() },
         // What is closed is told first.
         Append { content_type: Some("image/png"), ..body() },
     ] {
