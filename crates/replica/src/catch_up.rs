@@ -5,7 +5,7 @@
 //! took. While nobody catches up the time that 99 of 100 acknowledgements stay under is learnt; while somebody does, the rate
 //! falls when more than a few in a hundred take twice as long, and rises when they do not: additive steps would take too long
 //! over rates that differ by a thousand, so both are factors. It never falls below twice what is produced, or a replica would never
-//! be in sync.
+//! be in sync; how long acknowledgements take at that rate is usual, too.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct CatchUp {
     credited: Duration,
     /// When something was sent last.
     sent: Option<Duration>,
-    /// What 99 of 100 acknowledgements stay under while nobody catches up.
+    /// What 99 of 100 acknowledgements stay under while nobody catches up, or as slowly as can be.
     usual: Duration,
     window: Window,
     /// Bytes per second.
@@ -74,7 +74,8 @@ impl Default for CatchUp {
 impl CatchUp {
     /// Records of `bytes` bytes were acknowledged `took` after they came; `waiting` others are not yet.
     pub fn acknowledged(&mut self, now: Duration, took: Duration, bytes: u64, waiting: usize) {
-        if self.sent.is_none_or(|sent| now.saturating_sub(sent) > CALM) {
+        // What is usual at the least rate cannot be bettered.
+        if self.is_calm(now) || self.rate <= self.least_rate() {
             // A quantile that is followed by small steps: up by 99 parts when it was passed, down by one when not.
             let step = self.usual / 2000;
             self.usual = if took > self.usual { self.usual + step * 99 } else { self.usual - step };
@@ -136,7 +137,7 @@ impl CatchUp {
         self.window = Window { begun: now, ..Window::default() };
         let produced = u128::from(bytes) * 1_000_000_000 / lasted.as_nanos();
         self.produced = u64::try_from(produced).unwrap_or(u64::MAX);
-        if self.sent.is_none_or(|sent| now.saturating_sub(sent) > CALM) {
+        if self.is_calm(now) {
             self.rate = RATE_FIRST;
         } else if acks >= ACKS_MIN {
             let is_slow = slow * 100 > acks * SLOW_PERCENT;
@@ -147,8 +148,15 @@ impl CatchUp {
         } else if acks == 0 || slow > 0 {
             self.rate = self.rate / 5 * 3;
         }
-        let least = RATE_MIN.saturating_add(self.produced.saturating_mul(2)).min(RATE_MAX);
-        self.rate = self.rate.clamp(least, RATE_MAX);
+        self.rate = self.rate.clamp(self.least_rate(), RATE_MAX);
+    }
+
+    fn least_rate(&self) -> u64 {
+        RATE_MIN.saturating_add(self.produced.saturating_mul(2)).min(RATE_MAX)
+    }
+
+    fn is_calm(&self, now: Duration) -> bool {
+        self.sent.is_none_or(|sent| now.saturating_sub(sent) > CALM)
     }
 }
 
@@ -216,6 +224,20 @@ mod tests {
         let sent = ground.run(30, true, 0);
         let produced = ground.produced_bytes * 1000;
         assert!(sent.iter().all(|sent| *sent > produced * 3 / 2), "{sent:?} of {produced}");
+    }
+
+    #[test]
+    fn a_disk_that_is_always_slow_holds_nothing_back() {
+        let mut core = CatchUp::default();
+        let mut sent = 0;
+        for number in 1..20_000u64 {
+            let now = ms(number);
+            core.acknowledged(now, ms(200), 100, 1);
+            let credit = core.credit(now, 1);
+            core.sent(now, credit);
+            sent += if number > 10_000 { credit as u64 } else { 0 };
+        }
+        assert!(sent > 4096 * MIB, "{} MiB in ten seconds", sent / MIB);
     }
 
     #[test]
