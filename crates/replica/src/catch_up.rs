@@ -15,6 +15,8 @@ const WINDOW: Duration = Duration::from_millis(250);
 const ACKS_MIN: u64 = 20;
 /// Of a hundred acknowledgements so many may be slow; one is by what is usual.
 const SLOW_PERCENT: u64 = 2;
+/// So many show that it is far too much.
+const MANY_PERCENT: u64 = 20;
 /// For so long after the last bytes acknowledgements are not taken for usual ones.
 const CALM: Duration = Duration::from_secs(1);
 /// What is usual is never taken to be less, or more.
@@ -54,7 +56,10 @@ struct Window {
     begun: Duration,
     acks: u64,
     slow: u64,
+    /// Of the acknowledged records.
     bytes: u64,
+    /// To replicas that are not in sync.
+    sent: u64,
 }
 
 impl Default for CatchUp {
@@ -108,6 +113,7 @@ impl CatchUp {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.credit = self.credit.saturating_sub(bytes).max(debt_max.saturating_neg());
         self.sent = Some(now);
+        self.window.sent = self.window.sent.saturating_add(u64::try_from(bytes).unwrap_or(0));
     }
 
     /// The rate that is allowed, in bytes per second.
@@ -133,21 +139,25 @@ impl CatchUp {
         if lasted < WINDOW {
             return;
         }
-        let Window { acks, slow, bytes, .. } = self.window;
+        let Window { acks, slow, bytes, sent, .. } = self.window;
         self.window = Window { begun: now, ..Window::default() };
         let produced = u128::from(bytes) * 1_000_000_000 / lasted.as_nanos();
         self.produced = u64::try_from(produced).unwrap_or(u64::MAX);
-        if self.is_calm(now) {
-            self.rate = RATE_FIRST;
-        } else if acks >= ACKS_MIN {
-            let is_slow = slow * 100 > acks * SLOW_PERCENT;
-            self.rate = if is_slow { self.rate / 5 * 3 } else { self.rate / 5 * 6 };
-        } else if waiting == 0 {
+        // A rate that nobody uses would be no limit by the time it must fall.
+        let used = u64::try_from(u128::from(sent) * 1_000_000_000 / lasted.as_nanos()).unwrap_or(u64::MAX);
+        let bound = used.saturating_mul(2).max(RATE_FIRST);
+        let rate = self.rate.min(bound);
+        self.rate = match () {
+            () if self.is_calm(now) => RATE_FIRST,
+            () if acks >= ACKS_MIN && slow * 100 > acks * MANY_PERCENT => rate / 3,
+            () if acks >= ACKS_MIN && slow * 100 > acks * SLOW_PERCENT => rate / 5 * 3,
+            () if acks >= ACKS_MIN => (rate / 5 * 6).min(bound),
             // Nobody is disturbed.
-            self.rate = self.rate.saturating_mul(2);
-        } else if acks == 0 || slow > 0 {
-            self.rate = self.rate / 5 * 3;
-        }
+            () if waiting == 0 => rate.saturating_mul(2).min(bound),
+            () if acks == 0 => rate / 3,
+            () if slow > 0 => rate / 5 * 3,
+            () => rate,
+        };
         self.rate = self.rate.clamp(self.least_rate(), RATE_MAX);
     }
 
@@ -256,14 +266,14 @@ mod tests {
     fn producers_that_wait_in_vain_slow_it_down_and_those_that_are_gone_do_not() {
         let rate_after = |waiting| {
             let mut core = CatchUp::default();
-            for number in 0..40 {
-                core.credit(ms(number * 100), waiting);
-                core.sent(ms(number * 100), 1);
+            for number in 0..400 {
+                let credit = core.credit(ms(number * 10), waiting);
+                core.sent(ms(number * 10), credit);
             }
             core.rate()
         };
         assert_eq!(rate_after(3), RATE_MIN);
-        assert!(rate_after(0) > 100 * RATE_FIRST);
+        assert!(rate_after(0) > 50 * RATE_FIRST, "{}", rate_after(0));
     }
 
     #[test]
@@ -287,7 +297,7 @@ mod tests {
         assert!((ms(18)..ms(24)).contains(&core.usual), "{:?}", core.usual);
         let before = core.usual;
         core.sent(ms(100_000), 1);
-        (0..900).for_each(|number| core.acknowledged(ms(100_000 + number), ms(500), 0, 0));
+        (0..200).for_each(|number| core.acknowledged(ms(100_000 + number), ms(500), 0, 0));
         assert_eq!(core.usual, before);
     }
 }

@@ -37,6 +37,8 @@ pub fn run(contestants: &mut [Contestant], load: &Load, command: &str) -> Result
         raw::ready_topic_among(&contestant.addresses(), &flowing, PARTITIONS.into(), 3)?;
         let partitions = PARTITIONS.to_string();
         load.run(&["produce", &addresses, &heavy, &partitions, RECORDS, "1024", "0", "acks=1"])?;
+        // What follows is not to be disturbed by what is written down of these.
+        rustix::fs::sync();
         let flow = || load.run(&[&["flow", &addresses, &flowing, &partitions], &FLOW[..]].concat());
         flow()?;
         let before = flow()?;
