@@ -2,10 +2,9 @@
 //! a compaction, into a place that is taken.
 
 use crate::{
-    configs::alter,
-    harness::{BatchSpec, Client, LOG_DIR, Node, Topic, batch, batch_of, code},
+    harness::{Client, LOG_DIR, NODE_ID, Node, Topic, batch, code},
     log_dirs::{MORE, describe, lying, of_two, put, read},
-    moves::{SLOW, ask, dirs_of, one_partition, put_slow, until_moved},
+    moves::{COMPACTED, SLOW, ask, dirs_of, keyed, moving, one_partition, put_slow, set_rate, until_moved},
 };
 use std::{
     path::{Path, PathBuf},
@@ -16,8 +15,6 @@ use std::{
     time::Duration,
 };
 use wire::ErrorCode;
-
-const BROKER: i8 = 4;
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_many_write_without_rest_is_moved_all_the_same() {
@@ -91,10 +88,7 @@ async fn a_move_comes_to_its_end_whichever_step_finds_no_descriptor_at_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_move_that_was_accepted_goes_on_after_a_restart_that_cannot_open_its_copy_at_first() {
-    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    put_slow(&mut client, &topic, 3).await;
-    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
-    node.pass(1500).await;
+    let (node, _, topic) = moving(3, 1500).await;
     let copy = dirs_of(&node.disk, "t-0").into_iter().find(|dir| dir.starts_with(MORE)).unwrap();
     let node =
         node.start_on(|disk| *disk.switches().closed_below.lock().unwrap() = Some(copy)).await.unwrap();
@@ -119,11 +113,11 @@ async fn a_place_that_is_taken_is_refused_and_costs_nothing_else() {
     assert_eq!(put(&mut client, &topic, 0, "b").await, 0);
     // It is taken while the log is copied.
     env::Disk::remove_dir_all(&*node.disk, Path::new("/more/t-0")).unwrap();
-    alter(&mut client, BROKER, &node.config.node_id.to_string(), SLOW.0, Some("0")).await;
+    set_rate(&mut client, NODE_ID, "0").await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(1500).await;
     node.disk.put(Path::new("/more/t-0/00000000000000000000.log"), vec![1]);
-    alter(&mut client, BROKER, &node.config.node_id.to_string(), SLOW.0, Some("1000000")).await;
+    set_rate(&mut client, NODE_ID, "1000000").await;
     node.pass(5000).await;
     let dirs = describe(&mut client).await;
     assert_eq!((lying(&dirs)[0].len(), dirs[1].error_code), (1, 0), "the directory is well");
@@ -143,14 +137,11 @@ async fn compacting() -> (Node, Client) {
     let node =
         of_two(&[("log.cleaner.backoff.ms", "100"), ("log.cleaner.io.max.bytes.per.second", "1000")]).await;
     let mut client = node.client();
-    let configs = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1000")];
-    let topic = client.create("t", 1, &configs).await;
+    let topic = client.create("t", 1, &COMPACTED).await;
     client.create("u", 1, &[]).await;
     let value = "x".repeat(100_000);
     for _ in 0..3 {
-        let spec =
-            BatchSpec { values: &[&value], key: Some("k"), timestamp: node.now_ms(), ..BatchSpec::default() };
-        assert_eq!(client.produce(&topic, batch_of(&spec)).await.error_code, 0);
+        assert_eq!(client.produce(&topic, keyed("k", &value, node.now_ms())).await.error_code, 0);
         node.pass(1500).await;
     }
     (node, client)
