@@ -218,7 +218,7 @@ pub(crate) async fn begin(
     dir_name: String,
 ) -> io::Result<()> {
     let (disk, path, topic) = (broker.world.disk.clone(), to.path.join(dir_name), partition.topic_id());
-    check_free(broker, partition, to).await?;
+    check_free(broker, partition, to).await.ok_or_else(stopped)??;
     // A log without records has no directory yet. Where a crash leaves a copy and no log, the log is taken for lost.
     let from = partition.dir().path.clone();
     let own = from.join(log::names::dir_name(&partition.name()));
@@ -248,18 +248,19 @@ pub(crate) async fn begin(
 }
 
 /// Refuses a move into a directory that has something where the log is to be: what it was before it was moved, perhaps, and
-/// could not be removed then. Put in its place the copy could not be, and this is found out before anything is copied.
-async fn check_free(broker: &Arc<Broker>, partition: &Partition, to: &LogDir) -> io::Result<()> {
+/// could not be removed then. Put in its place the copy could not be, and this is found out before anything is copied. `None`:
+/// the broker stops, and nobody has looked.
+async fn check_free(broker: &Arc<Broker>, partition: &Partition, to: &LogDir) -> Option<io::Result<()>> {
     let (disk, place) = (broker.world.disk.clone(), place_of(partition, to));
     let at = place.clone();
-    if !broker.on_lane(move || disk.exists(&at)).await.ok_or_else(stopped)? {
-        return Ok(());
+    if !broker.on_lane(move || disk.exists(&at)).await? {
+        return Some(Ok(()));
     }
     let why = format!(
         "{} is there already; a restart sets it aside if it is what the log was before it was moved, else remove it",
         place.display()
     );
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+    Some(Err(io::Error::new(io::ErrorKind::AlreadyExists, why)))
 }
 
 /// Where its log will be.

@@ -349,9 +349,13 @@ impl<'a> Moving<'a> {
             turn = partition.maintenance.lock() => turn,
             () = self.one.off() => return Step::Pause(copy, 0),
         };
-        if let Err(error) = check_free(self.broker, partition, to).await {
-            tracing::error!(%partition, to = %to.path.display(), %error, "the log is not moved");
-            return Step::End(End::Discarded);
+        match check_free(self.broker, partition, to).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(%partition, to = %to.path.display(), %error, "the log is not moved");
+                return Step::End(End::Discarded);
+            }
+            None => return Step::End(End::Kept),
         }
         partition.set_moving_into(Some(to.clone()));
         // Were the log cut after these were written, they would say more of the copy than it has.

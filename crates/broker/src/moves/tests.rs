@@ -152,6 +152,16 @@ async fn whoever_calls_a_move_off_waits_for_its_end_also_if_somebody_before_has_
     assert!(!started.disk.paths().iter().any(|path| path.starts_with("/more/t-0.0123-future")));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_it_is_looked_whether_the_place_is_free_says_nothing_of_the_place() {
+    let started = start(&[]).await;
+    started.tasks.hold_next_job();
+    let mut looking = Box::pin(check_free(&started.broker, &started.partition, &started.more));
+    assert!((&mut looking).now_or_never().is_none());
+    started.tasks.drop_held();
+    assert!(matches!(looking.now_or_never(), Some(None)));
+}
+
 #[test]
 fn a_slow_move_copies_no_more_at_once_than_it_may_in_a_second() {
     let pace = |bytes_per_second| Pace { bytes_per_second, at_a_time: 1 };
