@@ -6,11 +6,13 @@
 use super::*;
 use crate::{
     Config, Door,
+    context::Context,
     fetchers::tests::{
         client::Client,
         pipe,
         world::{LocalTasks, PausedClock, SeededRandom},
     },
+    handlers::alter_replica_log_dirs,
     partition::Promoted,
 };
 use env::{Incoming, Tasks, World};
@@ -18,6 +20,10 @@ use futures_util::FutureExt;
 use log::{OpenOptions, testing::MemoryDisk};
 use metadata::{DirectoryAssignment, Endpoint, config::Statics};
 use std::time::Duration;
+use wire::{
+    AlterReplicaLogDirsRequest,
+    alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
+};
 
 const MORE: &str = "/more";
 
@@ -150,6 +156,54 @@ async fn whoever_calls_a_move_off_waits_for_its_end_also_if_somebody_before_has_
     broker.moves.call_off(key).await;
     assert!(broker.moves.get(key).is_none());
     assert!(!started.disk.paths().iter().any(|path| path.starts_with("/more/t-0.0123-future")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_at_any_moment_leaves_no_copy_without_a_move() {
+    let (mut jobs, mut is_answered, mut copies) = (0, false, 0);
+    while !is_answered {
+        let started = start(&[("replica.alter.log.dirs.io.max.bytes.per.second", "0")]).await;
+        let context = Context {
+            version: 2,
+            client_id: None,
+            client: Arc::default(),
+            principal: "somebody".into(),
+            listener: "PLAINTEXT".into(),
+            address: ([127, 0, 0, 1], 9092).into(),
+            pace: Arc::default(),
+            connection: 0,
+        };
+        let topic = AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0] };
+        let dir = AlterReplicaLogDir { path: MORE.into(), topics: vec![topic] };
+        let request = AlterReplicaLogDirsRequest { dirs: vec![dir] };
+        let mut asking = Box::pin(alter_replica_log_dirs::handle(&started.broker, &context, request));
+        started.tasks.hold_next_job();
+        for job in 0..=jobs {
+            if job > 0 {
+                started.tasks.release_and_hold_next_job();
+            }
+            is_answered |= (&mut asking).now_or_never().is_some();
+            pass(1).await;
+            if is_answered {
+                break;
+            }
+        }
+        drop(asking);
+        started.tasks.release_if_held();
+        pass(100).await;
+        let has_copy = started.disk.paths().iter().any(|path| path.starts_with(MORE) && is_of_a_copy(path));
+        let is_moved = started.broker.moves.get(started.partition.key()).is_some();
+        assert_eq!(has_copy, is_moved, "given up at job {jobs}");
+        copies += usize::from(has_copy && !is_answered);
+        started.tasks.assert_none_panicked();
+        jobs += 1;
+    }
+    assert!(jobs > 3 && copies > 0, "it is answered after {jobs} jobs");
+}
+
+/// Whether a path is that of a file of a copy.
+fn is_of_a_copy(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dir.to_string_lossy().ends_with("-future"))
 }
 
 #[tokio::test(start_paused = true)]
