@@ -59,8 +59,6 @@ pub(crate) struct Move {
     pub(crate) to: Arc<LogDir>,
     /// The directory of the copy.
     path: PathBuf,
-    /// It was begun before the last start of the broker.
-    is_resumed: bool,
     is_called_off: AtomicBool,
     /// ... which its task is told.
     called_off: Notify,
@@ -243,7 +241,7 @@ pub(crate) async fn begin(
         }
     })?;
     tracing::info!(partition = %partition, to = %to.path.display(), "the log is being moved to another log directory");
-    start(broker, partition.clone(), (to.clone(), path), false);
+    start(broker, partition.clone(), (to.clone(), path));
     Ok(())
 }
 
@@ -293,7 +291,7 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
             }
             Some(own) if own.offsets().is_some() && !own.dir().is_offline() => {
                 tracing::info!(partition = %own, to = %to.path.display(), "the move of the log goes on");
-                start(broker, own, (to.clone(), path), true);
+                start(broker, own, (to.clone(), path));
             }
             // Its log may be in a directory that is offline.
             Some(_) => {}
@@ -304,18 +302,12 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
     broker.on_lane(move || gone.iter().for_each(|path| discard(&*disk, path))).await;
 }
 
-fn start(
-    broker: &Arc<Broker>,
-    partition: Arc<Partition>,
-    (to, path): (Arc<LogDir>, PathBuf),
-    is_resumed: bool,
-) {
+fn start(broker: &Arc<Broker>, partition: Arc<Partition>, (to, path): (Arc<LogDir>, PathBuf)) {
     let (ended, ending) = watch::channel(());
     let one = Arc::new(Move {
         partition,
         to,
         path,
-        is_resumed,
         is_called_off: AtomicBool::new(false),
         called_off: Notify::new(),
         end_offset: AtomicI64::new(0),

@@ -13,7 +13,7 @@ use model::{Offset, Timestamp};
 use records::Batch;
 use std::{
     io::{self, ErrorKind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::sync::oneshot;
 
@@ -188,11 +188,10 @@ impl Partition {
         Err(error)
     }
 
-    /// From now on it is not compacted, so that what was compacted before stays so in its copy; `false` says that it may be.
+    /// From now on it is not compacted, also if its log is opened again, so that what was compacted before stays so in its
+    /// copy; `false` says that it may be.
     pub(crate) fn set_copied(&self, is_copied: bool) {
-        if let State::Online(online) = &mut *self.state.lock() {
-            online.upkeep.is_copied = is_copied;
-        }
+        self.is_copied.store(is_copied, Ordering::Release);
     }
 
     /// Whether compaction may have taken records out of the log.
@@ -281,7 +280,7 @@ impl Partition {
         // Whoever read or synced the old files must not take these for theirs.
         online.cuts += 1;
         online.upkeep.uncleanable = None;
-        online.upkeep.is_copied = false;
+        self.set_copied(false);
         online.sync_wanted = true;
         let (ended, job) = oneshot::channel();
         let (told, done) = oneshot::channel();

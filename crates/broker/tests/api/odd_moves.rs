@@ -2,9 +2,11 @@
 //! a compaction, into a place that is taken.
 
 use crate::{
-    harness::{Client, LOG_DIR, NODE_ID, Node, Topic, batch, code},
-    log_dirs::{MORE, describe, lying, of_two, put, read},
+    clusters::ALL,
+    harness::{Client, LOG_DIR, NODE_ID, Node, Topic, WALL_START_MS, batch, code},
+    log_dirs::{MORE, cluster_of_two_dirs_with, describe, lying, of_two, put, read},
     moves::{COMPACTED, SLOW, ask, dirs_of, keyed, moving, one_partition, put_slow, set_rate, until_moved},
+    replication::{create, until_in_sync},
 };
 use std::{
     path::{Path, PathBuf},
@@ -99,6 +101,72 @@ async fn a_move_that_was_accepted_goes_on_after_a_restart_that_cannot_open_its_c
     assert_eq!(until_moved(&mut client).await, [vec![], vec!["t-0".to_owned()]]);
     assert_eq!(read(&mut client, &topic, 0).await.len(), 3);
     node.assert_sound();
+}
+
+/// A tombstone, or a record, of a key.
+fn of_key(key: &str, value: Option<&str>, now: i64) -> bytes::Bytes {
+    let mut builder = records::BatchBuilder::new();
+    builder.push(now, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
+    builder.build().unwrap().bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_deleted_while_its_log_was_copied_anew_in_the_middle_of_a_move_stays_deleted() {
+    let scrubbed = [("odradek.scrub.interval.ms", "1000"), ("odradek.scrub.bytes.per.second", "1000000000")];
+    let cluster =
+        cluster_of_two_dirs_with(&[&scrubbed[..], &[SLOW, ("log.cleaner.backoff.ms", "100")]].concat()).await;
+    let configs = [&COMPACTED[..], &[("delete.retention.ms", "1000"), ("min.insync.replicas", "2")]].concat();
+    let topic = create(&cluster, "t", &[&[1, 2, 3]], &configs).await;
+    let mut leader = cluster.client(1);
+    let large = "x".repeat(50_000);
+    let put = async |client: &mut Client, key: &str, value: Option<&str>| {
+        let now = WALL_START_MS + cluster.elapsed_ms() as i64;
+        assert_eq!(client.produce_at(13, &topic, 0, of_key(key, value, now)).await.error_code, 0);
+        cluster.pass(1500).await;
+    };
+    put(&mut leader, "gone", Some(&format!("gone{large}"))).await;
+    for key in ["a", "b", "c", "d", "e"] {
+        put(&mut leader, key, Some(&large)).await;
+    }
+    until_in_sync(&cluster, 2, &topic, &ALL).await;
+    let mut client = cluster.client(2);
+    let from = usize::from(lying(&describe(&mut client).await)[0].is_empty());
+    let (from, to) = ([LOG_DIR, MORE][from], [MORE, LOG_DIR][from]);
+    assert_eq!(ask(&mut client, "t", 0, to).await, 0);
+    cluster.pass(1500).await;
+    set_rate(&mut client, 2, "0").await;
+    let copied = || {
+        let dirs = dirs_of(&cluster.disk(2), "t-0");
+        let copy = dirs.into_iter().find(|dir| dir.to_string_lossy().ends_with("-future"))?;
+        cluster.disk(2).contents(&copy.join("00000000000000000000.log"))
+    };
+    assert!(copied().is_some_and(|bytes| bytes.len() > 50_000), "it has the first record");
+    put(&mut leader, "gone", None).await;
+    for _ in 0..4 {
+        put(&mut leader, "a", Some("y")).await;
+    }
+    cluster.pass(5000).await;
+    let has_gone =
+        |values: Vec<String>| !values.iter().any(|value| value.is_empty() || value.starts_with("gone"));
+    let values = read(&mut leader, &topic, 0).await;
+    assert!(has_gone(values), "both are compacted away");
+    // What lies here cannot be read any more.
+    let mut segments = cluster.disk(2).paths();
+    segments.retain(|path| path.parent() == Some(&Path::new(from).join("t-0")));
+    let damaged = segments.iter().find(|path| path.extension().is_some_and(|kind| kind == "log")).unwrap();
+    let mut bytes = cluster.disk(2).contents(damaged).unwrap();
+    bytes[1000..2000].fill(7);
+    cluster.disk(2).put(damaged, bytes.clone());
+    cluster.pass(20_000).await;
+    assert_ne!(cluster.disk(2).contents(damaged), Some(bytes), "it is copied anew");
+    until_in_sync(&cluster, 1, &topic, &ALL).await;
+    set_rate(&mut client, 2, "1000000").await;
+    let place = usize::from(to == MORE);
+    assert_eq!(until_moved(&mut client).await[place], ["t-0"]);
+    let values = read(&mut client, &topic, 0).await;
+    assert_eq!(values.iter().filter(|value| value.starts_with('x')).count(), 4, "all others are there");
+    assert!(has_gone(values));
+    cluster.assert_sound();
 }
 
 #[tokio::test(start_paused = true)]
