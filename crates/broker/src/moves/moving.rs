@@ -20,8 +20,8 @@ const SLICE_BYTES_LAST: usize = *super::SLICE_BYTES.end() as usize;
 const BUSY_MS: i64 = 10;
 /// ... where the log cannot be read.
 const LOOK_MS: i64 = 100;
-/// ... where the disk is full, descriptors are missing or the controller does not answer.
-const RETRY_MS: i64 = 1000;
+/// ... where the disk is full, descriptors are missing, the controller does not answer, or the log is offline.
+pub(super) const RETRY_MS: i64 = 1000;
 /// A move that copies from a log that fails again and again is given up.
 const FAILURES_MAX: u32 = 8;
 /// So many slices are copied one after the other before the copy takes the log's place; what is written faster is left to the
@@ -38,8 +38,10 @@ pub(super) enum End {
     Done,
     /// The copy is removed.
     Discarded,
-    /// The broker stops, or one of the two directories fails: the next start goes on.
+    /// The broker stops, or the new directory has failed: the next start goes on.
     Kept,
+    /// The log is offline: it goes on once that is open again.
+    Away,
 }
 
 /// A move that has its turn.
@@ -158,7 +160,8 @@ impl<'a> Moving<'a> {
         let topic = self.broker.partitions.topic_by_id(self.one.partition.topic_id());
         let own = topic.and_then(|topic| topic.partition(self.one.partition.index()));
         match own.is_some_and(|own| Arc::ptr_eq(&own, &self.one.partition)) {
-            true => End::Kept,
+            true if self.one.partition.is_closed() => End::Kept,
+            true => End::Away,
             false => End::Discarded,
         }
     }

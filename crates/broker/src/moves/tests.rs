@@ -13,7 +13,7 @@ use crate::{
         world::{LocalTasks, PausedClock, SeededRandom},
     },
     handlers::alter_replica_log_dirs,
-    partition::Promoted,
+    partition::{Promoted, kit::append},
 };
 use env::{Incoming, Tasks, World};
 use futures_util::FutureExt;
@@ -156,6 +156,34 @@ async fn whoever_calls_a_move_off_waits_for_its_end_also_if_somebody_before_has_
     broker.moves.call_off(key).await;
     assert!(broker.moves.get(key).is_none());
     assert!(!started.disk.paths().iter().any(|path| path.starts_with("/more/t-0.0123-future")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_waits_for_a_log_that_has_gone_offline_and_is_open_again_later() {
+    let started = start(&[]).await;
+    append(&started.partition, 10, None).unwrap();
+    pass(10).await;
+    let (broker, partition) = (started.broker.clone(), started.partition.clone());
+    begin(&broker, &partition, &started.more, "t-0.0123-future".into()).await.unwrap();
+    started.tasks.hold_next_job();
+    pass(10).await;
+    let (_, of) = partition.scrub(0).unwrap();
+    partition.on_read_error(&io::ErrorKind::InvalidData.into(), of);
+    assert!(partition.offsets().is_none());
+    started.tasks.release();
+    pass(5000).await;
+    assert!(broker.moves.get(partition.key()).is_some(), "it waits");
+    assert!(started.disk.paths().iter().any(|path| is_of_a_copy(path)));
+    partition.at_rest().await;
+    env::Disk::remove_dir_all(&*started.disk, Path::new("/data/t-0")).unwrap();
+    assert!(partition.forget_marks());
+    partition.begin_anew();
+    pass(3000).await;
+    assert!(partition.is_in(&started.more) && partition.offsets().is_some());
+    assert!(broker.moves.get(partition.key()).is_none());
+    assert!(!started.disk.paths().iter().any(|path| is_of_a_copy(path)));
+    assert_eq!(started.recorded(), started.more.id());
+    started.tasks.assert_none_panicked();
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,6 +194,23 @@ impl Partition {
         self.is_copied.store(is_copied, Ordering::Release);
     }
 
+    /// Why the log is offline, if it may be open again.
+    pub(crate) fn why_away(&self) -> Option<Arc<str>> {
+        match &*self.state.lock() {
+            State::Offline(offline) if !offline.is_closed => Some(offline.why.clone()),
+            State::Online(_) | State::Offline(_) | State::Deleted => None,
+        }
+    }
+
+    /// Whether the broker stops and has closed the log, or will not open it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &*self.state.lock() {
+            State::Online(online) => online.is_closed,
+            State::Offline(offline) => offline.is_closed,
+            State::Deleted => false,
+        }
+    }
+
     /// Whether compaction may have taken records out of the log.
     pub(crate) fn is_sparse(&self) -> bool {
         matches!(&*self.state.lock(), State::Online(online) if online.log.config().is_sparse())

@@ -103,6 +103,38 @@ async fn a_move_that_was_accepted_goes_on_after_a_restart_that_cannot_open_its_c
     node.assert_sound();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_move_that_was_accepted_waits_for_a_log_that_cannot_be_opened_at_a_restart() {
+    let (node, _, topic) = moving(3, 1500).await;
+    let node = node
+        .start_on(|disk| *disk.switches().closed_below.lock().unwrap() = Some("/data/t-0".into()))
+        .await
+        .unwrap();
+    let mut client = node.client();
+    node.pass(3000).await;
+    assert_eq!(put(&mut client, &topic, 0, "refused").await, code(ErrorCode::KafkaStorageError));
+    assert_eq!(lying(&describe(&mut client).await), [["t-0"], ["+t-0"]], "it is not forgotten");
+    // It holds nobody up meanwhile.
+    client.create("u", 4, &[]).await;
+    for index in 0..4 {
+        let to = if lying(&describe(&mut client).await)[0].contains(&format!("u-{index}")) {
+            MORE
+        } else {
+            LOG_DIR
+        };
+        assert_eq!(ask(&mut client, "u", index, to).await, 0);
+    }
+    node.pass(2000).await;
+    let moving = lying(&describe(&mut client).await).concat();
+    assert_eq!(moving.iter().filter(|name| name.starts_with('+')).collect::<Vec<_>>(), ["+t-0"]);
+    *node.disk.switches().closed_below.lock().unwrap() = None;
+    assert!(until_moved(&mut client).await[1].contains(&"t-0".to_owned()));
+    assert_eq!(read(&mut client, &topic, 0).await.len(), 3);
+    node.pass(100).await;
+    assert_eq!(dirs_of(&node.disk, "t-0").len(), 1);
+    node.assert_sound();
+}
+
 /// A tombstone, or a record, of a key.
 fn of_key(key: &str, value: Option<&str>, now: i64) -> bytes::Bytes {
     let mut builder = records::BatchBuilder::new();
