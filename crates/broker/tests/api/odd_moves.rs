@@ -3,7 +3,7 @@
 
 use crate::{
     clusters::ALL,
-    harness::{Client, LOG_DIR, NODE_ID, Node, Topic, WALL_START_MS, batch, code},
+    harness::{Client, LOG_DIR, NODE_ID, Node, Topic, WALL_START_MS, batch, code, produce},
     log_dirs::{MORE, cluster_of_two_dirs_with, describe, lying, of_two, put, read},
     moves::{COMPACTED, SLOW, ask, dirs_of, keyed, moving, one_partition, put_slow, set_rate, until_moved},
     replication::{create, until_in_sync},
@@ -16,7 +16,7 @@ use std::{
     },
     time::Duration,
 };
-use wire::ErrorCode;
+use wire::{ErrorCode, ProduceRequest};
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_many_write_without_rest_is_moved_all_the_same() {
@@ -199,6 +199,53 @@ async fn a_key_that_was_deleted_while_its_log_was_copied_anew_in_the_middle_of_a
     assert_eq!(values.iter().filter(|value| value.starts_with('x')).count(), 4, "all others are there");
     assert!(has_gone(values));
     cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_left_in_memory_at_the_end_of_a_move_grows_until_it_is_enough() {
+    // Together more than twice what the first try allows, and less than four times.
+    const WRITERS: usize = 12;
+    const JOBS_MAX: usize = 40;
+    let (node, mut client, topic) = one_partition(&[], &[]).await;
+    let mut writers: Vec<_> = (0..WRITERS).map(|_| node.client()).collect();
+    for writer in &mut writers {
+        assert_eq!(put(writer, &topic, 0, "hello").await, 0);
+    }
+    let write = produce(&topic, 0, -1, batch(&[&"x".repeat(250_000)]));
+    // From here on each job of the disk waits until those who write have all under way that they may, and until whoever moves
+    // the log waits for that job.
+    node.tasks.hold_next_job();
+    client.send(13, &produce(&topic, 0, -1, batch(&["first"]))).await;
+    node.pass(1).await;
+    assert_eq!(ask(&mut node.client(), "t", 0, MORE).await, 0);
+    for writer in &mut writers {
+        writer.send(13, &write).await;
+    }
+    let is_there = || node.disk.paths().iter().any(|path| path.starts_with("/more/t-0"));
+    let mut jobs = 0;
+    while !is_there() && jobs < JOBS_MAX {
+        node.pass(50).await;
+        node.tasks.release_and_hold_next_job();
+        jobs += 1;
+        node.pass(1).await;
+        for writer in &mut writers {
+            if writer.has_answer().await {
+                assert_eq!(
+                    writer.receive::<ProduceRequest>(13).await.responses[0].partition_responses[0].error_code,
+                    0
+                );
+                writer.send(13, &write).await;
+            }
+        }
+    }
+    assert!(is_there(), "it is not moved after {jobs} jobs");
+    // Each try takes two: what was under way is written, and copied. The last is the renaming.
+    assert!(jobs > 4, "the first tries allow 1 MiB and 2 MiB: {jobs}");
+    node.tasks.release_if_held();
+    let mut client = node.client();
+    assert_eq!(until_moved(&mut client).await, [vec![], vec!["t-0".to_owned()]]);
+    assert_eq!(put(&mut client, &topic, 0, "last").await, 0);
+    node.assert_sound();
 }
 
 #[tokio::test(start_paused = true)]
