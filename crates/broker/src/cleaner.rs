@@ -82,7 +82,8 @@ impl Pace {
     }
 }
 
-/// What has been done for others: where it is the same after a slice as before, nobody was held up by it.
+/// What has been done for clients: where it is the same after a slice as before, nobody was held up by it. What brokers ask of
+/// each other does not count, for it does not rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Foreground {
     requests: u64,
@@ -91,7 +92,7 @@ struct Foreground {
 
 impl Foreground {
     fn of(broker: &Broker) -> Self {
-        let requests = broker.metrics.requests().map(|(_, count)| count).sum();
+        let requests = broker.metrics.requests_of_clients.get();
         Self { requests, has_backlog: broker.backlog.bytes() > 0 }
     }
 

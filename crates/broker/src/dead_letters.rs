@@ -9,6 +9,7 @@ use crate::{
     Broker,
     acks::{Acks, Settled},
     failure_code, handlers,
+    link::{Address, Knock},
     partition::{Copies, Isolation},
     share_fetch,
     share_partition::ShareHost,
@@ -33,8 +34,10 @@ use wire::{
 const PAUSE_MS: (i64, i64) = (100, 10_000);
 /// How long a write may take.
 const WRITE_MS_MAX: i64 = 30_000;
-/// A broker that has closed the connection over so many requests in a row takes no frame as large.
+/// A broker that has closed the connection over so many requests in a row, and not others, takes no frame as large.
 const DROPS_MAX: u32 = 5;
+/// For how long a connection must stand on which nothing is said: whoever stops closes them all.
+const STANDING_MS: i64 = 500;
 /// Records in one batch.
 const RECORDS_MAX: usize = 500;
 /// So much is read of the source at once, to see which records there are and to copy them, but one batch whatever its size.
@@ -69,14 +72,38 @@ struct Target {
 enum Obstacle {
     /// It may pass.
     Passing(ErrorCode),
-    /// The broker that is to write has closed the connection: it stops, or takes no frame as large.
-    Dropped,
+    /// The broker that is to write, in this epoch of its, has closed the connection over the request and takes others.
+    Dropped(NodeId, i64),
     /// The batch is larger than the topic allows.
     TooLarge,
     /// Some record among them will never be taken.
     Unwanted(String),
     /// None ever will.
     Lasting(String),
+}
+
+/// Requests over which one broker, without a restart, has closed the connection in a row.
+#[derive(Debug, Default)]
+struct Drops {
+    of: Option<(NodeId, i64)>,
+    count: u32,
+}
+
+impl Drops {
+    /// Whether it takes no frame as large, by what now stands in the way.
+    fn are_a_refusal(&mut self, obstacle: &Obstacle) -> bool {
+        let of = match *obstacle {
+            Obstacle::Dropped(node, epoch) => Some((node, epoch)),
+            _ => None,
+        };
+        let before = if self.of == of { self.count } else { 0 };
+        (self.of, self.count) = (of, before + u32::from(of.is_some()));
+        if self.count < DROPS_MAX {
+            return false;
+        }
+        *self = Self::default();
+        true
+    }
 }
 
 /// Tells the group's dead-letter topic of all of these; ends when it has what it ever will. `false`: the share partition has
@@ -110,7 +137,7 @@ async fn tell_some(
 ) -> Option<Result<usize, (String, usize)>> {
     let clock = &broker.world.clock;
     let (mut pause, mut records_max, mut may_copy) = (PAUSE_MS.0, RECORDS_MAX, true);
-    let mut drops = 0;
+    let mut drops = Drops::default();
     loop {
         if host.is_ended() || broker.is_stopping() {
             return None;
@@ -119,12 +146,9 @@ async fn tell_some(
             Ok(told) => return Some(Ok(told)),
             Err(obstacle) => obstacle,
         };
-        drops = if matches!(obstacle, Obstacle::Dropped) { drops + 1 } else { 0 };
+        let is_refused = drops.are_a_refusal(&obstacle);
         let obstacle = match obstacle {
-            Obstacle::Dropped if drops >= DROPS_MAX && (records_max > 1 || may_copy) => {
-                drops = 0;
-                Obstacle::TooLarge
-            }
+            Obstacle::Dropped(..) if is_refused && (records_max > 1 || may_copy) => Obstacle::TooLarge,
             other => other,
         };
         match obstacle {
@@ -135,7 +159,7 @@ async fn tell_some(
             Obstacle::TooLarge => return Some(Err(("it is too large for the topic".to_owned(), 1))),
             // The same holds for all of them.
             Obstacle::Lasting(why) => return Some(Err((why, letters.len()))),
-            Obstacle::Dropped | Obstacle::Passing(_) => {
+            Obstacle::Dropped(..) | Obstacle::Passing(_) => {
                 let code = match obstacle {
                     Obstacle::Passing(code) => code,
                     _ => ErrorCode::NetworkException,
@@ -430,13 +454,27 @@ async fn write_there(broker: &Arc<Broker>, target: &Target, batch: Batch) -> Res
         ..ProduceRequest::default()
     };
     let response = broker.links.call(&address, &request, WRITE_MS_MAX).await;
-    let response =
-        response.map_err(|error| if is_drop(&error) { Obstacle::Dropped } else { unreachable() })?;
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return Err(on_failed_call(broker, (target.leader, &address), &error).await),
+    };
     let row = response.responses.into_iter().flat_map(|topic| topic.partition_responses).next();
     match failure_code::from_code(row.ok_or_else(unreachable)?.error_code) {
         ErrorCode::None => Ok(()),
         code => Err(obstacle(target, code)),
     }
+}
+
+/// One that stops, or only hands connections on to it, closes all of them: that passes when it is there again, or another leads.
+async fn on_failed_call(
+    broker: &Broker,
+    (leader, address): (NodeId, &Address),
+    error: &io::Error,
+) -> Obstacle {
+    if !is_drop(error) || broker.links.knock(address, STANDING_MS).await != Knock::Stands {
+        return Obstacle::Passing(ErrorCode::NetworkException);
+    }
+    Obstacle::Dropped(leader, broker.image().broker(leader).map_or(-1, |known| known.epoch))
 }
 
 /// Whether a connection that was there was closed instead of an answer.
@@ -497,6 +535,18 @@ mod tests {
             record.has_value
         });
         kept.unwrap().build(&batch, None).unwrap()
+    }
+
+    #[test]
+    fn only_a_broker_that_drops_request_after_request_refuses_them() {
+        let (dropped, passing) = (Obstacle::Dropped(2, 7), Obstacle::Passing(ErrorCode::NetworkException));
+        for between in [passing, Obstacle::Dropped(2, 8), Obstacle::Dropped(3, 7)] {
+            let mut drops = Drops::default();
+            let mut are = |obstacle: &Obstacle| drops.are_a_refusal(obstacle);
+            assert!((1..DROPS_MAX).all(|_| !are(&dropped)) && !are(&between));
+            assert!((1..DROPS_MAX).all(|_| !are(&dropped)) && are(&dropped));
+            assert!(!are(&dropped), "the count begins anew");
+        }
     }
 
     #[test]

@@ -277,7 +277,7 @@ pub(crate) fn begin(
         pace: peer.pace.clone(),
         connection: peer.connection,
     };
-    broker.metrics.request(api);
+    count(broker, peer, api, version);
     let reply = Reply { api, version, correlation };
     let begun = match api {
         ApiKey::ApiVersions if !ApiKey::ApiVersions.versions().contains(&version) => {
@@ -311,6 +311,14 @@ pub(crate) fn begin(
     };
     peer.greeted = true;
     Ok(begun)
+}
+
+fn count(broker: &Broker, peer: &Peer, api: ApiKey, version: i16) {
+    broker.metrics.request(api);
+    // Whether a replica fetches only the whole request says.
+    if api != ApiKey::Fetch && !peer.is_controller && !is_between_brokers(api, version) {
+        broker.metrics.requests_of_clients.inc();
+    }
 }
 
 impl Begun {
@@ -444,20 +452,24 @@ impl Reply {
 /// Whether the time that the request takes counts for nobody: a fetch counts it itself, unless a replica fetches, and what
 /// brokers ask of each other must be done.
 fn is_exempt(api: ApiKey, broker: &Broker, context: &Context) -> bool {
-    let is_between_brokers = match api {
+    api == ApiKey::Fetch
+        || is_between_brokers(api, context.version)
+        || !broker.client_quotas.counts_time()
+        || handlers::is_for_controller(broker, context)
+}
+
+/// Whether that is what brokers ask of each other, and clients do not.
+fn is_between_brokers(api: ApiKey, version: i16) -> bool {
+    match api {
         ApiKey::WriteTxnMarkers
         | ApiKey::InitializeShareGroupState
         | ApiKey::ReadShareGroupState
         | ApiKey::WriteShareGroupState
         | ApiKey::DeleteShareGroupState
         | ApiKey::ReadShareGroupStateSummary => true,
-        ApiKey::AddPartitionsToTxn => context.version >= ADD_PARTITIONS_OF_BROKERS,
+        ApiKey::AddPartitionsToTxn => version >= ADD_PARTITIONS_OF_BROKERS,
         _ => false,
-    };
-    api == ApiKey::Fetch
-        || is_between_brokers
-        || !broker.client_quotas.counts_time()
-        || handlers::is_for_controller(broker, context)
+    }
 }
 
 fn decode<M: Message>(decoder: &mut Decoder, api: ApiKey, version: i16) -> Result<M, Refused> {

@@ -27,6 +27,8 @@ impl Counter {
 pub struct Metrics {
     /// Requests by API key.
     requests: Vec<Counter>,
+    /// Those among them that came from clients, and not from other brokers.
+    pub(crate) requests_of_clients: Counter,
     /// Frames that were no request which this broker answers, or whose answer could not be written; their connections
     /// were closed.
     pub requests_refused: Counter,
@@ -114,6 +116,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
             requests: (0..API_KEYS).map(|_| Counter::default()).collect(),
+            requests_of_clients: Counter::default(),
             requests_refused: Counter::default(),
             connections_refused: Counter::default(),
             connections_throttled: Counter::default(),

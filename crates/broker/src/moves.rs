@@ -59,8 +59,6 @@ pub(crate) struct Move {
     pub(crate) to: Arc<LogDir>,
     /// The directory of the copy.
     path: PathBuf,
-    /// It was begun before the last start of the broker.
-    is_resumed: bool,
     is_called_off: AtomicBool,
     /// ... which its task is told.
     called_off: Notify,
@@ -218,7 +216,7 @@ pub(crate) async fn begin(
     dir_name: String,
 ) -> io::Result<()> {
     let (disk, path, topic) = (broker.world.disk.clone(), to.path.join(dir_name), partition.topic_id());
-    check_free(broker, partition, to).await?;
+    check_free(broker, partition, to).await.ok_or_else(stopped)??;
     // A log without records has no directory yet. Where a crash leaves a copy and no log, the log is taken for lost.
     let from = partition.dir().path.clone();
     let own = from.join(log::names::dir_name(&partition.name()));
@@ -243,23 +241,24 @@ pub(crate) async fn begin(
         }
     })?;
     tracing::info!(partition = %partition, to = %to.path.display(), "the log is being moved to another log directory");
-    start(broker, partition.clone(), (to.clone(), path), false);
+    start(broker, partition.clone(), (to.clone(), path));
     Ok(())
 }
 
 /// Refuses a move into a directory that has something where the log is to be: what it was before it was moved, perhaps, and
-/// could not be removed then. Put in its place the copy could not be, and this is found out before anything is copied.
-async fn check_free(broker: &Arc<Broker>, partition: &Partition, to: &LogDir) -> io::Result<()> {
+/// could not be removed then. Put in its place the copy could not be, and this is found out before anything is copied. `None`:
+/// the broker stops, and nobody has looked.
+async fn check_free(broker: &Arc<Broker>, partition: &Partition, to: &LogDir) -> Option<io::Result<()>> {
     let (disk, place) = (broker.world.disk.clone(), place_of(partition, to));
     let at = place.clone();
-    if !broker.on_lane(move || disk.exists(&at)).await.ok_or_else(stopped)? {
-        return Ok(());
+    if !broker.on_lane(move || disk.exists(&at)).await? {
+        return Some(Ok(()));
     }
     let why = format!(
         "{} is there already; a restart sets it aside if it is what the log was before it was moved, else remove it",
         place.display()
     );
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+    Some(Err(io::Error::new(io::ErrorKind::AlreadyExists, why)))
 }
 
 /// Where its log will be.
@@ -290,12 +289,11 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
                     gone.push(path);
                 }
             }
-            Some(own) if own.offsets().is_some() && !own.dir().is_offline() => {
+            // If its log is offline it waits for that.
+            Some(own) => {
                 tracing::info!(partition = %own, to = %to.path.display(), "the move of the log goes on");
-                start(broker, own, (to.clone(), path), true);
+                start(broker, own, (to.clone(), path));
             }
-            // Its log may be in a directory that is offline.
-            Some(_) => {}
             None => gone.push(path),
         }
     }
@@ -303,18 +301,12 @@ pub(crate) async fn resume(broker: &Arc<Broker>, futures: Vec<Future>) {
     broker.on_lane(move || gone.iter().for_each(|path| discard(&*disk, path))).await;
 }
 
-fn start(
-    broker: &Arc<Broker>,
-    partition: Arc<Partition>,
-    (to, path): (Arc<LogDir>, PathBuf),
-    is_resumed: bool,
-) {
+fn start(broker: &Arc<Broker>, partition: Arc<Partition>, (to, path): (Arc<LogDir>, PathBuf)) {
     let (ended, ending) = watch::channel(());
     let one = Arc::new(Move {
         partition,
         to,
         path,
-        is_resumed,
         is_called_off: AtomicBool::new(false),
         called_off: Notify::new(),
         end_offset: AtomicI64::new(0),
@@ -330,16 +322,20 @@ fn start(
         // First: as long as there is a move, nobody minds that the metadata have the replica elsewhere.
         broker.moves.forget(&one);
         if may_be_told && !broker.is_stopping() {
-            // The controller was told before the log was there, or may have been; it is told where it is now, unless it
-            // knows. Should it hear of the other place only later, the image that says so has it told again.
-            match one.partition.offsets() {
-                Some(_) => one.partition.note(dir_assignments::Condition::Whole),
-                // Told under the directory that the metadata have it in: of the one that has failed the heartbeat tells, and
-                // that says nothing of a log which nobody looks for there.
-                None => one.partition.note_in(&one.to, dir_assignments::Condition::Lost),
-            }
+            tell_place(&one);
         }
     }));
+}
+
+/// Has the controller told where the log is, which was told before it was there, or may have been, unless it knows. Should it
+/// hear of the other place only later, the image that says so has it told again.
+fn tell_place(one: &Move) {
+    match one.partition.offsets().is_some() || one.partition.waits_for_room() {
+        true => one.partition.note(dir_assignments::Condition::Whole),
+        // Told under the directory that the metadata have it in: of the one that has failed the heartbeat tells, and that says
+        // nothing of a log which nobody looks for there.
+        false => one.partition.note_in(&one.to, dir_assignments::Condition::Lost),
+    }
 }
 
 fn discard(disk: &dyn env::Disk, path: &Path) {
@@ -374,31 +370,83 @@ impl Drop for Turn {
 
 /// Whether the controller has the replica in the new directory, or may have it there.
 async fn run(this: &Weak<Broker>, one: &Arc<Move>) -> bool {
-    let Some(turn) = take_turn(this, one).await else { return false };
-    let broker = turn.0.clone();
+    let mut may_be_told = false;
+    loop {
+        if wait_for_log(this, one).await.is_none() {
+            return may_be_told;
+        }
+        // While the log is offline others have the place.
+        let Some(turn) = take_turn(this, one).await else { return may_be_told };
+        let (end, is_told) = attempt(&turn.0, one).await;
+        may_be_told |= is_told;
+        if end != End::Away {
+            return may_be_told;
+        }
+        if is_told {
+            tell_place(one);
+        }
+        let clock = turn.0.world.clock.clone();
+        drop(turn);
+        tokio::select! {
+            biased;
+            () = one.off() => {}
+            () = clock.sleep_until(clock.after_millis(moving::RETRY_MS)) => {}
+        }
+    }
+}
+
+/// Ends when the log is not offline any more, or nothing will come of the move; `None` if the broker stops. It does not keep
+/// the broker alive.
+async fn wait_for_log(this: &Weak<Broker>, one: &Move) -> Option<()> {
+    let clock = this.upgrade()?.world.clock.clone();
+    let mut is_said = false;
+    loop {
+        let is_stopping = this.upgrade()?.is_stopping() || one.partition.is_closed();
+        if is_stopping {
+            return None;
+        }
+        let why = one.partition.why_away().filter(|_| !one.is_off() && !one.to.is_offline());
+        let Some(why) = why else { return Some(()) };
+        if !std::mem::replace(&mut is_said, true) {
+            let to = one.to.path.display();
+            tracing::warn!(partition = %one.partition, %to, %why, "the log is offline and cannot be moved for now; its move goes on once it is open again");
+        }
+        tokio::select! {
+            biased;
+            () = one.off() => {}
+            () = clock.sleep_until(clock.after_millis(moving::RETRY_MS)) => {}
+        }
+    }
+}
+
+/// Copies, and sees to what is left of it; also tells whether the controller has the replica in the new directory, or may have
+/// it there.
+async fn attempt(broker: &Arc<Broker>, one: &Arc<Move>) -> (End, bool) {
     // What compacts the log at this moment comes to its end first, which may take long.
     tokio::select! {
         biased;
         _turn = one.partition.maintenance.lock() => one.partition.set_copied(true),
         () = one.off() => {
-            remove(&broker, one).await;
-            return false;
+            remove(broker, one).await;
+            return (End::Discarded, false);
         }
     }
-    let (end, may_be_told) = Moving::new(&broker, one).run().await;
+    let (end, may_be_told) = Moving::new(broker, one).run().await;
     one.partition.set_copied(false);
     one.partition.set_moving_into(None);
+    let (partition, to) = (&one.partition, one.to.path.display());
     match end {
-        End::Done => {
-            tracing::info!(partition = %one.partition, to = %one.to.path.display(), "the log was moved");
-        }
+        End::Done => tracing::info!(%partition, %to, "the log was moved"),
         End::Discarded => {
-            tracing::info!(partition = %one.partition, to = %one.to.path.display(), "the log is not moved");
-            remove(&broker, one).await;
+            tracing::info!(%partition, %to, "the log is not moved");
+            remove(broker, one).await;
         }
-        End::Kept => {}
+        End::Kept if one.to.is_offline() => {
+            tracing::warn!(%partition, %to, "the log cannot be moved for now; repair that log directory and restart, and its move goes on");
+        }
+        End::Kept | End::Away => {}
     }
-    may_be_told
+    (end, may_be_told)
 }
 
 /// Removes what was copied.

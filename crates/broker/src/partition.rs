@@ -46,7 +46,11 @@ use parking_lot::Mutex;
 use records::Rules;
 use role::Role;
 use slab::Slab;
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tokio::sync::oneshot;
 
 /// One partition of which this broker has a replica.
@@ -65,6 +69,8 @@ pub(crate) struct Partition {
     state: Mutex<State>,
     /// Held by whoever replaces files of sealed segments: compaction, or the scrub for an index.
     pub(crate) maintenance: tokio::sync::Mutex<()>,
+    /// It is being copied to another log directory, and not compacted meanwhile, whatever log it has by then.
+    is_copied: AtomicBool,
 }
 
 enum State {
@@ -226,6 +232,7 @@ impl Partition {
             assignment,
             state: Mutex::new(state),
             maintenance: tokio::sync::Mutex::default(),
+            is_copied: AtomicBool::new(false),
         })
     }
 

@@ -1,10 +1,12 @@
 //! AlterReplicaLogDirs (key 34): in which log directory of this broker replicas shall be (KIP-113).
 //!
-//! What each replica is answered [`answer`] decides; `moves` moves. A request comes to its end before the next begins.
+//! What each replica is answered [`answer`] decides; `moves` moves. A request comes to its end before the next begins, also
+//! where whoever has sent it has gone away: what is half begun would be a copy that nobody goes on with.
 
 use crate::{Broker, context::Context, failure_code, log_dirs, moves, partition::Partition};
 use model::{TopicName, TopicPartition};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::pending, sync::Arc};
+use tokio::sync::oneshot;
 use wire::{
     AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ErrorCode,
     alter_replica_log_dirs_response::{AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult},
@@ -68,6 +70,20 @@ pub(crate) async fn handle(
     _context: &Context,
     request: AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
+    let (sender, answer) = oneshot::channel();
+    let on = broker.clone();
+    broker.world.tasks.spawn(Box::pin(async move {
+        // Whoever waits for it may have gone.
+        let _ = sender.send(place_all(&on, request).await);
+    }));
+    match answer.await {
+        Ok(answer) => answer,
+        // The node stops and has dropped the task: so are connections.
+        Err(_) => pending().await,
+    }
+}
+
+async fn place_all(broker: &Arc<Broker>, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse {
     // Of a replica that is named twice the last directory counts, as in Kafka.
     let mut wanted: BTreeMap<String, BTreeMap<i32, usize>> = BTreeMap::new();
     let mut paths = Vec::with_capacity(request.dirs.len());

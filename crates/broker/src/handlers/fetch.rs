@@ -33,6 +33,9 @@ const NO_REPLICA: NodeId = -1;
 const VERSION_WITHOUT_STORAGE_ERROR: i16 = 5;
 
 pub(crate) async fn handle(broker: &Arc<Broker>, context: &Context, request: FetchRequest) -> FetchResponse {
+    if replica(context, &request).0 < 0 {
+        broker.metrics.requests_of_clients.inc();
+    }
     let by_id = context.version >= VERSION_WITH_TOPIC_IDS;
     let session = (request.session_id, request.session_epoch);
     let (wanted, forgotten) = (wanted(&request), forgotten(&request));
@@ -115,6 +118,16 @@ impl Limits {
     }
 }
 
+/// The broker that follows, and its epoch; negative if a consumer asks.
+fn replica(context: &Context, request: &FetchRequest) -> (NodeId, i64) {
+    match context.version {
+        VERSION_WITH_REPLICA_STATE.. => {
+            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+        }
+        _ => (request.replica_id, -1),
+    }
+}
+
 /// Who asks, as the request says.
 enum Asking {
     Consumer { isolation: Isolation, leader_only: bool },
@@ -123,12 +136,7 @@ enum Asking {
 
 impl Asking {
     fn new(context: &Context, request: &FetchRequest, isolation: Isolation) -> Self {
-        let (node, broker_epoch) = match context.version {
-            VERSION_WITH_REPLICA_STATE.. => {
-                (request.replica_state.replica_id, request.replica_state.replica_epoch)
-            }
-            _ => (request.replica_id, -1),
-        };
+        let (node, broker_epoch) = replica(context, request);
         if node >= 0 {
             return Self::Follower { node, broker_epoch };
         }

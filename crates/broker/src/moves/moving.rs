@@ -20,8 +20,8 @@ const SLICE_BYTES_LAST: usize = *super::SLICE_BYTES.end() as usize;
 const BUSY_MS: i64 = 10;
 /// ... where the log cannot be read.
 const LOOK_MS: i64 = 100;
-/// ... where the disk is full, descriptors are missing or the controller does not answer.
-const RETRY_MS: i64 = 1000;
+/// ... where the disk is full, descriptors are missing, the controller does not answer, or the log is offline.
+pub(super) const RETRY_MS: i64 = 1000;
 /// A move that copies from a log that fails again and again is given up.
 const FAILURES_MAX: u32 = 8;
 /// So many slices are copied one after the other before the copy takes the log's place; what is written faster is left to the
@@ -38,8 +38,10 @@ pub(super) enum End {
     Done,
     /// The copy is removed.
     Discarded,
-    /// The broker stops, or one of the two directories fails: the next start goes on.
+    /// The broker stops, or the new directory has failed: the next start goes on.
     Kept,
+    /// The log is offline: it goes on once that is open again.
+    Away,
 }
 
 /// A move that has its turn.
@@ -50,6 +52,8 @@ pub(super) struct Moving<'a> {
     is_told: bool,
     /// ... or may have: an answer that does not come says nothing.
     may_be_told: bool,
+    /// How often the log had been cut, or exchanged, when it was last seen; `None`: nothing is known of what it was before.
+    cuts: Option<u64>,
     failures: u32,
     /// How often the copy could not take the log's place.
     tries: u32,
@@ -64,7 +68,7 @@ enum Step {
 
 impl<'a> Moving<'a> {
     pub(super) fn new(broker: &'a Arc<Broker>, one: &'a Arc<Move>) -> Self {
-        Self { broker, one, is_told: false, may_be_told: false, failures: 0, tries: 0 }
+        Self { broker, one, is_told: false, may_be_told: false, cuts: None, failures: 0, tries: 0 }
     }
 
     /// How it ends, and whether the controller has the replica in the new directory, or may have it there.
@@ -78,14 +82,6 @@ impl<'a> Moving<'a> {
             Ok(copy) => copy,
             Err(end) => return end,
         };
-        // The log was compacted meanwhile: what it has given up the copy would bring back.
-        if self.one.is_resumed && self.one.partition.is_sparse() {
-            copy = match self.begin_anew(copy, 0).await {
-                Step::GoOn(copy) => copy,
-                Step::Pause(..) => return End::Discarded,
-                Step::End(end) => return end,
-            };
-        }
         loop {
             if let Some(end) = self.is_over() {
                 return end;
@@ -129,8 +125,16 @@ impl<'a> Moving<'a> {
         if self.broker.backlog.is_full() {
             return Step::Pause(copy, BUSY_MS);
         }
-        let next = self.one.partition.next_to_copy(&copy.log, pace.slice_bytes() as usize).await;
-        match next {
+        let partition = &self.one.partition;
+        let cuts = partition.cuts();
+        if cuts.is_some() && cuts != self.cuts {
+            self.cuts = cuts;
+            // It may have been compacted meanwhile, here or where it is from: what it has given up the copy would bring back.
+            if partition.is_sparse() && copy.log.end_offset() > copy.log.start_offset() {
+                return self.begin_anew(copy, 0).await;
+            }
+        }
+        match partition.next_to_copy(&copy.log, pace.slice_bytes() as usize).await {
             Ok(Next::Batches { bytes, start_offset, high_watermark }) => {
                 if !self.broker.moves.wait_for_turn(self, bytes.len() as u64).await {
                     return Step::Pause(copy, 0);
@@ -156,7 +160,8 @@ impl<'a> Moving<'a> {
         let topic = self.broker.partitions.topic_by_id(self.one.partition.topic_id());
         let own = topic.and_then(|topic| topic.partition(self.one.partition.index()));
         match own.is_some_and(|own| Arc::ptr_eq(&own, &self.one.partition)) {
-            true => End::Kept,
+            true if self.one.partition.is_closed() => End::Kept,
+            true => End::Away,
             false => End::Discarded,
         }
     }
@@ -349,13 +354,20 @@ impl<'a> Moving<'a> {
             turn = partition.maintenance.lock() => turn,
             () = self.one.off() => return Step::Pause(copy, 0),
         };
-        if let Err(error) = check_free(self.broker, partition, to).await {
-            tracing::error!(%partition, to = %to.path.display(), %error, "the log is not moved");
-            return Step::End(End::Discarded);
+        match check_free(self.broker, partition, to).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(%partition, to = %to.path.display(), %error, "the log is not moved");
+                return Step::End(End::Discarded);
+            }
+            None => return Step::End(End::Kept),
         }
         partition.set_moving_into(Some(to.clone()));
         // Were the log cut after these were written, they would say more of the copy than it has.
         let cuts = partition.cuts();
+        if cuts != self.cuts {
+            return Step::Pause(copy, 0);
+        }
         // Before the log counts there: what was deleted of it must not be there again after a crash.
         if let Err(error) = upkeep::write_checkpoints(self.broker, to).await {
             tracing::warn!(%partition, to = %to.path.display(), %error, "the log cannot take its new place for now");

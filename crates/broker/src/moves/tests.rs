@@ -6,18 +6,24 @@
 use super::*;
 use crate::{
     Config, Door,
+    context::Context,
     fetchers::tests::{
         client::Client,
         pipe,
         world::{LocalTasks, PausedClock, SeededRandom},
     },
-    partition::Promoted,
+    handlers::alter_replica_log_dirs,
+    partition::{Promoted, kit::append},
 };
 use env::{Incoming, Tasks, World};
 use futures_util::FutureExt;
 use log::{OpenOptions, testing::MemoryDisk};
 use metadata::{DirectoryAssignment, Endpoint, config::Statics};
 use std::time::Duration;
+use wire::{
+    AlterReplicaLogDirsRequest,
+    alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
+};
 
 const MORE: &str = "/more";
 
@@ -150,6 +156,92 @@ async fn whoever_calls_a_move_off_waits_for_its_end_also_if_somebody_before_has_
     broker.moves.call_off(key).await;
     assert!(broker.moves.get(key).is_none());
     assert!(!started.disk.paths().iter().any(|path| path.starts_with("/more/t-0.0123-future")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_waits_for_a_log_that_has_gone_offline_and_is_open_again_later() {
+    let started = start(&[]).await;
+    append(&started.partition, 10, None).unwrap();
+    pass(10).await;
+    let (broker, partition) = (started.broker.clone(), started.partition.clone());
+    begin(&broker, &partition, &started.more, "t-0.0123-future".into()).await.unwrap();
+    started.tasks.hold_next_job();
+    pass(10).await;
+    let (_, of) = partition.scrub(0).unwrap();
+    partition.on_read_error(&io::ErrorKind::InvalidData.into(), of);
+    assert!(partition.offsets().is_none());
+    started.tasks.release();
+    pass(5000).await;
+    assert!(broker.moves.get(partition.key()).is_some(), "it waits");
+    assert!(started.disk.paths().iter().any(|path| is_of_a_copy(path)));
+    partition.at_rest().await;
+    env::Disk::remove_dir_all(&*started.disk, Path::new("/data/t-0")).unwrap();
+    assert!(partition.forget_marks());
+    partition.begin_anew();
+    pass(3000).await;
+    assert!(partition.is_in(&started.more) && partition.offsets().is_some());
+    assert!(broker.moves.get(partition.key()).is_none());
+    assert!(!started.disk.paths().iter().any(|path| is_of_a_copy(path)));
+    assert_eq!(started.recorded(), started.more.id());
+    started.tasks.assert_none_panicked();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_at_any_moment_leaves_no_copy_without_a_move() {
+    let (mut jobs, mut is_answered, mut copies) = (0, false, 0);
+    while !is_answered {
+        let started = start(&[("replica.alter.log.dirs.io.max.bytes.per.second", "0")]).await;
+        let context = Context {
+            version: 2,
+            client_id: None,
+            client: Arc::default(),
+            principal: "somebody".into(),
+            listener: "PLAINTEXT".into(),
+            address: ([127, 0, 0, 1], 9092).into(),
+            pace: Arc::default(),
+            connection: 0,
+        };
+        let topic = AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0] };
+        let dir = AlterReplicaLogDir { path: MORE.into(), topics: vec![topic] };
+        let request = AlterReplicaLogDirsRequest { dirs: vec![dir] };
+        let mut asking = Box::pin(alter_replica_log_dirs::handle(&started.broker, &context, request));
+        started.tasks.hold_next_job();
+        for job in 0..=jobs {
+            if job > 0 {
+                started.tasks.release_and_hold_next_job();
+            }
+            is_answered |= (&mut asking).now_or_never().is_some();
+            pass(1).await;
+            if is_answered {
+                break;
+            }
+        }
+        drop(asking);
+        started.tasks.release_if_held();
+        pass(100).await;
+        let has_copy = started.disk.paths().iter().any(|path| path.starts_with(MORE) && is_of_a_copy(path));
+        let is_moved = started.broker.moves.get(started.partition.key()).is_some();
+        assert_eq!(has_copy, is_moved, "given up at job {jobs}");
+        copies += usize::from(has_copy && !is_answered);
+        started.tasks.assert_none_panicked();
+        jobs += 1;
+    }
+    assert!(jobs > 3 && copies > 0, "it is answered after {jobs} jobs");
+}
+
+/// Whether a path is that of a file of a copy.
+fn is_of_a_copy(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dir.to_string_lossy().ends_with("-future"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_it_is_looked_whether_the_place_is_free_says_nothing_of_the_place() {
+    let started = start(&[]).await;
+    started.tasks.hold_next_job();
+    let mut looking = Box::pin(check_free(&started.broker, &started.partition, &started.more));
+    assert!((&mut looking).now_or_never().is_none());
+    started.tasks.drop_held();
+    assert!(matches!(looking.now_or_never(), Some(None)));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::{Partition, ReadOf, State};
 use log::{Cleanable, Cleaned, Cleaning, CleaningLimits};
 use model::{Offset, Timestamp};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
 /// What compaction knows of a partition.
@@ -16,8 +16,6 @@ pub(super) struct Upkeep {
     pub(super) clean_upto: Option<Offset>,
     /// Why it is not compacted any more.
     pub(super) uncleanable: Option<Arc<str>>,
-    /// It is being copied to another log directory, and not compacted meanwhile.
-    pub(super) is_copied: bool,
     /// Ends when the step that is at work in the directory has ended.
     pub(super) step: Option<oneshot::Receiver<()>>,
 }
@@ -27,7 +25,7 @@ impl Partition {
     pub(crate) fn cleanable(&self, now: Timestamp) -> Option<Cleanable> {
         match &*self.state.lock() {
             State::Online(online) if !online.is_closed && !online.is_cutting => {
-                let is_held_up = online.stuck.is_some() || online.upkeep.is_copied;
+                let is_held_up = online.stuck.is_some() || self.is_copied.load(Ordering::Acquire);
                 if online.upkeep.uncleanable.is_some() || is_held_up {
                     return None;
                 }

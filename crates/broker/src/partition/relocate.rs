@@ -13,7 +13,7 @@ use model::{Offset, Timestamp};
 use records::Batch;
 use std::{
     io::{self, ErrorKind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 use tokio::sync::oneshot;
 
@@ -188,10 +188,26 @@ impl Partition {
         Err(error)
     }
 
-    /// From now on it is not compacted, so that what was compacted before stays so in its copy; `false` says that it may be.
+    /// From now on it is not compacted, also if its log is opened again, so that what was compacted before stays so in its
+    /// copy; `false` says that it may be.
     pub(crate) fn set_copied(&self, is_copied: bool) {
-        if let State::Online(online) = &mut *self.state.lock() {
-            online.upkeep.is_copied = is_copied;
+        self.is_copied.store(is_copied, Ordering::Release);
+    }
+
+    /// Why the log is offline, if it may be open again.
+    pub(crate) fn why_away(&self) -> Option<Arc<str>> {
+        match &*self.state.lock() {
+            State::Offline(offline) if !offline.is_closed => Some(offline.why.clone()),
+            State::Online(_) | State::Offline(_) | State::Deleted => None,
+        }
+    }
+
+    /// Whether the broker stops and has closed the log, or will not open it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &*self.state.lock() {
+            State::Online(online) => online.is_closed,
+            State::Offline(offline) => offline.is_closed,
+            State::Deleted => false,
         }
     }
 
@@ -281,7 +297,7 @@ impl Partition {
         // Whoever read or synced the old files must not take these for theirs.
         online.cuts += 1;
         online.upkeep.uncleanable = None;
-        online.upkeep.is_copied = false;
+        self.set_copied(false);
         online.sync_wanted = true;
         let (ended, job) = oneshot::channel();
         let (told, done) = oneshot::channel();

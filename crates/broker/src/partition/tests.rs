@@ -253,6 +253,35 @@ async fn a_cut_waits_for_an_index_that_is_built_anew_and_none_is_begun_beside_it
 }
 
 #[tokio::test]
+async fn a_log_that_is_copied_is_not_compacted_either_after_it_was_opened_again() {
+    let kit = Kit::new(1 << 20);
+    let partition = follower(&kit).await;
+    let config = log::LogConfig {
+        segment_bytes: 100,
+        cleanup_compact: true,
+        min_cleanable_dirty_ppm: 0,
+        ..(*config()).clone()
+    };
+    partition.configure(std::sync::Arc::new(config));
+    let limits = log::CleaningLimits { key_bytes_max: 1 << 20, window_bytes: 4096 };
+    partition.set_copied(true);
+    let (_, of) = partition.scrub(0).unwrap();
+    partition.on_read_error(&std::io::Error::new(std::io::ErrorKind::InvalidData, "damaged"), of);
+    kit.lane.work();
+    partition.at_rest().await;
+    env::Disk::remove_dir_all(&*kit.disk, std::path::Path::new("/data/t-0")).unwrap();
+    assert!(partition.forget_marks());
+    partition.begin_anew();
+    for offset in 0..3 {
+        partition.follow(NOW, 3, sent(offset, 3), (ack(), 0)).unwrap();
+        kit.lane.work();
+    }
+    assert!(partition.begin_cleaning(NOW, limits).is_none());
+    partition.set_copied(false);
+    assert!(partition.begin_cleaning(NOW, limits).is_some());
+}
+
+#[tokio::test]
 async fn on_a_full_disk_nobody_waits_for_a_segment_that_compaction_wants_to_replace() {
     let kit = Kit::new(1 << 20);
     let partition = kit.partition(0);

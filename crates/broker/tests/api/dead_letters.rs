@@ -1,21 +1,21 @@
 //! Dead-letter topics of share groups (KIP-1191): what they are told, and that nothing is passed over before they are.
 
-use crate::clusters::{ALL, known};
+use crate::clusters::ALL;
 use crate::harness::{BatchSpec, Client, Cluster, Node, Sharing, Topic, batch, batch_of, bytes_of};
+use crate::replication::create;
 use crate::share_groups::{configure, coordinator_of, joined, leader, offsets};
 use std::collections::BTreeMap;
 use wire::{
-    CreateTopicsRequest, DescribeConfigsRequest, DescribeShareGroupOffsetsRequest,
-    create_topics_request::CreatableTopic, describe_configs_request::DescribeConfigsResource,
-    describe_share_group_offsets_request as describe,
+    DescribeConfigsRequest, DescribeShareGroupOffsetsRequest,
+    describe_configs_request::DescribeConfigsResource, describe_share_group_offsets_request as describe,
 };
 
+const SMALL: [(&str, &str); 1] = [("share.coordinator.state.topic.num.partitions", "3")];
 const ENABLED: &[(&str, &str)] = &[("errors.deadletterqueue.group.enable", "true")];
 
 /// A node with a topic, and a group that has this dead-letter topic.
 async fn node_with(statics: &[(&str, &str)], name: &str) -> (Node, Client, Topic) {
-    let small = [("share.coordinator.state.topic.num.partitions", "3")];
-    let node = Node::with(&[&small, statics].concat()).await;
+    let node = Node::with(&[&SMALL, statics].concat()).await;
     let mut client = node.client();
     client.find_coordinator().await;
     let topic = client.create("t", 1, &[]).await;
@@ -221,58 +221,85 @@ async fn a_copy_that_is_too_large_for_the_topic_is_left_out() {
 
 #[tokio::test(start_paused = true)]
 async fn in_a_cluster_another_broker_may_lead_the_dead_letter_topic() {
-    let statics = [("share.coordinator.state.topic.num.partitions", "3")];
-    let cluster = Cluster::of_three_with(&statics).await;
-    let create = async |name: &str, node: i32, configs: &[(&str, &str)]| {
-        let assignment = wire::create_topics_request::CreatableReplicaAssignment {
-            partition_index: 0,
-            broker_ids: vec![node],
-        };
-        let config = |(name, value): &(&str, &str)| wire::create_topics_request::CreatableTopicConfig {
-            name: name.to_string(),
-            value: Some(value.to_string()),
-        };
-        let topic = CreatableTopic {
-            name: name.into(),
-            num_partitions: -1,
-            replication_factor: -1,
-            assignments: vec![assignment],
-            configs: configs.iter().map(config).collect(),
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5000, ..Default::default() };
-        let response = cluster.client(1).call(7, &request).await;
-        for node in ALL {
-            known(&cluster, node, name).await;
-        }
-        Topic { name: name.into(), id: response.topics[0].topic_id }
-    };
-    let topic = create("t", 1, &[]).await;
-    let dead = create("dlq.t", 2, ENABLED).await;
-    let configs = [("share.auto.offset.reset", "earliest"), ("errors.deadletterqueue.topic.name", "dlq.t")];
+    let cluster = Cluster::of_three_with(&SMALL).await;
+    let (topic, dead) = rejected_while(&cluster, "a", || cluster.set_pair_cut(1, 2, true)).await;
+    cluster.pass(3000).await;
+    cluster.set_pair_cut(1, 2, false);
+    let told = until_told(&cluster, &topic, &dead).await;
+    let offsets = told.iter().map(|(.., headers)| &*headers["__dlq.errors.offset"]);
+    assert!(offsets.clone().all(|offset| offset == "0"), "{told:?}");
+    cluster.assert_sound();
+}
+
+/// In a cluster, with node 2 at the head of the dead-letter topic: a record of that value is rejected after `change`.
+async fn rejected_while(cluster: &Cluster, value: &str, change: impl FnOnce()) -> (Topic, Topic) {
+    let topic = create(cluster, "t", &[&[1]], &[]).await;
+    let dead = create(cluster, "dlq.t", &[&[2]], ENABLED).await;
+    let configs = [
+        ("share.auto.offset.reset", "earliest"),
+        ("errors.deadletterqueue.topic.name", "dlq.t"),
+        ("errors.deadletterqueue.copy.record.enable", "true"),
+    ];
     configure(&mut cluster.client(1), &configs).await;
-    assert_eq!((leader(&cluster, 1, &topic).await, leader(&cluster, 1, &dead).await), (1, 2));
+    assert_eq!((leader(cluster, 1, &topic).await, leader(cluster, 1, &dead).await), (1, 2));
     let mut client = cluster.client(1);
-    client.produce(&topic, batch(&["a"])).await;
-    let at = coordinator_of(&cluster, 1, "g").await;
+    // Before its first request that makes sense no large frame is taken from a connection.
+    client.fetch(&topic, 0).await;
+    client.produce(&topic, batch(&[value])).await;
+    let at = coordinator_of(cluster, 1, "g").await;
     let mut one = Sharing::new("g", "one");
     one.beat(&mut cluster.client(at), 0, Some(&["t"])).await;
     while one.fetch(&mut client, &topic, 500).await.is_empty() {}
-    cluster.set_pair_cut(1, 2, true);
+    change();
     assert_eq!(one.acknowledge(&mut client, &topic, (0, 0), 3).await, (0, 0));
-    cluster.pass(3000).await;
-    cluster.set_pair_cut(1, 2, false);
+    (topic, dead)
+}
+
+/// The letters, once there are some.
+async fn until_told(cluster: &Cluster, topic: &Topic, dead: &Topic) -> Vec<Letter> {
     for _ in 0..60 {
         // Who was cut off from the controller may have to lead anew, and has the state read when somebody asks for records.
         let asking = Sharing::new("g", "two");
-        let at = leader(&cluster, 3, &topic).await;
-        asking.send_fetch(&mut cluster.client(at), &topic).await;
+        let at = leader(cluster, 3, topic).await;
+        asking.send_fetch(&mut cluster.client(at), topic).await;
         cluster.pass(1000).await;
-        let told = letters(&mut cluster.client(leader(&cluster, 3, &dead).await), &dead).await;
+        let told = letters(&mut cluster.client(leader(cluster, 3, dead).await), dead).await;
         if !told.is_empty() {
-            let offsets = told.iter().map(|(.., headers)| &*headers["__dlq.errors.offset"]);
-            assert!(offsets.clone().all(|offset| offset == "0"), "{told:?}");
-            return cluster.assert_sound();
+            return told;
         }
     }
     panic!("nobody is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_closes_all_connections_is_waited_for_and_gets_the_whole_letter() {
+    let cluster = Cluster::of_three_with(&SMALL).await;
+    let (_, dead) = rejected_while(&cluster, "a", || cluster.set_closing(2, true)).await;
+    // For ten tries and more. Nobody else may ask for records: that would begin all of it anew.
+    cluster.pass(28_000).await;
+    cluster.set_closing(2, false);
+    cluster.pass(15_000).await;
+    let told = letters(&mut cluster.client(2), &dead).await;
+    assert_eq!((told.len(), told[0].1.as_deref()), (1, Some("a")), "its content was not given up");
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_takes_no_frame_as_large_is_told_where_the_record_is() {
+    let cluster = Cluster::new(&SMALL);
+    let small = |config: &mut broker::Config| config.request_bytes_max = 50_000;
+    let starting = ALL.map(|node| match node {
+        2 => cluster.start_as(2, 2, &ALL, small),
+        other => cluster.start(other, &ALL),
+    });
+    for start in starting {
+        start.await.unwrap().unwrap();
+    }
+    let large = "x".repeat(80_000);
+    let (_, dead) = rejected_while(&cluster, &large, || ()).await;
+    cluster.pass(90_000).await;
+    let told = letters(&mut cluster.client(2), &dead).await;
+    assert_eq!((told.len(), told[0].1.as_deref()), (1, None));
+    assert_eq!(told[0].2["__dlq.errors.offset"], "0");
+    cluster.assert_sound();
 }

@@ -349,7 +349,12 @@ pub(crate) fn two_dirs(config: &mut broker::Config) {
 
 /// Three nodes with two directories each.
 pub(crate) async fn cluster_of_two_dirs() -> Cluster {
-    let cluster = Cluster::new(&[]);
+    cluster_of_two_dirs_with(&[]).await
+}
+
+/// ... with configurations beside those that keep tests small.
+pub(crate) async fn cluster_of_two_dirs_with(statics: &[(&str, &str)]) -> Cluster {
+    let cluster = Cluster::new(statics);
     let starting = ALL.map(|node| cluster.start_as(node, node, &ALL, two_dirs));
     for start in starting {
         start.await.unwrap().unwrap();

@@ -23,8 +23,6 @@ use wire::{
     alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
 };
 
-const BROKER: i8 = 4;
-
 /// Slow enough that a test sees a move under way: a batch of this size takes a second.
 pub(crate) const SLOW: (&str, &str) = ("replica.alter.log.dirs.io.max.bytes.per.second", "65536");
 const SLOW_BYTES: usize = 65_000;
@@ -79,6 +77,30 @@ pub(crate) async fn one_partition(
     let mut client = node.client();
     let topic = client.create("t", 1, configs).await;
     (node, client, topic)
+}
+
+/// ... whose log, of so many slow batches, has been on its way to the second for so long.
+pub(crate) async fn moving(count: usize, ms: u64) -> (Node, Client, Topic) {
+    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
+    put_slow(&mut client, &topic, count).await;
+    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
+    node.pass(ms).await;
+    (node, client, topic)
+}
+
+/// Changes how many bytes of moves a node copies in a second.
+pub(crate) async fn set_rate(client: &mut Client, node: i32, bytes: &str) {
+    const BROKER: i8 = 4;
+    alter(client, BROKER, &node.to_string(), SLOW.0, Some(bytes)).await;
+}
+
+/// Of a topic that is compacted as soon as anything can be.
+pub(crate) const COMPACTED: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1000")];
+
+/// A record with a key.
+pub(crate) fn keyed(key: &str, value: &str, now: i64) -> bytes::Bytes {
+    batch_of(&BatchSpec { values: &[value], key: Some(key), timestamp: now, ..BatchSpec::default() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,10 +268,7 @@ async fn what_cannot_be_moved_is_refused_as_kafka_refuses_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_directory_holds_the_move_up_and_one_that_fails_ends_it() {
-    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    put_slow(&mut client, &topic, 4).await;
-    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
-    node.pass(1500).await;
+    let (node, mut client, topic) = moving(4, 1500).await;
     set_full(&node.disk, Some(MORE));
     node.pass(5000).await;
     assert_eq!(lying(&describe(&mut client).await), [["t-0"], ["+t-0"]]);
@@ -350,14 +369,9 @@ async fn producers_and_transactions_go_on_over_a_move() {
 
 #[tokio::test(start_paused = true)]
 async fn a_compacted_log_is_moved_as_it_is_and_is_compacted_again_afterwards() {
-    const COMPACTED: [(&str, &str); 3] =
-        [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1000")];
     let node = of_two(&[("log.cleaner.backoff.ms", "100")]).await;
     let mut client = node.client();
     let topic = client.create("t", 1, &COMPACTED).await;
-    let keyed = |key: &'static str, value: &'static str, now: i64| {
-        batch_of(&BatchSpec { values: &[value], key: Some(key), timestamp: now, ..BatchSpec::default() })
-    };
     for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
         assert_eq!(client.produce(&topic, keyed(key, value, node.now_ms())).await.error_code, 0);
     }
@@ -384,10 +398,7 @@ async fn a_compacted_log_is_moved_as_it_is_and_is_compacted_again_afterwards() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_deleted_takes_its_copies_along() {
-    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    put_slow(&mut client, &topic, 4).await;
-    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
-    node.pass(1500).await;
+    let (node, mut client, _) = moving(4, 1500).await;
     let request =
         DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
     assert_eq!(client.call(5, &request).await.responses[0].error_code, 0);
@@ -405,16 +416,16 @@ async fn a_topic_that_is_deleted_takes_its_copies_along() {
 async fn the_rate_of_moves_can_be_changed_while_they_go() {
     let (node, mut client, topic) = one_partition(&[], &[]).await;
     put_slow(&mut client, &topic, 4).await;
-    alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("0")).await;
+    set_rate(&mut client, NODE_ID, "0").await;
     assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
     node.pass(10_000).await;
     let dirs = describe(&mut client).await;
     assert_eq!((lying(&dirs)[1][0].as_str(), dirs[1].topics[0].partitions[0].offset_lag), ("+t-0", 4));
-    alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("1000000")).await;
+    set_rate(&mut client, NODE_ID, "1000000").await;
     node.pass(3000).await;
     assert_eq!(lying(&describe(&mut client).await)[1], ["t-0"]);
     // What would take hours is called off at once.
-    alter(&mut client, BROKER, &NODE_ID.to_string(), SLOW.0, Some("1")).await;
+    set_rate(&mut client, NODE_ID, "1").await;
     assert_eq!(ask(&mut client, "t", 0, LOG_DIR).await, 0);
     node.pass(5000).await;
     let begun = node.now_ms();
@@ -422,6 +433,11 @@ async fn the_rate_of_moves_can_be_changed_while_they_go() {
     assert!(node.now_ms() - begun <= 100);
     node.pass(100).await;
     assert_eq!(dirs_of(&node.disk, "t-0"), only("/more/t-0"));
+}
+
+/// Whether the process has died as it was to; what starts now lives.
+fn has_died(node: &Node) -> bool {
+    node.disk.switches().dead_after.swap(0, Ordering::Relaxed) == 1
 }
 
 /// What is acknowledged before the process dies at its `at`-th change of anything on the disk after the move was asked for;
@@ -451,8 +467,7 @@ async fn dies_at(at: usize, is_power_cut: bool) -> Option<()> {
         node.pass(5).await;
     }
     node.pass(300).await;
-    let is_dead = node.disk.switches().dead_after.load(Ordering::Relaxed) == 1;
-    node.disk.switches().dead_after.store(0, Ordering::Relaxed);
+    let is_dead = has_died(&node);
     let mut node = match is_power_cut {
         true => node.cut_power().await,
         false => node.start_on(|_| {}).await.unwrap(),
@@ -503,8 +518,7 @@ async fn dies_empty_at(at: usize) -> bool {
     node.disk.switches().dead_after.store(at, Ordering::Relaxed);
     ask(&mut client, "t", 0, MORE).await;
     node.pass(300).await;
-    let is_dead = node.disk.switches().dead_after.load(Ordering::Relaxed) == 1;
-    node.disk.switches().dead_after.store(0, Ordering::Relaxed);
+    let is_dead = has_died(&node);
     let node = node.cut_power().await;
     let mut client = node.client();
     until_moved(&mut client).await;
@@ -566,10 +580,7 @@ async fn a_replica_that_follows_is_moved_and_one_that_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_has_gone_in_the_middle_of_a_move_is_not_replaced_by_half_a_copy() {
-    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    put_slow(&mut client, &topic, 4).await;
-    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
-    node.pass(1500).await;
+    let (node, _, topic) = moving(4, 1500).await;
     let node = node.start_on(|disk| {
         for path in disk.paths().into_iter().filter(|path| path.starts_with("/data/t-0")) {
             env::Disk::remove_file(disk, &path).unwrap();
@@ -594,10 +605,7 @@ async fn a_directory_that_has_gone_in_the_middle_of_a_move_is_not_replaced_by_ha
 
 #[tokio::test(start_paused = true)]
 async fn a_change_of_the_configuration_reaches_the_log_in_its_new_place() {
-    let (node, mut client, topic) = one_partition(&[SLOW], &[]).await;
-    put_slow(&mut client, &topic, 3).await;
-    assert_eq!(ask(&mut client, "t", 0, MORE).await, 0);
-    node.pass(1500).await;
+    let (node, mut client, topic) = moving(3, 1500).await;
     alter(&mut client, TOPIC, "t", "retention.bytes", Some("1")).await;
     until_moved(&mut client).await;
     for value in ["a", "b"] {

@@ -27,56 +27,53 @@ use std::{
 /// What positions, lengths and memory are multiples of: pages, and no disk has larger sectors.
 const BLOCK_BYTES: usize = 4096;
 
-struct UncachedFile {
-    file: fs::File,
+/// A file that is only read.
+struct ReadFile {
+    direct: fs::File,
+    /// Where it is read from the page cache first.
+    cached: Option<Cached>,
 }
 
-/// A file that is read from the page cache until that has not something of it, and past it from then on: what was written
-/// not long ago is there as a whole, and asking for what is not there makes the kernel read some.
-struct PassingFile {
-    uncached: UncachedFile,
-    cached: fs::File,
+/// A file as the page cache has it, until that has not something of it; it is read past it from then on: what was written not
+/// long ago is there as a whole, and asking for what is not there makes the kernel read some.
+struct Cached {
+    file: fs::File,
     has_missed: AtomicBool,
 }
 
 /// Opens an existing file for reading.
 pub(super) fn open(path: &Path) -> io::Result<Arc<dyn File>> {
-    Ok(Arc::new(UncachedFile::open(path)?))
+    Ok(Arc::new(ReadFile { direct: open_direct(path)?, cached: None }))
 }
 
 /// Opens an existing file for reading, from the page cache as far as that has it.
 pub(super) fn open_passing(path: &Path) -> io::Result<Arc<dyn File>> {
-    let (uncached, cached) = (UncachedFile::open(path)?, fs::File::open(path)?);
+    let (direct, file) = (open_direct(path)?, fs::File::open(path)?);
     // Neither is anything read ahead, nor does what is read stay longer because of that. It is advice: whoever does not know
     // it reads all the same.
-    let _ = fadvise(&cached, 0, None, Advice::Random);
-    let _ = fadvise(&cached, 0, None, Advice::NoReuse);
-    Ok(Arc::new(PassingFile { uncached, cached, has_missed: AtomicBool::new(false) }))
+    let _ = fadvise(&file, 0, None, Advice::Random);
+    let _ = fadvise(&file, 0, None, Advice::NoReuse);
+    Ok(Arc::new(ReadFile { direct, cached: Some(Cached { file, has_missed: AtomicBool::new(false) }) }))
 }
 
-impl UncachedFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let direct = fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
-        match direct {
-            Ok(file) => Ok(Self { file }),
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                Ok(Self { file: fs::File::open(path)? })
-            }
-            Err(error) => Err(error),
-        }
+fn open_direct(path: &Path) -> io::Result<fs::File> {
+    let direct = fs::OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
+    match direct {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => fs::File::open(path),
+        other => other,
     }
 }
 
-impl PassingFile {
+impl Cached {
     /// Reads what the page cache has from there on, without waiting for a disk; how much, and whether that is all there is.
     /// Linux 5.9 and 5.10 may answer with none, as at the end of the file, where it only is not there (preadv2(2), BUGS):
     /// taken for the end, a whole segment would seem to be cut off.
-    fn read_cached(&self, buffer: &mut [u8], position: u64) -> (usize, bool) {
+    fn read(&self, buffer: &mut [u8], position: u64) -> (usize, bool) {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let mut parts = [IoSliceMut::new(rest)];
-            match preadv2(&self.cached, &mut parts, position + done as u64, ReadWriteFlags::NOWAIT) {
-                Ok(0) => return (done, self.len().is_ok_and(|len| len <= position + done as u64)),
+            let at = position + done as u64;
+            match preadv2(&self.file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => return (done, self.file.metadata().is_ok_and(|meta| meta.len() <= at)),
                 Ok(read) => done += read,
                 Err(Errno::INTR) => {}
                 // It is not there, or such reads are not. What is wrong otherwise the other file tells.
@@ -87,8 +84,8 @@ impl PassingFile {
     }
 }
 
-impl File for UncachedFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+impl ReadFile {
+    fn read_direct(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let skip = (position % BLOCK_BYTES as u64) as usize;
         let len = (skip + buffer.len()).next_multiple_of(BLOCK_BYTES);
         let mut memory = vec![0; len + BLOCK_BYTES];
@@ -97,7 +94,7 @@ impl File for UncachedFile {
         let mut done = 0;
         while done < blocks.len() {
             let rest = blocks.get_mut(done..).unwrap_or_default();
-            match self.file.read_at(rest, position - skip as u64 + done as u64) {
+            match self.direct.read_at(rest, position - skip as u64 + done as u64) {
                 Ok(read) => {
                     done += read;
                     // The end of the file: there is no aligned place to go on from.
@@ -115,43 +112,22 @@ impl File for UncachedFile {
         }
         Ok(read)
     }
-
-    fn write_at(&self, _: &[io::IoSlice<'_>], _: u64) -> io::Result<()> {
-        Err(read_only())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(read_only())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(read_only())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.metadata().map(|meta| meta.len())
-    }
-
-    fn start_write_back(&self, _: u64, _: u64) {}
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
 }
 
-impl File for PassingFile {
+impl File for ReadFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut done = 0;
-        if !self.has_missed.load(Ordering::Relaxed) {
+        if let Some(cached) = self.cached.as_ref().filter(|cached| !cached.has_missed.load(Ordering::Relaxed))
+        {
             let is_all;
-            (done, is_all) = self.read_cached(buffer, position);
+            (done, is_all) = cached.read(buffer, position);
             if is_all {
                 return Ok(done);
             }
-            self.has_missed.store(true, Ordering::Relaxed);
+            cached.has_missed.store(true, Ordering::Relaxed);
         }
         let rest = buffer.get_mut(done..).unwrap_or_default();
-        Ok(done + self.uncached.read_at(rest, position + done as u64)?)
+        Ok(done + self.read_direct(rest, position + done as u64)?)
     }
 
     fn write_at(&self, _: &[io::IoSlice<'_>], _: u64) -> io::Result<()> {
@@ -167,7 +143,7 @@ impl File for PassingFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.uncached.len()
+        self.direct.metadata().map(|meta| meta.len())
     }
 
     fn start_write_back(&self, _: u64, _: u64) {}

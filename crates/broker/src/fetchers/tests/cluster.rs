@@ -237,6 +237,12 @@ impl Cluster {
         self.nodes[&id].running.as_ref().unwrap().tasks.clone()
     }
 
+    /// How many requests a node has had, and how many of them from clients.
+    pub(super) fn requests(&self, id: NodeId) -> (u64, u64) {
+        let metrics = &self.nodes[&id].running.as_ref().unwrap().broker.metrics;
+        (metrics.requests().map(|(_, count)| count).sum(), metrics.requests_of_clients.get())
+    }
+
     pub(super) fn image(&self) -> Arc<Image> {
         self.brain.images.borrow().clone()
     }

@@ -53,6 +53,25 @@ async fn an_idle_cluster_asks_the_controller_nothing_and_keeps_everybody_in_sync
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_replicas_fetch_does_not_count_as_what_clients_ask() {
+    let cluster = Cluster::start(3, &[]).await;
+    let topic = cluster.create("t", &[1, 2, 3], &[]).await;
+    cluster.produce_all(1, &topic, -1, &["a"]).await;
+    cluster.pass(1000).await;
+    let before = cluster.requests(1);
+    cluster.pass(10_000).await;
+    let idle = cluster.requests(1);
+    assert!(idle.0 > before.0, "they go on to fetch");
+    assert_eq!(idle.1, before.1);
+    let mut client = cluster.client(1);
+    for version in [4, 14, 15, 18] {
+        client.fetch_at(version, &topic, 0, 0).await;
+    }
+    client.produce_at(13, &topic, 0, batch(&["b"])).await;
+    assert_eq!(cluster.requests(1).1, before.1 + 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn followers_answer_only_consumers_that_know_of_them() {
     let cluster = Cluster::start(3, &[]).await;
     let topic = cluster.create("t", &[1, 2, 3], &[]).await;

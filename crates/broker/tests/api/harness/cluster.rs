@@ -54,6 +54,8 @@ struct TestNet {
     deaf: Mutex<BTreeSet<[i32; 2]>>,
     /// Who listens in the place of a node, and answers whatever it hears with these bytes.
     strangers: Mutex<BTreeMap<i32, Bytes>>,
+    /// Whose listeners of clients take connections and close them at once.
+    closing: Mutex<BTreeSet<i32>>,
 }
 
 /// The network as one node sees it.
@@ -64,6 +66,8 @@ struct End {
     net: Arc<TestNet>,
     /// Who has connected, and to whom.
     between: [i32; 2],
+    /// To the listener of controllers, or to that of clients.
+    port: u16,
     wire: Wire,
     rest: Bytes,
 }
@@ -78,6 +82,10 @@ pub(crate) fn controllers(nodes: &[i32]) -> Vec<Address> {
 }
 
 impl TestNet {
+    fn is_closing(&self, to: i32, port: u16) -> bool {
+        port != CONTROLLER_PORT && self.closing.lock().unwrap().contains(&to)
+    }
+
     /// For ever while what the first sends does not arrive at the second.
     async fn way(&self, between: [i32; 2]) {
         let is_cut =
@@ -114,7 +122,14 @@ impl Network for Side {
             let answer = net.strangers.lock().unwrap().get(&to).cloned();
             if let Some(answer) = answer {
                 let (between, wire) = ([from, to], stranger(answer));
-                return Ok(Box::new(End { net, between, wire, rest: Bytes::new() }) as Box<dyn Connection>);
+                return Ok(
+                    Box::new(End { net, between, port, wire, rest: Bytes::new() }) as Box<dyn Connection>
+                );
+            }
+            if net.is_closing(to, port) {
+                let (wire, _) = pipe::connect();
+                let between = [from, to];
+                return Ok(Box::new(End { net, between, port, wire, rest: Bytes::new() }));
             }
             let door = net.doors.lock().unwrap().get(&to).cloned();
             let (door, tasks) = door.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -123,7 +138,7 @@ impl Network for Side {
             let incoming = Incoming { listener: listener.into(), connection: Box::new(pipe) };
             tasks.spawn(Box::pin(door.serve(incoming)));
             let between = [from, to];
-            Ok(Box::new(End { net, between, wire, rest: Bytes::new() }) as Box<dyn Connection>)
+            Ok(Box::new(End { net, between, port, wire, rest: Bytes::new() }) as Box<dyn Connection>)
         })
     }
 }
@@ -155,6 +170,9 @@ impl Connection for End {
     fn write(&mut self, parts: Parts) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             self.net.way(self.between).await;
+            if self.net.is_closing(self.between[1], self.port) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             let bytes = log::testing::bytes_of(&parts);
             let to_broker = self.wire.to_broker.clone().ok_or(io::ErrorKind::BrokenPipe)?;
             to_broker.send(bytes.into()).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -324,6 +342,16 @@ impl Cluster {
             Some(answer) => drop(strangers.insert(node, Bytes::from_static(answer))),
             None => drop(strangers.remove(&node)),
         }
+    }
+
+    /// From now on a node closes connections to its listener of clients, those that it has and those that come, or serves them
+    /// again.
+    pub(crate) fn set_closing(&self, node: i32, is_closing: bool) {
+        let mut closing = self.net.closing.lock().unwrap();
+        match is_closing {
+            true => closing.insert(node),
+            false => closing.remove(&node),
+        };
     }
 
     /// A connection to one of a node's listeners, for bytes of any kind.

@@ -111,6 +111,13 @@ impl LocalTasks {
         self.run_held(Lane::Waiting);
     }
 
+    /// The job that was held never runs, as in a node that stops.
+    #[allow(dead_code, reason = "the tests of moves use it")]
+    pub(crate) fn drop_held(&self) {
+        let held = std::mem::take(&mut *self.1.lock().unwrap());
+        assert!(matches!(held, Lane::Held(_)), "no job has come");
+    }
+
     /// Computations do not run before [`Self::free_workers`].
     pub(crate) fn keep_workers_busy(&self) {
         self.2.are_busy.store(true, Ordering::Relaxed);
