@@ -8,12 +8,12 @@ const JITTER_SECONDS_MAX: u64 = 3600;
 
 /// The number of an interval of 20 seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(pub u64);
+pub(crate) struct Cursor(pub(crate) u64);
 
 impl Cursor {
     /// The cursor of an answer at this time to a reader that sent `before`: the interval, or more than what was sent. What is no
     /// number counts as nothing. `random` is anything.
-    pub fn next(before: Option<&str>, now_ms: i64, random: u64) -> Self {
+    pub(crate) fn next(before: Option<&str>, now_ms: i64, random: u64) -> Self {
         let interval = u64::try_from(now_ms.saturating_sub(BEGIN_MS) / INTERVAL_MS).unwrap_or(0);
         let is_number =
             |text: &&str| !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());

@@ -2,6 +2,7 @@
 //!
 //! Messages are kept as they were written, to the byte: nobody's numbers are rounded and nobody's keys are sorted.
 
+use crate::sse::base64;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -27,14 +28,24 @@ pub fn split(body: &Bytes) -> Result<Vec<Bytes>, NotJson> {
     Ok(values.into_iter().map(|value| body.slice_ref(value.get().as_bytes())).collect())
 }
 
-/// The array of messages that [`split`] gave.
-pub fn join<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+/// The array of messages that [`split`] gave. Kafka's producers write what they like under the same key: what is no JSON becomes
+/// a string, of its text or in base64.
+pub(crate) fn join<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut out = vec![b'['];
     for message in messages {
         if out.len() > 1 {
             out.push(b',');
         }
-        out.extend_from_slice(message);
+        match serde_json::from_slice::<&RawValue>(message) {
+            Ok(value) => out.extend_from_slice(value.get().as_bytes()),
+            Err(_) => {
+                let text = match std::str::from_utf8(message) {
+                    Ok(text) => serde_json::Value::from(text),
+                    Err(_) => serde_json::Value::from(base64(message)),
+                };
+                out.extend_from_slice(text.to_string().as_bytes());
+            }
+        }
     }
     out.push(b']');
     out
@@ -64,6 +75,12 @@ mod tests {
         assert!(split(&Bytes::from_static(b"\"\xff\"")).unwrap_err().to_string().contains("byte 1"));
         let deep = "[".repeat(100_000);
         assert!(split(&Bytes::from(deep)).is_err(), "and the stack is still there");
+    }
+
+    #[test]
+    fn what_is_no_json_becomes_a_string() {
+        let foreign: [&[u8]; 4] = [b"1", b"a \"word\"", b"\xff\x00", b""];
+        assert_eq!(join(foreign.into_iter()), br#"[1,"a \"word\"","/wA=",""]"#);
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -1,18 +1,21 @@
 //! The last mile: topics and keys over HTTP, as streams of the Durable Streams protocol (PROTOCOL.md 1.0).
 //!
-//! So far what concerns bytes and words alone: requests are read into what they ask for, and answers are written. What a stream
-//! may do `mailbox` decides; nothing here listens, reads a log or waits.
+//! Whole requests are answered here. What a stream may do `mailbox` decides where the stream lies, which [`Mailboxes`] reaches;
+//! whoever listens hands requests over. Nothing here opens a socket or a log.
 
 mod cursor;
 mod json;
+mod mailboxes;
 mod problem;
 mod request;
+mod serve;
 mod sse;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod token;
 
-pub use cursor::Cursor;
-pub use json::{NotJson, join, split};
+pub use json::{NotJson, split};
+pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken};
 pub use problem::Problem;
-pub use request::{AppendHead, CreateHead, Forked, Live, Path, Read, Start};
-pub use sse::{control, data, data_base64};
+pub use serve::{Answer, Follow, Sent, Service};
 pub use token::Token;

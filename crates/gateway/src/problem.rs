@@ -67,6 +67,7 @@ impl Problem {
             Refusal::OtherOffset { .. } => {
                 of(S::PRECONDITION_FAILED, "other-offset").with("stream-next-offset", end)
             }
+            Refusal::TooDeep(_) => of(S::BAD_REQUEST, "too-deep"),
             Refusal::TooManyForks(_) => of(S::TOO_MANY_REQUESTS, "too-many-forks"),
         }
     }
@@ -108,8 +109,8 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!((&body["type"], &body["status"]), (&"/problems/sequence-gap".into(), &409.into()));
         assert!(body["detail"].as_str().unwrap().contains("is 3, not 7"));
-        let closed = Problem::refused(&Refusal::Closed, "0000_00000000000000000009").response();
+        let closed = Problem::refused(&Refusal::Closed, "0000000000000000_0000000000000009").response();
         assert_eq!(closed.headers()["stream-closed"], "true");
-        assert_eq!(closed.headers()["stream-next-offset"], "0000_00000000000000000009");
+        assert_eq!(closed.headers()["stream-next-offset"], "0000000000000000_0000000000000009");
     }
 }

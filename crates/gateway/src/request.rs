@@ -10,11 +10,11 @@ use model::TopicName;
 
 mod path;
 
-pub use path::Path;
+pub(crate) use path::Path;
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub(crate) enum Start {
     /// `-1`, or nothing: with the first record that is kept.
     Begin,
     /// `now`: with the next one.
@@ -25,7 +25,7 @@ pub enum Start {
 
 /// How a reader waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Live {
+pub(crate) enum Live {
     /// It is answered once there is something.
     LongPoll,
     /// It is sent what comes for as long as it listens, with control events.
@@ -36,59 +36,59 @@ pub enum Live {
 
 /// GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub(crate) struct Read {
     /// Where.
-    pub start: Start,
+    pub(crate) start: Start,
     /// Whether it waits.
-    pub live: Option<Live>,
+    pub(crate) live: Option<Live>,
     /// What it was sent as `Stream-Cursor` last.
-    pub cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// `If-None-Match`.
-    pub none_match: Option<String>,
+    pub(crate) none_match: Option<String>,
 }
 
 /// The head of a PUT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreateHead {
+pub(crate) struct CreateHead {
     /// `Content-Type`, if there is a usable one.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// `Stream-TTL` or `Stream-Expires-At`.
-    pub lifetime: Option<Lifetime>,
+    pub(crate) lifetime: Option<Lifetime>,
     /// `Stream-Closed: true`.
-    pub is_closed: bool,
+    pub(crate) is_closed: bool,
     /// `Stream-Forked-From`.
-    pub fork: Option<Forked>,
+    pub(crate) fork: Option<Forked>,
 }
 
 /// Of which stream a fork is to be made, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forked {
+pub(crate) struct Forked {
     /// `Stream-Forked-From`.
-    pub path: String,
+    pub(crate) path: String,
     /// `Stream-Fork-Offset`; without one the end of the source.
-    pub offset: Option<Token>,
+    pub(crate) offset: Option<Token>,
     /// `Stream-Fork-Sub-Offset`.
-    pub sub_offset: u64,
+    pub(crate) sub_offset: u64,
 }
 
 /// The head of a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppendHead {
+pub(crate) struct AppendHead {
     /// `Content-Type`.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// `Stream-Seq`.
-    pub seq: Option<String>,
+    pub(crate) seq: Option<String>,
     /// `Stream-Closed: true`.
-    pub closes: bool,
+    pub(crate) closes: bool,
     /// `Producer-Id`, `-Epoch`, `-Seq`.
-    pub sent: Option<Sent>,
+    pub(crate) sent: Option<Sent>,
     /// `Expected-Offset`.
-    pub expected: Option<Token>,
+    pub(crate) expected: Option<Token>,
 }
 
 impl Read {
     /// Reads the query and the headers of a GET.
-    pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(crate) fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
         let query = path::query(query.unwrap_or_default())?;
         let one = |name: &str| match &query.iter().filter(|(key, _)| key == name).collect::<Vec<_>>()[..] {
             [] => Ok(None),
@@ -133,7 +133,7 @@ impl Read {
 
 impl CreateHead {
     /// Reads the headers of a PUT.
-    pub fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
         // A type that is none counts as nothing: browsers send such.
         let content_type =
             text(headers, "content-type")?.filter(|text| is_media_type(text)).map(str::to_owned);
@@ -160,7 +160,7 @@ impl CreateHead {
 
 impl AppendHead {
     /// Reads the headers of a POST.
-    pub fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(Self {
             content_type: text(headers, "content-type")?.map(str::to_owned),
             seq: text(headers, "stream-seq")?.map(str::to_owned),

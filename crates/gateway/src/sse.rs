@@ -3,11 +3,15 @@
 use crate::{cursor::Cursor, token::Token};
 use serde_json::json;
 
-/// A `data` event with a text of any number of lines. Where `id` is given, a plain `EventSource` resumes behind it.
+/// An event with a text of any number of lines; `None` is the kind that an `EventSource` calls `message`. Who reads resumes behind
+/// `id`.
 ///
 /// Lines end with CR, LF, or both, whatever the text has: a text that could end its own event could forge one.
-pub fn data(id: Option<Token>, text: &str) -> String {
-    let mut out = head(id, "data", text.len() + 8);
+pub(crate) fn event(id: Token, kind: Option<&str>, text: &str) -> String {
+    let mut out = format!("id: {id}\n");
+    if let Some(kind) = kind {
+        out.push_str(&format!("event: {kind}\n"));
+    }
     let mut rest = text;
     loop {
         let end = rest.find(['\r', '\n']);
@@ -28,11 +32,10 @@ pub fn data(id: Option<Token>, text: &str) -> String {
     out
 }
 
-/// A `data` event with bytes, which the head of the answer announced as `stream-sse-data-encoding: base64`.
-pub fn data_base64(id: Option<Token>, bytes: &[u8]) -> String {
+/// Bytes in base64 (RFC 4648, section 4).
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = head(id, "data", bytes.len() / 3 * 4 + 16);
-    out.push_str("data:");
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
@@ -42,12 +45,11 @@ pub fn data_base64(id: Option<Token>, bytes: &[u8]) -> String {
             out.push(if place > chunk.len() { '=' } else { char::from(digit) });
         }
     }
-    out.push_str("\n\n");
     out
 }
 
 /// A `control` event: where the reader is. `cursor` is `None` once the stream is closed and all of it was sent.
-pub fn control(next: Token, cursor: Option<Cursor>, is_up_to_date: bool) -> String {
+pub(crate) fn control(next: Token, cursor: Option<Cursor>, is_up_to_date: bool) -> String {
     let mut says = json!({"streamNextOffset": next.to_string()});
     if let Some(fields) = says.as_object_mut() {
         match cursor {
@@ -58,16 +60,7 @@ pub fn control(next: Token, cursor: Option<Cursor>, is_up_to_date: bool) -> Stri
             fields.insert("upToDate".to_owned(), true.into());
         }
     }
-    format!("event: control\ndata: {says}\n\n")
-}
-
-fn head(id: Option<Token>, event: &str, room: usize) -> String {
-    let mut out = String::with_capacity(room + 64);
-    if let Some(id) = id {
-        out.push_str(&format!("id: {id}\n"));
-    }
-    out.push_str(&format!("event: {event}\n"));
-    out
+    format!("event: control\ndata:{says}\n\n")
 }
 
 #[cfg(test)]
@@ -103,13 +96,13 @@ mod tests {
 
     #[test]
     fn where_the_reader_is() {
-        let next = Token { generation: 0, offset: 7 };
+        let next = Token::new(0, 7);
         let says = |cursor, is_up_to_date| {
             let (_, event, data) = events(&control(next, cursor, is_up_to_date)).remove(0);
             assert_eq!(event, "control");
             serde_json::from_str::<serde_json::Value>(&data).unwrap()
         };
-        let offset = "0000_00000000000000000007";
+        let offset = "0000000000000000_0000000000000007";
         let open = json!({"streamNextOffset": offset, "streamCursor": "5"});
         assert_eq!(says(Some(Cursor(5)), false), open);
         let closed = json!({"streamNextOffset": offset, "streamClosed": true, "upToDate": true});
@@ -121,16 +114,15 @@ mod tests {
         for (bytes, text) in
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
-            assert_eq!(events(&data_base64(None, bytes.as_bytes()))[0].2, text, "{bytes}");
+            assert_eq!(base64(bytes.as_bytes()), text, "{bytes}");
         }
-        assert_eq!(events(&data_base64(None, &[0xfb, 0xff, 0xfe]))[0].2, "+//+");
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 
     #[test]
     fn a_text_cannot_forge_an_event() {
-        let id = Some(Token::BEGIN);
         let forged = "a\n\nevent: control\ndata: {}\r\rid: 9\n";
-        let read = events(&data(id, forged));
+        let read = events(&event(Token::BEGIN, Some("data"), forged));
         assert_eq!(read.len(), 1);
         assert_eq!(
             read[0],
@@ -141,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn texts_arrive_but_for_their_line_ends(text in "[ -~\r\n\u{e4}]{0,80}") {
-            let read = events(&data(None, &text));
+            let read = events(&event(Token::BEGIN, None, &text));
             prop_assert_eq!(read.len(), 1);
             let expected = text.replace("\r\n", "\n").replace('\r', "\n");
             prop_assert_eq!(&read[0].2, &expected);

@@ -18,7 +18,7 @@ const RESERVED: &str = "__ds";
 
 /// What a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// `/s/{topic}`: all of a topic.
     Topic(TopicName),
     /// `/s/{topic}/{key}`: one key.
@@ -31,7 +31,7 @@ pub enum Path {
 
 impl Path {
     /// Reads the path of a request, without its query.
-    pub fn parse(path: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(path: &str) -> Result<Self, Problem> {
         let rest = path.strip_prefix(ROOT).ok_or_else(|| no_route("streams are below /s/"))?;
         let (name, key) = match rest.split_once('/') {
             None => (rest, None),

@@ -68,8 +68,8 @@ fn read(query: &str, pairs: &[(&'static str, &str)]) -> Result<Read, String> {
 
 #[test]
 fn readers_say_where_they_are_and_how_they_wait() {
-    let token = Token { generation: 0, offset: 9 };
-    let at = "0000_00000000000000000009";
+    let token = Token::new(0, 9);
+    let at = "0000000000000000_0000000000000009";
     let start = |query: &str| read(query, &[]).map(|read| (read.start, read.live));
     assert_eq!(start(""), Ok((Start::Begin, None)));
     assert_eq!(start("offset=-1&x=y"), Ok((Start::Begin, None)));
@@ -124,10 +124,10 @@ fn a_put_says_what_a_stream_is_to_be() {
     }
     let fork = put(&[
         ("stream-forked-from", "/s/t/k"),
-        ("stream-fork-offset", "0000_00000000000000000009"),
+        ("stream-fork-offset", "0000000000000000_0000000000000009"),
         ("stream-fork-sub-offset", "3"),
     ]);
-    let offset = Some(Token { generation: 0, offset: 9 });
+    let offset = Some(Token::new(0, 9));
     assert_eq!(fork.unwrap().fork, Some(Forked { path: "/s/t/k".into(), offset, sub_offset: 3 }));
     assert!(put(&[("stream-fork-sub-offset", "0")]).is_err(), "of nothing");
     assert!(put(&[("stream-forked-from", "/s/t/k"), ("stream-fork-sub-offset", "")]).is_err());
