@@ -67,6 +67,10 @@ impl<'a> Reader<'a> {
         Ok(number)
     }
 
+    pub(crate) fn small(&mut self) -> Result<u16, Malformed> {
+        u16::try_from(self.number()?).map_err(|_| Malformed("a number that is too large"))
+    }
+
     pub(crate) fn time(&mut self) -> Result<i64, Malformed> {
         self.0.varlong().map_err(|_| SHORT)
     }

@@ -25,7 +25,7 @@ pub struct Create {
 /// What a PUT forks.
 #[derive(Debug, Clone)]
 pub struct Fork {
-    /// Where it begins; the offset counts only if it `is_given`, else it is the end of the source at this time.
+    /// Where it begins; the place counts only if it `is_given`, else it is the end of the source at this time.
     pub origin: Origin,
     /// Whether the client has named the offset.
     pub is_given: bool,
@@ -37,7 +37,7 @@ pub struct Fork {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// 201: this is written down, with what the request brought.
-    New(Life),
+    New(Box<Life>),
     /// 200: it is there and as it was asked for.
     Exists,
 }
@@ -141,6 +141,9 @@ pub enum Refusal {
         /// `Stream-Next-Offset` of the answer.
         end: u64,
     },
+    /// 400.
+    #[error("the stream would be more than {0} forks deep")]
+    TooDeep(u16),
     /// 429.
     #[error("the stream has {0} forks, and no more are allowed; delete some")]
     TooManyForks(usize),
@@ -180,13 +183,16 @@ pub fn create(life: Option<&Life>, now_ms: i64, request: &Create) -> Result<Crea
     {
         return Err(Refusal::ContentType(source.content_type.clone()));
     }
+    if request.fork.as_ref().is_some_and(|fork| fork.origin.generation > limits::GENERATION_MAX) {
+        return Err(Refusal::TooDeep(limits::GENERATION_MAX));
+    }
     let content_type = given.or(source.map(|source| source.content_type.as_str()));
     let lifetime = request.lifetime.clone().or_else(|| source.map(|source| source.lifetime.clone()));
     let mut life =
         Life::new(content_type.unwrap_or("application/octet-stream"), lifetime.unwrap_or_default(), now_ms);
     life.is_closed = request.is_closed;
     life.origin = request.fork.as_ref().map(|fork| fork.origin.clone());
-    Ok(Created::New(life))
+    Ok(Created::New(Box::new(life)))
 }
 
 /// Whether a mailbox is as a PUT wants it.
@@ -208,7 +214,7 @@ fn same(life: &Life, request: &Create) -> Result<(), Refusal> {
     match (&request.fork, &life.origin) {
         (None, None) => Ok(()),
         (Some(fork), Some(origin)) => {
-            let is_offset_same = !fork.is_given || fork.origin.offset == origin.offset;
+            let is_offset_same = !fork.is_given || fork.origin.at == origin.at;
             let is_same = is_offset_same
                 && fork.origin.path == origin.path
                 && fork.origin.sub_offset == origin.sub_offset;

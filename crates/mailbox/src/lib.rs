@@ -14,7 +14,7 @@ pub use bytes::Malformed;
 pub use decide::{
     Append, Appended, Create, Created, Fork, Refusal, append, create, delete, release, retain, touch,
 };
-pub use life::{ForkId, Life, Lifetime, Origin, media_type};
+pub use life::{ForkId, Life, Lifetime, Origin, Place, media_type};
 pub use producer::{Producer, Sent};
 
 /// Bounds on what a client may make a leader keep.
@@ -29,6 +29,8 @@ pub mod limits {
     pub const PATH_BYTES_MAX: usize = 2048;
     /// Of the text of an expiry time, in bytes.
     pub const EXPIRY_BYTES_MAX: usize = 64;
+    /// How many forks deep a mailbox may be: what four digits hold.
+    pub const GENERATION_MAX: u16 = 9999;
     /// Forks of one mailbox.
     pub const FORKS_MAX: usize = 1024;
     /// The highest epoch and sequence of a producer: what JavaScript's numbers hold.

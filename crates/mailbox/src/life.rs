@@ -35,10 +35,21 @@ pub enum Lifetime {
 pub struct Origin {
     /// `Stream-Forked-From`.
     pub path: String,
-    /// The offset in the source from which on it has records of its own.
-    pub offset: u64,
+    /// From where on in the source it has records of its own.
+    pub at: Place,
     /// `Stream-Fork-Sub-Offset`.
     pub sub_offset: u64,
+    /// How many forks deep it is itself; its source is one less.
+    pub generation: u16,
+}
+
+/// A place in a stream that may be a fork: which of its ancestors the record belongs to, 0 for the first, and its offset there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Place {
+    /// How many forks deep.
+    pub generation: u16,
+    /// The offset in the partition of that stream's key.
+    pub offset: u64,
 }
 
 /// See the head of the file.
@@ -84,6 +95,11 @@ impl Life {
             forks: BTreeSet::new(),
             is_deleted: false,
         }
+    }
+
+    /// How many forks deep it is: to this generation its own records belong.
+    pub fn generation(&self) -> u16 {
+        self.origin.as_ref().map_or(0, |origin| origin.generation)
     }
 
     /// Whether its time is over.
@@ -133,8 +149,10 @@ impl Life {
         }
         if let Some(origin) = &self.origin {
             out.text(&origin.path);
-            out.number(origin.offset);
+            out.number(origin.at.generation.into());
+            out.number(origin.at.offset);
             out.number(origin.sub_offset);
+            out.number(origin.generation.into());
         }
         out.number(self.forks.len() as u64);
         self.forks.iter().for_each(|fork| out.raw(fork));
@@ -162,7 +180,9 @@ impl Life {
         }
         if is_fork {
             let path = from.text(limits::PATH_BYTES_MAX)?;
-            life.origin = Some(Origin { path, offset: from.number()?, sub_offset: from.number()? });
+            let at = Place { generation: from.small()?, offset: from.number()? };
+            let (sub_offset, generation) = (from.number()?, from.small()?);
+            life.origin = Some(Origin { path, at, sub_offset, generation });
         }
         for _ in 0..from.count(limits::FORKS_MAX)? {
             life.forks.insert(from.array()?);

@@ -1,12 +1,12 @@
 use super::*;
-use crate::Malformed;
+use crate::{Malformed, Place};
 use proptest::prelude::*;
 
 const NOW: i64 = 1_000_000;
 
 fn open(content_type: &str) -> Life {
     match create(None, NOW, &Create { content_type: Some(content_type.to_owned()), ..Create::default() }) {
-        Ok(Created::New(life)) => life,
+        Ok(Created::New(life)) => *life,
         other => panic!("{other:?}"),
     }
 }
@@ -159,7 +159,7 @@ fn an_idle_mailbox_ends_and_every_use_puts_that_off() {
     let Ok(Created::New(mut life)) = create(None, NOW, &request) else { panic!() };
     assert_eq!(touch(&life, NOW + 999), None, "less than a tenth is not written down");
     for second in (5..100).step_by(5) {
-        life = touch(&life, NOW + second * 1000).unwrap();
+        *life = touch(&life, NOW + second * 1000).unwrap();
     }
     let last = NOW + 95_000;
     assert!(delete(Some(&life), last + 9_999).is_ok());
@@ -173,7 +173,8 @@ fn an_idle_mailbox_ends_and_every_use_puts_that_off() {
 }
 
 fn fork(source: &Life, offset: u64) -> Fork {
-    let origin = Origin { path: "/s/t/k".to_owned(), offset, sub_offset: 0 };
+    let at = Place { generation: 0, offset };
+    let origin = Origin { path: "/s/t/k".to_owned(), at, sub_offset: 0, generation: 1 };
     Fork { origin, is_given: true, source: source.clone() }
 }
 
@@ -189,8 +190,10 @@ fn a_fork_has_what_its_source_has_and_nothing_of_its_writers() {
     assert_eq!((made.content_type.as_str(), &made.lifetime), ("text/plain", &Lifetime::Idle(60)));
     assert_eq!((made.seq.as_deref(), made.is_closed), (None, false));
     assert_eq!(create(Some(&made), NOW, &request), Ok(Created::Exists));
-    request.fork.as_mut().unwrap().origin.offset = 8;
+    request.fork.as_mut().unwrap().origin.at.offset = 8;
     assert_eq!(create(Some(&made), NOW, &request), Err(Refusal::OtherConfiguration("origin")));
+    request.fork.as_mut().unwrap().origin.generation = limits::GENERATION_MAX + 1;
+    assert_eq!(create(None, NOW, &request), Err(Refusal::TooDeep(limits::GENERATION_MAX)));
     request.fork.as_mut().unwrap().is_given = false;
     assert_eq!(create(Some(&made), NOW, &request), Ok(Created::Exists), "where it began then is not asked");
     request.content_type = Some("image/png".to_owned());
@@ -242,11 +245,13 @@ prop_compose! {
         is_closed in any::<bool>(),
         closed_by in prop::option::of(a_sent()),
         seq in prop::option::of(text(limits::SEQ_BYTES_MAX)),
-        origin in prop::option::of((text(limits::PATH_BYTES_MAX), any::<u64>(), any::<u64>())),
+        origin in prop::option::of((text(limits::PATH_BYTES_MAX), any::<(u16, u64)>(), any::<u64>(), any::<u16>())),
         forks in prop::collection::btree_set(any::<[u8; 16]>(), 0..9),
         is_deleted in any::<bool>(),
     ) -> Life {
-        let origin = origin.map(|(path, offset, sub_offset)| Origin { path, offset, sub_offset });
+        let origin = origin.map(|(path, (at, offset), sub_offset, generation)| {
+            Origin { path, at: Place { generation: at, offset }, sub_offset, generation }
+        });
         Life { content_type, lifetime, used_ms, is_closed, closed_by, seq, origin, forks, is_deleted }
     }
 }

@@ -1,0 +1,21 @@
+//! The last mile: topics and keys over HTTP, as streams of the Durable Streams protocol (PROTOCOL.md 1.0).
+//!
+//! Whole requests are answered here. What a stream may do `mailbox` decides where the stream lies, which [`Mailboxes`] reaches;
+//! whoever listens hands requests over. Nothing here opens a socket or a log.
+
+mod cursor;
+mod json;
+mod mailboxes;
+mod problem;
+mod request;
+mod serve;
+mod sse;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod token;
+
+pub use json::{NotJson, split};
+pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken};
+pub use problem::Problem;
+pub use serve::{Answer, Follow, Sent, Service};
+pub use token::Token;

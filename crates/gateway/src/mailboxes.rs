@@ -1,0 +1,141 @@
+//! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
+
+use crate::token::Token;
+use bytes::Bytes;
+use env::BoxFuture;
+use mailbox::{Life, Lifetime, Refusal, Sent};
+use model::TopicName;
+
+/// Which stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its key.
+    pub key: Bytes,
+}
+
+/// How a stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What is known of it.
+    pub life: Life,
+    /// Behind its last record.
+    pub end: Token,
+}
+
+/// PUT: what a stream is to be, and its first records.
+#[derive(Debug, Clone, Default)]
+pub struct NewStream {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Stream-TTL` or `Stream-Expires-At`.
+    pub lifetime: Option<Lifetime>,
+    /// `Stream-Closed: true`.
+    pub is_closed: bool,
+    /// The source of a fork, and where it begins there; `None`: at its end.
+    pub fork: Option<(Address, Option<Token>, u64)>,
+    /// The body, as it came.
+    pub body: Bytes,
+}
+
+/// POST.
+#[derive(Debug, Clone, Default)]
+pub struct NewRecords {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Stream-Seq`.
+    pub seq: Option<String>,
+    /// `Stream-Closed: true`.
+    pub closes: bool,
+    /// `Producer-Id`, `-Epoch`, `-Seq`.
+    pub sent: Option<Sent>,
+    /// `Expected-Offset`.
+    pub expected: Option<Token>,
+    /// The body, as it came.
+    pub body: Bytes,
+}
+
+/// What became of a POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether it was new.
+    pub is_new: bool,
+    /// The producer's highest sequence, if it named itself.
+    pub seq: Option<u64>,
+    /// How the stream stands.
+    pub standing: Standing,
+}
+
+/// Records of a stream, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Their values, none where the key was deleted, and the token behind each.
+    pub records: Vec<(Token, Option<Bytes>)>,
+    /// Behind the last of them.
+    pub next: Token,
+    /// Whether there was nothing more.
+    pub is_up_to_date: bool,
+    /// How the stream stood.
+    pub standing: Standing,
+}
+
+/// From where on it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The first record that is kept.
+    Begin,
+    /// The end.
+    End,
+    /// What comes at this token or behind it.
+    At(Token),
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// By what the stream is; and where it ends, if there is one.
+    Refused(Refusal, Option<Token>),
+    /// There is no such topic.
+    UnknownTopic,
+    /// The body is no JSON.
+    NotJson(String),
+    /// The fork cannot begin there.
+    ForkOffset(String),
+    /// The body is larger than the topic allows, in bytes.
+    TooLarge(usize),
+    /// What was asked for is not kept any more; the earliest that is.
+    Gone(Token),
+    /// Nobody leads the partition for now, or the disk is full: later it may work.
+    Unavailable(String),
+}
+
+/// See the head of the file. Everything is answered once it is as safe as the topic asks.
+pub trait Mailboxes: Send + Sync {
+    /// Creates a stream; whether it is new.
+    fn create<'a>(
+        &'a self,
+        at: &'a Address,
+        new: NewStream,
+    ) -> BoxFuture<'a, Result<(bool, Standing), Denied>>;
+
+    /// Appends to it, or closes it.
+    fn append<'a>(&'a self, at: &'a Address, new: NewRecords) -> BoxFuture<'a, Result<Taken, Denied>>;
+
+    /// Deletes it.
+    fn delete<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<(), Denied>>;
+
+    /// How it stands; this is no use that keeps an idle stream alive.
+    fn look<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Standing, Denied>>;
+
+    /// Reads records of at least one and otherwise at most `bytes_max` bytes; nothing is waited for.
+    fn read<'a>(
+        &'a self,
+        at: &'a Address,
+        from: From,
+        bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Chunk, Denied>>;
+
+    /// Ends when there is something to read behind `seen`, the stream is closed or gone, or that cannot be known any more.
+    fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()>;
+}

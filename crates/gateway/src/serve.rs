@@ -1,0 +1,346 @@
+//! Requests for streams and their answers (PROTOCOL.md, section 5). Whoever listens hands whole requests over, and sends what comes.
+//!
+//! A reader that follows a stream gets no body here: [`Answer::Follow`] says what it is to be sent, so that thousands of them need
+//! no HTTP connection object each.
+
+use crate::{
+    cursor::Cursor,
+    json,
+    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing},
+    problem::Problem,
+    request::{AppendHead, CreateHead, Live, Path, Read, Start},
+    token::Token,
+};
+use bytes::Bytes;
+use env::{Clock, Random};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use mailbox::{Lifetime, media_type};
+use std::sync::Arc;
+
+mod follow;
+
+pub use follow::{Follow, Sent};
+
+/// What it needs besides the request.
+#[derive(Clone)]
+pub struct Service {
+    /// Where the streams are.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// For cursors.
+    pub random: Arc<dyn Random>,
+    /// How clients reach it, such as `https://streams.example.com`; without it by their `Host`, without TLS.
+    pub public_url: Option<String>,
+    /// How long a long poll waits.
+    pub poll_ms: i64,
+    /// How much one answer has at most, but for one large record.
+    pub bytes_max: usize,
+}
+
+/// What is sent.
+pub enum Answer {
+    /// A whole answer.
+    Whole(Response<Bytes>),
+    /// The head of an answer, and what follows until the reader goes.
+    Follow(Response<()>, Follow),
+}
+
+const JSON: &str = "application/json";
+
+impl Service {
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let answered = self.route(&request).await;
+        let mut answer =
+            answered.unwrap_or_else(|problem| Answer::Whole(problem.response().map(Bytes::from)));
+        let headers = match &mut answer {
+            Answer::Whole(response) => response.headers_mut(),
+            Answer::Follow(response, _) => response.headers_mut(),
+        };
+        put(headers, "x-content-type-options", "nosniff");
+        put(headers, "cross-origin-resource-policy", "cross-origin");
+        if let Answer::Whole(response) = &mut answer
+            && request.method() == Method::HEAD
+        {
+            *response.body_mut() = Bytes::new();
+        }
+        answer
+    }
+
+    async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {
+        let at = match Path::parse(request.uri().path())? {
+            Path::Key(topic, key) => Address { topic, key: key.into() },
+            Path::Topic(_) | Path::Partition(..) | Path::Control(..) => {
+                return Err(Problem::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "not-served",
+                    "only streams of one key are served: /s/{topic}/{key}",
+                ));
+            }
+        };
+        let whole = match *request.method() {
+            Method::PUT => self.create(&at, request).await?,
+            Method::POST => self.append(&at, request).await?,
+            Method::DELETE => self.delete(&at).await?,
+            Method::HEAD => self.head(&at).await?,
+            Method::GET => return self.read(&at, request).await,
+            _ => {
+                let text = "a stream knows GET, HEAD, PUT, POST and DELETE";
+                let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", text);
+                return Err(problem.with("allow", "GET, HEAD, PUT, POST, DELETE"));
+            }
+        };
+        Ok(Answer::Whole(whole))
+    }
+
+    async fn create(&self, at: &Address, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+        let head = CreateHead::parse(request.headers())?;
+        let fork = match head.fork {
+            None => None,
+            Some(fork) => Some((source(at, &fork.path)?, fork.offset, fork.sub_offset)),
+        };
+        let CreateHead { content_type, lifetime, is_closed, .. } = head;
+        let body = request.body().clone();
+        let new = NewStream { content_type, lifetime, is_closed, fork, body };
+        let (is_new, standing) = self.mailboxes.create(at, new).await.map_err(problem)?;
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let headers = response.headers_mut();
+        put(headers, "content-type", &standing.life.content_type);
+        stands(headers, &standing);
+        if is_new {
+            put(headers, "location", &self.location(request));
+        }
+        Ok(response)
+    }
+
+    /// The address of a stream, as its client reaches it.
+    fn location(&self, request: &Request<Bytes>) -> String {
+        let path = request.uri().path();
+        let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        match (&self.public_url, host) {
+            (Some(url), _) => format!("{}{path}", url.trim_end_matches('/')),
+            (None, Some(host)) => format!("http://{host}{path}"),
+            (None, None) => path.to_owned(),
+        }
+    }
+
+    async fn append(&self, at: &Address, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+        let AppendHead { content_type, seq, closes, sent, expected } = AppendHead::parse(request.headers())?;
+        let (has_body, epoch) = (!request.body().is_empty(), sent.as_ref().map(|sent| sent.epoch));
+        let new = NewRecords { content_type, seq, closes, sent, expected, body: request.body().clone() };
+        let taken = self.mailboxes.append(at, new).await.map_err(problem)?;
+        let mut response = Response::new(Bytes::new());
+        // With a producer 200 says that it was new, and 204 that it was there.
+        let is_told = taken.is_new && epoch.is_some() && has_body;
+        *response.status_mut() = if is_told { StatusCode::OK } else { StatusCode::NO_CONTENT };
+        let headers = response.headers_mut();
+        stands(headers, &taken.standing);
+        if let (Some(epoch), Some(seq)) = (epoch, taken.seq) {
+            put(headers, "producer-epoch", &epoch.to_string());
+            put(headers, "producer-seq", &seq.to_string());
+        }
+        Ok(response)
+    }
+
+    async fn delete(&self, at: &Address) -> Result<Response<Bytes>, Problem> {
+        self.mailboxes.delete(at).await.map_err(problem)?;
+        Ok(no_content())
+    }
+
+    async fn head(&self, at: &Address) -> Result<Response<Bytes>, Problem> {
+        let standing = self.mailboxes.look(at).await.map_err(problem)?;
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        put(headers, "content-type", &standing.life.content_type);
+        put(headers, "cache-control", "no-store");
+        stands(headers, &standing);
+        match &standing.life.lifetime {
+            Lifetime::Endless => {}
+            Lifetime::Idle(seconds) => put(headers, "stream-ttl", &seconds.to_string()),
+            Lifetime::Until { text, .. } => put(headers, "stream-expires-at", text),
+        }
+        Ok(response)
+    }
+
+    async fn read(&self, at: &Address, request: &Request<Bytes>) -> Result<Answer, Problem> {
+        let read = Read::parse(request.uri().query(), request.headers())?;
+        let from = match read.start {
+            Start::Begin => From::Begin,
+            Start::Now => From::End,
+            Start::At(token) => From::At(token),
+        };
+        if let Some(live @ (Live::Sse | Live::EventSource)) = read.live {
+            let follow = self.follow(at, from, live, read.cursor).await?;
+            return Ok(Answer::Follow(follow.head(), follow));
+        }
+        let mut chunk = self.mailboxes.read(at, from, self.bytes_max).await.map_err(problem)?;
+        let is_polled = read.live == Some(Live::LongPoll);
+        if is_polled && chunk.records.is_empty() && chunk.is_up_to_date && !chunk.standing.life.is_closed {
+            chunk = self.poll(at, chunk).await?;
+        }
+        Ok(Answer::Whole(match is_polled && chunk.records.is_empty() {
+            true => self.nothing_new(&chunk, &read),
+            false => self.records(at, &chunk, &read),
+        }))
+    }
+
+    async fn follow(
+        &self,
+        at: &Address,
+        from: From,
+        live: Live,
+        cursor: Option<String>,
+    ) -> Result<Follow, Problem> {
+        // That the place is there is known before the answer begins.
+        let chunk = self.mailboxes.read(at, from, 1).await.map_err(problem)?;
+        let next = match from {
+            From::Begin => Token::BEGIN,
+            From::End => chunk.standing.end,
+            From::At(token) => token,
+        };
+        let is_plain = live == Live::EventSource;
+        Ok(Follow::new(at.clone(), next, &chunk.standing.life.content_type, (cursor, is_plain)))
+    }
+
+    /// Waits for something new, or until the time is over.
+    async fn poll(&self, at: &Address, chunk: Chunk) -> Result<Chunk, Problem> {
+        let until = self.clock.after_millis(self.poll_ms);
+        tokio::select! {
+            biased;
+            () = self.mailboxes.changed(at, chunk.next) => {}
+            () = self.clock.sleep_until(until) => {}
+        }
+        self.mailboxes.read(at, From::At(chunk.next), self.bytes_max).await.map_err(problem)
+    }
+
+    fn records(&self, at: &Address, chunk: &Chunk, read: &Read) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        self.progress(headers, chunk, read);
+        put(headers, "content-type", &chunk.standing.life.content_type);
+        if read.start == Start::Now {
+            // The end moves on.
+            put(headers, "cache-control", "no-store");
+        } else {
+            put(headers, "cache-control", "private, max-age=60, stale-while-revalidate=300");
+            let tag = etag(at, read.start, chunk);
+            put(headers, "etag", &tag);
+            if read.none_match.as_deref().is_some_and(|known| is_match(known, &tag)) {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                return response;
+            }
+        }
+        *response.body_mut() = body(chunk);
+        response
+    }
+
+    fn nothing_new(&self, chunk: &Chunk, read: &Read) -> Response<Bytes> {
+        let mut response = no_content();
+        self.progress(response.headers_mut(), chunk, read);
+        response
+    }
+
+    fn progress(&self, headers: &mut HeaderMap, chunk: &Chunk, read: &Read) {
+        put(headers, "stream-next-offset", &chunk.next.to_string());
+        let is_over = chunk.is_up_to_date && chunk.standing.life.is_closed;
+        if chunk.is_up_to_date {
+            put(headers, "stream-up-to-date", "true");
+        }
+        if is_over {
+            put(headers, "stream-closed", "true");
+        } else if read.live == Some(Live::LongPoll) {
+            let cursor = Cursor::next(read.cursor.as_deref(), self.clock.wall(), self.random.next_u64());
+            put(headers, "stream-cursor", &cursor.0.to_string());
+        }
+    }
+}
+
+/// The stream that a fork's header names: its path, or what follows that of the topic.
+fn source(at: &Address, path: &str) -> Result<Address, Problem> {
+    let beside = || Path::parse(&format!("/s/{}/{}", at.topic, path.trim_start_matches('/')));
+    match Path::parse(path).or_else(|_| beside())? {
+        Path::Key(topic, key) => Ok(Address { topic, key: key.into() }),
+        _ => Err(Problem::malformed("fork", "Stream-Forked-From is the path of a stream of one key")),
+    }
+}
+
+fn body(chunk: &Chunk) -> Bytes {
+    let values = || chunk.records.iter().filter_map(|(_, value)| value.as_ref());
+    if media_type(&chunk.standing.life.content_type) == JSON {
+        return json::join(values().map(|value| &value[..])).into();
+    }
+    match &chunk.records[..] {
+        [(_, Some(only))] => only.clone(),
+        _ => values().flatten().copied().collect::<Vec<u8>>().into(),
+    }
+}
+
+fn etag(at: &Address, start: Start, chunk: &Chunk) -> String {
+    let start = match start {
+        Start::At(token) => token.to_string(),
+        Start::Begin | Start::Now => "-1".to_owned(),
+    };
+    let closed = if chunk.is_up_to_date && chunk.standing.life.is_closed { ":c" } else { "" };
+    let key: String = at.key.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{}/{key}:{start}:{}{closed}\"", at.topic, chunk.next)
+}
+
+/// Whether `If-None-Match` names the tag (RFC 9110, section 13.1.2).
+fn is_match(known: &str, tag: &str) -> bool {
+    known.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+}
+
+fn stands(headers: &mut HeaderMap, standing: &Standing) {
+    put(headers, "stream-next-offset", &standing.end.to_string());
+    if standing.life.is_closed {
+        put(headers, "stream-closed", "true");
+    }
+}
+
+fn no_content() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// What is no header is left out: of what a client sent only what was one once comes here.
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn problem(denied: Denied) -> Problem {
+    match denied {
+        Denied::Refused(refusal, end) => {
+            Problem::refused(&refusal, end.map(|end| end.to_string()).unwrap_or_default())
+        }
+        Denied::UnknownTopic => Problem::new(
+            StatusCode::NOT_FOUND,
+            "topic-not-found",
+            "there is no such topic; whoever runs the cluster creates them",
+        ),
+        Denied::NotJson(text) => Problem::malformed("no-json", text),
+        Denied::ForkOffset(text) => Problem::malformed("fork-offset", text),
+        Denied::TooLarge(max) => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            format!("the topic takes records of at most {max} bytes"),
+        ),
+        Denied::Gone(earliest) => Problem::new(
+            StatusCode::GONE,
+            "offset-gone",
+            "what was there is not kept any more; go on with the earliest offset",
+        )
+        .with("stream-earliest-offset", earliest),
+        Denied::Unavailable(text) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text).with("retry-after", 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! A reader that follows a stream as events: what it is sent for each chunk, and where it is.
+//!
+//! It is small and waits for nothing: whoever holds the connection reads from [`Follow::next`] on, hands the chunk over, and sends
+//! what comes. A reader that is slow is a place in a stream, and no buffer.
+
+use super::{JSON, put};
+use crate::{
+    cursor::Cursor,
+    json,
+    mailboxes::{Address, Chunk},
+    sse,
+    token::Token,
+};
+use http::Response;
+use mailbox::media_type;
+
+/// See the head of the file.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    /// Of which stream.
+    pub at: Address,
+    next: Token,
+    cursor: Option<String>,
+    form: Form,
+    is_plain: bool,
+}
+
+/// How records are put into events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Text,
+    Base64,
+}
+
+/// What is sent next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Events.
+    pub text: String,
+    /// Whether nothing will ever follow, so that the connection ends.
+    pub is_over: bool,
+}
+
+impl Follow {
+    pub(super) fn new(
+        at: Address,
+        next: Token,
+        content_type: &str,
+        (cursor, is_plain): (Option<String>, bool),
+    ) -> Self {
+        let media = media_type(content_type);
+        let form = match media.as_str() {
+            JSON => Form::Json,
+            text if text.starts_with("text/") => Form::Text,
+            _ => Form::Base64,
+        };
+        Self { at, next, cursor, form, is_plain }
+    }
+
+    /// Where it is: from there on it is to be read.
+    pub fn next(&self) -> Token {
+        self.next
+    }
+
+    pub(super) fn head(&self) -> Response<()> {
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        put(headers, "content-type", "text/event-stream");
+        put(headers, "cache-control", "no-cache");
+        if self.form == Form::Base64 {
+            put(headers, "stream-sse-data-encoding", "base64");
+        }
+        response
+    }
+
+    /// What is sent of what was read, or to show that the connection is alive; `random` is anything.
+    pub fn send(&mut self, chunk: &Chunk, now_ms: i64, random: u64) -> Sent {
+        self.next = chunk.next;
+        let is_over = chunk.is_up_to_date && chunk.standing.life.is_closed;
+        if self.is_plain {
+            return Sent { text: self.one_by_one(chunk), is_over };
+        }
+        let values: Vec<&[u8]> = chunk.records.iter().filter_map(|(_, value)| value.as_deref()).collect();
+        let mut text = String::new();
+        if !values.is_empty() {
+            text = sse::event(chunk.next, Some("data"), &self.payload(&values));
+        }
+        let cursor = Cursor::next(self.cursor.as_deref(), now_ms, random);
+        text.push_str(&sse::control(chunk.next, (!is_over).then_some(cursor), chunk.is_up_to_date));
+        Sent { text, is_over }
+    }
+
+    /// For readers that know nothing of this protocol: an event for each record, of which each is a place to resume.
+    fn one_by_one(&self, chunk: &Chunk) -> String {
+        let event = |(token, value): &(Token, Option<_>)| match value {
+            Some(value) => {
+                let value: &bytes::Bytes = value;
+                let payload = match self.form {
+                    // One message is no array of one.
+                    Form::Json => String::from_utf8_lossy(value).into_owned(),
+                    _ => self.payload(&[value]),
+                };
+                sse::event(*token, None, &payload)
+            }
+            None => sse::event(*token, Some("delete"), ""),
+        };
+        chunk.records.iter().map(event).collect()
+    }
+
+    fn payload(&self, values: &[&[u8]]) -> String {
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        };
+        match self.form {
+            Form::Json => text(json::join(values.iter().copied())),
+            Form::Text => text(values.concat()),
+            Form::Base64 => sse::base64(&values.concat()),
+        }
+    }
+}
