@@ -65,6 +65,12 @@ impl<'a> Outlook<'a> {
         self.unclean
     }
 
+    /// How many must be in sync, if fewer would be than that and than are; `None` where the topic would rather lose records.
+    pub(super) fn lacks_in_sync(&self, before: &Partition, after: &Partition) -> Option<usize> {
+        let (min, left) = (after.min_isr(self.min_isr), after.isr.len());
+        (!self.unclean && left < min && left < before.isr.len()).then_some(min)
+    }
+
     /// A draft that wants nothing yet but a leader, by the rule of the topic.
     pub(super) fn draft<'p>(&self, before: &'p Partition) -> Draft<'p> {
         let election = if self.unclean { Election::Unclean } else { Election::Online };

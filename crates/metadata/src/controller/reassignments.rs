@@ -102,7 +102,8 @@ fn start(
 }
 
 /// Back to the replicas of before. As in Kafka, this is refused where only replicas that came hold everything, unless
-/// the topic would rather lose records.
+/// the topic would rather lose records; and here also where it would take a copy of what was acknowledged with just as many as
+/// `min.insync.replicas` asks for.
 fn cancel(
     outlook: &Outlook<'_>,
     topic: &Topic,
@@ -129,6 +130,14 @@ fn cancel(
     let mut draft = outlook.draft(partition);
     outlook.set_replicas(&mut draft.after, replicas);
     draft.after.isr = isr;
+    if let Some(min) = outlook.lacks_in_sync(partition, &draft.after) {
+        return Err(Error::InvalidReplicaAssignment(format!(
+            "Without the replicas that the reassignment of partition {index} of '{}' adds, {} would be in sync, and \
+             min.insync.replicas is {min}: wait until more of the others are.",
+            topic.name,
+            draft.after.isr.len()
+        )));
+    }
     draft.after.removing.clear();
     draft.after.adding.clear();
     Ok(outlook.finish(topic.id, index, draft))

@@ -95,7 +95,8 @@ impl Check for Shares {
                 let known = self.known.entry(of.clone()).or_default();
                 for offset in (*first).max(deleted)..=*last {
                     let one = known.records.entry(offset).or_default();
-                    let judged = one.take(member, *request, newest, *verdict);
+                    // What was compacted away is passed as a gap, and whoever speaks of it after that is obeyed.
+                    let judged = one.take(member, (*request, newest), (*verdict, of.1.is_compacted));
                     judged.map_err(|what| format!("group {}, {:?}: {offset} {what}", of.0, of.1))?;
                 }
             }
@@ -159,12 +160,17 @@ impl Record {
         }
     }
 
-    fn take(&mut self, member: &Arc<str>, request: u64, newest: u64, verdict: Verdict) -> Result<(), String> {
+    fn take(
+        &mut self,
+        member: &Arc<str>,
+        (request, newest): (u64, u64),
+        (verdict, may_be_gone): (Verdict, bool),
+    ) -> Result<(), String> {
         let Some(own) = self.holders.get(member).copied() else {
             return Err(format!("was never delivered to {member}, who is obeyed"));
         };
         // What is done may be said to be done by anybody.
-        let may_be_done = self.finishers.iter().any(|other| other != member);
+        let may_be_done = may_be_gone || self.finishers.iter().any(|other| other != member);
         let later = self.holders.iter().find(|(other, held)| {
             *other != member && held.is_current && held.request > own.answered && held.answered < request
         });
@@ -271,6 +277,17 @@ mod tests {
         check(Shares::default(), &events(3), false);
         check(Shares::default(), &events(2), true);
         check(Shares::default(), &[asked(1), taken("a", 1, Verdict::Renew)], false);
+        // Where the record may have been compacted away.
+        let gone = events(3).into_iter().map(|event| match event {
+            Event::ShareAcquired { group, member, request, acquired, is_current, .. } => {
+                Event::ShareAcquired { group, member, place: compacted(), request, acquired, is_current }
+            }
+            Event::ShareTaken { member, request, about, verdict, .. } => {
+                Event::ShareTaken { of: ("g".into(), compacted()), member, request, about, verdict }
+            }
+            other => other,
+        });
+        check(Shares::default(), &gone.collect::<Vec<_>>(), true);
     }
 
     #[test]

@@ -113,6 +113,24 @@ fn going_back_is_refused_where_only_new_replicas_hold_everything() {
 }
 
 #[test]
+fn going_back_is_refused_where_it_would_leave_too_few_copies() {
+    let going_back = |configs: &[(&str, &str)], isr: &[NodeId]| {
+        let mut cluster = cluster(&[1, 2], configs);
+        reassign(&mut cluster, Some(&[3, 4])).unwrap();
+        fence(&mut cluster, 2, true);
+        if !isr.is_empty() {
+            set_isr(&mut cluster, isr).unwrap();
+        }
+        variant(&reassign(&mut cluster, None))
+    };
+    let two = ("min.insync.replicas", "2");
+    assert_eq!(going_back(&[two], &[1, 3]), "InvalidReplicaAssignment");
+    assert_eq!(going_back(&[two, ("unclean.leader.election.enable", "true")], &[1, 3]), "ok");
+    assert_eq!(going_back(&[], &[1, 3]), "ok", "one is enough");
+    assert_eq!(going_back(&[two], &[]), "ok", "it takes no copy away");
+}
+
+#[test]
 fn going_back_to_an_eligible_replica_loses_nothing() {
     let mut cluster = cluster(&[1, 2], &[("min.insync.replicas", "2")]);
     reassign(&mut cluster, Some(&[3, 4])).unwrap();
