@@ -2,7 +2,7 @@
 //!
 //! A packet is checked in full when it is decoded: what a packet says by itself is right or it is a [`Violation`] with
 //! the reason code to answer; what depends on the session (who may send it, which ids are in use) is judged by
-//! whoever holds the session. Decoding copies no payload and reserves nothing because a length says so: texts, payloads and
+//! [`crate::session`]. Decoding copies no payload and reserves nothing because a length says so: texts, payloads and
 //! lists are slices of what was received. Optional checks of the standards that are not made: disallowed code
 //! points other than U+0000 (1.5.4) and payloads against their Payload Format Indicator (3.3.2.3.2).
 
@@ -16,10 +16,10 @@ mod error;
 mod packet;
 mod properties;
 mod publish;
-mod reader;
+pub(crate) mod reader;
 mod reason;
 mod repeated;
-mod sink;
+pub(crate) mod sink;
 mod subscribe;
 
 pub use ack::{Ack, Codes, Suback};

@@ -2,6 +2,8 @@
 //!
 //! It does not say whether the client may connect, and assigns no client identifier.
 
+use bytes::BytesMut;
+
 use super::reader::Reader;
 use super::sink::Sink;
 use super::{Binary, ConnectProperties, Error, QoS, Text, Version, Violation, WillProperties};
@@ -138,6 +140,25 @@ fn check_flags(flags: u8, version: Version) -> Result<(), Violation> {
 }
 
 impl Will {
+    /// The same in memory of its own.
+    pub(crate) fn detached(&self) -> Self {
+        let mut bytes = BytesMut::new();
+        self.write(&mut bytes);
+        Self::restored(&mut Reader::new(&bytes.freeze())).unwrap_or_else(|_| self.clone())
+    }
+
+    /// As it is kept: the flags that it has in a CONNECT, then its fields as in one of MQTT 5.0.
+    pub(crate) fn write(&self, sink: &mut impl Sink) {
+        sink.u8(self.flags());
+        self.write_fields(sink, Version::V5);
+    }
+
+    /// From what `write` gave.
+    pub(crate) fn restored(reader: &mut Reader<'_>) -> Result<Self, Violation> {
+        let flags = reader.u8("will flags")?;
+        Self::read(reader, flags, Version::V5)
+    }
+
     fn flags(&self) -> u8 {
         WILL | (self.qos as u8) << WILL_QOS_SHIFT | if self.retain { WILL_RETAIN } else { 0 }
     }

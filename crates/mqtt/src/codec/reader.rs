@@ -40,6 +40,10 @@ impl<'a> Reader<'a> {
         self.cursor.u32().map_err(|_| Violation::Short(field))
     }
 
+    pub(crate) fn u64(&mut self, field: &'static str) -> Read<u64> {
+        self.cursor.u64().map_err(|_| Violation::Short(field))
+    }
+
     /// A Variable Byte Integer (1.5.5).
     pub(crate) fn varint(&mut self, field: &'static str) -> Read<u32> {
         match varint(self.cursor.rest(), field)? {

@@ -22,6 +22,10 @@ pub(crate) trait Sink {
         self.put(&value.to_be_bytes());
     }
 
+    fn u64(&mut self, value: u64) {
+        self.put(&value.to_be_bytes());
+    }
+
     /// A Variable Byte Integer in as few bytes as it needs (\[MQTT-1.5.5-1\]).
     fn varint(&mut self, mut value: u32) {
         while value >= 0x80 {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use bytes::BytesMut;
 use mqtt::codec::*;
+use mqtt::session::State;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -77,6 +78,7 @@ fn check(bytes: &[u8]) {
         let peak = peak(bytes, version);
         assert!(peak <= bytes.len() + SLACK_BYTES, "{peak} bytes for {} bytes", bytes.len());
     }
+    let _ = State::decode(bytes);
 }
 
 proptest! {
