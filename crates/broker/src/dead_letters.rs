@@ -313,9 +313,12 @@ async fn look(
         Ok(Some((bytes, ..))) => bytes,
         // The log begins later: nothing is left of these.
         Ok(None) => return Ok(Found::nothing(host.partition().start_offset().max(alone))),
-        Err(code @ (ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)) => {
-            return Err(Obstacle::Passing(code));
-        }
+        // Another leads, and tells of it, or the topic is gone: so is the share partition soon.
+        Err(
+            code @ (ErrorCode::NotLeaderOrFollower
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::UnknownTopicOrPartition),
+        ) => return Err(Obstacle::Passing(code)),
         Err(code) => {
             tracing::warn!(key = ?host.key(), offset = first.offset, ?code, "a record could not be read; its dead letter only says where it was");
             return Ok(Found::nothing(alone));

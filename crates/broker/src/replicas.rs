@@ -543,6 +543,7 @@ async fn remove_logs(broker: &Arc<Broker>, partitions: Vec<Arc<Partition>>) {
         let name = TopicPartition::new(partition.topic().clone(), partition.index());
         dirs.push((names::dir_name(&name), names::deleted_dir_name(&name, broker.world.random.uuid())));
         resign(broker, partition.topic(), partition.index());
+        broker.shares.resign(partition.topic_id(), partition.index());
         jobs.extend(partition.remove());
         orders.push(Order { partition, leader: None });
     }

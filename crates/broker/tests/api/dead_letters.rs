@@ -2,7 +2,7 @@
 
 use crate::clusters::ALL;
 use crate::harness::{BatchSpec, Client, Cluster, Node, Sharing, Topic, batch, batch_of, bytes_of};
-use crate::replication::create;
+use crate::replication::{create, move_to, until_in_sync};
 use crate::share_groups::{configure, coordinator_of, joined, leader, offsets};
 use std::collections::BTreeMap;
 use wire::{
@@ -281,6 +281,21 @@ async fn a_leader_that_closes_all_connections_is_waited_for_and_gets_the_whole_l
     cluster.pass(15_000).await;
     let told = letters(&mut cluster.client(2), &dead).await;
     assert_eq!((told.len(), told[0].1.as_deref()), (1, Some("a")), "its content was not given up");
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_the_records_no_more_leaves_telling_to_the_one_that_has() {
+    let cluster = Cluster::of_three_with(&SMALL).await;
+    let (topic, dead) = rejected_while(&cluster, "a", || cluster.set_closing(2, true)).await;
+    let moved = cluster.client(3).call(1, &move_to(&topic, &[3])).await;
+    assert_eq!(moved.error_code, 0);
+    until_in_sync(&cluster, 3, &topic, &[3]).await;
+    cluster.pass(3000).await;
+    cluster.set_closing(2, false);
+    cluster.pass(15_000).await;
+    let told = until_told(&cluster, &topic, &dead).await;
+    assert!(told.iter().all(|letter| letter.1.as_deref() == Some("a")), "{told:?}");
     cluster.assert_sound();
 }
 
