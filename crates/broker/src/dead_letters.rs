@@ -249,7 +249,9 @@ async fn target(broker: &Arc<Broker>, host: &Arc<ShareHost>) -> Result<Target, O
         id: topic.id,
         index,
         leader: leader.ok_or(Obstacle::Passing(ErrorCode::LeaderNotAvailable))?,
-        bytes_max: usize::try_from(own.integer("max.message.bytes")).unwrap_or(0),
+        // A batch does not fit into less than a segment either.
+        bytes_max: usize::try_from(own.integer("max.message.bytes").min(own.integer("segment.bytes")))
+            .unwrap_or(0),
         has_copies: group.flag("errors.deadletterqueue.copy.record.enable"),
         name,
     })
