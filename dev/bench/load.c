@@ -173,7 +173,8 @@ static void produce(char **args, int more, int reads) {
         while (rate > 0 && now() < start + i / rate) {
             rd_kafka_poll(producer, 0);
             double left = start + i / rate - now();
-            if (left > 2e-4) usleep((useconds_t)(left * 5e5));
+            // Not to the microsecond: whoever waits for that takes a core from the brokers.
+            usleep(left > 5e-4 ? (useconds_t)(left * 5e5) : 250);
         }
         for (;;) {
             sent_at[i] = now();

@@ -3,9 +3,10 @@
 //!
 //! It is a core. Whoever sends asks [`CatchUp::credit`] and tells [`CatchUp::sent`]; whoever acknowledges records tells how long that
 //! took. While nobody catches up the time that 99 of 100 acknowledgements stay under is learnt; while somebody does, the rate
-//! falls when more than a few in a hundred take twice as long, and rises when they do not: additive steps would take too long
-//! over rates that differ by a thousand, so both are factors. It never falls below twice what is produced, or a replica would never
-//! be in sync; how long acknowledgements take at that rate is usual, too.
+//! falls when more than one in a hundred takes twice as long, and rises when they do not: additive steps would take too long
+//! over rates that differ by a thousand, so both are factors. Near the rate that was too much last it rises slowly, as CUBIC does
+//! (RFC 9438), for every time that it is too much producers suffer. It never falls below twice what is produced, or a replica would
+//! never be in sync; how long acknowledgements take at that rate is usual, too.
 
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_millis(250);
 /// Fewer acknowledgements in a window say nothing.
 const ACKS_MIN: u64 = 20;
-/// Of a hundred acknowledgements so many may be slow; one is by what is usual.
-const SLOW_PERCENT: u64 = 2;
-/// So many show that it is far too much.
+/// Of a hundred acknowledgements so many may be slow.
+const SLOW_PERCENT: u64 = 1;
+/// So many show that it is far too much, and that after this time.
 const MANY_PERCENT: u64 = 20;
+const MANY_AFTER: Duration = Duration::from_millis(40);
+/// Producers that were quiet for so long are not expected back in the next moment.
+const QUIET: Duration = Duration::from_secs(10);
 /// For so long after the last bytes acknowledgements are not taken for usual ones.
 const CALM: Duration = Duration::from_secs(1);
 /// What is usual is never taken to be less, or more.
@@ -44,6 +48,12 @@ pub struct CatchUp {
     credited: Duration,
     /// When something was sent last.
     sent: Option<Duration>,
+    /// When something was acknowledged last.
+    acknowledged: Option<Duration>,
+    /// The rate that was too much last, when that was, and the windows since; at first none was.
+    too_much: u64,
+    fell: Duration,
+    risen: u64,
     /// What 99 of 100 acknowledgements stay under while nobody catches up, or as slowly as can be.
     usual: Duration,
     window: Window,
@@ -69,6 +79,10 @@ impl Default for CatchUp {
             credit: BURST_MIN,
             credited: Duration::ZERO,
             sent: None,
+            acknowledged: None,
+            too_much: RATE_MAX,
+            fell: Duration::ZERO,
+            risen: 0,
             usual: Duration::from_millis(10),
             window: Window::default(),
             produced: 0,
@@ -86,9 +100,12 @@ impl CatchUp {
             self.usual = if took > self.usual { self.usual + step * 99 } else { self.usual - step };
             self.usual = self.usual.clamp(USUAL.0, USUAL.1);
         }
+        self.acknowledged = Some(now);
         self.window.acks += 1;
         self.window.bytes = self.window.bytes.saturating_add(bytes);
-        self.window.slow += u64::from(took > self.usual * 2);
+        // What came before the rate fell says nothing of what it is now.
+        let is_slow = took > self.usual * 2 && now.saturating_sub(took) >= self.fell;
+        self.window.slow += u64::from(is_slow);
         self.end_window(now, waiting);
     }
 
@@ -136,10 +153,11 @@ impl CatchUp {
 
     fn end_window(&mut self, now: Duration, waiting: usize) {
         let lasted = now.saturating_sub(self.window.begun);
-        if lasted < WINDOW {
+        let Window { acks, slow, bytes, sent, .. } = self.window;
+        let is_far_too_much = acks >= ACKS_MIN && slow * 100 > acks * MANY_PERCENT;
+        if lasted < if is_far_too_much { MANY_AFTER } else { WINDOW } {
             return;
         }
-        let Window { acks, slow, bytes, sent, .. } = self.window;
         self.window = Window { begun: now, ..Window::default() };
         let produced = u128::from(bytes) * 1_000_000_000 / lasted.as_nanos();
         self.produced = u64::try_from(produced).unwrap_or(u64::MAX);
@@ -147,22 +165,42 @@ impl CatchUp {
         let used = u64::try_from(u128::from(sent) * 1_000_000_000 / lasted.as_nanos()).unwrap_or(u64::MAX);
         let bound = used.saturating_mul(2).max(RATE_FIRST);
         let rate = self.rate.min(bound);
+        self.risen = self.risen.saturating_add(1);
         self.rate = match () {
-            () if self.is_calm(now) => RATE_FIRST,
-            () if acks >= ACKS_MIN && slow * 100 > acks * MANY_PERCENT => rate / 3,
-            () if acks >= ACKS_MIN && slow * 100 > acks * SLOW_PERCENT => rate / 5 * 3,
-            () if acks >= ACKS_MIN => (rate / 5 * 6).min(bound),
+            () if self.is_calm(now) => {
+                self.too_much = RATE_MAX;
+                RATE_FIRST
+            }
+            () if is_far_too_much => self.fall(now, rate, rate / 3),
+            () if acks >= ACKS_MIN && slow * 100 > acks * SLOW_PERCENT => self.fall(now, rate, rate / 4 * 3),
+            () if acks >= ACKS_MIN => rate.saturating_add(self.rise(rate)).min(bound),
             // Nobody is disturbed.
-            () if waiting == 0 => rate.saturating_mul(2).min(bound),
+            () if waiting == 0 && self.is_quiet(now) => rate.saturating_mul(2).min(bound),
+            () if waiting == 0 => rate.saturating_add(self.rise(rate)).min(bound),
             () if acks == 0 => rate / 3,
-            () if slow > 0 => rate / 5 * 3,
+            () if slow > 0 => rate / 4 * 3,
             () => rate,
         };
         self.rate = self.rate.clamp(self.least_rate(), RATE_MAX);
     }
 
+    fn fall(&mut self, now: Duration, from: u64, to: u64) -> u64 {
+        (self.too_much, self.fell, self.risen) = (from, now, 0);
+        to
+    }
+
+    /// By a fifth, where it was never too much; near where it was, by a two-hundredth for each window since.
+    fn rise(&self, rate: u64) -> u64 {
+        let slowly = (rate / 200).saturating_mul(self.risen);
+        if rate < self.too_much / 4 * 3 { rate / 5 } else { slowly.min(rate / 5) }
+    }
+
     fn least_rate(&self) -> u64 {
         RATE_MIN.saturating_add(self.produced.saturating_mul(2)).min(RATE_MAX)
+    }
+
+    fn is_quiet(&self, now: Duration) -> bool {
+        self.acknowledged.is_none_or(|acknowledged| now.saturating_sub(acknowledged) > QUIET)
     }
 
     fn is_calm(&self, now: Duration) -> bool {
@@ -185,11 +223,12 @@ mod tests {
         core: CatchUp,
         now: Duration,
         produced_bytes: u64,
+        disturbed: u64,
     }
 
     impl Ground {
         fn new() -> Self {
-            Self { core: CatchUp::default(), now: ms(1000), produced_bytes: 1024 }
+            Self { core: CatchUp::default(), now: ms(1000), produced_bytes: 1024, disturbed: 0 }
         }
 
         /// A thousand acknowledgements a second; every so manieth is slow while more than `bearable` bytes a second are sent.
@@ -201,6 +240,7 @@ mod tests {
                 for number in 0..1000 {
                     self.now += ms(1);
                     let is_disturbed = catches_up && self.core.rate() > bearable && number % 20 == 0;
+                    self.disturbed += u64::from(is_disturbed);
                     let took = if is_disturbed { ms(90) } else { ms(2) };
                     self.core.acknowledged(self.now, took, self.produced_bytes, 1);
                     let credit = if catches_up { self.core.credit(self.now, 1) } else { 0 };
@@ -219,9 +259,11 @@ mod tests {
     fn as_much_is_sent_as_producers_bear() {
         let mut ground = Ground::new();
         ground.run(10, false, 0);
-        let sent = ground.run(30, true, 100 * MIB);
-        let late: u64 = sent[10..].iter().sum::<u64>() / 20;
+        ground.run(10, true, 100 * MIB);
+        ground.disturbed = 0;
+        let late: u64 = ground.run(20, true, 100 * MIB).iter().sum::<u64>() / 20;
         assert!((60 * MIB..130 * MIB).contains(&late), "{} MiB/s", late / MIB);
+        assert!(ground.disturbed <= 200, "{} of 20,000 took long", ground.disturbed);
         let sent = ground.run(20, true, RATE_MAX);
         assert!(sent.last().unwrap() > &(1024 * MIB), "what disturbs nobody is not held back: {sent:?}");
     }
@@ -260,6 +302,24 @@ mod tests {
             now = core.ready_at(now).max(now + ms(1));
         }
         assert!(sent > 2048 * MIB, "{} MiB in three seconds", sent / MIB);
+    }
+
+    #[test]
+    fn producers_that_come_back_soon_find_it_as_they_left_it() {
+        let mut ground = Ground::new();
+        ground.run(20, true, 100 * MIB);
+        let pause = |ground: &mut Ground, seconds: u64| {
+            for _ in 0..seconds * 1000 {
+                ground.now += ms(1);
+                let credit = ground.core.credit(ground.now, 0);
+                ground.core.sent(ground.now, credit);
+            }
+            ground.core.rate()
+        };
+        let rate = pause(&mut ground, 2);
+        assert!(rate < 200 * MIB, "{} MiB/s", rate / MIB);
+        let rate = pause(&mut ground, 12);
+        assert!(rate > 1000 * MIB, "{} MiB/s", rate / MIB);
     }
 
     #[test]
