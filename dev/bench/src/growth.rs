@@ -2,6 +2,7 @@
 //!
 //! What is shown is how fast that goes and what it does to the producers. Called by `workloads`.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ use crate::workloads::delete_topic;
 const PARTITIONS: u8 = 6;
 /// 10 GiB of records of 1 KiB.
 const RECORDS: &str = "10485760";
+const HEAVY_BYTES: u64 = 10 << 30;
 const NEWCOMER: u64 = 4;
 /// No move may take longer.
 const MOVE_LIMIT: Duration = Duration::from_secs(900);
@@ -27,7 +29,7 @@ const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
 const TIMEOUT_MS: i32 = 30_000;
 
 /// Measures each contestant once: the newcomer stays.
-pub fn run(contestants: &mut [Contestant], load: &Load, command: &str) -> Result<Samples> {
+pub fn run(contestants: &mut [Contestant], load: &Load, dir: &Path, command: &str) -> Result<Samples> {
     let title = "A fourth node joins and takes 10 GiB, beside 20,000 records/s of 1 KiB, acks=all";
     let mut samples = Samples::new(title, command);
     for contestant in contestants {
@@ -52,10 +54,28 @@ pub fn run(contestants: &mut [Contestant], load: &Load, command: &str) -> Result
         samples.add(name, "MiB/s", 10_240.0 / seconds);
         samples.add(name, "p99 ms before", before.p99_ms);
         samples.add(name, "worst p99 ms of 8 s meanwhile", worst(&during));
+        let full = free_bytes(dir)?;
         delete_topic(contestant, &heavy)?;
         delete_topic(contestant, &flowing)?;
+        freed(dir, full)?;
     }
     Ok(samples)
+}
+
+/// Waits until the topics are off the disk: Kafka keeps files for a minute, and then whoever comes next would feel them go.
+fn freed(dir: &Path, full: u64) -> Result<()> {
+    let begun = Instant::now();
+    while free_bytes(dir)? < full + HEAVY_BYTES / 10 * 9 {
+        ensure!(begun.elapsed() < MOVE_LIMIT, "the deleted topics are still on the disk after {MOVE_LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    rustix::fs::sync();
+    Ok(())
+}
+
+fn free_bytes(dir: &Path) -> Result<u64> {
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(found.f_bavail * found.f_frsize)
 }
 
 fn worst(during: &[Figures]) -> f64 {

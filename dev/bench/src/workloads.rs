@@ -98,7 +98,7 @@ impl Race {
             "cluster-rate" => self.rate(&command).map(|table| vec![table]),
             "cluster-partitions" => self.cluster_partitions(&command).map(|table| vec![table]),
             "cluster-grow" => {
-                growth::run(&mut self.contestants, &self.load, &command).map(|table| vec![table])
+                growth::run(&mut self.contestants, &self.load, &self.dir, &command).map(|table| vec![table])
             }
             other => anyhow::bail!(
                 "there is no workload {other}, only {}",
