@@ -13,7 +13,7 @@ use metadata::{
 };
 use model::{LeaderEpoch, Offset};
 use quorum::{Leadership, Pending, ProposeError, Quorum, Watched, Watching, watch};
-use std::{io, ops::ControlFlow, pin::pin, sync::Arc};
+use std::{cell::Cell, io, ops::ControlFlow, pin::pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the controller at once; more wait at their connections.
@@ -119,8 +119,15 @@ impl ControllerHost {
     async fn decide(&self, request: Request) -> Result<Decided, Error> {
         let gone = || Error::NotController("the controller has stopped; see the broker's log".into());
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order { request, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let decided = match self.orders.send(Order { request, reply }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(gone()),
+        };
+        if let Err(Error::NotController(_)) = decided {
+            // Nobody may have asked to know.
+            let _ = WAS_DEPOSED.try_with(|was| was.set(true));
+        }
+        decided
     }
 
     /// Whether this node's controller decides.
@@ -377,6 +384,21 @@ async fn while_leading<T>(
             }
         }
     }
+}
+
+tokio::task_local! {
+    /// Whether a controller of this node that was asked has turned out not to decide any more.
+    static WAS_DEPOSED: Cell<bool>;
+}
+
+/// Answers a request; and whether this node's controller, which was asked for it, does not decide any more: then another one has to
+/// be asked, as Kafka's brokers do, whose clients never see NOT_CONTROLLER (KIP-590).
+pub(crate) async fn unless_deposed<T>(answering: impl Future<Output = T>) -> (T, bool) {
+    let answering = async {
+        let answer = answering.await;
+        (answer, WAS_DEPOSED.with(Cell::get))
+    };
+    WAS_DEPOSED.scope(Cell::new(false), answering).await
 }
 
 fn refused(why: &str) -> Failed {

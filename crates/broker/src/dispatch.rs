@@ -6,6 +6,7 @@ use crate::{
     Broker, client_quotas,
     connection::Peer,
     context::Context,
+    controller::unless_deposed,
     discovery, handlers,
     pace::{Counted, Pace},
     peer_frames::PeerFrame,
@@ -298,12 +299,15 @@ pub(crate) fn begin(
                 // The first field of every version.
                 peer.broker = decoder.peek_i32();
             }
-            let is_forwarded = FORWARDED.contains(&api) && !FORWARDED_IN_PART.contains(&api);
-            let there =
-                whole.filter(|_| is_forwarded && !peer.is_controller && !broker.controller.is_active());
-            let asking = there.is_some().then(|| context.clone());
+            let asked = whole.filter(|_| FORWARDED.contains(&api) && !peer.is_controller);
+            let asked = asked.map(|frame| (frame, context.clone()));
             let here = barrier(broker, context, decoder, reply)?;
-            Begun::Barrier(match there.zip(asking) {
+            let is_here = broker.controller.is_active() || FORWARDED_IN_PART.contains(&api);
+            Begun::Barrier(match asked {
+                Some((frame, context)) if is_here => {
+                    let here = counted(broker, &peer.pace, here);
+                    answer_here(broker.clone(), context, frame, (reply, here))
+                }
                 Some((frame, context)) => forward(broker.clone(), context, frame, (reply, here)),
                 None => counted(broker, &peer.pace, here),
             })
@@ -352,6 +356,32 @@ fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, An
             broker.quorum.serve(request.body.clone()).await
         };
         Ok(request.answer(answer))
+    })
+}
+
+/// Has this node's controller answer, and another one if it turns out not to decide any more.
+fn answer_here(
+    broker: Arc<Broker>,
+    context: Context,
+    frame: Bytes,
+    (reply, here): (Reply, BoxFuture<'static, Answer>),
+) -> BoxFuture<'static, Answer> {
+    Box::pin(async move {
+        let (answer, is_deposed) = unless_deposed(here).await;
+        if !is_deposed {
+            return answer;
+        }
+        if FORWARDED_IN_PART.contains(&reply.api) {
+            let mut decoder = Decoder::new(frame.clone(), budget(&frame));
+            let again = header::decode_request(&mut decoder).map_err(Refused::from);
+            return match again.and_then(|_| barrier(&broker, context, decoder, reply)) {
+                Ok(again) => again.await,
+                // It was read before.
+                Err(_) => answer,
+            };
+        }
+        let refused = Box::pin(std::future::ready(answer));
+        forward(broker, context, frame, (reply, refused)).await
     })
 }
 

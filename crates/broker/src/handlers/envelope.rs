@@ -1,6 +1,6 @@
 //! Envelope (key 58): a client's request that a broker forwards to the active controller (KIP-590).
 
-use crate::{Broker, context::Context, dispatch, failure_code};
+use crate::{Broker, context::Context, controller::unless_deposed, dispatch, failure_code};
 use std::sync::Arc;
 use wire::{EnvelopeRequest, EnvelopeResponse, ErrorCode};
 
@@ -14,7 +14,10 @@ pub(crate) async fn handle(
         return refuse(ErrorCode::NotController);
     }
     let answered = match dispatch::answer_forwarded(broker, context, request.request_data) {
-        Ok(answer) => answer.await,
+        Ok(answer) => match unless_deposed(answer).await {
+            (answer, false) => answer,
+            (_, true) => return refuse(ErrorCode::NotController),
+        },
         Err(refused) => {
             tracing::warn!(%refused, "a forwarded request was refused");
             return refuse(ErrorCode::InvalidRequest);

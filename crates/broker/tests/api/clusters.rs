@@ -5,9 +5,12 @@ use crate::harness::{Client, Cluster, Topic, batch, code};
 use broker::StartError;
 use std::collections::BTreeSet;
 use wire::{
-    CreateTopicsRequest, DescribeClusterRequest, DescribeQuorumRequest, ErrorCode, InitProducerIdRequest,
-    MetadataRequest, MetadataResponse, create_topics_request::CreatableTopic,
-    metadata_request::MetadataRequestTopic, metadata_response::MetadataResponseTopic,
+    CreateTopicsRequest, DescribeClusterRequest, DescribeQuorumRequest, ErrorCode,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, MetadataRequest, MetadataResponse,
+    create_topics_request::CreatableTopic,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+    metadata_request::MetadataRequestTopic,
+    metadata_response::MetadataResponseTopic,
 };
 
 pub(super) const ALL: [i32; 3] = [1, 2, 3];
@@ -654,6 +657,30 @@ async fn a_controller_describes_the_controllers_to_tools_that_begin_there() {
         let names: Vec<_> = told.configs.into_iter().map(|config| config.name).collect();
         assert_eq!((told.error_code, names), (0, vec!["log.segment.bytes".to_owned()]), "version {version}");
     }
+    cluster.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_a_controller_that_does_not_decide_any_more_is_answered_by_the_next_one() {
+    let cluster = Cluster::of_three().await;
+    let active = controller(&cluster, 1).await;
+    cluster.set_cut(active, true);
+    let back = async {
+        cluster.pass(1500).await;
+        cluster.set_cut(active, false);
+    };
+    let setting =
+        AlterableConfig { name: "log.retention.ms".into(), value: Some("1000".into()), ..Default::default() };
+    let resource =
+        AlterConfigsResource { resource_type: 4, resource_name: String::new(), configs: vec![setting] };
+    let alter = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let mut client = cluster.client(active);
+    let (created, altered, ()) =
+        tokio::join!(create(&cluster, active, "late", 1), client.call(1, &alter), back);
+    created.unwrap();
+    assert_eq!(altered.responses[0].error_code, 0, "{altered:?}");
+    assert_ne!(controller(&cluster, active).await, active);
+    known(&cluster, active, "late").await;
     cluster.assert_sound();
 }
 
