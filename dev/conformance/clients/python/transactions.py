@@ -5,8 +5,10 @@ last line of its output is one JSON object, lines before it are events.
 """
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -35,6 +37,32 @@ def patiently(call, *args):
                 raise
             time.sleep(0.1)
     raise SystemExit("repeated a hundred times")
+
+
+# librdkafka takes no notice of the time it is given here (its issue 5456).
+SEND_OFFSETS_LIMIT = 20
+
+
+def is_sent(made, positions, group):
+    """Sends offsets within a transaction; whether that ended.
+
+    librdkafka waits for ever for a group coordinator that was missing from metadata once, as a broker is while it starts again
+    (its issue 5511; beside Apache Kafka 4.4.0, too). An application has to begin anew with another producer.
+    """
+    failed = []
+
+    def send():
+        try:
+            patiently(made.send_offsets_to_transaction, positions, group, SEND_OFFSETS_LIMIT)
+        except BaseException as error:
+            failed.append(error)
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    sending.join(SEND_OFFSETS_LIMIT)
+    if failed:
+        raise failed[0]
+    return not sending.is_alive()
 
 
 def transact(bootstrap, topic, transactional_id, count):
@@ -81,14 +109,15 @@ def read(bootstrap, topic, isolation):
 def copy(bootstrap, topic, target, group, transactional_id, count, pace):
     """Copies records to `target` in transactions that commit the group's offsets too, until `count` were copied.
 
-    Every fourth transaction is aborted and its records are read again. Tells the progress after each commit.
+    Every fourth transaction is aborted and its records are read again. Tells the progress after each commit, and at the end how
+    often it had to begin anew with another producer.
     """
     made = producer(bootstrap, transactional_id)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False,
                          "auto.offset.reset": "earliest", "isolation.level": "read_committed",
                          "session.timeout.ms": 6000, "heartbeat.interval.ms": 500})
     consumer.subscribe([topic])
-    copied, number, quiet = 0, 0, time.monotonic()
+    copied, number, anew, quiet = 0, 0, 0, time.monotonic()
     while copied < int(count) and time.monotonic() - quiet < 60:
         batch = [message for message in consumer.consume(7, 1) if not message.error()]
         if not batch:
@@ -99,9 +128,13 @@ def copy(bootstrap, topic, target, group, transactional_id, count, pace):
             made.produce(target, message.value() + b"!")
         positions = consumer.position(consumer.assignment())
         positions = [position for position in positions if position.offset >= 0]
-        patiently(made.send_offsets_to_transaction, positions, consumer.consumer_group_metadata(), 60)
-        if number % 4 == 0:
+        is_aborted = number % 4 == 0
+        if not is_sent(made, positions, consumer.consumer_group_metadata()):
+            # Of the same id: what the old one has begun is aborted.
+            made, anew, is_aborted = producer(bootstrap, transactional_id), anew + 1, True
+        elif is_aborted:
             patiently(made.abort_transaction, 60)
+        if is_aborted:
             firsts = {}
             for message in batch:
                 firsts.setdefault(message.partition(), message.offset())
@@ -113,7 +146,10 @@ def copy(bootstrap, topic, target, group, transactional_id, count, pace):
             say(copied=copied)
         time.sleep(float(pace))
     consumer.close()
-    say(copied=copied)
+    say(copied=copied, anew=anew)
+    sys.stdout.flush()
+    # A thread of librdkafka may still wait.
+    os._exit(0)
 
 
 def fence(bootstrap, topic, transactional_id):
