@@ -7,6 +7,7 @@
 
 mod bytes;
 mod decide;
+pub mod headers;
 mod life;
 mod producer;
 
