@@ -53,6 +53,7 @@ pub(crate) fn of_topic(topic: &Resolved<'_>) -> LogConfig {
             AckDurability::Fsync => Durability::Fsync,
             AckDurability::PageCache => Durability::PageCache,
         },
+        key_index: topic.flag("odradek.key.index"),
         // Of all logs, whatever their topic says.
         producer_id_expiration_ms: topic.broker().integer("producer.id.expiration.ms"),
         transactions_verified: topic.broker().flag("transaction.partition.verification.enable"),
@@ -73,6 +74,7 @@ pub(crate) fn of_metadata(topic: &Resolved<'_>) -> LogConfig {
         durability: Durability::Fsync,
         timestamp_type: TimestampType::CreateTime,
         compression: None,
+        key_index: false,
         ..of_topic(topic)
     }
 }
@@ -239,6 +241,8 @@ mod tests {
             flush_ms: 1010,
             file_delete_delay_ms: 1011,
             durability: Durability::PageCache,
+            // No broker's key stands behind it.
+            key_index: false,
             producer_id_expiration_ms: 1012,
             transactions_verified: false,
         };

@@ -17,7 +17,7 @@ mod walk;
 
 pub use cleaning::{Cleaning, CleaningReport, CleaningStep};
 
-use crate::{Damage, Effect, Files, Log, LogConfig, files::swap::SwapState, segment::Segment};
+use crate::{Damage, Effect, Files, Log, LogConfig, files::swap::SwapState, keys::Part, segment::Segment};
 use filter::{LastBatch, Rules};
 use model::{Offset, Timestamp};
 use std::{io, sync::Arc};
@@ -64,6 +64,8 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub struct Cleaned {
     pub(crate) segment: Segment,
+    /// Its key index, if it has one.
+    pub(crate) keys: Option<Part>,
     /// What it is made of: base offsets and sizes.
     pub(crate) sources: Vec<(Offset, u64)>,
 }
@@ -72,6 +74,7 @@ pub struct Cleaned {
 #[derive(Debug)]
 pub(crate) struct Swapping {
     segment: Segment,
+    keys: Option<Part>,
     /// How many segments it replaces.
     count: usize,
 }
@@ -173,14 +176,15 @@ impl Log {
         });
         let aborted = self.segments.iter().flat_map(|segment| &segment.aborted).copied().collect();
         let place = (self.handles.clone(), self.config.clone());
-        Cleaning::new(place, (rules, aborted), limits, cleanable.first_dirty, sources.collect())
+        let seed = self.keys.seed().filter(|_| self.config.key_index);
+        Cleaning::new(place, (rules, aborted), limits, (cleanable.first_dirty, seed), sources.collect())
     }
 
     /// Orders that a segment takes the place of those that it was made of. `false`, and nothing happens, if they are not
     /// what they were, or the log is not to be compacted any more; then its files are to be discarded. Until that is
     /// performed the log keeps what it has.
     pub fn swap(&mut self, cleaned: &Cleaned, effects: &mut Vec<Effect>) -> bool {
-        let Cleaned { segment, sources } = cleaned;
+        let Cleaned { segment, keys, sources } = cleaned;
         let place = self.segments.partition_point(|known| known.base_offset < segment.base_offset);
         let replaced = self.segments.get(place..place + sources.len());
         let is_same = replaced.is_some_and(|replaced| {
@@ -193,7 +197,7 @@ impl Log {
         let gone = sources.iter().skip(1).map(|(base, _)| *base).collect();
         effects.push(Effect::Swap { segment: segment.base_offset, gone });
         self.remember_holes();
-        self.swapping = Some(Swapping { count: sources.len(), segment: segment.clone() });
+        self.swapping = Some(Swapping { count: sources.len(), segment: segment.clone(), keys: keys.clone() });
         true
     }
 
@@ -204,14 +208,18 @@ impl Log {
 
     /// A swap was performed.
     pub(crate) fn swapped(&mut self, now: Timestamp) {
-        let Some(Swapping { segment, count }) = self.swapping.take() else { return };
+        let Some(Swapping { segment, keys, count }) = self.swapping.take() else { return };
+        let base = segment.base_offset;
         self.swap_count += 1;
         let place = self.segments.partition_point(|known| known.base_offset < segment.base_offset);
         let due = now.saturating_add(self.config.file_delete_delay_ms);
         let end = (place + count).min(self.segments.len());
-        for gone in self.segments.splice(place..end, [segment]).skip(1) {
-            self.snapshots.remove(&gone.base_offset);
-            self.doomed.push_back((due, gone.base_offset));
+        let gone: Vec<_> = self.segments.splice(place..end, [segment]).map(|gone| gone.base_offset).collect();
+        self.keys.on_swapped(base, &gone, keys);
+        self.reckon_indexed();
+        for gone in gone.into_iter().skip(1) {
+            self.snapshots.remove(&gone);
+            self.doomed.push_back((due, gone));
         }
         // What readers of committed records are told fits what is in the files, no more what the tail still has of it.
         let behind = self.segments.get(place + 1).map_or(self.end_offset, |next| next.base_offset);

@@ -67,6 +67,8 @@ pub struct LogConfig {
     pub file_delete_delay_ms: i64,
     /// `odradek.ack.durability`.
     pub durability: Durability,
+    /// `odradek.key.index`: the offsets of the records of each key are kept beside the segments.
+    pub key_index: bool,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_id_expiration_ms: i64,
     /// `transaction.partition.verification.enable`: a transaction begins only if the coordinator knows it.

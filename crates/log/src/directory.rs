@@ -49,13 +49,14 @@ impl Directory {
             entries = disk.list(dir)?;
         }
         let mut found = Self::default();
-        let (mut beside, mut deleted) = (Vec::new(), BTreeSet::new());
+        let (mut beside, mut keys, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             match names::parse_file_name(&entry.name) {
                 Some((offset, names::LOG)) => found.segments.entry(offset).or_default().log = entry.len,
                 Some((offset, names::SNAPSHOT)) => {
                     found.snapshots.insert(offset);
                 }
+                Some((offset, names::KEYS)) => keys.push((offset, entry)),
                 Some((offset, kind)) if names::SEGMENT_KINDS.contains(&kind) => {
                     beside.push((offset, kind, entry))
                 }
@@ -86,6 +87,10 @@ impl Directory {
                 Some(files) if kind == names::TIME_INDEX => files.time_index = Some(entry.len),
                 Some(files) => files.txn_index = Some(entry.len),
             }
+        }
+        // Whatever becomes of a log, its key index can be made anew: it is no witness.
+        for (_, entry) in keys.iter().filter(|(offset, _)| !found.segments.contains_key(offset)) {
+            disk.remove_file(&dir.join(&entry.name))?;
         }
         // They say why an index has no log: after a crash too, until that index is gone.
         if is_changed && !deleted.is_empty() {

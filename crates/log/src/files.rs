@@ -432,7 +432,7 @@ pub fn is_scarcity(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
-fn accept_missing(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn accept_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

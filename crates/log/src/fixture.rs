@@ -36,6 +36,7 @@ pub(crate) fn config(durability: Durability) -> LogConfig {
         flush_ms: i64::MAX,
         file_delete_delay_ms: 60_000,
         durability,
+        key_index: false,
         transactions_verified: false,
         producer_id_expiration_ms: 86_400_000,
     }

@@ -14,6 +14,8 @@ use std::{
 
 /// Open segments per log that are kept for readers.
 const READERS_MAX: usize = 4;
+/// Open files of postings per log that are kept for look-ups.
+const KEY_FILES_MAX: usize = 16;
 /// Places per log at which a reader stopped.
 const PLACES_MAX: usize = 8;
 
@@ -38,6 +40,8 @@ struct Known {
     /// Odd while files are being replaced by others of their names; see [`crate::Log::layout`].
     layout: u64,
     readers: VecDeque<(Offset, Arc<dyn File>)>,
+    /// Files of postings, by the first offset that they cover and their level.
+    key_files: VecDeque<((Offset, u8), Arc<dyn File>)>,
     /// Each with whether somebody went on from there.
     places: VecDeque<(Place, bool)>,
 }
@@ -82,16 +86,49 @@ impl Handles {
         Ok(file)
     }
 
+    /// A file of postings, for a look-up that was planned in `layout`; `open` opens it.
+    pub(crate) fn key_file(
+        &self,
+        name: (Offset, u8),
+        layout: u64,
+        open: impl FnOnce() -> io::Result<Arc<dyn File>>,
+    ) -> io::Result<Arc<dyn File>> {
+        {
+            let known = lock(&self.known);
+            let mut files = known.key_files.iter().filter(|_| known.layout == layout);
+            if let Some((_, file)) = files.find(|(known, _)| *known == name) {
+                return Ok(file.clone());
+            }
+        }
+        let file = open()?;
+        let mut known = lock(&self.known);
+        if known.layout == layout && layout.is_multiple_of(2) {
+            if known.key_files.len() >= KEY_FILES_MAX {
+                known.key_files.pop_front();
+            }
+            known.key_files.push_back((name, file.clone()));
+        }
+        Ok(file)
+    }
+
+    /// Closes the files of postings: some of them are gone, or about to be written anew.
+    pub(crate) fn forget_key_files(&self) {
+        lock(&self.known).key_files.clear();
+    }
+
     /// Forgets a segment that is deleted.
     pub(crate) fn forget(&self, segment: Offset) {
         let mut known = lock(&self.known);
+        known.key_files.clear();
         known.readers.retain(|(base, _)| *base != segment);
         known.places.retain(|(place, _)| place.segment != segment);
     }
 
     /// Closes all files that nobody is reading.
     pub(crate) fn clear(&self) {
-        lock(&self.known).readers.clear();
+        let mut known = lock(&self.known);
+        known.readers.clear();
+        known.key_files.clear();
     }
 
     /// Where `offset` begins, if a reader stopped there lately; and whether this one is the first that goes on there. Who
@@ -133,6 +170,7 @@ impl Handles {
             known.layout += 1;
         }
         known.readers.clear();
+        known.key_files.clear();
         known.places.clear();
     }
 

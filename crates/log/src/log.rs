@@ -8,6 +8,7 @@ use crate::{
     AbortedTxn, Durability, Effect, Epochs, Guard, LogConfig, Origin, Performed, ProducerError, Producers,
     clean::Swapping,
     handles::Handles,
+    keys::Keys,
     producer_snapshot,
     segment::Segment,
     tail::{Tail, TailBatch},
@@ -29,6 +30,7 @@ pub struct Log {
     pub(crate) epochs_unwritten: bool,
     pub(crate) producers: Producers,
     pub(crate) tail: Tail,
+    pub(crate) keys: Keys,
     pub(crate) start_offset: Offset,
     pub(crate) end_offset: Offset,
     /// Everything before is in the files.

@@ -13,6 +13,8 @@ pub const INDEX: &str = "index";
 pub const TIME_INDEX: &str = "timeindex";
 /// The index of aborted transactions.
 pub const TXN_INDEX: &str = "txnindex";
+/// The key index of a segment; with a hyphen and a number behind it, of a part of one.
+pub const KEYS: &str = "keys";
 /// The state of the producers.
 pub const SNAPSHOT: &str = "snapshot";
 /// What is appended to the name of a file that is to be removed.
@@ -31,7 +33,7 @@ pub const DAMAGE: &str = "damage";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
 /// The kinds of files that a segment may have.
-pub const SEGMENT_KINDS: [&str; 4] = [LOG, INDEX, TIME_INDEX, TXN_INDEX];
+pub const SEGMENT_KINDS: [&str; 5] = [LOG, INDEX, TIME_INDEX, TXN_INDEX, KEYS];
 
 /// The name of a file that belongs to an offset.
 pub fn file_name(offset: Offset, kind: &str) -> String {

@@ -108,6 +108,7 @@ impl Log {
         let due = now.saturating_add(self.config.file_delete_delay_ms);
         for segment in self.segments.drain(..count) {
             self.handles.forget(segment.base_offset);
+            self.keys.on_segment_gone(segment.base_offset);
             self.snapshots.remove(&segment.base_offset);
             self.doomed.push_back((due, segment.base_offset));
             effects.push(Effect::Delete { segment: segment.base_offset });

@@ -13,7 +13,11 @@ use super::{
     output,
     transactions::Transactions,
 };
-use crate::{AbortedTxn, LogConfig, handles::Handles};
+use crate::{
+    AbortedTxn, LogConfig,
+    handles::Handles,
+    keys::{KeyWork, Target},
+};
 use env::Disk;
 use model::Offset;
 use records::Decompressor;
@@ -29,6 +33,15 @@ pub struct Cleaning {
     sources: Vec<Source>,
     phase: Phase,
     report: CleaningReport,
+    /// Under which the terms of a key index are hashed, if there is to be one.
+    key_seed: Option<u64>,
+    /// A group that is written anew, but for its key index.
+    indexing: Option<Box<Indexing>>,
+}
+
+struct Indexing {
+    cleaned: Cleaned,
+    work: KeyWork,
 }
 
 enum Phase {
@@ -68,7 +81,7 @@ impl Cleaning {
         (handles, config): (Arc<Handles>, Arc<LogConfig>),
         (rules, aborted): (Rules, Vec<AbortedTxn>),
         limits: CleaningLimits,
-        first_dirty: Offset,
+        (first_dirty, key_seed): (Offset, Option<u64>),
         sources: Vec<Source>,
     ) -> Self {
         let mapping = Mapping {
@@ -91,6 +104,8 @@ impl Cleaning {
             sources,
             phase: Phase::Mapping(Box::new(mapping)),
             report: CleaningReport::default(),
+            key_seed,
+            indexing: None,
         }
     }
 
@@ -102,6 +117,9 @@ impl Cleaning {
     /// Goes on for about `bytes_max` bytes, but one batch whatever its size. After an error the pass is over, and
     /// [`Cleaning::discard`] removes what it has written. `NotFound` means that a segment is gone.
     pub fn step(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<CleaningStep, CleanError> {
+        if self.indexing.is_some() {
+            return self.index(disk, bytes_max);
+        }
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => Ok(CleaningStep::Done(self.report)),
             Phase::Mapping(mut mapping) => {
@@ -124,7 +142,7 @@ impl Cleaning {
                     Copied::Group { before, after, cleaned } => {
                         self.report.bytes_before += before;
                         self.report.bytes_after += after;
-                        Ok(cleaned.map_or(CleaningStep::More(0), CleaningStep::Cleaned))
+                        Ok(cleaned.map_or(CleaningStep::More(0), |cleaned| self.begin_indexing(*cleaned)))
                     }
                     Copied::All => Ok(CleaningStep::Done(self.report)),
                 }
@@ -132,8 +150,37 @@ impl Cleaning {
         }
     }
 
+    /// Where there is a key index, a group gets its own before it takes its place: readers find all of it at any time.
+    fn begin_indexing(&mut self, cleaned: Cleaned) -> CleaningStep {
+        let last = cleaned.sources.last().map(|(base, _)| *base);
+        let next = self.sources.iter().find(|source| Some(source.base) == last).map(|source| source.next);
+        let (Some(seed), Some(upto)) = (self.key_seed, next) else { return CleaningStep::Cleaned(cleaned) };
+        let (base, size) = (cleaned.segment.base_offset, cleaned.segment.size);
+        let target = Target { base, sealed: Some((upto, size)), upto, is_cleaned: true };
+        let hashed = (seed, self.rules.plain_bytes_max);
+        let work = KeyWork::new(self.handles.clone(), target, hashed, Vec::new());
+        self.indexing = Some(Box::new(Indexing { cleaned, work }));
+        CleaningStep::More(0)
+    }
+
+    fn index(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<CleaningStep, CleanError> {
+        let Some(indexing) = &mut self.indexing else { return Ok(CleaningStep::More(0)) };
+        let read = indexing.work.step(disk, bytes_max, true)?;
+        match self.indexing.take_if(|indexing| indexing.work.is_done() || read.is_none()) {
+            None => Ok(CleaningStep::More(read.unwrap_or(0))),
+            Some(indexing) => {
+                let Indexing { cleaned, work } = *indexing;
+                Ok(CleaningStep::Cleaned(Cleaned { keys: work.whole(), ..cleaned }))
+            }
+        }
+    }
+
     /// Removes what was written of a group that is not finished.
     pub fn discard(mut self, disk: &dyn Disk) {
+        if let Some(Indexing { cleaned, work }) = self.indexing.take().map(|indexing| *indexing) {
+            work.discard(disk);
+            self.discard_cleaned(disk, &cleaned);
+        }
         if let Phase::Copying(copying) = &mut self.phase
             && let Some(group) = copying.group.take()
             && let Err(error) = group.output.discard(disk)

@@ -42,7 +42,7 @@ pub(crate) enum Copied {
     /// So many bytes were read, and so many written.
     Some { read: u64, written: u64 },
     /// A group is complete: what it had and what it has, and what takes its place unless that would be its equal.
-    Group { before: u64, after: u64, cleaned: Option<Cleaned> },
+    Group { before: u64, after: u64, cleaned: Option<Box<Cleaned>> },
     /// There is no group left.
     All,
 }
@@ -179,7 +179,7 @@ impl Copying {
         let after = output.bytes();
         let modified = sources.last().map_or(rules.now, |source| source.modified);
         let sources = sources.iter().map(|source| (source.base, source.size)).collect();
-        Ok(Copied::Group { before, after, cleaned: output.finish(disk, sources, modified)? })
+        Ok(Copied::Group { before, after, cleaned: output.finish(disk, sources, modified)?.map(Box::new) })
     }
 }
 

@@ -126,7 +126,7 @@ impl Output {
         }
         disk.sync_dir(&self.handles.dir())?;
         self.segment.modified = modified;
-        Ok(Some(Cleaned { segment: self.segment, sources }))
+        Ok(Some(Cleaned { segment: self.segment, keys: None, sources }))
     }
 
     /// Removes what was written.

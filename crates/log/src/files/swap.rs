@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The batches go last where their name makes the segment count, and first where it ends the swap.
-const INDEXES: [&str; 3] = [names::INDEX, names::TIME_INDEX, names::TXN_INDEX];
+const INDEXES: [&str; 4] = [names::INDEX, names::TIME_INDEX, names::TXN_INDEX, names::KEYS];
 
 /// A swap that the effects have come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,11 @@ impl Files {
         let dir = self.handles.dir();
         for entry in disk.list(&dir)? {
             let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
-            if offset != segment && kind.ends_with(names::CLEANED) {
+            let Some(of) = kind.strip_suffix(names::CLEANED).and_then(|kind| kind.strip_suffix('.')) else {
+                continue;
+            };
+            // Of this one what is none of its files has been left by the making of its key index.
+            if offset != segment || !names::SEGMENT_KINDS.contains(&of) {
                 disk.remove_file(&dir.join(&entry.name))?;
             }
         }

@@ -59,6 +59,8 @@ impl Files {
         let dir = self.handles.dir();
         let found = Directory::read(disk, &dir)?;
         self.drop_snapshots(disk, &found, offset.saturating_add(1))?;
+        let cut = found.segments.range(..offset).next_back().map_or(0, |(base, _)| *base);
+        self.drop_keys(disk, cut)?;
         for segment in found.segments.range(offset..).rev().map(|(base, _)| *base) {
             self.drop_segment(disk, segment)?;
         }
@@ -73,6 +75,7 @@ impl Files {
         let dir = self.handles.dir();
         let found = Directory::read(disk, &dir)?;
         self.drop_snapshots(disk, &found, 0)?;
+        self.drop_keys(disk, 0)?;
         for segment in found.segments.keys().rev() {
             self.drop_segment(disk, *segment)?;
         }
@@ -91,6 +94,26 @@ impl Files {
             any = true;
         }
         if any { disk.sync_dir(&self.handles.dir()) } else { Ok(()) }
+    }
+
+    /// The key index of the segment that is cut, of parts of it, and of those behind it: what comes later into their
+    /// place is not what they speak of.
+    fn drop_keys(&self, disk: &dyn Disk, from: Offset) -> io::Result<()> {
+        let dir = self.handles.dir();
+        let mut any = false;
+        let entries = match disk.list(&dir) {
+            // Nothing was ever written.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
+            if offset >= from && kind.starts_with(names::KEYS) {
+                accept_missing(disk.remove_file(&dir.join(&entry.name)))?;
+                any = true;
+            }
+        }
+        if any { disk.sync_dir(&dir) } else { Ok(()) }
     }
 
     fn drop_segment(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {

@@ -20,6 +20,9 @@ pub(super) const CATCH_UP_PACED: &str = "odradek.catch.up.paced";
 
 pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
 
+/// Whether a topic's records are found by their keys.
+pub(super) const KEY_INDEX: &str = "odradek.key.index";
+
 /// How fast replicas are verified.
 pub(super) const SCRUB_RATE: &str = "odradek.scrub.bytes.per.second";
 
@@ -49,6 +52,9 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     key(ACK_DURABILITY, String, Text("fsync"), OneOf(&["fsync", "page-cache"]), High,
         "When a write to this topic is acknowledged: once it is on stable storage ('fsync'), or once the operating \
          system has it ('page-cache').").from(&[ACK_DURABILITY]),
+    key(KEY_INDEX, Boolean, Text("false"), Any, Medium,
+        "Whether the offsets of the records of each key are kept beside the segments, so that one key is read without \
+         reading the others. It takes up to 12 bytes of disk a record, and is built behind what is appended."),
 ];
 
 /// What an acknowledgement promises.

@@ -70,6 +70,7 @@ pub(super) fn log_config(segment_bytes: u32) -> LogConfig {
         flush_ms: i64::MAX,
         file_delete_delay_ms: 0,
         durability: Durability::Fsync,
+        key_index: false,
         transactions_verified: false,
         producer_id_expiration_ms: i64::MAX,
     }

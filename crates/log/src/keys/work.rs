@@ -1,0 +1,288 @@
+//! Indexing one segment: reading on in it, and making few files of the postings, a slice at a time on a disk lane.
+//!
+//! It knows nothing of the log but this segment. What a slice has brought is worth something once the log was told
+//! ([`crate::Log::end_key_task`]); only then is removed what it made superfluous.
+
+use super::{
+    head::{Covers, LastBatch, WHOLE},
+    merging::Merging,
+    pair::Pair,
+    part::{Pairs, Part, covers_of},
+    terms,
+    writer::Name,
+};
+use crate::{
+    CleanError, Damage,
+    files::accept_missing,
+    handles::Handles,
+    names,
+    scan::{Found, Scan, Step},
+};
+use bytes::Bytes;
+use env::{Disk, File};
+use model::Offset;
+use records::{Decompressor, HEADER_BYTES};
+use std::{io, sync::Arc};
+
+/// How much is read from a segment at once.
+const WINDOW_BYTES: usize = 256 * 1024;
+/// So many postings of a segment stay in memory, and those of one slice. Tests have few records and want files of them.
+const MEMORY_PAIRS_MAX: usize = if cfg!(test) { 24 } else { 32 * 1024 };
+/// So many files of one size become one.
+const FILES_MAX: usize = if cfg!(test) { 3 } else { 8 };
+/// How many postings are merged in one slice.
+const MERGE_PAIRS: usize = if cfg!(test) { 40 } else { 64 * 1024 };
+
+/// A segment that is being indexed.
+pub(crate) struct KeyWork {
+    pub(super) handles: Arc<Handles>,
+    pub(super) segment: Target,
+    seed: u64,
+    plain_bytes_max: usize,
+    /// Neighbours from the beginning of the segment on: files, then what is in memory.
+    pub(super) parts: Vec<Part>,
+    /// What is made of the parts from this one on.
+    merging: Option<(usize, Merging)>,
+    /// Files that nobody needs any more, once the log knows of the parts that this has.
+    pub(super) superfluous: Vec<Name>,
+}
+
+/// What is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) base: Offset,
+    /// Where the next segment begins, and how many bytes this one has; `None`: it may grow.
+    pub(crate) sealed: Option<(Offset, u64)>,
+    /// What lies behind it is not indexed yet.
+    pub(crate) upto: Offset,
+    /// It is not in its place yet: compaction writes it.
+    pub(crate) is_cleaned: bool,
+}
+
+impl Target {
+    /// Whether these parts are all that can be had of it.
+    pub(super) fn is_done(&self, parts: &[Part]) -> bool {
+        match (self.sealed, parts) {
+            (None, parts) => self.is_read(parts),
+            (Some((next, _)), [only]) => {
+                only.covers.upto == next && only.file().is_some_and(|f| f.name.level == WHOLE)
+            }
+            (Some(_), _) => false,
+        }
+    }
+
+    /// Whether nothing of it is left to be read for now.
+    pub(super) fn is_read(&self, parts: &[Part]) -> bool {
+        let upto = parts.last().map_or(self.base, |part| part.covers.upto);
+        upto >= self.sealed.map_or(self.upto, |(next, _)| next.min(self.upto))
+    }
+
+    /// Whether nothing of it ever will be.
+    fn is_over(&self, parts: &[Part]) -> bool {
+        self.sealed.is_some_and(|(next, _)| parts.last().is_some_and(|last| last.covers.upto >= next))
+    }
+}
+
+impl KeyWork {
+    pub(crate) fn new(
+        handles: Arc<Handles>,
+        segment: Target,
+        (seed, plain_bytes_max): (u64, usize),
+        parts: Vec<Part>,
+    ) -> Self {
+        let seed = parts.first().map_or(seed, |part| part.seed);
+        Self { handles, segment, seed, plain_bytes_max, parts, merging: None, superfluous: Vec::new() }
+    }
+
+    /// Whether it is in the middle of a file.
+    pub(super) fn is_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+
+    /// Whether there is nothing to do for now.
+    pub(crate) fn is_done(&self) -> bool {
+        self.segment.is_done(&self.parts) && self.superfluous.is_empty() && self.merging.is_none()
+    }
+
+    /// Goes on; gives how many bytes of batches it has read, or nothing where nothing could be done. Only where `may_replace`
+    /// says so, nobody else exchanges files of sealed segments meanwhile, and the file of a whole segment may be written or
+    /// removed.
+    pub(crate) fn step(
+        &mut self,
+        disk: &dyn Disk,
+        bytes_max: u64,
+        may_replace: bool,
+    ) -> Result<Option<u64>, CleanError> {
+        let is_tidied = self.remove_superfluous(disk)?;
+        self.merging.take_if(|(_, merging)| merging.is_whole() && !may_replace);
+        if self.merging.is_none() {
+            self.merging = self.next_merging(disk, may_replace)?;
+        }
+        // After an error it begins anew.
+        if let Some((first, mut merging)) = self.merging.take() {
+            match merging.step(disk, &self.handles, MERGE_PAIRS)? {
+                Some(file) => {
+                    let replaced = first..first + merging.parts();
+                    let gone = self.parts.splice(replaced, [Part::of_file(file)]);
+                    self.superfluous.extend(gone.filter_map(|part| Some(part.file()?.name.clone())));
+                }
+                None => self.merging = Some((first, merging)),
+            }
+            return Ok(Some(0));
+        }
+        let read = if self.segment.is_read(&self.parts) { None } else { self.read(disk, bytes_max)? };
+        Ok(read.or_else(|| is_tidied.then_some(0)))
+    }
+
+    /// Whether there was anything.
+    /// The file of the whole segment, if it is there.
+    pub(crate) fn whole(self) -> Option<Part> {
+        let is_whole = self.segment.is_done(&self.parts) && self.segment.is_over(&self.parts);
+        self.parts.into_iter().next().filter(|_| is_whole)
+    }
+
+    /// Removes what was written; what cannot be removed the next start removes.
+    pub(crate) fn discard(self, disk: &dyn Disk) {
+        let parts = self.parts.iter().filter_map(|part| Some(part.file()?.name.clone()));
+        for name in parts.chain(self.superfluous) {
+            let _ = disk.remove_file(&name.path(&self.handles));
+        }
+    }
+
+    fn remove_superfluous(&mut self, disk: &dyn Disk) -> io::Result<bool> {
+        let is_any = !self.superfluous.is_empty();
+        while let Some(name) = self.superfluous.last() {
+            accept_missing(disk.remove_file(&name.path(&self.handles)))?;
+            self.handles.forget_key_files();
+            self.superfluous.pop();
+        }
+        Ok(is_any)
+    }
+
+    fn next_merging(&self, disk: &dyn Disk, may_replace: bool) -> io::Result<Option<(usize, Merging)>> {
+        let files = self.parts.iter().take_while(|part| part.file().is_some()).count();
+        let in_memory: usize = self.parts.iter().map(Part::pairs_in_memory).sum();
+        let level = |part: &Part| part.file().map_or(0, |file| file.name.level);
+        let tail = self.parts.get(files.saturating_sub(FILES_MAX)..files).unwrap_or_default();
+        let same = tail
+            .last()
+            .map(level)
+            .filter(|last| tail.len() == FILES_MAX && tail.iter().all(|p| level(p) == *last));
+        let is_over = self.segment.is_over(&self.parts);
+        let (from, upto, level) = if is_over && may_replace && !self.segment.is_done(&self.parts) {
+            (0, self.parts.len(), WHOLE)
+        } else if in_memory >= MEMORY_PAIRS_MAX {
+            (files, self.parts.len(), 0)
+        } else if let Some(level) = same {
+            (files - FILES_MAX, files, level.saturating_add(1).min(WHOLE - 1))
+        } else {
+            return Ok(None);
+        };
+        let parts = self.parts.get(from..upto).unwrap_or_default().to_vec();
+        let Some(covers) = covers_of(&parts) else { return Ok(None) };
+        let name = Name { from: covers.from, level, is_cleaned: self.segment.is_cleaned };
+        Ok(Some((from, Merging::begin(disk, &self.handles, parts, (name, self.seed, covers))?)))
+    }
+
+    fn read(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<Option<u64>, CleanError> {
+        let file = disk.open_passing(&self.path())?;
+        let Target { base, sealed, upto, .. } = self.segment;
+        let before = self.parts.last().map(|part| part.covers);
+        let start =
+            before.unwrap_or(Covers { base, from: base, upto: base, end: 0, last: LastBatch::default() });
+        let mut covers = Covers { from: start.upto, ..start };
+        let mut pairs = Vec::new();
+        let mut decompressor = Decompressor::new();
+        let end = sealed.map_or_else(|| file.len(), |(_, size)| Ok(size))?;
+        let mut scan = Scan::new(&*file, start.end, end, WINDOW_BYTES);
+        while covers.end - start.end < bytes_max && covers.upto < upto && pairs.len() < MEMORY_PAIRS_MAX {
+            let Some((found, bytes)) = self.next_batch(&mut scan, &covers)? else { break };
+            covers.last = LastBatch { position: found.position, sum: sum_of_header(&bytes) };
+            (covers.end, covers.upto) = (found.end(), found.next_offset());
+            let ground = (self.seed, base);
+            let limits = (self.plain_bytes_max, &mut decompressor);
+            if let Err(why) = terms::gather((&found, bytes), ground, limits, &mut pairs) {
+                // Nobody can read it, so nobody misses its records.
+                tracing::warn!(segment = base, offset = found.base_offset, why, "a batch is not indexed");
+            }
+        }
+        if let Some((next, size)) = sealed.filter(|(_, size)| covers.end == *size) {
+            // A hole at its end has no postings.
+            debug_assert!(covers.upto <= next && covers.end == size);
+            covers.upto = covers.upto.max(next);
+        }
+        if covers.upto == covers.from {
+            return Ok(None);
+        }
+        self.parts.push(Part::in_memory(covers, self.seed, pairs));
+        self.join_in_memory();
+        Ok(Some(covers.end - start.end))
+    }
+
+    /// The next batch that may be indexed.
+    fn next_batch(&self, scan: &mut Scan<'_>, covers: &Covers) -> Result<Option<(Found, Bytes)>, CleanError> {
+        let Target { sealed, upto, .. } = self.segment;
+        let damaged = |position, why: &str| {
+            Damage { file: self.path(), position, offset: covers.upto, why: why.to_owned() }.into()
+        };
+        let found = match scan.step()? {
+            Step::Found(found) => found,
+            Step::End => return Ok(None),
+            Step::Broken(why) if sealed.is_some() => return Err(damaged(scan.position, why)),
+            // It is being written.
+            Step::Broken(_) => return Ok(None),
+        };
+        if found.next_offset() > upto {
+            return Ok(None);
+        }
+        let is_inside = sealed.is_none_or(|(next, _)| found.next_offset() <= next);
+        if !is_inside || found.base_offset < covers.upto && found.header.is_some() {
+            return Err(damaged(found.position, "its offsets do not follow those before it"));
+        }
+        if !scan.is_intact(&found)? {
+            return Err(damaged(found.position, "its checksum is wrong"));
+        }
+        let bytes = scan.read(&found)?;
+        if bytes.len() as u64 != found.bytes {
+            return Err(damaged(found.position, "the file ends inside a batch"));
+        }
+        Ok(Some((found, bytes)))
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        let kind = match self.segment.is_cleaned {
+            true => format!("{}.{}", names::LOG, names::CLEANED),
+            false => names::LOG.to_owned(),
+        };
+        self.handles.path(self.segment.base, &kind)
+    }
+
+    /// What is in memory stays few parts: each is more than twice as large as the next.
+    fn join_in_memory(&mut self) {
+        while let [.., before, last] = self.parts.as_slice()
+            && let (Pairs::Memory(first), Pairs::Memory(second)) = (&before.pairs, &last.pairs)
+            && first.len() <= 2 * second.len()
+            && first.len() + second.len() <= MEMORY_PAIRS_MAX
+        {
+            let pairs: Vec<Pair> = first.iter().chain(second.iter()).copied().collect();
+            let covers = Covers { from: before.covers.from, ..last.covers };
+            let joined = Part::in_memory(covers, self.seed, pairs);
+            self.parts.truncate(self.parts.len() - 2);
+            self.parts.push(joined);
+        }
+    }
+}
+
+/// By what a batch is known again.
+pub(super) fn sum_of_header(batch: &[u8]) -> u32 {
+    stdx::crc32c(batch.get(..HEADER_BYTES.min(batch.len())).unwrap_or_default())
+}
+
+/// By what the batch at this place is known again, as far as there is one.
+pub(super) fn sum_at(file: &dyn File, covers: &Covers) -> io::Result<u32> {
+    let len = covers.end.saturating_sub(covers.last.position).min(HEADER_BYTES as u64) as usize;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, covers.last.position)?;
+    bytes.truncate(read);
+    Ok(if len == 0 { 0 } else { sum_of_header(&bytes) })
+}
