@@ -42,6 +42,7 @@ mod handlers;
 mod image_topics;
 mod images;
 mod isr_changes;
+mod key_index;
 mod lifecycle;
 mod link;
 mod log_config;

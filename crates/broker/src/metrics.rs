@@ -50,6 +50,8 @@ pub struct Metrics {
     pub scrub: ScrubMetrics,
     /// What compaction has done and left.
     pub cleaner: CleanerMetrics,
+    /// What was done for key indexes, and what is left.
+    pub key_index: KeyIndexMetrics,
 }
 
 /// What the scrub has read and found since the start.
@@ -82,6 +84,23 @@ pub struct CleanerMetrics {
     pub(crate) dirty_ppm_max: AtomicU64,
     pub(crate) overdue_ms_max: AtomicU64,
     pub(crate) uncleanable: AtomicU64,
+}
+
+/// What was done for key indexes since the start, and how far they were behind when it was looked last.
+#[derive(Debug, Default)]
+pub struct KeyIndexMetrics {
+    /// Bytes of batches that were read for them.
+    pub bytes_read: Counter,
+    /// Indexes of segments that were not what was written there, and are built anew.
+    pub discarded: Counter,
+    pub(crate) records_behind: AtomicU64,
+}
+
+impl KeyIndexMetrics {
+    /// How many records of all partitions are not indexed yet that are to be.
+    pub fn records_behind(&self) -> u64 {
+        self.records_behind.load(Ordering::Relaxed)
+    }
 }
 
 impl CleanerMetrics {
@@ -127,6 +146,7 @@ impl Metrics {
             catch_up_bytes: Counter::default(),
             scrub: ScrubMetrics::default(),
             cleaner: CleanerMetrics::default(),
+            key_index: KeyIndexMetrics::default(),
         }
     }
 

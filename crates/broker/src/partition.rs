@@ -3,7 +3,7 @@
 //! It decides nothing about offsets, producers or retention: [`log::Log`] does. The lock is never held across an await
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
-//! below: `append`, `flush`, `read`, `clean`, `find`, `retain`, `end`, `open_again`,
+//! below: `append`, `flush`, `read`, `clean`, `find`, `keys`, `retain`, `end`, `open_again`,
 //! `damage`, `own`, `relocate`.
 
 mod append;
@@ -14,6 +14,7 @@ mod end;
 mod find;
 mod flush;
 mod follow;
+mod keys;
 #[cfg(test)]
 pub(crate) mod kit;
 mod open_again;
@@ -28,6 +29,7 @@ pub(crate) use cut::Cut;
 pub(crate) use damage::{Condition, ReadOf, is_damage};
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
+pub use keys::KeyRecords;
 pub(crate) use own::{AppendRefused, Own, Part};
 pub(crate) use read::{Cold, Isolation, READ_TRIES, Read, Reader, Records, Watch};
 pub(crate) use relocate::{Copy, Held, Next, Promoted};

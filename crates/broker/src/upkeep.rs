@@ -5,6 +5,7 @@
 use crate::{
     Broker, cleaner, handlers,
     isr_changes::{AlterIsrs, IsrAnswers, Key},
+    key_index,
     log_dir::LogDir,
     partition::Partition,
     repair, scrub,
@@ -73,6 +74,7 @@ pub(crate) fn start(broker: &Arc<Broker>) {
     broker.world.tasks.spawn(Box::pin(repair::run(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(scrub::run(Arc::downgrade(broker))));
     broker.world.tasks.spawn(Box::pin(cleaner::run(Arc::downgrade(broker))));
+    broker.world.tasks.spawn(Box::pin(key_index::run(Arc::downgrade(broker))));
     every(broker, SWEEP_MS, |broker| {
         Box::pin(async move {
             let idle_ns = (broker.config.connections_idle_max_ms.max(0) as u64).saturating_mul(1_000_000);

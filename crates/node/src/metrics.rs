@@ -221,6 +221,16 @@ fn chores(broker: &Broker, registry: &mut Registry) {
             "Bytes of records that compaction has written",
             &metrics.cleaner.bytes_written,
         ),
+        (
+            "odradek_key_index_bytes_read",
+            "Bytes of records that were read to index their keys",
+            &metrics.key_index.bytes_read,
+        ),
+        (
+            "odradek_key_index_discarded",
+            "Key indexes of segments that were damaged and are built anew",
+            &metrics.key_index.discarded,
+        ),
         ("odradek_cleaner_damaged", "Replicas that compaction has found damaged", &metrics.cleaner.damaged),
     ];
     for (name, help, counter) in counters {
@@ -273,6 +283,11 @@ fn log_dir(broker: &Broker, registry: &mut Registry) {
             "kafka_log_log_cleaner_max_compaction_delay_secs",
             "By how much records have outlived max.compaction.lag.ms at most",
             broker.metrics().cleaner.overdue_seconds_max() as i64,
+        ),
+        (
+            "odradek_key_index_records_behind",
+            "Records of topics with odradek.key.index that are not indexed yet",
+            i64::try_from(broker.metrics().key_index.records_behind()).unwrap_or(i64::MAX),
         ),
         (
             "odradek_partitions_refusing_records",

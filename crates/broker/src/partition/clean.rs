@@ -18,6 +18,21 @@ pub(super) struct Upkeep {
     pub(super) uncleanable: Option<Arc<str>>,
     /// Ends when the step that is at work in the directory has ended.
     pub(super) step: Option<oneshot::Receiver<()>>,
+    /// The same of the key index, which is built beside all other steps.
+    pub(super) key_step: Option<oneshot::Receiver<()>>,
+}
+
+impl Upkeep {
+    /// Whether the key index is being built at this moment.
+    pub(super) fn is_indexing(&mut self) -> bool {
+        let ended = self.key_step.as_mut().map(oneshot::Receiver::try_recv);
+        ended == Some(Err(oneshot::error::TryRecvError::Empty))
+    }
+
+    /// What ends when nothing of this is at work in the directory.
+    pub(super) fn steps(&mut self) -> impl Iterator<Item = oneshot::Receiver<()>> + use<> {
+        self.step.take().into_iter().chain(self.key_step.take())
+    }
 }
 
 impl Partition {

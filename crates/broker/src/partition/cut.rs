@@ -96,13 +96,13 @@ impl Partition {
         self.end(before, Undone::NotLeader);
     }
 
-    /// Ends when no step of a compaction is at work in the directory. None begins once a cut is announced.
+    /// Ends when no step of upkeep is at work in the directory. None begins once a cut is announced.
     async fn uncleaned(&self) {
-        let step = match &mut *self.state.lock() {
-            State::Online(online) => online.upkeep.step.take(),
-            State::Offline(_) | State::Deleted => None,
+        let steps: Vec<_> = match &mut *self.state.lock() {
+            State::Online(online) => online.upkeep.steps().collect(),
+            State::Offline(_) | State::Deleted => Vec::new(),
         };
-        if let Some(step) = step {
+        for step in steps {
             let _ = step.await;
         }
     }

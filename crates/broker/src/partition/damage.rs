@@ -236,7 +236,7 @@ impl Offline {
                 Role::Leader(_) => None,
             },
             again: None,
-            jobs: online.job.take().into_iter().chain(online.upkeep.step.take()).collect(),
+            jobs: online.job.take().into_iter().chain(online.upkeep.steps()).collect(),
             is_closed: online.is_closed,
         }
     }

@@ -58,7 +58,7 @@ impl Partition {
 
     /// Tells whoever waits; gives what ends with the jobs at work. Must not be called under the lock.
     pub(super) fn end(&self, before: State, why: Undone) -> Vec<oneshot::Receiver<()>> {
-        let online = match before {
+        let mut online = match before {
             State::Online(online) => online,
             State::Offline(offline) => return offline.jobs,
             State::Deleted => return Vec::new(),
@@ -69,8 +69,8 @@ impl Partition {
         for ack in online.own_acks.iter().chain(&online.acks) {
             ack.settled.settle(ack.slot, Err(why));
         }
-        let step = online.upkeep.step;
-        online.job.into_iter().chain(step).collect()
+        let steps = online.upkeep.steps();
+        online.job.into_iter().chain(steps).collect()
     }
 
     /// Whether something was taken that could not be written, or the log was not even opened: the next start must not

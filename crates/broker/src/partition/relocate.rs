@@ -271,6 +271,7 @@ impl Partition {
             || cuts != Some(online.cuts)
             || online.recovery_point_max.is_some()
             || online.log.is_swapping()
+            || online.upkeep.is_indexing()
             || online.files.is_none();
         let is_first_part = copy.log.kinship(&online.log) == Kinship::Prefix;
         if is_busy || !is_first_part || copy.log.recovery_point() < online.log.flushed_offset() {

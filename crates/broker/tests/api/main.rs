@@ -28,6 +28,7 @@ mod group_loading;
 mod groups;
 mod harness;
 mod idempotence;
+mod key_index;
 mod log_dirs;
 mod log_levels;
 mod long_poll;

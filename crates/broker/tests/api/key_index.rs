@@ -1,0 +1,111 @@
+//! Records found by their keys, as whoever has the broker beside it finds them: over restarts, compaction, and aborted
+//! transactions, with an index and without. What the index says of a log is tested in the log's own crate.
+
+use crate::{
+    configs::{TOPIC, alter},
+    harness::{BatchSpec, Client, LOG_DIR, Node, Topic, Transactional, batch_of},
+};
+use broker::view::Visible;
+
+const INDEXED: [(&str, &str); 2] = [("odradek.key.index", "true"), ("segment.ms", "1000")];
+/// So that a segment is closed before the next record.
+const ROLL_MS: u64 = 1500;
+
+async fn put(node: &Node, client: &mut Client, topic: &Topic, key: &str, values: &[&str]) {
+    let spec = BatchSpec { values, key: Some(key), timestamp: node.now_ms(), ..BatchSpec::default() };
+    assert_eq!(client.produce(topic, batch_of(&spec)).await.error_code, 0);
+}
+
+/// The offsets of a key's records, and that of the newest.
+async fn found(node: &Node, key: &str, visible: Visible) -> (Vec<i64>, Option<i64>) {
+    let (mut offsets, mut from) = (Vec::new(), 0);
+    loop {
+        // A few at a time, as a reader goes on.
+        let some = node.broker.records_of_key(("t", 0), key.as_bytes(), (from, visible), 2).await.unwrap();
+        if some.records.is_empty() {
+            break;
+        }
+        offsets.extend(some.records.iter().map(|record| record.offset));
+        from = some.upto;
+    }
+    let newest = node.broker.newest_of_key(("t", 0), key.as_bytes(), visible).await.unwrap();
+    (offsets, newest.map(|record| record.offset))
+}
+
+fn key_files(node: &Node) -> usize {
+    let paths = node.disk.paths();
+    let names = paths.iter().filter(|path| path.starts_with(LOG_DIR)).map(|path| path.to_string_lossy());
+    names.filter(|name| name.ends_with(".keys")).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_found_by_their_keys_with_an_index_and_without() {
+    let node = Node::with(&[]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[("segment.ms", "1000")]).await;
+    for key in ["a", "b", "a", "c"] {
+        put(&node, &mut client, &topic, key, &["1", "2"]).await;
+        node.pass(ROLL_MS).await;
+    }
+    let of_a = (vec![0, 1, 4, 5], Some(5));
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a);
+    assert_eq!((key_files(&node), node.broker.metrics().key_index.records_behind()), (0, 0));
+    alter(&mut client, TOPIC, "t", "odradek.key.index", Some("true")).await;
+    node.pass(3000).await;
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a);
+    assert_eq!((key_files(&node), node.broker.metrics().key_index.records_behind()), (3, 0));
+    let node = node.cut_power().await;
+    let mut client = node.client();
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a, "before anything is indexed");
+    node.pass(3000).await;
+    put(&node, &mut client, &topic, "a", &["9"]).await;
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5, 8], Some(8)));
+    assert_eq!(found(&node, "d", Visible::Uncommitted).await, (vec![], None));
+    alter(&mut client, TOPIC, "t", "odradek.key.index", None).await;
+    node.pass(3000).await;
+    assert_eq!(key_files(&node), 0);
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5, 8], Some(8)));
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compacted_segment_has_its_index_from_the_beginning() {
+    let node = Node::with(&[("log.cleaner.backoff.ms", "100")]).await;
+    let mut client = node.client();
+    let compacted = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0")];
+    let configs: Vec<_> = INDEXED.into_iter().chain(compacted).collect();
+    let topic = client.create("t", 1, &configs).await;
+    for round in 0..4 {
+        for key in ["a", "b"] {
+            put(&node, &mut client, &topic, key, &["x"]).await;
+        }
+        node.pass(ROLL_MS).await;
+        put(&node, &mut client, &topic, "c", &["y"]).await;
+        node.pass(5000).await;
+        let last = 3 * round + 1;
+        assert_eq!(found(&node, "b", Visible::Uncommitted).await, (vec![last], Some(last)), "round {round}");
+        assert_eq!(node.broker.metrics().key_index.records_behind(), 0);
+    }
+    assert_eq!(node.broker.metrics().key_index.discarded.get(), 0);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_aborted_is_not_found_by_readers_of_committed_records() {
+    let node = Node::with(&[]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &INDEXED).await;
+    put(&node, &mut client, &topic, "key", &["1"]).await;
+    let mut producer = Transactional::init(&mut client, "p").await;
+    for committed in [false, true, false] {
+        let sent = producer.send(&mut client, 12, &topic, &["2"]).await;
+        assert_eq!(sent.error_code, 0);
+        producer.end(&mut client, 5, committed).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(found(&node, "key", Visible::Committed).await, (vec![0, 3], Some(3)));
+        assert_eq!(found(&node, "key", Visible::Uncommitted).await.0, [0, 1, 3, 5]);
+        node.pass(3000).await;
+    }
+    node.assert_sound();
+}
