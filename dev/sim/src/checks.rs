@@ -10,6 +10,7 @@ mod dense_offsets;
 mod group_offsets;
 mod high_watermark;
 mod idempotence;
+mod keys;
 mod known_already;
 mod leaders;
 mod metadata_line;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Box<dyn Check>> {
         Box::<positions::Positions>::default(),
         Box::<transactions::Transactions>::default(),
         Box::<shares::Shares>::default(),
+        Box::<keys::Keys>::default(),
     ]
 }
 

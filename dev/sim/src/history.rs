@@ -123,6 +123,8 @@ pub enum Event {
     OutOfRange { place: Place, position: i64, is_current: bool },
     /// Everything from the start of the log to its high watermark was read while nothing else happened.
     ReadAll { place: Place, log_start: i64, high_watermark: i64, records: Vec<Seen> },
+    /// Where the records of a key are, by reading all of them and by looking for the key, while nothing else happened.
+    KeyRead { place: Place, key: u8, scanned: Vec<i64>, found: Vec<i64>, newest: Option<i64> },
     /// Records before an offset may be deleted.
     DeleteRecordsSent { place: Place, before: i64 },
     /// Records before an offset are deleted.
@@ -394,6 +396,7 @@ impl Event {
             Event::Read { records, .. } if records.is_empty() => "empty reads",
             Event::Read { .. } => "reads",
             Event::ReadAll { .. } => "full reads",
+            Event::KeyRead { .. } => "keys looked up",
             Event::OutOfRange { .. } => "readers sent away",
             Event::DeleteRecordsSent { .. } => "record deletions sent",
             Event::DeleteRecordsDone { .. } => "record deletions",

@@ -112,7 +112,7 @@ impl Plan {
             tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
             backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
             topics: (0..dice.range(1..=3))
-                .map(|number| TopicPlan::new(number, dice).compacted(all))
+                .map(|number| TopicPlan::new(number, dice).compacted(all).indexed(all))
                 .collect(),
             idempotent_producers: dice.range(1..=3) as u32,
             plain_producers: dice.range(0..=2) as u32,
@@ -168,7 +168,7 @@ impl Plan {
             tail_bytes_max: dice.pick(&[0, 4 << 10, 64 << 10, 16 << 20], 64 << 10),
             backlog_bytes_max: dice.pick(&[1 << 10, 64 << 10, 32 << 20], 64 << 10),
             topics: (0..dice.range(1..=2))
-                .map(|number| TopicPlan::replicated(number, dice).compacted(all))
+                .map(|number| TopicPlan::replicated(number, dice).compacted(all).indexed(all))
                 .collect(),
             // One for each partition at least.
             idempotent_producers: dice.range(4..=5) as u32,
@@ -296,6 +296,14 @@ impl TopicPlan {
             is_compacted: false,
             configs,
         }
+    }
+
+    /// Of some the keys are indexed.
+    fn indexed(mut self, dice: &Dice) -> Self {
+        if dice.fork("key index").fork(&self.name).chance(60) {
+            self.configs.push(("odradek.key.index".to_owned(), "true".to_owned()));
+        }
+        self
     }
 
     /// Some are compacted.

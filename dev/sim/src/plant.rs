@@ -99,12 +99,12 @@ impl Corruption {
             {
                 *offset = -1;
             }
-            (_, event) => self.corrupt_groups(event),
+            (_, event) => self.corrupt_others(event),
         }
         event
     }
 
-    fn corrupt_groups(&mut self, event: &mut Event) {
+    fn corrupt_others(&mut self, event: &mut Event) {
         match (self.plant, event) {
             (Plant::OwnerDoubled, Event::MemberHeard { given: Some(given), .. }) => {
                 let own = given.clone();
@@ -125,6 +125,11 @@ impl Corruption {
             }
             (Plant::SharePassedOver, Event::ShareDrained { records, .. }) => {
                 records.push(records.last().map_or(0, |last| last + 1));
+            }
+            (Plant::PostingForgotten, Event::KeyRead { place, found, .. })
+                if !place.is_compacted && !found.is_empty() =>
+            {
+                found.remove(0);
             }
             (Plant::LetterLost, Event::LettersRead { letters, .. }) => {
                 let first = letters.first().cloned();

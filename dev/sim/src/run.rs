@@ -360,6 +360,7 @@ impl Run {
         let all = async {
             for (place, id) in places.iter() {
                 oracle.read_all(place, *id).await;
+                oracle.read_keys(place, *id).await;
                 for group in &groups {
                     oracle.committed(group, place).await;
                 }

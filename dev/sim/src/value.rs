@@ -21,9 +21,12 @@ const HEAD_BYTES: usize = 12;
 const FILL_BYTES_MAX: u64 = 700;
 
 impl ValueId {
-    /// The key of its record, if that has one: so few that producers have them in common.
+    /// How many keys there are: so few that producers have them in common.
+    pub const KEYS: u8 = 7;
+
+    /// The key of its record, if that has one.
     pub fn key(self) -> u8 {
-        (self.number % 7) as u8
+        (self.number % u32::from(Self::KEYS)) as u8
     }
 
     /// The bytes of the value.

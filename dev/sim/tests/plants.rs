@@ -145,6 +145,11 @@ fn a_record_that_a_share_group_passed_over_is_noticed() {
 }
 
 #[test]
+fn a_record_that_is_not_found_by_its_key_is_missed() {
+    check(Plant::PostingForgotten, "keys");
+}
+
+#[test]
 fn a_fenced_producer_that_is_obeyed_is_noticed() {
     check(Plant::ZombieObeyed, "transactions");
 }

@@ -9,7 +9,9 @@ use crate::{
     dice::Dice,
     history::{Event, Place, TopicState, Verdict},
     plan::{Durability, TopicPlan},
+    value::ValueId,
 };
+use broker::view::Visible;
 use records::{Batch, Decompressor, Record};
 use std::sync::Arc;
 use stdx::{Parts, Uuid};
@@ -35,8 +37,8 @@ const RESOURCE_TOPIC: i8 = 2;
 const SOURCE_TOPIC: i8 = 1;
 const RESOURCE_GROUP: i8 = 32;
 const RETRY_MS: u64 = 100;
-/// Batches of letters are not unpacked beyond this.
-const LETTERS_BYTES_MAX: usize = 16 << 20;
+/// Batches are not unpacked beyond this.
+const PLAIN_BYTES_MAX: usize = 16 << 20;
 /// How much longer than locks last nothing has to come until nothing more will.
 const DRAINED_MS: u64 = 2000;
 
@@ -73,6 +75,40 @@ impl Oracle {
             }
             self.ground.clock.sleep_ms(RETRY_MS).await;
         }
+    }
+
+    /// Looks for the records of each key, by the key index where there is one.
+    pub async fn read_keys(&mut self, place: &Place, id: Uuid) {
+        loop {
+            let mut link = self.ground.connect(Seek::Leader(place), "oracle", &mut self.dice).await;
+            if let Ok(Some(all)) = read_with_keys(&mut link, place, id).await
+                && let Some(looked) = self.look_for_keys(place, &all).await
+            {
+                return looked.into_iter().for_each(|read| self.ground.history.tell(read));
+            }
+            self.ground.clock.sleep_ms(RETRY_MS).await;
+        }
+    }
+
+    /// No client can ask for a key yet: the leader itself is asked.
+    async fn look_for_keys(&self, place: &Place, all: &[(i64, u8)]) -> Option<Vec<Event>> {
+        let (leader, _) = self.ground.cluster.leader(&place.topic, place.partition)?;
+        let broker = self.ground.cluster.node(leader)?.broker()?;
+        let (of, visible) = ((&*place.topic, place.partition), Visible::Uncommitted);
+        let mut looked = Vec::new();
+        for key in 0..ValueId::KEYS {
+            let scanned = all.iter().filter(|(_, known)| *known == key).map(|(offset, _)| *offset).collect();
+            let found = broker.records_of_key(of, &[key], (0, visible), usize::MAX).await?;
+            let newest = broker.newest_of_key(of, &[key], visible).await?;
+            looked.push(Event::KeyRead {
+                place: place.clone(),
+                key,
+                scanned,
+                found: found.records.iter().map(|record| record.offset).collect(),
+                newest: newest.map(|record| record.offset),
+            });
+        }
+        Some(looked)
     }
 
     /// Reads what readers of committed records see of a partition, once no transaction is open in it.
@@ -240,8 +276,28 @@ async fn read_letters(
     place: &Place,
     id: Uuid,
 ) -> Result<Option<Vec<(String, i32, i64)>>, Lost> {
-    let (mut position, mut all) = (0, Vec::new());
+    let records = read_records(link, place, id, 0).await?;
+    Ok(records.map(|records| records.iter().filter_map(letter_of).collect()))
+}
+
+/// The offsets of all records of a partition that have a key, and the key.
+async fn read_with_keys(link: &mut Link, place: &Place, id: Uuid) -> Result<Option<Vec<(i64, u8)>>, Lost> {
+    let Some(log_start) = reader::earliest(link, place, 5).await? else { return Ok(None) };
+    let records = read_records(link, place, id, log_start).await?;
+    let keyed = |record: &Record| Some((record.offset, *record.key.as_ref()?.first()?));
+    Ok(records.map(|records| records.iter().filter_map(keyed).filter(|(at, _)| *at >= log_start).collect()))
+}
+
+/// All records of a partition from an offset on, but those of control batches.
+async fn read_records(
+    link: &mut Link,
+    place: &Place,
+    id: Uuid,
+    from: i64,
+) -> Result<Option<Vec<Record>>, Lost> {
+    let (mut position, mut all) = (from, Vec::new());
     loop {
+        let before = position;
         let request = FetchRequest {
             replica_id: -1,
             max_wait_ms: 0,
@@ -257,10 +313,13 @@ async fn read_letters(
         let mut bytes = data.records.as_ref().and_then(Parts::to_bytes).unwrap_or_default();
         while let Some(batch) = Batch::split_off(&mut bytes) {
             position = position.max(batch.header.next_offset());
-            let records = batch.records(LETTERS_BYTES_MAX, &mut Decompressor::new());
-            all.extend(records.unwrap_or_default().iter().filter_map(letter_of));
+            if !batch.header.attributes.is_control() {
+                let records = batch.records(PLAIN_BYTES_MAX, &mut Decompressor::new());
+                all.extend(records.unwrap_or_default());
+            }
         }
-        if position >= data.high_watermark {
+        // Where compaction has left nothing at the end there is nothing more to come either.
+        if position >= data.high_watermark || place.is_compacted && position == before {
             return Ok(Some(all));
         }
     }

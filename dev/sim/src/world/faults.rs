@@ -71,6 +71,8 @@ pub enum Plant {
     SharePassedOver,
     /// Answer: the dead-letter topic of a share group lacks what it was told first.
     LetterLost,
+    /// Answer: the first record of a key is not found by it.
+    PostingForgotten,
     /// Start of a node of a cluster: its logs are cut at the high watermarks that it knows.
     CutToHighWatermark,
     /// Disk: whom a controller has given its vote is not written down.
@@ -111,6 +113,7 @@ impl Plant {
         ("share-count-forgotten", Plant::ShareCountForgotten),
         ("share-passed-over", Plant::SharePassedOver),
         ("letter-lost", Plant::LetterLost),
+        ("posting-forgotten", Plant::PostingForgotten),
         ("cut-to-high-watermark", Plant::CutToHighWatermark),
         ("vote-forgotten", Plant::VoteForgotten),
         ("isr-shrunk-alone", Plant::IsrShrunkAlone),
