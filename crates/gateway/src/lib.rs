@@ -3,6 +3,7 @@
 //! Whole requests are answered here. What a stream may do `mailbox` decides where the stream lies, which [`Mailboxes`] reaches;
 //! whoever listens hands requests over. Nothing here opens a socket or a log.
 
+mod cors;
 mod cursor;
 mod json;
 mod mailboxes;
@@ -17,5 +18,5 @@ mod token;
 pub use json::{NotJson, split};
 pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken};
 pub use problem::Problem;
-pub use serve::{Answer, Follow, Sent, Service};
+pub use serve::{Answer, Follow, Sent, Service, refusal};
 pub use token::Token;

@@ -1,6 +1,6 @@
 //! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
 
-use crate::token::Token;
+use crate::{request::Path, token::Token};
 use bytes::Bytes;
 use env::BoxFuture;
 use mailbox::{Life, Lifetime, Refusal, Sent};
@@ -13,6 +13,29 @@ pub struct Address {
     pub topic: TopicName,
     /// Its key.
     pub key: Bytes,
+}
+
+impl Address {
+    /// Its path, as one of its forks remembers it: what RFC 3986 leaves unreserved stands for itself.
+    pub fn path(&self) -> String {
+        let mut path = format!("/s/{}/", self.topic);
+        for byte in &self.key {
+            match byte {
+                b'-' | b'.' | b'_' | b'~' => path.push(char::from(*byte)),
+                byte if byte.is_ascii_alphanumeric() => path.push(char::from(*byte)),
+                byte => path.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        path
+    }
+
+    /// The stream with this path, if it is the path of one.
+    pub fn from_path(path: &str) -> Option<Self> {
+        match Path::parse(path) {
+            Ok(Path::Key(topic, key)) => Some(Self { topic, key: key.into() }),
+            _ => None,
+        }
+    }
 }
 
 /// How a stream stands.
@@ -112,6 +135,9 @@ pub enum Denied {
 
 /// See the head of the file. Everything is answered once it is as safe as the topic asks.
 pub trait Mailboxes: Send + Sync {
+    /// How large a body may be that is written to a topic; `None`: there is no such topic.
+    fn body_bytes_max(&self, topic: &TopicName) -> Option<usize>;
+
     /// Creates a stream; whether it is new.
     fn create<'a>(
         &'a self,
@@ -138,4 +164,22 @@ pub trait Mailboxes: Send + Sync {
 
     /// Ends when there is something to read behind `seen`, the stream is closed or gone, or that cannot be known any more.
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_one_stream_whatever_its_key_is() {
+        let topic = TopicName::new("rides").unwrap();
+        for key in [&b"u42"[..], b"a/b c%", b"-/p/0", b"__ds", b"\xff\x00.", b"a..b", b"+"] {
+            let at = Address { topic: topic.clone(), key: Bytes::copy_from_slice(key) };
+            let path = at.path();
+            let is_taken = matches!(key, b"-/p/0" | b"__ds");
+            let read = Address::from_path(&path);
+            assert!(read == Some(at) || is_taken, "{path}");
+        }
+        assert_eq!(Address::from_path("/s/rides"), None);
+    }
 }

@@ -4,6 +4,7 @@
 //! no HTTP connection object each.
 
 use crate::{
+    cors,
     cursor::Cursor,
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing},
@@ -54,18 +55,36 @@ impl Service {
         let answered = self.route(&request).await;
         let mut answer =
             answered.unwrap_or_else(|problem| Answer::Whole(problem.response().map(Bytes::from)));
-        let headers = match &mut answer {
+        protect(match &mut answer {
             Answer::Whole(response) => response.headers_mut(),
             Answer::Follow(response, _) => response.headers_mut(),
-        };
-        put(headers, "x-content-type-options", "nosniff");
-        put(headers, "cross-origin-resource-policy", "cross-origin");
+        });
         if let Answer::Whole(response) = &mut answer
             && request.method() == Method::HEAD
         {
             *response.body_mut() = Bytes::new();
         }
         answer
+    }
+
+    /// How many bytes of a request's body are worth reading; or the answer, if it is known without the body.
+    pub fn admit<T>(&self, request: &Request<T>) -> Result<usize, Response<Bytes>> {
+        let admitted = || {
+            if !matches!(*request.method(), Method::PUT | Method::POST) {
+                return Ok(0);
+            }
+            let (Path::Key(topic, _)
+            | Path::Topic(topic)
+            | Path::Partition(topic, _)
+            | Path::Control(topic, _)) = Path::parse(request.uri().path())?;
+            let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
+            let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
+            match length.and_then(|text| text.parse::<u64>().ok()) {
+                Some(length) if length > max as u64 => Err(problem(Denied::TooLarge(max))),
+                _ => Ok(max),
+            }
+        };
+        admitted().map_err(|problem| refusal(&problem))
     }
 
     async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {
@@ -85,10 +104,11 @@ impl Service {
             Method::DELETE => self.delete(&at).await?,
             Method::HEAD => self.head(&at).await?,
             Method::GET => return self.read(&at, request).await,
+            Method::OPTIONS => cors::preflight(),
             _ => {
-                let text = "a stream knows GET, HEAD, PUT, POST and DELETE";
+                let text = "a stream knows GET, HEAD, PUT, POST, DELETE and OPTIONS";
                 let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", text);
-                return Err(problem.with("allow", "GET, HEAD, PUT, POST, DELETE"));
+                return Err(problem.with("allow", cors::METHODS));
             }
         };
         Ok(Answer::Whole(whole))
@@ -256,6 +276,20 @@ impl Service {
             put(headers, "stream-cursor", &cursor.0.to_string());
         }
     }
+}
+
+/// A problem as it is answered, for whoever answers a request that never came here.
+pub fn refusal(problem: &Problem) -> Response<Bytes> {
+    let mut response = problem.response().map(Bytes::from);
+    protect(response.headers_mut());
+    response
+}
+
+/// What every answer says to browsers.
+fn protect(headers: &mut HeaderMap) {
+    put(headers, "x-content-type-options", "nosniff");
+    put(headers, "cross-origin-resource-policy", "cross-origin");
+    cors::allow(headers);
 }
 
 /// The stream that a fork's header names: its path, or what follows that of the topic.

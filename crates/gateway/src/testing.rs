@@ -3,12 +3,12 @@
 use crate::{
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken},
-    request::Path,
     token::Token,
 };
 use bytes::Bytes;
 use env::{BoxFuture, Clock};
 use mailbox::{Append, Appended, Create, Created, Fork, Life, Origin, Place, Producer, Refusal};
+use model::TopicName;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,14 +44,9 @@ fn key(at: &Address) -> Sorted {
     (at.topic.to_string(), at.key.clone())
 }
 
-fn path(at: &Address) -> String {
-    let key: String = at.key.iter().map(|byte| format!("%{byte:02x}")).collect();
-    format!("/s/{}/{key}", at.topic)
-}
-
 fn fork_id(at: &Address) -> mailbox::ForkId {
     let mut id = [0u8; 16];
-    for (place, byte) in path(at).bytes().enumerate() {
+    for (place, byte) in at.path().bytes().enumerate() {
         if let Some(slot) = id.get_mut(place % 16) {
             *slot = slot.wrapping_mul(31).wrapping_add(byte);
         }
@@ -89,7 +84,7 @@ impl Memory {
                 return Err(Denied::ForkOffset("the source ends before it".to_owned()));
             }
             let generation = found.life.generation() + 1;
-            let origin = Origin { path: path(source), at: begin.0, sub_offset: *sub_offset, generation };
+            let origin = Origin { path: source.path(), at: begin.0, sub_offset: *sub_offset, generation };
             fork = Some(Fork { origin, is_given: given.is_some(), source: found.life.clone() });
         }
         let known = held.streams.get(&key(at)).map(|stream| stream.life.clone());
@@ -270,10 +265,7 @@ impl Held {
 
     fn source(&self, stream: &Stream) -> Option<(Address, Place)> {
         let origin = stream.life.origin.as_ref()?;
-        match Path::parse(&origin.path) {
-            Ok(Path::Key(topic, key)) => Some((Address { topic, key: key.into() }, origin.at)),
-            _ => None,
-        }
+        Some((Address::from_path(&origin.path)?, origin.at))
     }
 
     /// The records from a token on, with the token behind each, those that were inherited first.
@@ -326,6 +318,10 @@ impl Held {
 }
 
 impl Mailboxes for Memory {
+    fn body_bytes_max(&self, topic: &TopicName) -> Option<usize> {
+        (**topic != *"unknown").then_some(1 << 20)
+    }
+
     fn create<'a>(
         &'a self,
         at: &'a Address,

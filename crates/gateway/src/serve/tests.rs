@@ -136,6 +136,38 @@ async fn a_stream_is_created_written_and_read_on_from_where_one_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_browser_learns_what_its_pages_may_do() {
+    let ground = Ground::new();
+    let allowed = ground.ask("OPTIONS", KEY, &[("access-control-request-method", "PUT")], "").await;
+    assert_eq!(allowed.status(), 204);
+    for (name, part) in [("methods", "DELETE"), ("headers", "Producer-Seq"), ("origin", "*")] {
+        let told = header(&allowed, &format!("access-control-allow-{name}")).unwrap();
+        assert!(told.contains(part), "{told}");
+    }
+    let missing = ground.ask("GET", KEY, &[], "").await;
+    assert_eq!(
+        (missing.status().as_u16(), header(&missing, "access-control-allow-origin")),
+        (404, Some("*"))
+    );
+    assert!(header(&missing, "access-control-expose-headers").unwrap().contains("Stream-Next-Offset"));
+    assert_eq!(ground.ask("OPTIONS", "/s/rides/../x", &[], "").await.status(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let ground = Ground::new();
+    let admit = |method: &str, path: &str, length: &str| {
+        let request = Request::builder().method(method).uri(path).header("content-length", length);
+        ground.service.admit(&request.body(()).unwrap()).map_err(|response| response.status().as_u16())
+    };
+    assert_eq!(admit("POST", KEY, "1048576"), Ok(1 << 20));
+    assert_eq!(admit("PUT", KEY, "1048577"), Err(413));
+    assert_eq!(admit("POST", "/s/unknown/a", "1"), Err(404));
+    assert_eq!(admit("POST", "/else", "1"), Err(404));
+    assert_eq!(admit("GET", KEY, "9"), Ok(0), "a body that means nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn much_is_read_piece_by_piece() {
     let ground = Ground::new();
     ground.ask("PUT", KEY, &TEXT, "").await;
