@@ -352,6 +352,11 @@ impl Log {
         self.segments.len()
     }
 
+    /// The base offset of the segment that is written to.
+    pub fn active_segment(&self) -> Offset {
+        self.segments.last().map_or(self.start_offset, |segment| segment.base_offset)
+    }
+
     /// The base offset of the first segment; the start offset may be above it.
     pub fn first_segment(&self) -> Offset {
         self.segments.first().map_or(self.start_offset, |segment| segment.base_offset)

@@ -2,9 +2,15 @@
 //!
 //! They are part of what is on the disks: a name is never changed, nor used for something else.
 
-/// What the mailbox is by now: a [`crate::Life`].
+/// What the mailbox is by now: a [`crate::Life`]; nothing, if it ends here.
 pub const LIFE: &str = "od.life";
+/// Where the mailbox begins, if not with the batch whose record says what it is: an offset of the partition, 8 bytes.
+pub const BEGIN: &str = "od.begin";
 /// How far a producer of it has come: a [`crate::Producer`].
 pub const PRODUCER: &str = "od.producer";
 /// The key of the mailbox that a control record is about, whose own key says what kind of control record it is.
 pub const KEY: &str = "od.key";
+
+/// The key of a control record about a mailbox: version 0, and a type that no version of Kafka has. Readers of control records want
+/// four bytes.
+pub const CONTROL_KEY: [u8; 4] = [0, 0, b'o', b'd'];

@@ -4,6 +4,8 @@
 
 use super::{key_map::KeyMap, transactions::Transactions};
 use crate::AbortedTxn;
+use bytes::Bytes;
+use mailbox::headers;
 use model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use records::{Batch, Decompressor, EndTxnMarker, Filter, RecordError, RecordView};
 use std::{collections::BTreeMap, io};
@@ -71,8 +73,9 @@ impl Rules {
         if all_go || header.record_count == 0 {
             return Ok((emptied, aborted));
         }
+        let stays_control = is_control && Self::stays_control(batch, map);
         let filter = Filter::new(batch, self.plain_bytes_max, decompressor, |record| {
-            is_control || self.stays(batch, &record, map)
+            if is_control { stays_control } else { self.stays(batch, &record, map) }
         })?;
         let verdict = match filter.kept() {
             0 => emptied,
@@ -102,6 +105,15 @@ impl Rules {
         }
     }
 
+    /// What is said of a mailbox stays until something is behind it, a record of its key or the like: if it outlived the tombstone, the
+    /// mailbox would be there again.
+    fn stays_control(batch: &Batch, map: &KeyMap) -> bool {
+        let offset = batch.header.base_offset;
+        let Some(key) = mailbox_of(batch) else { return true };
+        let is_last = map.latest_control(&key).is_none_or(|latest| offset >= latest);
+        is_last && Self::is_latest(Some(&key), offset, map)
+    }
+
     fn stays(&self, batch: &Batch, record: &RecordView<'_>, map: &KeyMap) -> bool {
         let is_tombstone_over =
             !record.has_value && batch.header.delete_horizon().is_some_and(|horizon| horizon <= self.now);
@@ -119,6 +131,15 @@ impl Rules {
                 }
             }
     }
+}
+
+/// The key of the mailbox that a control batch is about; `None` of others.
+pub(super) fn mailbox_of(batch: &Batch) -> Option<Bytes> {
+    // They are never compressed, and have one record.
+    let records = batch.records(batch.bytes.len(), &mut Decompressor::new()).ok()?;
+    let record =
+        records.into_iter().next().filter(|record| record.key.as_deref() == Some(&headers::CONTROL_KEY))?;
+    record.headers.into_iter().find(|header| header.key[..] == *headers::KEY.as_bytes())?.value
 }
 
 fn io_error(error: io::Error) -> RecordError {

@@ -13,6 +13,8 @@ const ENTRY_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct KeyMap {
     latest: Map<Box<[u8]>, Offset>,
+    /// Of control records.
+    controls: Map<Box<[u8]>, Offset>,
     bytes: usize,
     bytes_max: usize,
     from: Offset,
@@ -23,7 +25,7 @@ pub(crate) struct KeyMap {
 impl KeyMap {
     /// An empty map that is full with about `bytes_max` bytes, for records from `from` on.
     pub(crate) fn new(bytes_max: usize, from: Offset) -> Self {
-        Self { latest: Map::default(), bytes: 0, bytes_max, from, upto: from }
+        Self { latest: Map::default(), controls: Map::default(), bytes: 0, bytes_max, from, upto: from }
     }
 
     /// Takes note of a record; offsets rise from call to call.
@@ -34,6 +36,18 @@ impl KeyMap {
             self.bytes += key.len() + ENTRY_BYTES;
             self.latest.insert(key.into(), offset);
         }
+    }
+
+    /// Takes note of a control record about the mailbox of a key.
+    pub(crate) fn put_control(&mut self, key: &[u8], offset: Offset) {
+        if self.controls.insert(key.into(), offset).is_none() {
+            self.bytes += key.len() + ENTRY_BYTES;
+        }
+    }
+
+    /// The last control record about the mailbox of this key.
+    pub(crate) fn latest_control(&self, key: &[u8]) -> Option<Offset> {
+        self.controls.get(key).copied()
     }
 
     /// The last record of this key.

@@ -3,7 +3,9 @@
 //! Records of aborted transactions do not count, for nobody may see them. It ends early when the map is full: then only
 //! what it knows of is compacted, and the next pass begins behind it.
 
-use super::{CleanError, Source, key_map::KeyMap, transactions::Transactions, walk::Walk};
+use super::{
+    CleanError, Source, filter::mailbox_of, key_map::KeyMap, transactions::Transactions, walk::Walk,
+};
 use crate::{handles::Handles, index, scan::Found};
 use bytes::Bytes;
 use env::Disk;
@@ -88,6 +90,9 @@ impl Mapping {
         let batch = Batch { header, bytes };
         if header.attributes.is_control() {
             self.transactions.on_control(&header, EndTxnMarker::from_batch(&batch));
+            if let Some(key) = mailbox_of(&batch).filter(|_| header.base_offset >= from) {
+                self.map.put_control(&key, header.base_offset);
+            }
             return Ok(());
         }
         if self.transactions.on_data(&header) {

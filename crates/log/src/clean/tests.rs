@@ -50,6 +50,30 @@ fn a_tombstone_stays_until_its_horizon_and_then_goes_with_what_it_hid() {
 }
 
 #[test]
+fn what_is_said_of_a_mailbox_stays_until_its_key_has_something_behind_it() {
+    let mut life = Life::new();
+    life.say_of(1);
+    life.append(&[(1, Some(10))]);
+    for key in [1, 1, 2] {
+        life.say_of(key);
+    }
+    life.roll();
+    life.append(&[(9, Some(1))]);
+    life.clean_all().unwrap();
+    assert_eq!((life.control_offsets(), offsets(&life)), (vec![3, 4], vec![1, 5]));
+    life.append(&[(1, None)]);
+    life.roll();
+    life.append(&[(9, Some(1))]);
+    life.clean_all().unwrap();
+    assert_eq!(
+        life.control_offsets(),
+        [4],
+        "a mailbox that is deleted must not be back without the tombstone"
+    );
+    life.check();
+}
+
+#[test]
 fn what_was_aborted_goes_and_its_marker_only_when_nothing_is_left_and_its_horizon_is_over() {
     let mut life = Life::new();
     life.begin(7);

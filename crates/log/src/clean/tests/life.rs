@@ -1,8 +1,9 @@
 //! A compacted log and all that was ever appended to it.
 
 use crate::{fixture::*, names, testing::MemoryDisk, *};
+use mailbox::headers;
 use model::{Offset, Timestamp};
-use records::{Batch, BatchBuilder, Decompressor, Record};
+use records::{Batch, BatchBuilder, Checked, Decompressor, Header, Record};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// `delete.retention.ms` of these logs.
@@ -100,6 +101,18 @@ impl Life {
         for (index, record) in sent.into_iter().enumerate() {
             self.sent.push(Sent { offset: base + index as i64, ..record });
         }
+    }
+
+    /// A control record about the mailbox of a key.
+    pub(super) fn say_of(&mut self, key: u8) {
+        let header = Header { key: headers::KEY.into(), value: Some(vec![key].into()) };
+        let mut builder = BatchBuilder::new().control();
+        builder.push(self.fixture.now, Some(&headers::CONTROL_KEY), Some(&[]), &[header]);
+        let checked = Checked::trusted(builder.build().unwrap());
+        let (mut effects, epoch) = (Vec::new(), self.fixture.epoch);
+        let log = &mut self.fixture.log;
+        log.append(self.fixture.now, epoch, (Origin::Client, None), checked, &mut effects).unwrap();
+        self.fixture.perform(effects);
     }
 
     pub(super) fn begin(&mut self, producer: i64) {
