@@ -60,6 +60,8 @@ pub(crate) fn of_partition(refused: &Refused) -> ErrorCode {
         Refused::Deleted => ErrorCode::UnknownTopicOrPartition,
         Refused::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         Refused::NotLeader | Refused::StaleReplica => ErrorCode::NotLeaderOrFollower,
+        // Only hosts of mailboxes ask for that, and they answer no client of Kafka.
+        Refused::Overtaken => ErrorCode::UnknownServerError,
         Refused::TooFewInSync => ErrorCode::NotEnoughReplicas,
         Refused::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
         Refused::UnknownReplica => ErrorCode::UnknownLeaderEpoch,

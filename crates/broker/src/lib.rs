@@ -49,6 +49,7 @@ mod log_config;
 mod log_dir;
 mod log_dirs;
 pub mod log_levels;
+mod mailboxes;
 mod metadata_records;
 pub mod metrics;
 mod moves;
@@ -93,6 +94,7 @@ pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
 pub use door::Door;
 pub use link::Address;
 pub use log_dir::LogDirError;
+pub use mailboxes::GATEWAY_LISTENER;
 pub use metrics::Metrics;
 pub use start::StartError;
 pub use unsupported::Unsupported;
@@ -114,6 +116,7 @@ use images::Images;
 use link::Links;
 use log_dir::{LogDir, Shared};
 use log_dirs::LogDirs;
+use mailboxes::Desks;
 use metadata::{
     Image,
     config::{Entry, Resource},
@@ -177,6 +180,8 @@ pub struct Broker {
     pub(crate) share_asking: share_states::Asking,
     pub(crate) shares: SharePartitions,
     pub(crate) streams_topics: StreamsTopics,
+    /// Who writes into streams of keys, and what is known of them.
+    pub(crate) desks: Desks,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
@@ -274,11 +279,7 @@ impl Broker {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.world.tasks.run_on_worker(Box::new(move || {
-            let _ = sender.send(work());
-        }));
-        receiver.await.ok()
+        partition::on_worker(&self.world, work).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! or a call that may block; a lane job carries the file handles away and brings them back, so that what is appended
 //! meanwhile is written by the next job together (group commit). What is done with the state stands in the modules
 //! below: `append`, `flush`, `read`, `clean`, `find`, `keys`, `retain`, `end`, `open_again`,
-//! `damage`, `own`, `relocate`.
+//! `damage`, `keyed`, `own`, `relocate`.
 
 mod append;
 mod clean;
@@ -14,6 +14,7 @@ mod end;
 mod find;
 mod flush;
 mod follow;
+mod keyed;
 mod keys;
 #[cfg(test)]
 pub(crate) mod kit;
@@ -29,6 +30,7 @@ pub(crate) use cut::Cut;
 pub(crate) use damage::{Condition, ReadOf, is_damage};
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
+pub(crate) use keyed::Ends;
 pub use keys::KeyRecords;
 pub(crate) use own::{AppendRefused, Own, Part};
 pub(crate) use read::{Cold, Isolation, READ_TRIES, Read, Reader, Records, Watch};
@@ -177,6 +179,8 @@ pub(crate) enum Refused {
     OffsetOutOfRange { start_offset: Offset, end_offset: Offset },
     #[error("this broker does not lead the partition")]
     NotLeader,
+    #[error("something was appended since what is to be appended was decided")]
+    Overtaken,
     #[error("fewer replicas are in sync than min.insync.replicas asks for")]
     TooFewInSync,
     #[error("the new leader does not know yet how far its predecessor's records are safe")]
@@ -427,6 +431,18 @@ pub(crate) async fn on_lane<T: Send + 'static>(
 ) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
     world.tasks.run_on_lane(Box::new(move || {
+        let _ = sender.send(work());
+    }));
+    receiver.await.ok()
+}
+
+/// Runs a long computation on a worker; `None` if the node stopped before it ran.
+pub(crate) async fn on_worker<T: Send + 'static>(
+    world: &World,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    world.tasks.run_on_worker(Box::new(move || {
         let _ = sender.send(work());
     }));
     receiver.await.ok()

@@ -22,6 +22,7 @@ use crate::{
     log_config,
     log_dir::{Found, LogDir, Shared, holds_metadata},
     log_dirs::{self, AllFound, LogDirs},
+    mailboxes::Desks,
     metrics::Metrics,
     moves::Moves,
     observers::Observers,
@@ -162,6 +163,7 @@ impl Broker {
             share_coordinators: ShareCoordinators::new(),
             share_asking: Gathering::new(share_states::send),
             streams_topics: Default::default(),
+            desks: Desks::new(),
             shares: SharePartitions::new(
                 usize::try_from(
                     config.configs(&Image::new("")).broker().integer("group.share.max.share.sessions"),

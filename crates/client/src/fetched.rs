@@ -60,21 +60,22 @@ pub(crate) fn read(
     Ok((records, next))
 }
 
-/// Which producers are inside an aborted transaction.
-struct Aborts {
+/// Which producers are inside an aborted transaction, for whoever walks over batches in their order.
+pub struct Aborts {
     /// By first offset, the next one last.
     ahead: Vec<(ProducerId, Offset)>,
     inside: Set<ProducerId>,
 }
 
 impl Aborts {
-    fn new(mut ahead: Vec<(ProducerId, Offset)>) -> Self {
+    /// `ahead` names aborted transactions by their producer and first offset.
+    pub fn new(mut ahead: Vec<(ProducerId, Offset)>) -> Self {
         ahead.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
         Self { ahead, inside: Set::default() }
     }
 
     /// Whether a batch is part of an aborted transaction. The mark of the abort ends it.
-    fn hide(&mut self, batch: &Batch) -> bool {
+    pub fn hide(&mut self, batch: &Batch) -> bool {
         let header = &batch.header;
         while let Some((id, _)) = self.ahead.pop_if(|(_, first)| *first <= header.last_offset()) {
             self.inside.insert(id);

@@ -30,7 +30,7 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigSource, Resource};
 pub use connect::Connect;
 pub use consumer::{Consumer, ConsumerConfig, Isolation, OutOfRange};
 pub use error::Error;
-pub use fetched::Fetched;
+pub use fetched::{Aborts, Fetched};
 pub use group::{GroupDescription, GroupListing, GroupMember};
 pub use group_consumer::GroupConsumer;
 pub use group_offsets::Committed;

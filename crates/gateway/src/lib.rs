@@ -16,7 +16,7 @@ pub mod testing;
 mod token;
 
 pub use json::{NotJson, split};
-pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken};
+pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken};
 pub use problem::Problem;
-pub use serve::{Answer, Follow, Sent, Service, refusal};
+pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;

@@ -38,6 +38,15 @@ impl Address {
     }
 }
 
+/// Where another node serves streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// A name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
 /// How a stream stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -137,6 +146,9 @@ pub enum Denied {
 pub trait Mailboxes: Send + Sync {
     /// How large a body may be that is written to a topic; `None`: there is no such topic.
     fn body_bytes_max(&self, topic: &TopicName) -> Option<usize>;
+
+    /// Which other node serves a stream, if one does and can be reached.
+    fn elsewhere(&self, at: &Address) -> Option<Reach>;
 
     /// Creates a stream; whether it is new.
     fn create<'a>(

@@ -7,7 +7,7 @@ use crate::{
     cors,
     cursor::Cursor,
     json,
-    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing},
+    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
     problem::Problem,
     request::{AppendHead, CreateHead, Live, Path, Read, Start},
     token::Token,
@@ -47,6 +47,9 @@ pub enum Answer {
     Follow(Response<()>, Follow),
 }
 
+/// The header of a request that another node has handed on: it is not handed on again.
+pub const FORWARDED: &str = "odradek-forwarded";
+
 const JSON: &str = "application/json";
 
 impl Service {
@@ -67,24 +70,27 @@ impl Service {
         answer
     }
 
-    /// How many bytes of a request's body are worth reading; or the answer, if it is known without the body.
-    pub fn admit<T>(&self, request: &Request<T>) -> Result<usize, Response<Bytes>> {
-        let admitted = || {
-            if !matches!(*request.method(), Method::PUT | Method::POST) {
-                return Ok(0);
-            }
-            let (Path::Key(topic, _)
-            | Path::Topic(topic)
-            | Path::Partition(topic, _)
-            | Path::Control(topic, _)) = Path::parse(request.uri().path())?;
-            let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
-            let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
-            match length.and_then(|text| text.parse::<u64>().ok()) {
-                Some(length) if length > max as u64 => Err(problem(Denied::TooLarge(max))),
-                _ => Ok(max),
-            }
-        };
-        admitted().map_err(|problem| refusal(&problem))
+    /// How many bytes of a request's body are worth reading; or why not, if that is known without the body.
+    pub fn admit<T>(&self, request: &Request<T>) -> Result<usize, Problem> {
+        if !matches!(*request.method(), Method::PUT | Method::POST) {
+            return Ok(0);
+        }
+        let (Path::Key(topic, _) | Path::Topic(topic) | Path::Partition(topic, _) | Path::Control(topic, _)) =
+            Path::parse(request.uri().path())?;
+        let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
+        let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
+        match length.and_then(|text| text.parse::<u64>().ok()) {
+            Some(length) if length > max as u64 => Err(problem(Denied::TooLarge(max))),
+            _ => Ok(max),
+        }
+    }
+
+    /// Which other node is to be asked instead, once.
+    pub fn elsewhere<T>(&self, request: &Request<T>) -> Option<Reach> {
+        if request.headers().contains_key(FORWARDED) || *request.method() == Method::OPTIONS {
+            return None;
+        }
+        self.mailboxes.elsewhere(&Address::from_path(request.uri().path())?)
     }
 
     async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {

@@ -2,7 +2,7 @@
 
 use crate::{
     json,
-    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Standing, Taken},
+    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken},
     token::Token,
 };
 use bytes::Bytes;
@@ -20,6 +20,7 @@ pub struct Memory {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
     news: watch::Sender<()>,
+    elsewhere: Mutex<Option<Reach>>,
 }
 
 #[derive(Default)]
@@ -57,7 +58,12 @@ fn fork_id(at: &Address) -> mailbox::ForkId {
 impl Memory {
     /// Nothing is there.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, held: Mutex::default(), news: watch::Sender::new(()) }
+        Self { clock, held: Mutex::default(), news: watch::Sender::new(()), elsewhere: Mutex::default() }
+    }
+
+    /// From now on another node has them.
+    pub fn lead_elsewhere(&self, reach: Reach) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(reach);
     }
 
     /// What one of Kafka's producers does.
@@ -318,6 +324,10 @@ impl Held {
 }
 
 impl Mailboxes for Memory {
+    fn elsewhere(&self, _: &Address) -> Option<Reach> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn body_bytes_max(&self, topic: &TopicName) -> Option<usize> {
         (**topic != *"unknown").then_some(1 << 20)
     }

@@ -107,6 +107,23 @@ pub const STREAMS_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
 /// Replicas that are not made yet and of which a directory was named (AlterReplicaLogDirs); some 300 bytes each.
 pub const WISHED_LOG_DIRS_MAX: usize = 10_000;
 
+/// What is known of streams of keys and of their producers without a look into the log, for the whole broker.
+pub const MAILBOX_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Reads of a mebibyte in which a partition is looked through for one key where its index does not help: more would keep a lane from
+/// others for minutes.
+pub const MAILBOX_SCAN_READS_MAX: usize = 1024;
+
+/// Records that came since the desk of a partition looked last: where there are more, it forgets what it knows instead.
+pub const MAILBOX_CATCH_UP_RECORDS_MAX: i64 = 100_000;
+
+/// Keys of one partition whose newest records were seen and are not visible yet, for those that wait for them. Where there are more,
+/// all are woken.
+pub const MAILBOX_TOUCHED_MAX: usize = 16 * 1024;
+
+/// Records in one answer, however small they are.
+pub const MAILBOX_RECORDS_MAX: usize = 8 * 1024;
+
 /// Length of a group id, member id or similar text in a request that is kept in memory or written down.
 pub const TEXT_BYTES_MAX: usize = i16::MAX as usize;
 

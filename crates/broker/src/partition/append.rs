@@ -39,6 +39,8 @@ pub(super) struct Appending {
     pub(super) is_patient: bool,
     /// Only as the leader of this epoch.
     pub(super) epoch: Option<LeaderEpoch>,
+    /// Only if the log ends there.
+    pub(super) at: Option<Offset>,
 }
 
 pub(super) fn settle(due: Vec<Due>) {
@@ -56,7 +58,8 @@ impl Partition {
         (copies, guard): (Copies, Option<Guard>),
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        let appending = Appending { origin: Origin::Client, guard, copies, is_patient: false, epoch: None };
+        let appending =
+            Appending { origin: Origin::Client, guard, copies, is_patient: false, epoch: None, at: None };
         self.append(now, batch, appending, settled)
     }
 
@@ -87,8 +90,14 @@ impl Partition {
         let batch = marker.to_batch(producer_id, epoch, now);
         let batch = batch.map_err(|_| Refused::Append(log::AppendError::NoMarker))?;
         let origin = Origin::Coordinator { transaction_version };
-        let appending =
-            Appending { origin, guard: None, copies: Copies::InSync, is_patient: true, epoch: None };
+        let appending = Appending {
+            origin,
+            guard: None,
+            copies: Copies::InSync,
+            is_patient: true,
+            epoch: None,
+            at: None,
+        };
         self.append(now, Checked::trusted(batch), appending, Some(settled))
     }
 
@@ -107,7 +116,7 @@ impl Partition {
         appending: Appending,
         settled: Option<(Arc<dyn Settled>, usize)>,
     ) -> Result<Appended, Refused> {
-        let Appending { origin, guard, copies, is_patient, epoch } = appending;
+        let Appending { origin, guard, copies, is_patient, epoch, at } = appending;
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         let online = state.online()?;
@@ -115,6 +124,9 @@ impl Partition {
         let leader_epoch = online.check_leads(copies)?;
         if epoch.is_some_and(|epoch| epoch != leader_epoch) {
             return Err(Refused::NotLeader);
+        }
+        if at.is_some_and(|at| at != online.log.end_offset()) {
+            return Err(Refused::Overtaken);
         }
         if let Some(why) = &online.stuck {
             return Err(Refused::Stuck(why.clone()));

@@ -178,7 +178,7 @@ impl Partition {
     }
 
     /// The last offset before `below` of a record that may bear this term, and of which stretch that is known.
-    async fn newest_posting(
+    pub(crate) async fn newest_posting(
         self: &Arc<Self>,
         term: Term,
         below: Offset,
@@ -290,7 +290,7 @@ impl Partition {
         Ok(self.state.lock().online()?.visible(isolation))
     }
 
-    fn key_indexed_upto(&self) -> Result<Offset, Refused> {
+    pub(crate) fn key_indexed_upto(&self) -> Result<Offset, Refused> {
         Ok(self.state.lock().online()?.log.key_index_upto())
     }
 }

@@ -68,7 +68,7 @@ impl Partition {
         }
         let origin = Origin::Coordinator { transaction_version: part.transaction_version };
         let (copies, guard) = (Copies::InSync, part.guard);
-        let appending = Appending { origin, guard, copies, is_patient: true, epoch: Some(epoch) };
+        let appending = Appending { origin, guard, copies, is_patient: true, epoch: Some(epoch), at: None };
         self.append(now, batch, appending, Some(settled)).map_err(|refused| {
             if let Refused::Append(AppendError::Producer(error)) = refused {
                 return AppendRefused::Producer(error);

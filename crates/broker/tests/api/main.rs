@@ -32,6 +32,7 @@ mod key_index;
 mod log_dirs;
 mod log_levels;
 mod long_poll;
+mod mailboxes;
 mod metadata_log;
 mod migration;
 mod moves;

@@ -158,7 +158,7 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let ground = Ground::new();
     let admit = |method: &str, path: &str, length: &str| {
         let request = Request::builder().method(method).uri(path).header("content-length", length);
-        ground.service.admit(&request.body(()).unwrap()).map_err(|response| response.status().as_u16())
+        ground.service.admit(&request.body(()).unwrap()).map_err(|problem| problem.status.as_u16())
     };
     assert_eq!(admit("POST", KEY, "1048576"), Ok(1 << 20));
     assert_eq!(admit("PUT", KEY, "1048577"), Err(413));

@@ -5,10 +5,10 @@
 
 use super::key::{
     Default::Text,
-    Importance::{High, Medium},
+    Importance::{High, Low, Medium},
     Key,
-    Kind::{Boolean, Long, String},
-    Valid::{Any, AtLeast, OneOf},
+    Kind::{Boolean, Int, List, Long, String},
+    Valid::{Any, AtLeast, Between, NonEmpty, OneOf},
     key,
 };
 
@@ -19,6 +19,21 @@ pub(super) const ACK_DURABILITY: &str = "odradek.ack.durability";
 pub(super) const CATCH_UP_PACED: &str = "odradek.catch.up.paced";
 
 pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
+
+/// Where streams are served over HTTP.
+pub(super) const GATEWAY_LISTENERS: &str = "odradek.gateway.listeners";
+
+/// How many connections at most.
+pub(super) const GATEWAY_CONNECTIONS: &str = "odradek.gateway.connections.max";
+
+/// How long they wait for news.
+pub(super) const GATEWAY_POLL: &str = "odradek.gateway.long.poll.ms";
+
+/// What clients call it.
+pub(super) const GATEWAY_URL: &str = "odradek.gateway.public.url";
+
+/// The content type of streams that nobody has created.
+pub(super) const STREAM_CONTENT_TYPE: &str = "odradek.stream.content.type";
 
 /// Whether a topic's records are found by their keys.
 pub(super) const KEY_INDEX: &str = "odradek.key.index";
@@ -37,6 +52,16 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(CATCH_UP_PACED, Boolean, Text("true"), Any, Medium,
         "Whether leaders send to replicas that are not in sync, such as those of a new node, only as much as leaves the \
          acknowledgements of producers about as quick as they were, and never less than twice what is produced.").dynamic(),
+    key(GATEWAY_CONNECTIONS, Int, Text("10000"), AtLeast(1), Medium,
+        "How many connections all gateway listeners together serve; one more is told to come again."),
+    key(GATEWAY_LISTENERS, List, Text(""), Any, Medium,
+        "Where keys of topics are served as streams over HTTP, such as HTTP://127.0.0.1:8080; empty for nowhere. Whoever reaches \
+         it may read and write all topics but the internal ones."),
+    key(GATEWAY_POLL, Long, Text("20000"), Between(1, 300_000), Low,
+        "How long a reader of a stream that asks for news waits, if none come. Less than what proxies before the node allow."),
+    key(GATEWAY_URL, String, Text(""), Any, Low,
+        "What clients put before the paths of streams, such as https://streams.example.com, if that is not http:// and the Host \
+         that they send."),
     key(HTTP_LISTENER, String, Text("127.0.0.1:9644"), Any, Medium,
         "Where the private HTTP port listens (metrics, health); empty for none. It must not be reachable from \
          outside."),
@@ -55,6 +80,8 @@ pub(super) const TOPIC_KEYS: &[Key] = &[
     key(KEY_INDEX, Boolean, Text("false"), Any, Medium,
         "Whether the offsets of the records of each key are kept beside the segments, so that one key is read without \
          reading the others. It takes up to 12 bytes of disk a record, and is built behind what is appended."),
+    key(STREAM_CONTENT_TYPE, String, Text("application/octet-stream"), NonEmpty, Medium,
+        "The content type of a key's stream that Kafka's producers have written and nobody has created over HTTP."),
 ];
 
 /// What an acknowledgement promises.

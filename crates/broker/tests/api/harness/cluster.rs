@@ -286,6 +286,11 @@ impl Cluster {
         self.running.lock().unwrap().contains_key(&node)
     }
 
+    /// A node's broker, which must be running.
+    pub(crate) fn broker(&self, node: i32) -> Arc<Broker> {
+        self.started.lock().unwrap()[&node].clone()
+    }
+
     /// Whether a node takes records, as its `/healthz` tells.
     pub(crate) fn health(&self, node: i32) -> Result<(), broker::view::Unhealthy> {
         self.started.lock().unwrap()[&node].health()

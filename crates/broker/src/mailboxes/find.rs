@@ -1,0 +1,190 @@
+//! Finding what the log says of one mailbox: by the key index as far as that goes, and by looking through the rest.
+//!
+//! It knows no cache and decides nothing. What is looked through is bounded: a partition whose index is not made yet is not read
+//! from its beginning for each request.
+
+use super::{
+    cache::{Entry, Known, Name},
+    indexed::Indexed,
+    marks::Seen,
+    walk::Ground,
+};
+use crate::partition::{Isolation, READ_TRIES, Refused};
+use bytes::Bytes;
+use log::Term;
+use model::{Offset, limits};
+
+/// Records of one mailbox.
+pub(crate) struct Found {
+    pub(crate) records: Vec<(Offset, Option<Bytes>)>,
+    /// Everything before was looked at.
+    pub(crate) upto: Offset,
+}
+
+/// How much of a mailbox is wanted at most, but for one record that is larger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) bytes: usize,
+    pub(crate) records: usize,
+}
+
+/// Finds things in one partition.
+pub(crate) struct Finder {
+    pub(crate) ground: Ground,
+    pub(crate) index: Indexed,
+}
+
+impl Finder {
+    /// What is known of a mailbox, or of one of its producers, from what lies before `upto`.
+    pub(crate) async fn find(&self, name: &Name, upto: Offset) -> Result<Entry, Refused> {
+        for _ in 0..READ_TRIES {
+            match self.find_once(name, upto).await {
+                Err(Refused::Overtaken) => {}
+                found => return found,
+            }
+        }
+        Err(unindexed())
+    }
+
+    async fn find_once(&self, name: &Name, upto: Offset) -> Result<Entry, Refused> {
+        let key = name.key.clone();
+        let indexed = self.index.upto().min(upto);
+        let mut entry = match &name.producer {
+            None => {
+                let last = self.newest((Term::key(&key), &key), indexed, |seen| seen.is_record).await?;
+                let life = self.newest((Term::life(&key), &key), indexed, |seen| seen.mark.is_some()).await?;
+                let (last, mark) = (last.map(|seen| seen.offset), life.and_then(|seen| seen.mark));
+                Entry::Key(Known { mark, last })
+            }
+            Some(id) => {
+                let term = Term::producer(&key, id);
+                let is_of = |seen: &Seen| seen.producer.as_ref().is_some_and(|one| one.sent.id == *id);
+                let found = self.newest((term, &key), indexed, is_of).await?;
+                Entry::Producer(found.and_then(|seen| Some((seen.offset, seen.producer?))))
+            }
+        };
+        self.rest(&key, indexed, upto, |seen| entry.on_record(name, &seen)).await?;
+        Ok(entry)
+    }
+
+    /// Records of a mailbox from `from` on and before `upto`, those that no aborted transaction has written.
+    pub(crate) async fn records(
+        &self,
+        key: &Bytes,
+        (from, upto): (Offset, Offset),
+        room: Room,
+    ) -> Result<Found, Refused> {
+        let mut taking = Taking { found: Found { records: Vec::new(), upto: from }, bytes: 0, room };
+        let indexed = self.index.upto().min(upto);
+        let (mut at, term) = (from, Term::key(key));
+        while at < indexed {
+            let (postings, known_upto) = self.index.postings(&term, at, POSTINGS_AT_ONCE).await?;
+            for offset in postings.iter().take_while(|offset| **offset < indexed) {
+                if !self.take_at(key, *offset, &mut taking).await? {
+                    return Ok(taking.found);
+                }
+            }
+            // It may have been thrown away meanwhile.
+            if known_upto <= at {
+                break;
+            }
+            at = known_upto.min(indexed);
+        }
+        let mut next = at;
+        taking.found.upto = next;
+        let mut left = limits::MAILBOX_SCAN_READS_MAX;
+        while next < upto {
+            left = left.checked_sub(1).ok_or_else(unindexed)?;
+            let key = key.clone();
+            let piece = self.ground.walk((next, upto), Isolation::LastStable, move |one| one == key).await?;
+            for seen in piece.seen {
+                if !taking.take(seen) {
+                    return Ok(taking.found);
+                }
+            }
+            next = piece.next;
+            taking.found.upto = next;
+        }
+        Ok(taking.found)
+    }
+
+    /// Takes the record at an offset, if it is one of the mailbox's; whether there is room for more.
+    async fn take_at(&self, key: &Bytes, offset: Offset, taking: &mut Taking) -> Result<bool, Refused> {
+        let wanted = key.clone();
+        let bounds = (offset, offset.saturating_add(1));
+        let piece = self.ground.walk(bounds, Isolation::LastStable, move |one| one == wanted).await?;
+        Ok(piece.seen.into_iter().all(|seen| taking.take(seen)))
+    }
+
+    /// The newest record below `below` that the index has under a term and that is meant.
+    async fn newest(
+        &self,
+        (term, key): (Term, &Bytes),
+        mut below: Offset,
+        is_meant: impl Fn(&Seen) -> bool,
+    ) -> Result<Option<Seen>, Refused> {
+        // Terms that meet are rare; so many of them in a row are no chance.
+        for _ in 0..limits::MAILBOX_SCAN_READS_MAX {
+            let Some(offset) = self.index.newest(&term, below).await? else { return Ok(None) };
+            let (wanted, bounds) = (key.clone(), (offset, offset.saturating_add(1)));
+            let piece = self.ground.walk(bounds, Isolation::LogEnd, move |one| one == wanted).await?;
+            if let Some(seen) = piece.seen.into_iter().find(&is_meant) {
+                return Ok(Some(seen));
+            }
+            below = offset;
+        }
+        Err(unindexed())
+    }
+
+    /// Looks through what the index does not have.
+    async fn rest(
+        &self,
+        key: &Bytes,
+        from: Offset,
+        upto: Offset,
+        mut on_record: impl FnMut(Seen),
+    ) -> Result<(), Refused> {
+        let (mut next, mut left) = (from, limits::MAILBOX_SCAN_READS_MAX);
+        while next < upto {
+            left = left.checked_sub(1).ok_or_else(unindexed)?;
+            let key = key.clone();
+            let piece = self.ground.walk((next, upto), Isolation::LogEnd, move |one| one == key).await?;
+            piece.seen.into_iter().for_each(&mut on_record);
+            next = piece.next;
+        }
+        Ok(())
+    }
+}
+
+/// Postings that are asked for at once.
+const POSTINGS_AT_ONCE: usize = 256;
+
+fn unindexed() -> Refused {
+    Refused::Offline("its key index is not made yet, and there is too much to look through".into())
+}
+
+struct Taking {
+    found: Found,
+    bytes: usize,
+    room: Room,
+}
+
+impl Taking {
+    /// Takes a record if there is room.
+    fn take(&mut self, seen: Seen) -> bool {
+        if !seen.is_record {
+            return true;
+        }
+        let bytes = seen.value.as_ref().map_or(0, Bytes::len);
+        let is_full = self.bytes + bytes > self.room.bytes || self.found.records.len() >= self.room.records;
+        if is_full && !self.found.records.is_empty() {
+            return false;
+        }
+        self.bytes += bytes;
+        // What is referred to keeps all of the read that it came with.
+        let value = seen.value.map(|value| Bytes::copy_from_slice(&value));
+        self.found.records.push((seen.offset, value));
+        self.found.upto = seen.offset.saturating_add(1);
+        true
+    }
+}

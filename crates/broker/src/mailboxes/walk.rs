@@ -1,0 +1,192 @@
+//! Walking over a partition's records in pieces, for whoever looks for those of one key.
+//!
+//! It reads as a consumer does and decides nothing. What takes long to unpack is unpacked by a worker.
+
+use super::marks::Seen;
+use crate::{
+    fetch_sessions::Wanted,
+    partition::{
+        Isolation, Partition, READ_TRIES, Read, ReadOf, Reader, Records, Refused, on_lane, on_worker,
+    },
+};
+use bytes::Bytes;
+use client::Aborts;
+use env::World;
+use model::{LeaderEpoch, Offset, ProducerId};
+use records::{Batch, BatchHeader, Codec, Decompressor, Entry, MAGIC_V2};
+use std::{io, sync::Arc};
+
+/// So much is read at once, but one batch whatever its size.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// The plain contents of a batch that is looked into. What stands for more is passed over.
+const PLAIN_BYTES_MAX: usize = 64 << 20;
+/// So much is looked into beside the reactor's other work.
+const BYTES_AT_ONCE_MAX: usize = 32 * 1024;
+
+/// Which partition, and as whose leader it is read.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) world: World,
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+/// What one read has found.
+pub(crate) struct Piece {
+    pub(crate) seen: Vec<Seen>,
+    /// Where to read on.
+    pub(crate) next: Offset,
+}
+
+/// What was read, and is not looked into yet.
+struct Raw {
+    bytes: Bytes,
+    /// Aborted transactions.
+    aborted: Option<Vec<(ProducerId, Offset)>>,
+    /// From where on it was read.
+    from: Offset,
+    /// Of which files.
+    of: Option<ReadOf>,
+}
+
+impl Ground {
+    /// The records of mailboxes from `from` on, but none at `upto` or behind it; `is_wanted` says by its key which.
+    ///
+    /// With [`Isolation::LastStable`] those of aborted transactions are left out.
+    pub(crate) async fn walk(
+        &self,
+        (from, upto): (Offset, Offset),
+        isolation: Isolation,
+        is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Piece, Refused> {
+        let Raw { bytes, aborted, from, of } = self.read((from, upto), isolation).await?;
+        if bytes.is_empty() {
+            // Nothing is left of what was there, or the partition ends here.
+            return Ok(Piece { seen: Vec::new(), next: upto });
+        }
+        let is_small = bytes.len() <= BYTES_AT_ONCE_MAX && !is_packed(&bytes);
+        let look = move || look(bytes, (from, upto), aborted, is_wanted);
+        let looked = match is_small {
+            true => look(),
+            false => {
+                let looked = on_worker(&self.world, look).await;
+                looked.ok_or_else(|| Refused::Offline("the broker stops".into()))?
+            }
+        };
+        looked.map_err(|error| {
+            if let Some(of) = of {
+                self.partition.on_read_error(&error, of);
+            }
+            Refused::Offline(error.to_string().into())
+        })
+    }
+
+    /// Batches from `from` on, or from where the log begins.
+    async fn read(&self, (mut from, upto): (Offset, Offset), isolation: Isolation) -> Result<Raw, Refused> {
+        let reader = Reader::Consumer { isolation, leader_only: true };
+        // Of a single record its batch is enough.
+        let bytes_max = if upto.saturating_sub(from) == 1 { 1 } else { READ_BYTES_MAX };
+        let mut tries = READ_TRIES;
+        loop {
+            let wanted = Wanted {
+                offset: from,
+                bytes_max: bytes_max as i32,
+                current_leader_epoch: self.epoch,
+                last_fetched_epoch: -1,
+                start_offset: -1,
+            };
+            let read = match self.partition.read(&wanted, &reader, bytes_max, true) {
+                Err(Refused::OffsetOutOfRange { start_offset, .. }) if start_offset > from => {
+                    from = start_offset;
+                    continue;
+                }
+                Err(Refused::OffsetOutOfRange { .. }) => {
+                    return Ok(Raw { bytes: Bytes::new(), aborted: None, from, of: None });
+                }
+                other => other?,
+            };
+            let Read { records, aborted, .. } = read;
+            let cold = match records {
+                Records::Memory(parts) => {
+                    let bytes = parts.to_bytes().unwrap_or_default();
+                    return Ok(Raw { bytes, aborted, from, of: None });
+                }
+                Records::File(cold) => cold,
+            };
+            let of = cold.of;
+            tries -= 1;
+            match on_lane(&self.world, move || cold.load()).await {
+                Some(Ok(bytes)) => return Ok(Raw { bytes, aborted, from, of: Some(of) }),
+                // The segment was deleted meanwhile: the next read finds the new start. Or it was compacted.
+                Some(Err(error)) if tries > 0 && error.kind() == std::io::ErrorKind::NotFound => {}
+                Some(Err(error)) if tries > 0 && log::is_moved(&error) => self.partition.written().await,
+                Some(Err(error)) => {
+                    self.partition.on_read_error(&error, of);
+                    return Err(Refused::Offline(format!("it could not be read: {error}").into()));
+                }
+                None => return Err(Refused::Offline("the broker stops".into())),
+            }
+        }
+    }
+}
+
+/// Whether any of the batches is compressed.
+fn is_packed(mut bytes: &[u8]) -> bool {
+    while let Some(header) = BatchHeader::parse(bytes) {
+        if header.attributes.codec() != Some(Codec::None) {
+            return true;
+        }
+        let entry = Entry::peek(bytes).map_or(bytes.len(), |entry| entry.bytes);
+        bytes = bytes.get(entry..).unwrap_or_default();
+    }
+    false
+}
+
+fn look(
+    mut bytes: Bytes,
+    (from, upto): (Offset, Offset),
+    aborted: Option<Vec<(ProducerId, Offset)>>,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> io::Result<Piece> {
+    let (mut aborts, mut decompressor) = (aborted.map(Aborts::new), Decompressor::new());
+    let mut piece = Piece { seen: Vec::new(), next: from };
+    while let Some(entry) = Entry::peek(&bytes).filter(|entry| entry.bytes <= bytes.len()) {
+        if entry.magic != MAGIC_V2 {
+            // What older formats hold was written before there were mailboxes.
+            bytes = bytes.slice(entry.bytes..);
+            piece.next = piece.next.max(entry.offset.saturating_add(1));
+            continue;
+        }
+        let Some(batch) = Batch::split_off(&mut bytes) else { break };
+        let header = &batch.header;
+        if header.base_offset >= upto {
+            piece.next = upto;
+            break;
+        }
+        // Whoever fetches verifies what it is sent, and here nobody else does.
+        if !batch.is_intact() || header.next_offset() <= piece.next && header.next_offset() <= from {
+            return Err(damaged(format!("the batch at offset {} is damaged", header.base_offset)));
+        }
+        piece.next = piece.next.max(header.next_offset());
+        let is_hidden = aborts.as_mut().is_some_and(|aborts| aborts.hide(&batch));
+        if is_hidden && !header.attributes.is_control() {
+            continue;
+        }
+        let read = batch.each_record(PLAIN_BYTES_MAX, &mut decompressor, |record| {
+            if (from..upto).contains(&record.offset) {
+                piece.seen.extend(Seen::new(&batch, record).filter(|seen| is_wanted(&seen.key)));
+            }
+        });
+        if let Err(error) = read {
+            tracing::warn!(offset = header.base_offset, %error, "a batch cannot be looked into for records of streams");
+        }
+    }
+    match piece.next > from {
+        true => Ok(piece),
+        false => Err(damaged(format!("no batch could be read at offset {from}"))),
+    }
+}
+
+fn damaged(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}

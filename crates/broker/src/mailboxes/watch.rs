@@ -1,0 +1,44 @@
+//! Waiting for news of a mailbox: one watch on each partition wakes those whose keys have got something.
+
+use super::{Mailboxes, desk::Desk, read::visible_end};
+use crate::partition::Isolation;
+use gateway::{Address, Token};
+use std::{pin::pin, sync::Arc};
+
+impl Mailboxes {
+    pub(super) async fn do_wait(&self, at: &Address, seen: Token) {
+        loop {
+            let Ok(desk) = self.desk(at) else { return };
+            let (waiter, is_first) = desk.waiting.enter(&at.key);
+            if is_first {
+                self.0.world.tasks.spawn(Box::pin(watch(desk.clone())));
+            }
+            let mut news = pin!(waiter.news.notified());
+            // From here on nothing is missed.
+            news.as_mut().enable();
+            let Ok(standing) = self.found(&desk, at).await else { return };
+            let Ok(ends) = desk.ends() else { return };
+            if standing.life.is_closed || visible_end(&standing, &ends) > seen {
+                return;
+            }
+            news.await;
+        }
+    }
+}
+
+/// Wakes whoever waits for what becomes visible in a partition, as long as anybody waits.
+async fn watch(desk: Arc<Desk>) {
+    loop {
+        let ends = desk.ends();
+        let looked = desk.look().await;
+        let (Ok(ends), Ok(_)) = (ends, looked) else {
+            desk.waiting.end_watch(true);
+            return;
+        };
+        desk.waiting.on_visible(ends.stable);
+        if desk.waiting.end_watch(false) {
+            return;
+        }
+        desk.ground().partition.moved(Isolation::LastStable, ends.stable).await;
+    }
+}

@@ -1,0 +1,487 @@
+//! Streams of keys: what the gateway's host writes into logs and finds there again, beside Kafka's clients.
+
+use crate::{
+    harness::{BatchSpec, Client, Cluster, Node, Topic, Transactional, batch_of, bytes_of},
+    replication,
+};
+use broker::GATEWAY_LISTENER;
+use bytes::Bytes;
+use gateway::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Taken, Token};
+use mailbox::{Lifetime, Refusal, Sent};
+use metadata::Endpoint;
+use model::TopicName;
+use records::{Batch, Decompressor, Record};
+use std::sync::Arc;
+use tokio::time::{Duration, timeout};
+
+const TEXT: &str = "text/plain";
+
+struct Ground {
+    node: Node,
+    topic: Topic,
+    client: Client,
+}
+
+fn at(key: &str) -> Address {
+    Address { topic: TopicName::new("t").unwrap(), key: Bytes::copy_from_slice(key.as_bytes()) }
+}
+
+fn stream() -> NewStream {
+    NewStream { content_type: Some(TEXT.into()), ..NewStream::default() }
+}
+
+fn post(body: &'static str) -> NewRecords {
+    NewRecords {
+        content_type: Some(TEXT.into()),
+        body: Bytes::from_static(body.as_bytes()),
+        ..NewRecords::default()
+    }
+}
+
+fn from_producer(body: &'static str, epoch: u64, seq: u64) -> NewRecords {
+    NewRecords { sent: Some(Sent { id: "phone".into(), epoch, seq }), ..post(body) }
+}
+
+fn text(chunk: &Chunk) -> Vec<String> {
+    let value = |value: &Option<Bytes>| match value {
+        Some(value) => String::from_utf8(value.to_vec()).unwrap(),
+        None => "-".to_owned(),
+    };
+    chunk.records.iter().map(|(_, one)| value(one)).collect()
+}
+
+impl Ground {
+    async fn with(configs: &[(&str, &str)]) -> Self {
+        let node = Node::start().await;
+        let mut client = node.client();
+        let topic = client.create("t", 1, configs).await;
+        Self { node, topic, client }
+    }
+
+    async fn new() -> Self {
+        Self::with(&[("odradek.stream.content.type", TEXT)]).await
+    }
+
+    fn boxes(&self) -> Arc<dyn Mailboxes> {
+        self.node.broker.mailboxes()
+    }
+
+    async fn append(&self, key: &str, new: NewRecords) -> Result<Taken, Denied> {
+        self.boxes().append(&at(key), new).await
+    }
+
+    async fn read(&self, key: &str) -> Result<Chunk, Denied> {
+        self.boxes().read(&at(key), From::Begin, 1 << 20).await
+    }
+
+    async fn texts(&self, key: &str) -> Vec<String> {
+        text(&self.read(key).await.unwrap())
+    }
+
+    /// What one of Kafka's producers does.
+    async fn produce(&mut self, key: &str, values: &[&str]) {
+        let batch = batch_of(&BatchSpec { key: Some(key), values, ..BatchSpec::default() });
+        assert_eq!(self.client.produce(&self.topic, batch).await.error_code, 0);
+    }
+
+    async fn again(self, is_power_cut: bool) -> Self {
+        let node = if is_power_cut { self.node.cut_power().await } else { self.node.restart().await };
+        let client = node.client();
+        Self { node, client, ..self }
+    }
+
+    /// All batches of the topic, and the records of those that consumers are given.
+    async fn log(&mut self) -> (Vec<Batch>, Vec<Record>) {
+        let mut bytes = bytes_of(&self.client.fetch(&self.topic, 0).await);
+        let (mut batches, mut records) = (Vec::new(), Vec::new());
+        while let Some(batch) = Batch::split_off(&mut bytes) {
+            if !batch.header.attributes.is_control() {
+                records.extend(batch.records(1 << 20, &mut Decompressor::new()).unwrap());
+            }
+            batches.push(batch);
+        }
+        (batches, records)
+    }
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, Denied>) -> Refusal {
+    match result {
+        Err(Denied::Refused(refusal, _)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_posted_is_what_kafkas_consumers_read() {
+    let mut ground = Ground::new().await;
+    let (is_new, created) = ground.boxes().create(&at("a"), stream()).await.unwrap();
+    assert!(is_new);
+    assert!(!ground.boxes().create(&at("a"), stream()).await.unwrap().0);
+    let taken = ground.append("a", post("one")).await.unwrap();
+    assert!(taken.is_new && taken.standing.end > created.end);
+    ground.append("b", post("x")).await.unwrap_err();
+    ground.append("a", from_producer("two", 1, 0)).await.unwrap();
+    assert_eq!(ground.texts("a").await, ["one", "two"]);
+    let (batches, records) = ground.log().await;
+    assert!(batches[0].header.attributes.is_control(), "created without a record");
+    let read =
+        |record: &Record| (record.key.clone().unwrap(), record.value.clone().unwrap(), record.headers.len());
+    let all: Vec<_> = records.iter().map(read).collect();
+    let (key, one, two) = (Bytes::from_static(b"a"), Bytes::from_static(b"one"), Bytes::from_static(b"two"));
+    assert_eq!(all, [(key.clone(), one, 0), (key, two, 1)]);
+    assert_eq!(&records[1].headers[0].key[..], b"od.producer");
+    ground.node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kafkas_producers_write_is_the_stream_too() {
+    let mut ground = Ground::new().await;
+    assert_eq!(refused(ground.read("a").await), Refusal::NotFound);
+    ground.produce("a", &["one", "two"]).await;
+    ground.produce("b", &["other"]).await;
+    let chunk = ground.read("a").await.unwrap();
+    assert_eq!((text(&chunk), chunk.is_up_to_date), (vec!["one".to_owned(), "two".to_owned()], true));
+    assert_eq!(chunk.standing.life.content_type, TEXT);
+    ground.append("a", post("three")).await.unwrap();
+    ground.produce("a", &["four"]).await;
+    let rest = ground.boxes().read(&at("a"), From::At(chunk.next), 1 << 20).await.unwrap();
+    assert_eq!(text(&rest), ["three", "four"]);
+    let end = ground.boxes().look(&at("a")).await.unwrap().end;
+    assert_eq!(rest.next, end);
+    let stale = NewRecords { expected: Some(chunk.next), ..post("five") };
+    assert!(matches!(refused(ground.append("a", stale).await), Refusal::OtherOffset { .. }));
+    let right = NewRecords { expected: Some(end), ..post("five") };
+    assert!(ground.append("a", right).await.unwrap().is_new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_what_a_stream_is_and_what_its_producers_said() {
+    for is_power_cut in [false, true] {
+        let ground = Ground::new().await;
+        let lifetime = Some(Lifetime::Idle(3600));
+        ground.boxes().create(&at("a"), NewStream { lifetime: lifetime.clone(), ..stream() }).await.unwrap();
+        for seq in 0..3 {
+            ground.append("a", from_producer("x", 1, seq)).await.unwrap();
+        }
+        ground.append("a", NewRecords { seq: Some("m".into()), ..post("y") }).await.unwrap();
+        let before = ground.boxes().look(&at("a")).await.unwrap();
+        let ground = ground.again(is_power_cut).await;
+        let after = ground.boxes().look(&at("a")).await.unwrap();
+        assert_eq!((&after.life, after.end), (&before.life, before.end));
+        let again = ground.append("a", from_producer("x", 1, 2)).await.unwrap();
+        assert_eq!((again.is_new, again.seq), (false, Some(2)));
+        assert!(matches!(
+            refused(ground.append("a", from_producer("x", 1, 4)).await),
+            Refusal::Gap { expected: 3, .. }
+        ));
+        let low = NewRecords { seq: Some("b".into()), ..post("z") };
+        assert!(matches!(refused(ground.append("a", low).await), Refusal::SeqNotHigher(_)));
+        assert_eq!(ground.texts("a").await, ["x", "x", "x", "y"]);
+        let closing = NewRecords { closes: true, ..NewRecords::default() };
+        ground.append("a", closing).await.unwrap();
+        let ground = ground.again(is_power_cut).await;
+        assert_eq!(refused(ground.append("a", post("late")).await), Refusal::Closed);
+        let chunk = ground.read("a").await.unwrap();
+        assert!(chunk.standing.life.is_closed && chunk.records.len() == 4);
+        ground.node.assert_sound();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_finds_what_the_log_says_of_each_stream() {
+    let mut ground = Ground::with(&[("odradek.key.index", "true"), ("segment.bytes", "1048576")]).await;
+    let keys: Vec<String> = (0..40).map(|number| format!("key-{number}")).collect();
+    for key in &keys {
+        ground.boxes().create(&at(key), stream()).await.unwrap();
+        ground.append(key, from_producer("one", 3, 0)).await.unwrap();
+    }
+    let filler = NewRecords { body: vec![b'x'; 400_000].into(), ..post("") };
+    for _ in 0..6 {
+        ground.append("key-0", filler.clone()).await.unwrap();
+    }
+    ground.boxes().delete(&at("key-7")).await.unwrap();
+    ground.node.pass(20_000).await;
+    ground = ground.again(true).await;
+    ground.node.pass(20_000).await;
+    ground.produce("key-9", &["two"]).await;
+    for key in keys.iter().skip(1) {
+        if key == "key-7" {
+            assert_eq!(refused(ground.read(key).await), Refusal::NotFound);
+            continue;
+        }
+        let expected: &[&str] = if key == "key-9" { &["one", "two"] } else { &["one"] };
+        assert_eq!(ground.texts(key).await, expected, "{key}");
+        let again = ground.append(key, from_producer("one", 3, 0)).await.unwrap();
+        assert!(!again.is_new && again.standing.life.content_type == TEXT, "{key}");
+        assert!(ground.append(key, from_producer("next", 3, 1)).await.unwrap().is_new);
+    }
+    assert_eq!(ground.boxes().read(&at("key-0"), From::Begin, 10 << 20).await.unwrap().records.len(), 7);
+    ground.node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_is_a_tombstone_and_a_new_stream_begins_behind_it() {
+    let mut ground = Ground::new().await;
+    ground
+        .boxes()
+        .create(&at("a"), NewStream { body: Bytes::from_static(b"old"), ..stream() })
+        .await
+        .unwrap();
+    ground.boxes().delete(&at("a")).await.unwrap();
+    assert_eq!(refused(ground.boxes().delete(&at("a")).await), Refusal::NotFound);
+    let (_, records) = ground.log().await;
+    assert_eq!(records.last().unwrap().value, None);
+    for _ in 0..2 {
+        assert_eq!(refused(ground.read("a").await), Refusal::NotFound);
+        assert_eq!(refused(ground.append("a", post("x")).await), Refusal::NotFound);
+        ground = ground.again(true).await;
+    }
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    ground.append("a", post("new")).await.unwrap();
+    assert_eq!(ground.texts("a").await, ["new"]);
+    let ground = ground.again(true).await;
+    assert_eq!(ground.texts("a").await, ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_ends_unless_it_is_used() {
+    let ground = Ground::new().await;
+    let idle = || NewStream { lifetime: Some(Lifetime::Idle(60)), ..stream() };
+    ground.boxes().create(&at("a"), idle()).await.unwrap();
+    ground.append("a", post("one")).await.unwrap();
+    for _ in 0..3 {
+        ground.node.pass(40_000).await;
+        assert_eq!(ground.texts("a").await, ["one"]);
+    }
+    // That it was read is written down, and nobody waits for that.
+    ground.node.pass(100).await;
+    let ground = ground.again(true).await;
+    ground.node.pass(58_900).await;
+    ground.boxes().look(&at("a")).await.unwrap();
+    ground.node.pass(1_000).await;
+    assert_eq!(refused(ground.boxes().look(&at("a")).await), Refusal::NotFound);
+    assert!(ground.boxes().create(&at("a"), idle()).await.unwrap().0, "its path is free");
+    assert_eq!(ground.texts("a").await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_is_one_batch_and_one_answer() {
+    let mut ground = Ground::new().await;
+    let json = || Some("application/json".to_owned());
+    let new = NewStream {
+        content_type: json(),
+        body: Bytes::from_static(b"[1, {\"a\": 2}]"),
+        ..NewStream::default()
+    };
+    ground.boxes().create(&at("a"), new).await.unwrap();
+    assert_eq!(ground.texts("a").await, ["1", "{\"a\": 2}"]);
+    let (batches, _) = ground.log().await;
+    assert_eq!((batches.len(), batches[0].header.record_count), (1, 2));
+    let body = |body: &'static [u8]| NewRecords {
+        content_type: json(),
+        body: Bytes::from_static(body),
+        ..NewRecords::default()
+    };
+    assert!(matches!(ground.append("a", body(b"[1")).await, Err(Denied::NotJson(_))));
+    assert!(matches!(ground.append("a", body(b"[]")).await, Err(Denied::NotJson(_))));
+    let many = format!("[{}]", vec!["1"; 400_000].join(","));
+    let many = NewRecords { content_type: json(), body: many.into(), ..NewRecords::default() };
+    assert!(matches!(ground.append("a", many).await, Err(Denied::TooLarge(_))), "headers of records count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_has_what_was_there_and_keeps_its_source() {
+    let ground = Ground::new().await;
+    ground
+        .boxes()
+        .create(&at("a"), NewStream { body: Bytes::from_static(b"one"), ..stream() })
+        .await
+        .unwrap();
+    let middle = ground.append("a", post("two")).await.unwrap().standing.end;
+    ground.append("a", post("three")).await.unwrap();
+    let fork = |from: &str, offset| NewStream { fork: Some((at(from), offset, 0)), ..NewStream::default() };
+    ground.boxes().create(&at("b"), fork("a", Some(middle))).await.unwrap();
+    ground.append("b", post("own")).await.unwrap();
+    ground.boxes().create(&at("c"), fork("b", None)).await.unwrap();
+    ground.append("c", post("deep")).await.unwrap();
+    ground.boxes().delete(&at("a")).await.unwrap();
+    let ground = ground.again(true).await;
+    assert_eq!(ground.texts("b").await, ["one", "two", "own"]);
+    assert_eq!(ground.texts("c").await, ["one", "two", "own", "deep"]);
+    assert_eq!(refused(ground.read("a").await), Refusal::Deleted);
+    assert_eq!(refused(ground.boxes().create(&at("a"), stream()).await), Refusal::InUse);
+    // Piece by piece, and on from any token.
+    let (mut next, mut pieces) = (Token::BEGIN, Vec::new());
+    loop {
+        let piece = ground.boxes().read(&at("c"), From::At(next), 1).await.unwrap();
+        pieces.extend(text(&piece));
+        next = piece.next;
+        if piece.is_up_to_date {
+            break;
+        }
+    }
+    assert_eq!(pieces, ["one", "two", "own", "deep"]);
+    ground.boxes().delete(&at("b")).await.unwrap();
+    ground.boxes().delete(&at("c")).await.unwrap();
+    for key in ["a", "b", "c"] {
+        assert_eq!(refused(ground.read(key).await), Refusal::NotFound, "{key}: nobody needs it");
+    }
+    ground.node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken_by_its_key_alone_whoever_writes() {
+    let mut ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let boxes = ground.boxes();
+    let (mut seen, address) = (boxes.look(&at("a")).await.unwrap().end, at("a"));
+    for round in 0..4 {
+        let mut waiting = boxes.changed(&address, seen);
+        assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err(), "{round}");
+        ground.produce("b", &["x"]).await;
+        assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err(), "another key");
+        match round {
+            0 => drop(ground.append("a", post("one")).await.unwrap()),
+            1 => ground.produce("a", &["two"]).await,
+            2 => {
+                drop(ground.append("a", NewRecords { closes: true, ..NewRecords::default() }).await.unwrap())
+            }
+            _ => boxes.delete(&at("a")).await.unwrap(),
+        }
+        if round < 2 {
+            assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok(), "{round}");
+            seen = boxes.look(&at("a")).await.unwrap().end;
+        } else {
+            assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok(), "{round}");
+            break;
+        }
+    }
+    ground.node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_see_transactions_once_they_are_committed() {
+    let mut ground = Ground::new().await;
+    ground.produce("key", &["one"]).await;
+    for (is_committed, value) in [(false, "lost"), (true, "two")] {
+        let mut client = ground.node.client();
+        let mut txn = Transactional::init(&mut client, &format!("txn-{is_committed}")).await;
+        let before = ground.read("key").await.unwrap();
+        let sent = txn.send(&mut client, 12, &ground.topic, &[value]).await;
+        assert_eq!(sent.error_code, 0);
+        let open = ground.read("key").await.unwrap();
+        assert_eq!((text(&open), open.is_up_to_date), (text(&before), true));
+        txn.end_patiently(&mut client, 5, is_committed).await;
+        ground.node.pass(1000).await;
+        let rest = ground.boxes().read(&at("key"), From::At(open.next), 1 << 20).await.unwrap();
+        assert_eq!(text(&rest), if is_committed { vec![value.to_owned()] } else { vec![] });
+    }
+    assert_eq!(ground.texts("key").await, ["one", "two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_outlives_the_segment_that_says_what_it_is() {
+    let configs = [("segment.bytes", "1048576"), ("retention.ms", "3600000"), ("file.delete.delay.ms", "0")];
+    let ground = Ground::with(&configs).await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let large = || NewRecords { body: vec![b'x'; 500_000].into(), ..post("") };
+    let first = ground.append("a", large()).await.unwrap().standing.end;
+    for _ in 0..5 {
+        ground.node.pass(1_000_000).await;
+        ground.append("a", large()).await.unwrap();
+    }
+    ground.node.pass(2_000_000).await;
+    let ground = ground.again(true).await;
+    let chunk = ground.boxes().read(&at("a"), From::Begin, 10 << 20).await.unwrap();
+    assert_eq!(chunk.standing.life.content_type, TEXT);
+    assert!((1..6).contains(&chunk.records.len()), "{}", chunk.records.len());
+    let gone = ground.boxes().read(&at("a"), From::At(first), 1 << 20).await;
+    assert!(matches!(gone, Err(Denied::Gone(_))), "{gone:?}");
+    ground.node.pass(20_000_000).await;
+    assert_eq!(refused(ground.read("a").await), Refusal::NotFound, "with all of its records it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_write_at_once_and_each_append_is_taken_once() {
+    let ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let boxes = ground.boxes();
+    let one = |seq: u64| {
+        let boxes = boxes.clone();
+        async move {
+            loop {
+                match boxes.append(&at("a"), from_producer("x", 1, seq)).await {
+                    Ok(taken) => return taken.is_new,
+                    Err(Denied::Refused(Refusal::Gap { .. }, _)) => {
+                        tokio::time::sleep(Duration::from_millis(1)).await
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    // Each is sent twice.
+    let sent = futures_util::future::join_all((0..40).map(|number| one(number / 2))).await;
+    assert_eq!(sent.iter().filter(|is_new| **is_new).count(), 20);
+    assert_eq!(ground.texts("a").await.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_nobodys_stream_is_refused() {
+    let ground = Ground::new().await;
+    let boxes = ground.boxes();
+    for topic in ["none", "__consumer_offsets", "__share_group_state"] {
+        let at = Address { topic: TopicName::new(topic).unwrap(), key: Bytes::from_static(b"k") };
+        assert!(matches!(boxes.create(&at, stream()).await, Err(Denied::UnknownTopic)), "{topic}");
+        assert_eq!(boxes.body_bytes_max(&at.topic), None);
+    }
+    assert_eq!(boxes.body_bytes_max(&at("a").topic), Some(1_048_588));
+    let large = NewStream { body: vec![0; 1_100_000].into(), ..stream() };
+    assert!(matches!(boxes.create(&at("a"), large).await, Err(Denied::TooLarge(1_048_588))));
+    assert_eq!(refused(boxes.look(&at("a")).await), Refusal::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_knows_what_the_old_one_had_acknowledged() {
+    let cluster = Cluster::new(&[]);
+    let host = |node: i32| format!("streams{node}");
+    let starting = [1, 2, 3].map(|node| {
+        cluster.start_as(node, node, &[1, 2, 3], |config| {
+            let name = GATEWAY_LISTENER.to_owned();
+            config.endpoints.push(Endpoint { name, host: host(node), port: 8080, security: 0 });
+        })
+    });
+    for start in starting {
+        start.await.unwrap().unwrap();
+    }
+    replication::create(&cluster, "t", &[&[1, 2, 3]], &[("min.insync.replicas", "2")]).await;
+    let boxes = |node| cluster.broker(node).mailboxes();
+    boxes(1).create(&at("a"), stream()).await.unwrap();
+    for seq in 0..3 {
+        boxes(1).append(&at("a"), from_producer("x", 1, seq)).await.unwrap();
+    }
+    let reach = |node| Some(Reach { host: host(node), port: 8080 });
+    assert_eq!((boxes(1).elsewhere(&at("a")), boxes(2).elsewhere(&at("a"))), (None, reach(1)));
+    let elsewhere = boxes(2).append(&at("a"), post("x")).await;
+    assert!(matches!(elsewhere, Err(Denied::Unavailable(_))), "{elsewhere:?}");
+    let seen = boxes(1).look(&at("a")).await.unwrap().end;
+    cluster.kill(1);
+    let leader = async {
+        loop {
+            cluster.pass(100).await;
+            let leads = |node: &i32| boxes(*node).elsewhere(&at("a")).is_none();
+            if let Some(node) = [2, 3].iter().find(|node| leads(node)) {
+                return *node;
+            }
+        }
+    };
+    let leader = timeout(Duration::from_secs(60), leader).await.unwrap();
+    let again = boxes(leader).append(&at("a"), from_producer("x", 1, 2)).await.unwrap();
+    assert_eq!((again.is_new, again.seq, again.standing.end), (false, Some(2), seen));
+    let gap = refused(boxes(leader).append(&at("a"), from_producer("x", 1, 4)).await);
+    assert!(matches!(gap, Refusal::Gap { expected: 3, .. }));
+    assert!(boxes(leader).append(&at("a"), from_producer("y", 1, 3)).await.unwrap().is_new);
+    let chunk = boxes(leader).read(&at("a"), From::Begin, 1 << 20).await.unwrap();
+    assert_eq!(text(&chunk), ["x", "x", "x", "y"]);
+    cluster.assert_sound();
+}
