@@ -32,8 +32,8 @@ pub enum Error {
     },
     /// The name of a listener's host has no address here.
     #[error(
-        "{name} cannot listen on {host}:{port}: {error}; give {name} in listeners an address of this machine, or none for \
-         all of them, as in {name}://:{port}, and what others call it in advertised.listeners"
+        "{name} cannot listen on {host}:{port}: {error}; give {name} in {key} an address of this machine, or none for all of \
+         them, as in {name}://:{port}, and what others call it in {told}"
     )]
     Unresolved {
         /// The listener's name.
@@ -44,6 +44,10 @@ pub enum Error {
         port: u16,
         /// Why.
         error: io::Error,
+        /// The key that names it.
+        key: &'static str,
+        /// The key that says what others call it.
+        told: &'static str,
     },
     /// The broker did not start.
     #[error(transparent)]

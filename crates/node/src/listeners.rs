@@ -2,7 +2,11 @@
 //!
 //! It serves no connection; the broker does, behind its door.
 
-use crate::{Error, system};
+use crate::{
+    Error,
+    settings::{Keys, LISTENERS},
+    system,
+};
 use broker::Door;
 use env::Incoming;
 use metadata::Endpoint;
@@ -52,12 +56,17 @@ impl ListenerAddress {
         addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))
     }
 
-    /// Opens the listener.
+    /// Opens the listener that `listeners` names.
     pub(crate) fn bind(&self) -> Result<Listener, Error> {
-        let fail =
-            |address, error| Error::Listen { name: self.name.clone(), address, error, key: "listeners" };
+        self.bind_for(LISTENERS)
+    }
+
+    /// Opens the listener that these keys name.
+    pub(crate) fn bind_for(&self, (key, told): Keys) -> Result<Listener, Error> {
+        let fail = |address, error| Error::Listen { name: self.name.clone(), address, error, key };
         let (name, host, port) = (self.name.clone(), self.host.clone(), self.port);
-        let address = self.resolve().map_err(|error| Error::Unresolved { name, host, port, error })?;
+        let address =
+            self.resolve().map_err(|error| Error::Unresolved { name, host, port, error, key, told })?;
         let listener = system::bind(address).map_err(|error| fail(address, error))?;
         let address = listener.local_addr().map_err(|error| fail(address, error))?;
         Ok(Listener { name: self.name.clone(), address, listener })

@@ -1,7 +1,8 @@
 //! A node from its start to its end.
 
-use crate::{Error, Settings, http, limits, listeners, logging, system};
+use crate::{Error, Settings, http, limits, listeners, logging, public_http, system};
 use broker::{Broker, Config, Door};
+use public_http::PublicHttp;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Greeting {
     /// Kafka listeners: name and address.
     pub listeners: Vec<(String, SocketAddr)>,
+    /// Where streams of keys are served over HTTP.
+    pub gateway: Vec<(String, SocketAddr)>,
     /// The private HTTP port.
     pub http: Option<SocketAddr>,
 }
@@ -46,7 +49,8 @@ async fn serve(
     let own = settings.controllers.listeners.iter().map(|listener| listener.bind());
     let own = own.collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
-    let endpoints = listeners.iter().map(|listener| listener.endpoint(&settings.advertised)).collect();
+    let public = public_http::bind(&settings.gateway)?;
+    let endpoints = endpoints(&listeners, &public, &settings.advertised);
     let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.dirs.metadata, endpoints, settings.statics);
     config.log_dirs = settings.dirs.logs;
@@ -59,7 +63,9 @@ async fn serve(
     config.log_levels = log_levels;
     // Some stay for segments: a crowd of clients must not keep logs from being written.
     let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
-    config.connections_max = config.connections_max.min(open_files_max.saturating_sub(for_segments));
+    let for_connections = open_files_max.saturating_sub(for_segments);
+    let for_public = if public.is_empty() { 0 } else { for_connections / 2 };
+    config.connections_max = config.connections_max.min(for_connections - for_public);
     let door = Door::new();
     // The others must reach this node's controller before it can start.
     for listener in own {
@@ -72,16 +78,20 @@ async fn serve(
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok();
     let greeting = Greeting {
-        listeners: listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect(),
-        http: http.as_ref().and_then(address),
+        listeners: told(&listeners),
+        gateway: told(&public),
+        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
     for listener in listeners {
         world.tasks.spawn(Box::pin(listener.accept(door.clone(), world.tasks.clone())));
     }
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
+    }
+    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, for_public);
+    for listener in public {
+        world.tasks.spawn(Box::pin(streams.clone().accept(listener)));
     }
     greet(&greeting);
     let ended = tokio::select! {
@@ -90,8 +100,23 @@ async fn serve(
         _ = interrupt.recv() => Ok(()),
         why = broker.until_unsupported() => Err(broker::StartError::Unsupported(why).into()),
     };
-    stop(&broker, &mut interrupt).await;
+    stop((&broker, &streams), &mut interrupt).await;
     ended
+}
+
+/// What clients and other nodes are told to connect to.
+fn endpoints(
+    kafka: &[listeners::Listener],
+    public: &[listeners::Listener],
+    advertised: &[listeners::ListenerAddress],
+) -> Vec<metadata::Endpoint> {
+    let kafka = kafka.iter().map(|listener| listener.endpoint(advertised));
+    // Last: where a listener of a name is not there, the first one is taken.
+    kafka.chain(public.first().map(public_http::endpoint)).collect()
+}
+
+fn told(all: &[listeners::Listener]) -> Vec<(String, SocketAddr)> {
+    all.iter().map(|listener| (listener.name.clone(), listener.address)).collect()
 }
 
 /// Says which of the names that others are told have no address here; a resolver may take its time.
@@ -108,10 +133,15 @@ fn doubt_names(world: &env::World, config: &Config) {
     }
 }
 
-async fn stop(broker: &Arc<Broker>, interrupt: &mut tokio::signal::unix::Signal) {
+async fn stop((broker, streams): (&Arc<Broker>, &PublicHttp), interrupt: &mut tokio::signal::unix::Signal) {
+    let stopping = async {
+        // What is being answered there needs the broker.
+        streams.drain().await;
+        broker.stop().await;
+    };
     tokio::select! {
         biased;
-        () = broker.stop() => {}
+        () = stopping => {}
         _ = interrupt.recv() => tracing::warn!("interrupted while stopping; the next start will check the logs"),
     }
 }

@@ -9,6 +9,12 @@ use metadata::{
 use model::NodeId;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+/// A key that names listeners, and the key that says what others call them.
+pub(crate) type Keys = (&'static str, &'static str);
+
+pub(crate) const LISTENERS: Keys = ("listeners", "advertised.listeners");
+pub(crate) const GATEWAY_LISTENERS: Keys = ("odradek.gateway.listeners", "odradek.gateway.public.url");
+
 /// Everything that a node needs to start.
 #[derive(Debug)]
 pub struct Settings {
@@ -20,6 +26,7 @@ pub struct Settings {
     pub(crate) is_broker: bool,
     pub(crate) controllers: Controllers,
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) gateway: Gateway,
     pub(crate) statics: Arc<Statics>,
 }
 
@@ -30,6 +37,19 @@ pub(crate) struct Dirs {
     pub(crate) logs: Vec<PathBuf>,
     /// The metadata log.
     pub(crate) metadata: PathBuf,
+}
+
+/// Where streams of keys are served over HTTP, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Gateway {
+    /// None by default.
+    pub(crate) listeners: Vec<ListenerAddress>,
+    /// Of all listeners together.
+    pub(crate) connections_max: u32,
+    /// How long a long poll waits.
+    pub(crate) poll_ms: i64,
+    /// How clients reach them, if they are told.
+    pub(crate) public_url: Option<String>,
 }
 
 /// What the node was told of the quorum.
@@ -69,6 +89,12 @@ impl Settings {
             })
         };
         let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
+        let gateway = Gateway {
+            listeners: list("odradek.gateway.listeners"),
+            connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
+            poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
+            public_url: text("odradek.gateway.public.url"),
+        };
         let (own, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| names.contains(&listener.name));
         let listed = listed(&resolved.list("controller.quorum.bootstrap.servers"))
@@ -80,6 +106,7 @@ impl Settings {
                 problems.push(why);
                 Vec::new()
             });
+        problems.extend(gateway.problem());
         let roles = resolved.list("process.roles");
         let is_one = roles.is_empty() || roles.iter().any(|role| role == "controller");
         let is_broker = roles.is_empty() || roles.iter().any(|role| role == "broker");
@@ -108,7 +135,26 @@ impl Settings {
         if !problems.is_empty() {
             return Err(Error::Configuration(problems));
         }
-        Ok(Self { node_id, dirs, listeners, advertised, is_broker, controllers, http, statics })
+        Ok(Self { node_id, dirs, listeners, advertised, is_broker, controllers, http, gateway, statics })
+    }
+}
+
+impl Gateway {
+    fn problem(&self) -> Option<String> {
+        let wrong = self.listeners.iter().find(|listener| listener.name != "HTTP");
+        if let Some(ListenerAddress { name, host, port }) = wrong {
+            return Some(format!(
+                "odradek.gateway.listeners has {name}://{host}:{port}; this version serves HTTP only: write \
+                 HTTP://{host}:{port}, and let a proxy before it do TLS"
+            ));
+        }
+        let url = self
+            .public_url
+            .as_ref()
+            .filter(|url| !url.starts_with("http://") && !url.starts_with("https://"));
+        url.map(|url| {
+            format!("odradek.gateway.public.url is {url}; write it with its scheme, such as https://streams.example.com")
+        })
     }
 }
 
@@ -273,6 +319,25 @@ mod tests {
         assert_eq!(dirs("log.dirs=/a\nmetadata.log.dir=/m"), ["/a", "/m"]);
         let here = std::env::current_dir().unwrap().join("d").display().to_string();
         assert_eq!(dirs("log.dirs=./d"), [here.clone(), here], "clients are told whole paths");
+    }
+
+    #[test]
+    fn streams_are_served_where_a_listener_is_named_for_them() {
+        let gateway = |keys: &str| {
+            read(&format!("listeners=PLAINTEXT://:1\nlog.dirs=/d\n{keys}")).map(|read| read.gateway)
+        };
+        let none = gateway("").unwrap();
+        assert!(none.listeners.is_empty() && none.public_url.is_none());
+        assert_eq!((none.connections_max, none.poll_ms), (10_000, 20_000));
+        let one = gateway(
+            "odradek.gateway.listeners=http://127.0.0.1:8080,HTTP://[::1]:8080\nodradek.gateway.connections.max=7\n\
+             odradek.gateway.public.url=https://s.example.com",
+        );
+        let one = one.unwrap();
+        assert_eq!((one.listeners.len(), one.listeners[0].port, one.connections_max), (2, 8080, 7));
+        assert_eq!(one.public_url.as_deref(), Some("https://s.example.com"));
+        assert!(gateway("odradek.gateway.listeners=HTTPS://a:1").unwrap_err().contains("HTTP://a:1"));
+        assert!(gateway("odradek.gateway.public.url=s.example.com").unwrap_err().contains("scheme"));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(crate) struct Dev {
     /// Where Kafka clients connect
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     listen: String,
+    /// Where keys of topics are served as streams over HTTP; empty for nowhere
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    gateway: String,
     /// Where the private HTTP port listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
     http: String,
@@ -34,6 +37,11 @@ pub(crate) fn run(dev: Dev) -> anyhow::Result<()> {
     layers.set("log.dirs", &data_dir.to_string_lossy());
     layers.set("listeners", &format!("PLAINTEXT://{}", dev.listen));
     layers.set("odradek.http.listener", &dev.http);
+    let gateway = Some(&dev.gateway).filter(|address| !address.is_empty());
+    layers.set(
+        "odradek.gateway.listeners",
+        &gateway.map_or(String::new(), |address| format!("HTTP://{address}")),
+    );
     if dev.memory {
         layers.default_to("odradek.ack.durability", "page-cache");
     }
@@ -54,12 +62,15 @@ fn welcome(greeting: &Greeting, data_dir: &Path) {
 data in {}; stop with Ctrl-C
 
 try it:
-  echo hello | odradek produce greetings --bootstrap {kafka}
+  echo alice:hello | odradek produce greetings -K : --bootstrap {kafka}
   odradek consume greetings -o beginning -e --bootstrap {kafka}
   kcat -b {kafka} -t greetings -C -e
   kafka-topics.sh --bootstrap-server {kafka} --list",
         data_dir.display()
     );
+    if let Some((_, gateway)) = greeting.gateway.first() {
+        println!("  curl http://{gateway}/s/greetings/alice");
+    }
     if let Some(http) = greeting.http {
         println!("  curl http://{http}/healthz");
     }

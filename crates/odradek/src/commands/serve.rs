@@ -41,6 +41,9 @@ pub(crate) fn announce(greeting: &Greeting) {
     for (name, address) in &greeting.listeners {
         println!("listening {name} {address}");
     }
+    for (name, address) in &greeting.gateway {
+        println!("listening gateway {name} {address}");
+    }
     if let Some(address) = greeting.http {
         println!("listening HTTP {address}");
     }

@@ -1,0 +1,238 @@
+//! The public HTTP port: streams of keys, and nothing else (docs/http.md).
+//!
+//! Connections, bodies and time are bounded here; what a request means `gateway` says. A reader that follows a stream is a place in
+//! it and a task that sleeps.
+
+mod body;
+mod events;
+mod forward;
+mod stalling;
+
+use crate::{
+    Error,
+    listeners::Listener,
+    settings::{GATEWAY_LISTENERS, Gateway},
+};
+use body::{Budget, Unread};
+use bytes::Bytes;
+use env::{Clock, Tasks, World};
+use events::Events;
+use forward::Passing;
+use gateway::{Answer, Problem, Service, refusal};
+use http_body_util::{Either, Full};
+use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metadata::Endpoint;
+use stalling::Stalling;
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+/// How long a client may take to send the head of a request, or to begin the next one.
+const HEAD_SECONDS_MAX: u64 = 30;
+/// The head of a request has at most so many bytes, and so many headers.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 64;
+/// What one answer has at most, but for one larger record.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How long those that are answered may take while the node stops.
+const DRAIN_MS_MAX: i64 = 5_000;
+
+/// What all listeners and their connections share.
+pub(crate) struct PublicHttp {
+    service: Service,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+    connections: Arc<Semaphore>,
+    connections_max: u32,
+    budget: Budget,
+    /// Turns true when the node stops.
+    is_closing: watch::Sender<bool>,
+}
+
+type Body = Either<Either<Full<Bytes>, Events>, Passing>;
+
+impl PublicHttp {
+    /// Nothing listens yet.
+    pub(crate) fn new(
+        mailboxes: Arc<dyn gateway::Mailboxes>,
+        world: &World,
+        settings: &Gateway,
+        files_max: usize,
+    ) -> Arc<Self> {
+        let connections_max =
+            settings.connections_max.min(u32::try_from(files_max).unwrap_or(u32::MAX)).max(1);
+        Arc::new(Self {
+            service: Service {
+                mailboxes,
+                clock: world.clock.clone(),
+                random: world.random.clone(),
+                public_url: settings.public_url.clone(),
+                poll_ms: settings.poll_ms,
+                bytes_max: ANSWER_BYTES_MAX,
+            },
+            clock: world.clock.clone(),
+            tasks: world.tasks.clone(),
+            connections: Arc::new(Semaphore::new(connections_max as usize)),
+            connections_max,
+            budget: Budget::new(),
+            is_closing: watch::Sender::new(false),
+        })
+    }
+
+    /// Accepts connections until the node stops.
+    pub(crate) async fn accept(self: Arc<Self>, listener: Listener) {
+        let mut closing = self.is_closing.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = until_closing(&mut closing) => return,
+                accepted = listener.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
+                    Ok(permit) => self.tasks.spawn(Box::pin(self.clone().serve(stream, permit))),
+                    Err(_) => turn_away(stream).await,
+                },
+                Err(error) => {
+                    tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted; see ulimit -n");
+                    crate::listeners::pause().await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+        // What a follower is sent is small and awaited.
+        let _ = stream.set_nodelay(true);
+        let mut closing = self.is_closing.subscribe();
+        let io = TokioIo::new(Stalling::new(stream, self.clock.clone()));
+        let http = self.clone();
+        let service = service_fn(move |request| {
+            let http = http.clone();
+            async move { Ok::<_, Infallible>(http.answer(request).await) }
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX))
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(io, service);
+        let mut serving = pin!(serving);
+        let served = tokio::select! {
+            biased;
+            () = until_closing(&mut closing) => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+            served = serving.as_mut() => served,
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection to the public HTTP port has ended");
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let whole =
+            |response: Response<Bytes>| response.map(|bytes| Either::Left(Either::Left(Full::new(bytes))));
+        let elsewhere = self.service.elsewhere(&request);
+        let admitted = self.service.admit(&request);
+        let (head, mut incoming) = request.into_parts();
+        let read = match admitted {
+            Ok(bytes_max) => {
+                let read = self.budget.read(&mut incoming, bytes_max, &self.clock).await;
+                read.map_err(|unread| unread.problem())
+            }
+            Err(problem) => Err(problem),
+        };
+        let (body, _room) = match read {
+            Ok(read) => read,
+            Err(problem) => {
+                let response = refusal(&problem);
+                let is_over = Budget::pass_over(incoming, &self.clock).await;
+                return whole(if is_over { response } else { closing(response) });
+            }
+        };
+        if let Some(reach) = elsewhere {
+            return match forward::forward(&reach, &head, &body, &self.clock).await {
+                Ok(response) => response.map(Either::Right),
+                Err(problem) => whole(refusal(&problem)),
+            };
+        }
+        match self.service.answer(Request::from_parts(head, body)).await {
+            Answer::Whole(response) => whole(response),
+            Answer::Follow(head, follow) => {
+                let events = Events::new(self.service.clone(), follow, self.is_closing.subscribe());
+                head.map(|()| Either::Left(Either::Right(events)))
+            }
+        }
+    }
+
+    /// Takes nothing more, and waits for what is being answered, but not for long.
+    pub(crate) async fn drain(&self) {
+        self.is_closing.send_replace(true);
+        let over = self.clock.sleep_until(self.clock.after_millis(DRAIN_MS_MAX));
+        tokio::select! {
+            biased;
+            _ = self.connections.acquire_many(self.connections_max) => {}
+            () = over => tracing::info!("connections to the public HTTP port are cut off"),
+        }
+    }
+}
+
+/// Ends when the node stops.
+async fn until_closing(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|is_closing| *is_closing).await;
+}
+
+/// What a client sends after this is not read.
+fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}
+
+/// Tells one more than are served to come again.
+async fn turn_away(stream: TcpStream) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    // A new connection has room for so few bytes.
+    if stream.writable().await.is_ok() {
+        let _ = stream.try_write(BUSY);
+    }
+}
+
+impl Unread {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::TooLarge(max) => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                format!("the topic takes records of at most {max} bytes"),
+            ),
+            Self::TooSlow => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "too-slow",
+                "the body came too slowly; send it again",
+            ),
+            Self::Broken => Problem::malformed("body", "the body ends before it is whole"),
+            Self::NoRoom => {
+                let text = "too many large bodies are being read; send it again a little later";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).with("retry-after", 1)
+            }
+        }
+    }
+}
+
+/// Where other nodes are told that streams are served.
+pub(crate) fn endpoint(listener: &Listener) -> Endpoint {
+    Endpoint { name: broker::GATEWAY_LISTENER.to_owned(), ..listener.endpoint(&[]) }
+}
+
+/// Opens the listeners.
+pub(crate) fn bind(settings: &Gateway) -> Result<Vec<Listener>, Error> {
+    settings.listeners.iter().map(|listener| listener.bind_for(GATEWAY_LISTENERS)).collect()
+}
+
+#[cfg(test)]
+mod tests;
