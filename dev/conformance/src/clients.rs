@@ -99,6 +99,13 @@ impl Clients {
         Program::start(&format!("java {verb}"), command)
     }
 
+    /// Starts `VERB BOOTSTRAP ARGS...` of the Java client's program for records of one key.
+    pub fn mailbox(&self, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
+        let mut command = self.java("Mailbox")?;
+        command.arg(verb).arg(bootstrap).args(args);
+        Program::start(&format!("java {verb}"), command)
+    }
+
     /// Starts `VERB BOOTSTRAP ARGS...` of the Java client's share groups.
     pub fn share(&self, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
         let mut command = self.java("Share")?;
@@ -217,7 +224,7 @@ pub fn python_script(python: &Path, script: &Path) -> Command {
 
 /// The programs of the Java client.
 const JAVA_SOURCES: &[&str] =
-    &["Client.java", "Compaction.java", "Share.java", "Streams.java", "Transactions.java"];
+    &["Client.java", "Compaction.java", "Mailbox.java", "Share.java", "Streams.java", "Transactions.java"];
 
 fn install_java() -> Result<PathBuf> {
     let pinned = files("java", &[&["pom.xml"], JAVA_SOURCES].concat());
@@ -255,8 +262,17 @@ fn install_go() -> Result<PathBuf> {
 }
 
 fn install_node() -> Result<PathBuf> {
-    let pinned = files("node", &["package.json", "package-lock.json", "client.js"]);
-    cache::installed("node", &pinned, |dir| {
+    install_npm("node", "client.js")
+}
+
+/// The suite of the Durable Streams project, and the file by which vitest finds it.
+pub fn install_durable_streams() -> Result<PathBuf> {
+    step("suite of durable streams", || install_npm("durable-streams", "suite.test.js"))
+}
+
+fn install_npm(folder: &str, script: &str) -> Result<PathBuf> {
+    let pinned = files(folder, &["package.json", "package-lock.json", script]);
+    cache::installed(folder, &pinned, |dir| {
         copy(&pinned, dir)?;
         let mut npm = Command::new("npm");
         npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(dir);

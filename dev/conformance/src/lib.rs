@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod compaction;
 pub mod compare;
 pub mod dump_log;
+pub mod durable_streams;
 pub mod fleet;
 pub mod groups;
 pub mod java_tools;
