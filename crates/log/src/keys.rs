@@ -103,8 +103,7 @@ impl Keys {
 
     /// Files of work that came to nothing.
     fn take_in_strays(&mut self, work: KeyWork) {
-        let made = work.parts.iter().filter_map(|part| Some(part.file()?.name.clone()));
-        let files: Vec<_> = made.chain(work.superfluous).collect();
+        let files = work.files();
         let known = |name: &Name| {
             self.parts
                 .values()

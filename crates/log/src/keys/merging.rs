@@ -27,6 +27,8 @@ pub(super) struct Merging {
     last_term: Option<u64>,
     /// There once the terms are counted.
     writer: Option<Writer>,
+    /// Something of it may be on the disk under the name of what is not complete.
+    has_begun: bool,
 }
 
 impl Merging {
@@ -38,8 +40,19 @@ impl Merging {
         (name, seed, covers): (Name, u64, Covers),
     ) -> io::Result<Self> {
         let (streams, next) = (Vec::new(), BinaryHeap::new());
-        let mut this =
-            Self { parts, name, seed, covers, streams, next, terms: 0, last_term: None, writer: None };
+        let (terms, last_term) = (0, None);
+        let mut this = Self {
+            parts,
+            name,
+            seed,
+            covers,
+            streams,
+            next,
+            terms,
+            last_term,
+            writer: None,
+            has_begun: false,
+        };
         this.rewind(disk, handles)?;
         Ok(this)
     }
@@ -47,6 +60,11 @@ impl Merging {
     /// Whether it is to be the file of a whole segment.
     pub(super) fn is_whole(&self) -> bool {
         self.name.level == WHOLE
+    }
+
+    /// The file that it has begun, if it is broken off now.
+    pub(super) fn unfinished(&self) -> Option<Name> {
+        self.has_begun.then(|| self.name.beside())
     }
 
     /// How many parts it was made of.
@@ -71,6 +89,7 @@ impl Merging {
                     None => {
                         self.rewind(disk, handles)?;
                         let name = self.name.clone();
+                        self.has_begun = true;
                         self.writer = Some(Writer::create(disk, handles, name, self.seed, self.terms)?);
                         Ok(None)
                     }

@@ -114,13 +114,17 @@ impl KeyWork {
         may_replace: bool,
     ) -> Result<Option<u64>, CleanError> {
         let is_tidied = self.remove_superfluous(disk)?;
-        self.merging.take_if(|(_, merging)| merging.is_whole() && !may_replace);
+        if let Some((_, merging)) = self.merging.take_if(|(_, merging)| merging.is_whole() && !may_replace) {
+            self.abandon(disk, &merging);
+        }
         if self.merging.is_none() {
             self.merging = self.next_merging(disk, may_replace)?;
         }
         // After an error it begins anew.
         if let Some((first, mut merging)) = self.merging.take() {
-            match merging.step(disk, &self.handles, MERGE_PAIRS)? {
+            let merged = merging.step(disk, &self.handles, MERGE_PAIRS);
+            // What is half written must not keep the room that others may be waiting for.
+            match merged.inspect_err(|_| self.abandon(disk, &merging))? {
                 Some(file) => {
                     let replaced = first..first + merging.parts();
                     let gone = self.parts.splice(replaced, [Part::of_file(file)]);
@@ -134,7 +138,6 @@ impl KeyWork {
         Ok(read.or_else(|| is_tidied.then_some(0)))
     }
 
-    /// Whether there was anything.
     /// The file of the whole segment, if it is there.
     pub(crate) fn whole(self) -> Option<Part> {
         let is_whole = self.segment.is_done(&self.parts) && self.segment.is_over(&self.parts);
@@ -143,12 +146,27 @@ impl KeyWork {
 
     /// Removes what was written; what cannot be removed the next start removes.
     pub(crate) fn discard(self, disk: &dyn Disk) {
-        let parts = self.parts.iter().filter_map(|part| Some(part.file()?.name.clone()));
-        for name in parts.chain(self.superfluous) {
+        for name in self.files() {
             let _ = disk.remove_file(&name.path(&self.handles));
         }
     }
 
+    /// All that it has written, or was to remove.
+    pub(super) fn files(&self) -> Vec<Name> {
+        let parts = self.parts.iter().filter_map(|part| Some(part.file()?.name.clone()));
+        let unfinished = self.merging.iter().filter_map(|(_, merging)| merging.unfinished());
+        parts.chain(self.superfluous.iter().cloned()).chain(unfinished).collect()
+    }
+
+    /// Removes the file that would have come of it.
+    fn abandon(&mut self, disk: &dyn Disk, merging: &Merging) {
+        let Some(name) = merging.unfinished() else { return };
+        if accept_missing(disk.remove_file(&name.path(&self.handles))).is_err() {
+            self.superfluous.push(name);
+        }
+    }
+
+    /// Whether there was anything.
     fn remove_superfluous(&mut self, disk: &dyn Disk) -> io::Result<bool> {
         let is_any = !self.superfluous.is_empty();
         while let Some(name) = self.superfluous.last() {
@@ -180,7 +198,8 @@ impl KeyWork {
         };
         let parts = self.parts.get(from..upto).unwrap_or_default().to_vec();
         let Some(covers) = covers_of(&parts) else { return Ok(None) };
-        let name = Name { from: covers.from, level, is_cleaned: self.segment.is_cleaned };
+        let is_cleaned = self.segment.is_cleaned;
+        let name = Name { from: covers.from, level, is_cleaned, is_temporary: false };
         Ok(Some((from, Merging::begin(disk, &self.handles, parts, (name, self.seed, covers))?)))
     }
 
@@ -249,7 +268,8 @@ impl KeyWork {
         Ok(Some((found, bytes)))
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    /// The file that is read.
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         let kind = match self.segment.is_cleaned {
             true => format!("{}.{}", names::LOG, names::CLEANED),
             false => names::LOG.to_owned(),

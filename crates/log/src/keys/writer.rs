@@ -30,6 +30,8 @@ pub(super) struct Name {
     pub(super) level: u8,
     /// It is of a segment that compaction writes beside the others.
     pub(super) is_cleaned: bool,
+    /// It is not complete: its level says nothing.
+    pub(super) is_temporary: bool,
 }
 
 /// A file in the making.
@@ -56,6 +58,10 @@ impl Name {
     }
 
     fn kind(&self) -> String {
+        if self.is_temporary {
+            let kind = if self.is_cleaned { names::CLEANED } else { TEMPORARY };
+            return format!("{}-{TEMPORARY}.{kind}", names::KEYS);
+        }
         let kind = match self.level {
             super::head::WHOLE => names::KEYS.to_owned(),
             level => format!("{}-{level}", names::KEYS),
@@ -64,9 +70,8 @@ impl Name {
     }
 
     /// What the file is called until it is complete.
-    fn beside(&self, handles: &Handles) -> PathBuf {
-        let kind = if self.is_cleaned { names::CLEANED } else { TEMPORARY };
-        handles.path(self.from, &format!("{}-{}.{kind}", names::KEYS, TEMPORARY))
+    pub(super) fn beside(&self) -> Self {
+        Self { level: 0, is_temporary: true, ..self.clone() }
     }
 
     /// The name that a kind of file stands for; `None` if it is of no complete file of postings in its place.
@@ -76,7 +81,7 @@ impl Name {
             None => return None,
             Some(level) => level.parse().ok()?,
         };
-        let name = Self { from, level, is_cleaned: false };
+        let name = Self { from, level, is_cleaned: false, is_temporary: false };
         (name.kind() == kind).then_some(name)
     }
 }
@@ -97,7 +102,7 @@ impl Writer {
         seed: u64,
         terms: u64,
     ) -> io::Result<Self> {
-        let file = disk.open(&name.beside(handles), Open::Create)?;
+        let file = disk.open(&name.beside().path(handles), Open::Create)?;
         file.set_len(0)?;
         let pages = filter::pages_for(terms);
         Ok(Self {
@@ -161,7 +166,7 @@ impl Writer {
         };
         self.file.write_at(&[IoSlice::new(&head.encode())], 0)?;
         self.file.sync_data().map_err(io::Error::other)?;
-        disk.rename(&self.name.beside(handles), &self.name.path(handles))?;
+        disk.rename(&self.name.beside().path(handles), &self.name.path(handles))?;
         Ok(head)
     }
 

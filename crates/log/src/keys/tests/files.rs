@@ -19,7 +19,7 @@ const COVERS: Covers =
 fn write(disk: &MemoryDisk, handles: &Handles, pairs: &[Pair], parts: usize) -> KeyFile {
     let dealt = |at| pairs.iter().skip(at).step_by(parts).copied().collect();
     let parts = (0..parts).map(|at| Part::in_memory(COVERS, SEED, dealt(at))).collect();
-    let name = Name { from: 0, level: WHOLE, is_cleaned: false };
+    let name = Name { from: 0, level: WHOLE, is_cleaned: false, is_temporary: false };
     let mut merging = Merging::begin(disk, handles, parts, (name.clone(), SEED, COVERS)).unwrap();
     let written = loop {
         if let Some(file) = merging.step(disk, handles, 1000).unwrap() {
