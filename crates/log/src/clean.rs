@@ -195,7 +195,8 @@ impl Log {
             return false;
         }
         let gone = sources.iter().skip(1).map(|(base, _)| *base).collect();
-        effects.push(Effect::Swap { segment: segment.base_offset, gone });
+        let has_keys = keys.is_some();
+        effects.push(Effect::Swap { segment: segment.base_offset, gone, has_keys });
         self.remember_holes();
         self.swapping = Some(Swapping { count: sources.len(), segment: segment.clone(), keys: keys.clone() });
         true

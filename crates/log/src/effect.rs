@@ -82,6 +82,8 @@ pub enum Effect {
         segment: Offset,
         /// Segments of which it holds what was left.
         gone: Vec<Offset>,
+        /// Its key index was made with it; a file of that name is else another pass's.
+        has_keys: bool,
     },
     /// Write down that offsets may be missing between batches.
     Holes,

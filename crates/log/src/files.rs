@@ -176,7 +176,9 @@ impl Files {
             self.write(disk, &mut pending, sync, &mut performed)?;
             if !pending.add(effect) {
                 match effect {
-                    Effect::Swap { segment, gone } if self.swap(disk, *segment, gone)? => {
+                    Effect::Swap { segment, gone, has_keys }
+                        if self.swap(disk, (*segment, *has_keys), gone)? =>
+                    {
                         performed.swapped = true;
                     }
                     Effect::Swap { .. } => performed.swap_refused = true,

@@ -21,7 +21,10 @@ use crate::{
 use env::Disk;
 use model::Offset;
 use records::Decompressor;
-use std::sync::Arc;
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 /// A pass.
 pub struct Cleaning {
@@ -150,6 +153,12 @@ impl Cleaning {
         }
     }
 
+    /// Whether a group is written that waits for its key index.
+    #[cfg(test)]
+    pub(crate) fn is_indexing(&self) -> bool {
+        self.indexing.is_some()
+    }
+
     /// Where there is a key index, a group gets its own before it takes its place: readers find all of it at any time.
     fn begin_indexing(&mut self, cleaned: Cleaned) -> CleaningStep {
         let last = cleaned.sources.last().map(|(base, _)| *base);
@@ -165,7 +174,11 @@ impl Cleaning {
 
     fn index(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<CleaningStep, CleanError> {
         let Some(indexing) = &mut self.indexing else { return Ok(CleaningStep::More(0)) };
-        let read = indexing.work.step(disk, bytes_max, true)?;
+        let stepped = indexing.work.step(disk, bytes_max, true);
+        let read = match stepped {
+            Ok(read) => read,
+            Err(error) => return self.go_on_without_index(disk, error),
+        };
         match self.indexing.take_if(|indexing| indexing.work.is_done() || read.is_none()) {
             None => Ok(CleaningStep::More(read.unwrap_or(0))),
             Some(indexing) => {
@@ -173,6 +186,27 @@ impl Cleaning {
                 Ok(CleaningStep::Cleaned(Cleaned { keys: work.whole(), ..cleaned }))
             }
         }
+    }
+
+    /// The index of a group can be made later, out of the segment in its place; room that its compaction makes may be what
+    /// the index has not found. Only a segment that is not what was written must not get there.
+    fn go_on_without_index(
+        &mut self,
+        disk: &dyn Disk,
+        error: CleanError,
+    ) -> Result<CleaningStep, CleanError> {
+        let is_there = self.indexing.as_ref().is_some_and(|indexing| disk.exists(&indexing.work.path()));
+        if matches!(error, CleanError::Damaged(_)) || !is_there {
+            // The log itself may be sound all the same: nothing of it is damaged yet.
+            let why = format!("what compaction has written is not what it reads: {error}");
+            return Err(io::Error::new(ErrorKind::InvalidData, why).into());
+        }
+        let Some(indexing) = self.indexing.take() else { return Ok(CleaningStep::More(0)) };
+        let Indexing { cleaned, work } = *indexing;
+        let (dir, segment) = (self.handles.dir(), cleaned.segment.base_offset);
+        tracing::warn!(dir = %dir.display(), segment, %error, "a compacted segment gets its key index later");
+        work.discard(disk);
+        Ok(CleaningStep::Cleaned(cleaned))
     }
 
     /// Removes what was written of a group that is not finished.

@@ -52,10 +52,15 @@ pub(crate) enum SwapState {
 impl Files {
     /// Puts the compacted segment in the place of `segment` and of `gone`. May be repeated after it was broken off.
     /// `false`, and all is as it was, if there is no room to begin.
-    pub(super) fn swap(&mut self, disk: &dyn Disk, segment: Offset, gone: &[Offset]) -> io::Result<bool> {
+    pub(super) fn swap(
+        &mut self,
+        disk: &dyn Disk,
+        (segment, has_keys): (Offset, bool),
+        gone: &[Offset],
+    ) -> io::Result<bool> {
         let known = self.swapping.filter(|swapping| swapping.segment == segment).map(|known| known.stage);
         if !matches!(known, Some(Stage::Counts | Stage::Done)) {
-            match self.begin_swap(disk, segment, known.is_some()) {
+            match self.begin_swap(disk, (segment, has_keys), known.is_some()) {
                 Ok(()) => self.swapping = Some(Swapping { segment, stage: Stage::Counts }),
                 Err(error) if is_scarcity(&error) && self.take_back(disk, segment) => {
                     self.swapping = None;
@@ -97,7 +102,12 @@ impl Files {
     }
 
     /// Makes the files of the compacted segment count, also after a crash.
-    fn begin_swap(&mut self, disk: &dyn Disk, segment: Offset, is_begun: bool) -> io::Result<()> {
+    fn begin_swap(
+        &mut self,
+        disk: &dyn Disk,
+        (segment, has_keys): (Offset, bool),
+        is_begun: bool,
+    ) -> io::Result<()> {
         self.note_holes(disk)?;
         // From now on nobody believes what it reads of these files, until the log knows of the new segment.
         self.handles.begin_swap();
@@ -110,7 +120,7 @@ impl Files {
         }
         self.swapping = Some(Swapping { segment, stage: Stage::Begun });
         if is_there {
-            self.remove_stale(disk, segment)?;
+            self.remove_stale(disk, (segment, has_keys))?;
             for kind in INDEXES.into_iter().chain([names::LOG]) {
                 accept_missing(disk.rename(&path(kind, names::CLEANED), &path(kind, names::SWAP)))?;
             }
@@ -132,7 +142,7 @@ impl Files {
     }
 
     /// What a pass has left that was broken off would make a start take this swap back, though it had happened.
-    fn remove_stale(&self, disk: &dyn Disk, segment: Offset) -> io::Result<()> {
+    fn remove_stale(&self, disk: &dyn Disk, (segment, has_keys): (Offset, bool)) -> io::Result<()> {
         let dir = self.handles.dir();
         for entry in disk.list(&dir)? {
             let Some((offset, kind)) = names::parse_file_name(&entry.name) else { continue };
@@ -140,7 +150,8 @@ impl Files {
                 continue;
             };
             // Of this one what is none of its files has been left by the making of its key index.
-            if offset != segment || !names::SEGMENT_KINDS.contains(&of) {
+            let is_its_own = names::SEGMENT_KINDS.contains(&of) && (has_keys || of != names::KEYS);
+            if offset != segment || !is_its_own {
                 disk.remove_file(&dir.join(&entry.name))?;
             }
         }

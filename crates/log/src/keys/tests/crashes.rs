@@ -267,6 +267,90 @@ fn live(is_compacted: bool, durability: Durability, steps: &[Step]) {
     assert!(stray <= 1, "{:?}", key_files(&life.fixture.disk));
 }
 
+/// A log in which compaction leaves less, and a pass over it up to where its first group has all but its index.
+fn half_cleaned() -> (Life, Cleaning) {
+    let config = LogConfig {
+        cleanup_compact: true,
+        segment_bytes: 1 << 20,
+        min_cleanable_dirty_ppm: 0,
+        ..indexed(Durability::Fsync)
+    };
+    let keys: Vec<u8> = (0..90).map(|at| at % 9).collect();
+    let mut life = Life { fixture: segments(config, &[&keys, &[1; 30], &[1]]), is_compacted: true };
+    index(&mut life.fixture);
+    let end = life.fixture.log.end_offset();
+    let cleanable = life.fixture.log.cleanable(NOW, end, None).unwrap();
+    let limits = CleaningLimits { key_bytes_max: 1 << 20, window_bytes: 4096 };
+    let mut cleaning = life.fixture.log.cleaning(NOW, &cleanable, limits);
+    while !cleaning.is_indexing() {
+        assert!(matches!(cleaning.step(&life.fixture.disk, 700).unwrap(), CleaningStep::More(_)));
+    }
+    (life, cleaning)
+}
+
+#[test]
+fn a_segment_is_compacted_where_its_index_finds_no_room_and_gets_it_later() {
+    let (mut life, mut cleaning) = half_cleaned();
+    life.fixture.disk.switches().full_after.store(2, Ordering::Relaxed);
+    let cleaned = loop {
+        match cleaning.step(&life.fixture.disk, 700).unwrap() {
+            CleaningStep::More(_) => {}
+            CleaningStep::Cleaned(cleaned) => break cleaned,
+            CleaningStep::Done(_) => panic!("it was compacted"),
+        }
+    };
+    life.fixture.disk.switches().full_after.store(0, Ordering::Relaxed);
+    let of_it = |names: Vec<String>| names.iter().filter(|name| name.ends_with(names::CLEANED)).count();
+    assert_eq!(of_it(key_files(&life.fixture.disk)), 0, "nothing half written is left");
+    // Another pass has left its own.
+    life.fixture.disk.put(&path(0, &format!("{}.{}", names::KEYS, names::CLEANED)), b"stale".to_vec());
+    let mut effects = Vec::new();
+    assert!(life.fixture.log.swap(&cleaned, &mut effects));
+    life.fixture.perform(effects);
+    assert!(!key_files(&life.fixture.disk).contains(&names::file_name(0, names::KEYS)));
+    life.check();
+    index(&mut life.fixture);
+    life.check();
+}
+
+#[test]
+fn damage_of_what_compaction_writes_is_none_of_the_log() {
+    let (life, mut cleaning) = half_cleaned();
+    let log = path(0, &format!("{}.{}", names::LOG, names::CLEANED));
+    damage(&life.fixture.disk, &log, |bytes| bytes[100] ^= 1);
+    let failed = cleaning.step(&life.fixture.disk, 700).unwrap_err();
+    assert!(
+        matches!(&failed, CleanError::Io(io) if io.kind() == std::io::ErrorKind::InvalidData),
+        "{failed}"
+    );
+    cleaning.discard(&life.fixture.disk);
+    assert!(!life.fixture.disk.paths().iter().any(|path| path.to_string_lossy().ends_with(names::CLEANED)));
+}
+
+#[test]
+fn what_finds_no_room_leaves_nothing_half_written() {
+    for full_after in 1..6 {
+        let keys: Vec<u8> = (0..90).map(|at| at % 9).collect();
+        let mut fixture = segments(indexed(Durability::Fsync), &[&keys, &[1]]);
+        fixture.disk.switches().full_after.store(full_after, Ordering::Relaxed);
+        let failed = loop {
+            let upto = fixture.log.end_offset();
+            let mut task = fixture.log.begin_key_task(upto, SEED, true).unwrap();
+            let result = task.step(&fixture.disk, 500);
+            fixture.log.end_key_task(task);
+            if let Err(error) = result {
+                break error;
+            }
+        };
+        assert!(matches!(&failed, CleanError::Io(io) if is_scarcity(io)), "{failed}");
+        let left = key_files(&fixture.disk);
+        assert!(!left.iter().any(|name| name.contains("tmp")), "{full_after}: {left:?}");
+        fixture.disk.switches().full_after.store(0, Ordering::Relaxed);
+        index(&mut fixture);
+        super::check(&fixture);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
