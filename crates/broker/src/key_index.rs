@@ -85,7 +85,7 @@ async fn catch_up(this: &Weak<Broker>, partition: &Arc<Partition>, seed: u64) ->
         let begun = clock.now();
         // While segments are compacted, or the partition moves, what is read is kept beside the file of a segment.
         let turn = partition.maintenance.try_lock().ok();
-        let Some((mut task, of, ended)) = partition.begin_key_task(seed, turn.is_some()) else {
+        let Some((mut task, of, ended)) = partition.begin_key_task(seed, (turn.is_some(), usize::MAX)) else {
             return Ended::Done;
         };
         let disk = broker.world.disk.clone();

@@ -11,7 +11,7 @@
 )]
 
 use env::{Disk, Entry, File, Lock, Open};
-use log::{Durability, Files, Log, LogConfig, OpenOptions, Opened, Origin, ReadPlan, Term, open};
+use log::{Durability, Files, KeyTurn, Log, LogConfig, OpenOptions, Opened, Origin, ReadPlan, Term, open};
 use records::{Batch, BatchBuilder, Checked, Decompressor, TimestampType};
 use std::{
     any::Any,
@@ -59,7 +59,8 @@ fn measure(dir: &Path, records: usize, keys: usize) -> io::Result<()> {
     fill(&disk, (&mut log, &mut files), (records, keys), &mut chance)?;
     log.trim_tail(usize::MAX);
     let begun = Instant::now();
-    while let Some(mut task) = log.begin_key_task(log.end_offset(), 1, true) {
+    let turn = KeyTurn { upto: log.end_offset(), seed: 1, may_replace: true, pairs_max: usize::MAX };
+    while let Some(mut task) = log.begin_key_task(turn) {
         task.step(&disk, 256 * 1024).map_err(io::Error::other)?;
         log.end_key_task(task);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Directory {
     pub(crate) headless: Vec<PathBuf>,
     /// Offsets may be missing between its batches.
     pub(crate) was_compacted: bool,
+    /// There are files of a key index.
+    pub(crate) has_keys: bool,
 }
 
 impl Directory {
@@ -51,6 +53,7 @@ impl Directory {
         let mut found = Self::default();
         let (mut beside, mut keys, mut deleted) = (Vec::new(), Vec::new(), BTreeSet::new());
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            found.has_keys |= names::parse_file_name(&entry.name).is_some_and(|(_, kind)| is_of_keys(kind));
             match names::parse_file_name(&entry.name) {
                 Some((offset, names::LOG)) => found.segments.entry(offset).or_default().log = entry.len,
                 Some((offset, names::SNAPSHOT)) => {
@@ -90,7 +93,9 @@ impl Directory {
         }
         // Whatever becomes of a log, its key index can be made anew: it is no witness.
         for (_, entry) in keys.iter().filter(|(offset, _)| !found.segments.contains_key(offset)) {
-            disk.remove_file(&dir.join(&entry.name))?;
+            if let Err(error) = disk.remove_file(&dir.join(&entry.name)) {
+                tracing::warn!(dir = %dir.display(), %error, "a key index without a log could not be removed");
+            }
         }
         // They say why an index has no log: after a crash too, until that index is gone.
         if is_changed && !deleted.is_empty() {
@@ -101,4 +106,9 @@ impl Directory {
         }
         Ok(found)
     }
+}
+
+/// Whether a kind of file is of a key index, complete or not.
+fn is_of_keys(kind: &str) -> bool {
+    kind.strip_prefix(names::KEYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

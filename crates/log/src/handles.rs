@@ -40,8 +40,8 @@ struct Known {
     /// Odd while files are being replaced by others of their names; see [`crate::Log::layout`].
     layout: u64,
     readers: VecDeque<(Offset, Arc<dyn File>)>,
-    /// Files of postings, by the first offset that they cover and their level.
-    key_files: VecDeque<((Offset, u8), Arc<dyn File>)>,
+    /// Files of postings, by the first offset that they cover, their level, and the checksum of their heads.
+    key_files: VecDeque<((Offset, u8, u32), Arc<dyn File>)>,
     /// Each with whether somebody went on from there.
     places: VecDeque<(Place, bool)>,
 }
@@ -89,7 +89,7 @@ impl Handles {
     /// A file of postings, for a look-up that was planned in `layout`; `open` opens it.
     pub(crate) fn key_file(
         &self,
-        name: (Offset, u8),
+        name: (Offset, u8, u32),
         layout: u64,
         open: impl FnOnce() -> io::Result<Arc<dyn File>>,
     ) -> io::Result<Arc<dyn File>> {

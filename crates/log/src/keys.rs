@@ -32,7 +32,9 @@ use env::Disk;
 use head::WHOLE;
 use loading::KeyLoading;
 use model::Offset;
+use pair::Pair;
 use std::{collections::BTreeMap, sync::Arc};
+use work::{MEMORY_PAIRS_MAX, pairs_in_memory};
 use writer::Name;
 
 /// What is known of the index of a log.
@@ -42,6 +44,8 @@ pub(crate) struct Keys {
     trusted_upto: Offset,
     /// It was looked for what an earlier run has left.
     is_loaded: bool,
+    /// An earlier run has left files, and it was not looked for them.
+    has_leftovers: bool,
     /// Under which terms are hashed that begin to be indexed by now.
     seed: u64,
     /// By segment: neighbours from its beginning on.
@@ -54,6 +58,21 @@ pub(crate) struct Keys {
     whole_upto: Offset,
     /// Everything from the beginning of the log to before this offset is indexed.
     upto: Offset,
+    /// How often something was discarded.
+    discards: u64,
+}
+
+/// What a task may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTurn {
+    /// Records before this offset are indexed.
+    pub upto: Offset,
+    /// What nobody who writes records knows.
+    pub seed: u64,
+    /// Until the task is ended nobody else exchanges files of sealed segments.
+    pub may_replace: bool,
+    /// So many postings of a segment may stay in memory, if they are not too many anyway.
+    pub pairs_max: usize,
 }
 
 /// Something to be done for the index, for a slice of time on a disk lane.
@@ -61,6 +80,8 @@ pub struct KeyTask {
     doing: Doing,
     /// Of the log's files when it was planned.
     layout: u64,
+    /// Of the index when it was planned.
+    discards: u64,
     may_replace: bool,
 }
 
@@ -71,8 +92,8 @@ enum Doing {
 
 impl Keys {
     /// Of a log that was just opened, and is what it was up to this offset at least.
-    pub(crate) fn new(trusted_upto: Offset) -> Self {
-        Self { trusted_upto, ..Self::default() }
+    pub(crate) fn new(trusted_upto: Offset, has_leftovers: bool) -> Self {
+        Self { trusted_upto, has_leftovers, ..Self::default() }
     }
 
     /// The seed, if new segments are to be indexed.
@@ -137,9 +158,15 @@ impl KeyTask {
 }
 
 impl Log {
-    /// Whether there is an index, complete or not.
+    /// Whether there is an index, complete or not, or files of one.
     pub fn has_keys(&self) -> bool {
-        self.keys.is_loaded
+        self.keys.is_loaded || self.keys.has_leftovers
+    }
+
+    /// How much memory its postings take.
+    pub fn key_index_bytes(&self) -> usize {
+        let left = self.keys.parts.range(self.keys.whole_upto..);
+        left.map(|(_, parts)| pairs_in_memory(parts)).sum::<usize>() * size_of::<Pair>()
     }
 
     /// Everything before this offset is indexed, from the beginning of the log on. What is behind it has to be read.
@@ -147,13 +174,14 @@ impl Log {
         self.keys.upto.max(self.start_offset)
     }
 
-    /// What is to be done next for the index of the records before `upto`, if anything is. `may_replace`: until the task is
-    /// ended nobody else exchanges files of sealed segments. `seed` is what nobody who writes records knows.
-    pub fn begin_key_task(&mut self, upto: Offset, seed: u64, may_replace: bool) -> Option<KeyTask> {
+    /// What is to be done next for the index, if anything is.
+    pub fn begin_key_task(&mut self, turn: KeyTurn) -> Option<KeyTask> {
+        let KeyTurn { upto, seed, may_replace, .. } = turn;
+        let discards = self.keys.discards;
         let layout = self.handles.layout();
         let is_wanted = self.config.key_index;
         self.keys.seed = seed;
-        if is_wanted != self.keys.is_loaded {
+        if is_wanted != self.keys.is_loaded || self.keys.has_leftovers {
             if !may_replace {
                 return None;
             }
@@ -165,19 +193,22 @@ impl Log {
                 trusted_upto: self.keys.trusted_upto,
                 is_wanted,
                 found: BTreeMap::new(),
+                is_complete: false,
             };
-            return Some(KeyTask { doing: Doing::Loading(loading), layout, may_replace });
+            return Some(KeyTask { doing: Doing::Loading(loading), layout, discards, may_replace });
         }
         if !is_wanted {
             return None;
         }
-        let mut work = self.next_key_work(upto.min(self.flushed_offset()), may_replace)?;
+        let mut work = self.next_key_work(KeyTurn { upto: upto.min(self.flushed_offset()), ..turn })?;
         work.superfluous.extend(self.keys.strays.extract_if(.., |name| may_replace || name.level != WHOLE));
-        Some(KeyTask { doing: Doing::Working(Box::new(work)), layout, may_replace })
+        Some(KeyTask { doing: Doing::Working(Box::new(work)), layout, discards, may_replace })
     }
 
     /// The first segment with which something is to be done.
-    fn next_key_work(&mut self, upto: Offset, may_replace: bool) -> Option<KeyWork> {
+    fn next_key_work(&mut self, turn: KeyTurn) -> Option<KeyWork> {
+        let KeyTurn { upto, may_replace, .. } = turn;
+        let pairs_max = turn.pairs_max.clamp(1, MEMORY_PAIRS_MAX);
         let work = self.keys.work.take();
         let known = work.as_ref().map(|work| work.segment.base);
         let first = self.segments.partition_point(|segment| segment.base_offset < self.keys.whole_upto);
@@ -194,6 +225,7 @@ impl Log {
             let is_left = known == Some(base)
                 || is_stray
                 || !target.is_read(&parts)
+                || target.is_to_be_spilled(&parts, pairs_max)
                 || may_replace && !target.is_done(&parts);
             if !is_left {
                 continue;
@@ -203,7 +235,7 @@ impl Log {
                 let plain_bytes_max = self.config.plain_bytes_max;
                 KeyWork::new(self.handles.clone(), target, (self.keys.seed, plain_bytes_max), parts.to_vec())
             });
-            work.segment = target;
+            (work.segment, work.pairs_max) = (target, pairs_max);
             return Some(work);
         }
         None
@@ -212,15 +244,17 @@ impl Log {
     /// A task has come so far. Of one that was begun for another log than this one nothing may be told.
     pub fn end_key_task(&mut self, task: KeyTask) {
         let is_same = self.handles.layout() == task.layout;
+        // What was discarded meanwhile may be in it.
+        let is_wanted = self.keys.discards == task.discards;
         match task.doing {
-            Doing::Loading(loading) if is_same => {
+            Doing::Loading(loading) if is_same && loading.is_complete => {
                 self.keys.on_loaded(loading, |base| self.segments.iter().any(|s| s.base_offset == base))
             }
             Doing::Loading(_) => {}
             Doing::Working(mut work) => {
                 let base = work.segment.base;
                 let is_there = self.segments.iter().any(|segment| segment.base_offset == base);
-                if is_same && is_there && self.keys.is_loaded {
+                if is_same && is_wanted && is_there && self.keys.is_loaded {
                     self.keys.parts.insert(base, work.parts.as_slice().into());
                     self.keys.strays.append(&mut work.superfluous);
                     self.keys.work = Some(*work).filter(KeyWork::is_merging);
@@ -240,6 +274,7 @@ impl Log {
             self.keys.take_in_strays(work);
         }
         self.keys.whole_upto = self.keys.whole_upto.min(segment);
+        self.keys.discards += 1;
         self.handles.forget_key_files();
         self.reckon_indexed();
     }
@@ -311,7 +346,7 @@ impl Keys {
     }
 
     fn on_loaded(&mut self, loading: KeyLoading, is_there: impl Fn(Offset) -> bool) {
-        self.is_loaded = loading.is_wanted;
+        (self.is_loaded, self.has_leftovers) = (loading.is_wanted, false);
         self.work = None;
         self.whole_upto = Offset::MIN;
         self.strays.clear();

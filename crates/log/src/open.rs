@@ -465,7 +465,10 @@ impl Opening<'_> {
             epochs_unwritten: false,
             producers,
             tail: Tail::default(),
-            keys: Keys::new(if options.clean { end_offset } else { options.recovery_point }),
+            keys: Keys::new(
+                if options.clean { end_offset } else { options.recovery_point },
+                self.directory.has_keys,
+            ),
             start_offset,
             end_offset,
             written_offset: end_offset,

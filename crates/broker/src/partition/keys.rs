@@ -4,7 +4,7 @@
 //! only says where one may be. What is not indexed yet, which is the end of the log, is read.
 
 use super::{Isolation, Online, Partition, READ_TRIES, ReadOf, Refused, State, on_lane};
-use log::{AbortedTxn, KeyPostings, KeyTask, ReadPlan, Term};
+use log::{AbortedTxn, KeyPostings, KeyTask, KeyTurn, ReadPlan, Term};
 use model::Offset;
 use records::{Batch, BatchHeader, Decompressor, Message, Record};
 use std::{io, sync::Arc};
@@ -55,7 +55,7 @@ impl Partition {
     pub(crate) fn begin_key_task(
         &self,
         seed: u64,
-        may_replace: bool,
+        (may_replace, pairs_max): (bool, usize),
     ) -> Option<(KeyTask, ReadOf, oneshot::Sender<()>)> {
         let mut state = self.state.lock();
         let State::Online(online) = &mut *state else { return None };
@@ -63,7 +63,8 @@ impl Partition {
         if is_cut_soon || online.is_closed || online.is_held || online.is_renamed || online.stuck.is_some() {
             return None;
         }
-        let task = online.log.begin_key_task(online.high_watermark, seed, may_replace)?;
+        let upto = online.high_watermark;
+        let task = online.log.begin_key_task(KeyTurn { upto, seed, may_replace, pairs_max })?;
         let of = online.read_of(task.segment());
         let (ended, step) = oneshot::channel();
         online.upkeep.key_step = Some(step);

@@ -45,15 +45,18 @@ pub(super) struct Postings {
 
 /// What is wrong with a file of postings.
 #[derive(Debug, thiserror::Error)]
-#[error("the key index of segment {segment} from offset {from} on is damaged: {why}")]
+#[error(
+    "a file of the key index of segment {segment} is worthless, that of level {level} from offset {from} on: {why}"
+)]
 struct Worthless {
     segment: Offset,
     from: Offset,
+    level: u8,
     why: &'static str,
 }
 
 /// The segment of whose key index a file is not what was written there, if that is what the error says: the index is to be
-/// built anew ([`crate::Log::discard_keys`]).
+/// built anew ([`crate::Log::discard_keys`]). One that is `NotFound` may have been replaced since the look-up was planned.
 pub fn worthless_keys(error: &io::Error) -> Option<Offset> {
     error.get_ref()?.downcast_ref::<Worthless>().map(|worthless| worthless.segment)
 }
@@ -62,10 +65,7 @@ impl KeyFile {
     /// Reads the head of a file; `None` if there is none that can be believed.
     pub(super) fn open(disk: &dyn Disk, handles: &Handles, name: Name) -> io::Result<Option<Self>> {
         let file = disk.open(&name.path(handles), Open::Read)?;
-        let mut bytes = vec![0; HEAD_BYTES];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
-        let head = Head::parse(&bytes, file.len()?);
+        let head = read_head(&*file)?;
         let head = head.filter(|head| head.level == name.level && head.covers.from == name.from);
         Ok(head.map(|head| Self { name, head }))
     }
@@ -108,14 +108,27 @@ impl KeyFile {
             0 => self.head.bytes,
             _ => Head::nodes_at(self.head.pages),
         };
-        let file = disk.open(&self.name.path(handles), Open::Read)?;
+        let file = self.reopen(disk, handles)?;
         Ok(Postings { file, at, node: Vec::new().into_iter() })
     }
 
     fn file(&self, place: Place<'_>) -> io::Result<Arc<dyn File>> {
         let Place { disk, handles, layout } = place;
-        let known = (self.name.from, self.name.level);
-        handles.key_file(known, layout, || disk.open(&self.name.path(handles), Open::Read))
+        let known = (self.name.from, self.name.level, self.head.sum());
+        handles.key_file(known, layout, || self.reopen(disk, handles))
+    }
+
+    /// Another may have its name by now: then it is not found.
+    fn reopen(&self, disk: &dyn Disk, handles: &Handles) -> io::Result<Arc<dyn File>> {
+        let file = match disk.open(&self.name.path(handles), Open::Read) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing("it is missing")),
+            other => other?,
+        };
+        match read_head(&*file)? {
+            Some(head) if head == self.head => Ok(file),
+            Some(_) => Err(self.missing("another file has its name")),
+            None => Err(self.worthless("its head is not what was written")),
+        }
     }
 
     fn may_have(&self, file: &dyn File, term: u64) -> io::Result<bool> {
@@ -159,9 +172,25 @@ impl KeyFile {
     }
 
     fn worthless(&self, why: &'static str) -> io::Error {
-        let (segment, from) = (self.head.covers.base, self.name.from);
-        io::Error::new(ErrorKind::InvalidData, Worthless { segment, from, why })
+        self.error(ErrorKind::InvalidData, why)
     }
+
+    /// Unless the log knows it no more.
+    fn missing(&self, why: &'static str) -> io::Error {
+        self.error(ErrorKind::NotFound, why)
+    }
+
+    fn error(&self, kind: ErrorKind, why: &'static str) -> io::Error {
+        let Name { from, level, .. } = self.name;
+        io::Error::new(kind, Worthless { segment: self.head.covers.base, from, level, why })
+    }
+}
+
+fn read_head(file: &dyn File) -> io::Result<Option<Head>> {
+    let mut bytes = vec![0; HEAD_BYTES];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Head::parse(&bytes, file.len()?))
 }
 
 impl Postings {

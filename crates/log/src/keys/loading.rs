@@ -6,10 +6,14 @@ use super::{
     file::KeyFile,
     head::WHOLE,
     part::Part,
-    work::sum_at,
+    work::is_last_batch,
     writer::{self, Name},
 };
-use crate::{files::accept_missing, handles::Handles, names};
+use crate::{
+    files::{accept_missing, is_scarcity},
+    handles::Handles,
+    names,
+};
 use env::{Disk, Open};
 use model::Offset;
 use std::{
@@ -29,11 +33,21 @@ pub(crate) struct KeyLoading {
     pub(super) is_wanted: bool,
     /// Once it was looked: what there is, by base offset.
     pub(super) found: BTreeMap<Offset, Vec<Part>>,
+    /// It came to its end; else it is looked again.
+    pub(super) is_complete: bool,
 }
 
 impl KeyLoading {
     /// Looks. Nobody else may exchange files of sealed segments meanwhile.
     pub(super) fn run(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.look(disk)?;
+        // What is removed here another may have open, and another of its name may be written.
+        self.handles.forget_key_files();
+        self.is_complete = true;
+        Ok(())
+    }
+
+    fn look(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let dir = self.handles.dir();
         let entries = match disk.list(&dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -44,7 +58,7 @@ impl KeyLoading {
             let Some((from, kind)) = names::parse_file_name(&entry.name) else { continue };
             let path = dir.join(&entry.name);
             match Name::parse(from, kind) {
-                Some(name) => match self.read(disk, name)? {
+                Some(name) => match self.try_read(disk, name)? {
                     Some(file) => known.entry(file.head.covers.base).or_default().push(file),
                     None => accept_missing(disk.remove_file(&path))?,
                 },
@@ -57,6 +71,20 @@ impl KeyLoading {
             self.found.insert(base, parts);
         }
         Ok(())
+    }
+
+    /// The same; a file that cannot be read is none, unless none can be.
+    fn try_read(&self, disk: &dyn Disk, name: Name) -> io::Result<Option<KeyFile>> {
+        match self.read(disk, name) {
+            Err(error) if !is_scarcity(&error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    let dir = self.handles.dir();
+                    tracing::warn!(dir = %dir.display(), %error, "a file of the key index is removed");
+                }
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// The head of a file that still fits the log.
@@ -77,7 +105,8 @@ impl KeyLoading {
             return Ok(None);
         }
         let log = disk.open(&self.handles.path(covers.base, names::LOG), Open::Read)?;
-        Ok((sum_at(&*log, &covers)? == covers.last.sum).then_some(file))
+        let hole = next.filter(|_| covers.end == *size);
+        Ok(is_last_batch(&*log, &covers, hole)?.then_some(file))
     }
 
     /// Those that cover the segment from its beginning on without a hole; the others are removed.

@@ -137,6 +137,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn the_bytes_of_a_node_are_kept() {
+        let mut builder = NodeBuilder::new(0);
+        for (term, delta) in [(5, 1), (5, 300), (0x8000_0000_0001, 7)] {
+            builder.push(Pair { term, delta }, 0);
+        }
+        let mut above = NodeBuilder::new(1);
+        above.push(Pair { term: 5, delta: 1 }, 104);
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(builder.finish(0x5eed, 104)), "73d8d428001400050100ab02fcffffffffff1f07");
+        assert_eq!(hex(above.finish(0x5eed, 300)), "5cb04b79000a01050168");
+    }
+
     fn pairs() -> impl Strategy<Value = Vec<Pair>> {
         let pair = (0u64..1 << 48, any::<u32>())
             .prop_map(|(term, delta)| Pair { term: term % 3 + (term & !0xff), delta });

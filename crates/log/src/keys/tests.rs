@@ -47,11 +47,17 @@ fn roll(fixture: &mut Fixture) {
 
 /// One slice; whether anything was done.
 fn step(fixture: &mut Fixture, bytes_max: u64, may_replace: bool) -> Result<bool, CleanError> {
-    let upto = fixture.log.end_offset();
-    let Some(mut task) = fixture.log.begin_key_task(upto, SEED, may_replace) else { return Ok(false) };
-    let done = task.step(&fixture.disk, bytes_max)?;
+    let turn = turn(fixture, may_replace);
+    let Some(mut task) = fixture.log.begin_key_task(turn) else { return Ok(false) };
+    let done = task.step(&fixture.disk, bytes_max);
     fixture.log.end_key_task(task);
-    Ok(done.is_some())
+    Ok(done?.is_some())
+}
+
+/// The seed differs from one opening of the log to the next, as far as they end differently.
+fn turn(fixture: &Fixture, may_replace: bool) -> KeyTurn {
+    let seed = SEED + fixture.log.keys.trusted_upto as u64;
+    KeyTurn { upto: fixture.log.end_offset(), seed, may_replace, pairs_max: usize::MAX }
 }
 
 /// Until there is nothing to be done any more.
@@ -333,4 +339,144 @@ fn a_segment_that_is_damaged_is_told() {
     };
     assert!(matches!(failed, CleanError::Damaged(_)), "{failed}");
     assert_eq!(fixture.log.key_index_upto(), 0);
+}
+
+#[test]
+fn a_batch_of_the_active_segment_that_reads_wrong_is_no_damage_before_that_is_sealed() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1, 2, 3]]);
+    damage(&fixture.disk, &path(0, names::LOG), |bytes| *bytes.last_mut().unwrap() ^= 1);
+    while step(&mut fixture, 500, true).unwrap() {}
+    assert_eq!(fixture.log.key_index_upto(), 2, "it is looked at again");
+    roll(&mut fixture);
+    assert!(matches!(step(&mut fixture, 500, true), Err(CleanError::Damaged(_))));
+}
+
+#[test]
+fn a_file_that_contradicts_the_log_is_thrown_away_and_the_log_is_not_damaged() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1; 30], &[4]]);
+    while !key_files(&fixture.disk).contains(&"00000000000000000000.keys-0".to_owned()) {
+        assert!(step(&mut fixture, 300, false).unwrap() || step(&mut fixture, 300, true).unwrap());
+    }
+    let path = path(0, "keys-0");
+    let sound = fixture.disk.contents(&path).unwrap();
+    let head = head::Head::parse(&sound, sound.len() as u64).unwrap();
+    let disk = fixture.close();
+    for (upto, end) in [(1, 0), (-1, 0), (0, 1), (0, -1)] {
+        let mut wrong = head;
+        wrong.covers.upto += upto;
+        wrong.covers.end = wrong.covers.end.saturating_add_signed(end);
+        damage(&disk, &path, |bytes| bytes[..head::HEAD_BYTES].copy_from_slice(&wrong.encode()));
+        let disk = disk.after_kill();
+        let mut fixture = reopen(disk, indexed(Durability::Fsync), true, 31).unwrap();
+        index(&mut fixture);
+        check(&fixture);
+    }
+}
+
+#[test]
+fn look_ups_do_not_meet_the_file_that_another_has_taken_the_place_of() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1, 2, 1], &[3]]);
+    index(&mut fixture);
+    check(&fixture);
+    let before = fixture.log.key_postings(Term::key(&[1]), 0);
+    // The same seed, and other terms: it differs from the file whose handle is still open.
+    fixture.log.configure(Arc::new(config(Durability::Fsync)));
+    assert!(step(&mut fixture, 500, true).unwrap());
+    let seed = SEED + 77;
+    fixture.log.configure(Arc::new(indexed(Durability::Fsync)));
+    for _ in 0..20 {
+        let turn = KeyTurn { seed, ..turn(&fixture, true) };
+        if let Some(mut task) = fixture.log.begin_key_task(turn) {
+            task.step(&fixture.disk, 500).unwrap();
+            fixture.log.end_key_task(task);
+        }
+    }
+    check(&fixture);
+    let error = before.postings(&fixture.disk, 10).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+    check(&fixture);
+}
+
+#[test]
+fn what_is_discarded_during_a_task_does_not_come_back_with_it() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1, 2, 1], &[3]]);
+    while !key_files(&fixture.disk).contains(&"00000000000000000000.keys".to_owned()) {
+        assert!(step(&mut fixture, 500, true).unwrap());
+    }
+    let mut task = fixture.log.begin_key_task(turn(&fixture, true)).unwrap();
+    task.step(&fixture.disk, 500).unwrap();
+    fixture.log.discard_keys(0);
+    fixture.log.end_key_task(task);
+    assert_eq!(fixture.log.key_index_upto(), 0);
+    index(&mut fixture);
+    check(&fixture);
+    // The same of a task that is about that segment.
+    fixture.log.discard_keys(0);
+    let mut task = fixture.log.begin_key_task(turn(&fixture, true)).unwrap();
+    task.step(&fixture.disk, 500).unwrap();
+    fixture.log.discard_keys(0);
+    fixture.log.end_key_task(task);
+    assert_eq!(fixture.log.key_index_upto(), 0);
+    index(&mut fixture);
+    check(&fixture);
+}
+
+#[test]
+fn a_load_that_found_no_descriptor_is_done_again() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1, 2, 3], &[4]]);
+    index(&mut fixture);
+    let disk = fixture.close();
+    let mut fixture = reopen(disk, indexed(Durability::Fsync), true, 4).unwrap();
+    *fixture.disk.switches().closed_below.lock().unwrap() = Some(dir());
+    assert!(step(&mut fixture, 500, true).is_err());
+    assert!(!fixture.log.keys.is_loaded);
+    *fixture.disk.switches().closed_below.lock().unwrap() = None;
+    assert!(step(&mut fixture, 500, true).unwrap());
+    assert_eq!(fixture.log.key_index_upto(), 3);
+}
+
+#[test]
+fn what_is_left_of_an_index_that_is_not_wanted_any_more_goes_after_a_start() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1; 40], &[4]]);
+    index(&mut fixture);
+    let disk = fixture.close();
+    for kind in ["keys-3", "keys-tmp.tmp", "keys-tmp.cleaned", "keys.cleaned"] {
+        disk.put(&path(0, kind), b"left".to_vec());
+    }
+    disk.put(&path(7, names::KEYS), b"of no segment".to_vec());
+    let mut fixture = reopen(disk, config(Durability::Fsync), true, 41).unwrap();
+    assert!(fixture.log.has_keys());
+    assert!(step(&mut fixture, 500, true).unwrap());
+    assert_eq!(key_files(&fixture.disk), Vec::<String>::new());
+    assert!(!fixture.log.has_keys() && !step(&mut fixture, 500, true).unwrap());
+}
+
+#[test]
+fn a_file_of_no_segment_that_cannot_be_removed_is_no_reason_not_to_start() {
+    let fixture = segments(indexed(Durability::Fsync), &[&[1; 3]]);
+    let disk = fixture.close();
+    let stray = path(70, names::KEYS);
+    disk.put(&stray, b"of no segment".to_vec());
+    *disk.switches().broken_below.lock().unwrap() = Some(stray);
+    reopen(disk, indexed(Durability::Fsync), true, 3).unwrap();
+}
+
+#[test]
+fn no_more_stays_in_memory_than_is_allowed_and_nothing_of_what_is_sealed() {
+    let mut fixture = segments(indexed(Durability::Fsync), &[&[1; 10], &[2; 10]]);
+    assert!(step(&mut fixture, 500, true).unwrap());
+    while step(&mut fixture, 500, false).unwrap() {}
+    assert_eq!(fixture.log.key_index_bytes(), 10 * 16, "of the active segment");
+    let turn = KeyTurn { pairs_max: 10, ..turn(&fixture, false) };
+    let mut task = fixture.log.begin_key_task(turn).unwrap();
+    while fixture.log.key_index_bytes() > 0 {
+        task.step(&fixture.disk, 500).unwrap();
+        fixture.log.end_key_task(task);
+        let Some(next) = fixture.log.begin_key_task(turn) else { break };
+        task = next;
+    }
+    assert_eq!(fixture.log.key_index_bytes(), 0);
+    check(&fixture);
+    index(&mut fixture);
+    check(&fixture);
 }

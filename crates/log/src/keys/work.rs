@@ -16,10 +16,10 @@ use crate::{
     files::accept_missing,
     handles::Handles,
     names,
-    scan::{Found, Scan, Step},
+    scan::{Found, Scan, Step, WINDOW_BYTES_SMALL},
 };
 use bytes::Bytes;
-use env::{Disk, File};
+use env::{Disk, File, Open};
 use model::Offset;
 use records::{Decompressor, HEADER_BYTES};
 use std::{io, sync::Arc};
@@ -27,7 +27,7 @@ use std::{io, sync::Arc};
 /// How much is read from a segment at once.
 const WINDOW_BYTES: usize = 256 * 1024;
 /// So many postings of a segment stay in memory, and those of one slice. Tests have few records and want files of them.
-const MEMORY_PAIRS_MAX: usize = if cfg!(test) { 24 } else { 32 * 1024 };
+pub(super) const MEMORY_PAIRS_MAX: usize = if cfg!(test) { 24 } else { 32 * 1024 };
 /// So many files of one size become one.
 const FILES_MAX: usize = if cfg!(test) { 3 } else { 8 };
 /// How many postings are merged in one slice.
@@ -45,6 +45,8 @@ pub(crate) struct KeyWork {
     merging: Option<(usize, Merging)>,
     /// Files that nobody needs any more, once the log knows of the parts that this has.
     pub(super) superfluous: Vec<Name>,
+    /// With so many postings in memory, or more, they go to a file.
+    pub(super) pairs_max: usize,
 }
 
 /// What is indexed.
@@ -77,6 +79,12 @@ impl Target {
         upto >= self.sealed.map_or(self.upto, |(next, _)| next.min(self.upto))
     }
 
+    /// Whether too much of it is in memory, where so many postings may be.
+    pub(super) fn is_to_be_spilled(&self, parts: &[Part], pairs_max: usize) -> bool {
+        let in_memory = pairs_in_memory(parts);
+        in_memory >= pairs_max || self.is_over(parts) && in_memory > 0
+    }
+
     /// Whether nothing of it ever will be.
     fn is_over(&self, parts: &[Part]) -> bool {
         self.sealed.is_some_and(|(next, _)| parts.last().is_some_and(|last| last.covers.upto >= next))
@@ -91,7 +99,8 @@ impl KeyWork {
         parts: Vec<Part>,
     ) -> Self {
         let seed = parts.first().map_or(seed, |part| part.seed);
-        Self { handles, segment, seed, plain_bytes_max, parts, merging: None, superfluous: Vec::new() }
+        let (superfluous, pairs_max) = (Vec::new(), MEMORY_PAIRS_MAX);
+        Self { handles, segment, seed, plain_bytes_max, parts, merging: None, superfluous, pairs_max }
     }
 
     /// Whether it is in the middle of a file.
@@ -179,7 +188,7 @@ impl KeyWork {
 
     fn next_merging(&self, disk: &dyn Disk, may_replace: bool) -> io::Result<Option<(usize, Merging)>> {
         let files = self.parts.iter().take_while(|part| part.file().is_some()).count();
-        let in_memory: usize = self.parts.iter().map(Part::pairs_in_memory).sum();
+        let in_memory = pairs_in_memory(&self.parts);
         let level = |part: &Part| part.file().map_or(0, |file| file.name.level);
         let tail = self.parts.get(files.saturating_sub(FILES_MAX)..files).unwrap_or_default();
         let same = tail
@@ -189,7 +198,8 @@ impl KeyWork {
         let is_over = self.segment.is_over(&self.parts);
         let (from, upto, level) = if is_over && may_replace && !self.segment.is_done(&self.parts) {
             (0, self.parts.len(), WHOLE)
-        } else if in_memory >= MEMORY_PAIRS_MAX {
+        } else if in_memory >= self.pairs_max || is_over && in_memory > 0 {
+            // Of what is sealed nothing waits in memory for its turn, which may be long in coming.
             (files, self.parts.len(), 0)
         } else if let Some(level) = same {
             (files - FILES_MAX, files, level.saturating_add(1).min(WHOLE - 1))
@@ -204,8 +214,12 @@ impl KeyWork {
     }
 
     fn read(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<Option<u64>, CleanError> {
-        let file = disk.open_passing(&self.path())?;
         let Target { base, sealed, upto, .. } = self.segment;
+        // Past the cache nothing is read of what is just being written through it.
+        let file = match sealed {
+            Some(_) => disk.open_passing(&self.path()),
+            None => disk.open(&self.path(), Open::Read),
+        }?;
         let before = self.parts.last().map(|part| part.covers);
         let start =
             before.unwrap_or(Covers { base, from: base, upto: base, end: 0, last: LastBatch::default() });
@@ -255,17 +269,21 @@ impl KeyWork {
             return Ok(None);
         }
         let is_inside = sealed.is_none_or(|(next, _)| found.next_offset() <= next);
-        if !is_inside || found.base_offset < covers.upto && found.header.is_some() {
-            return Err(damaged(found.position, "its offsets do not follow those before it"));
+        let mut bytes = Bytes::new();
+        let wrong = if !is_inside || found.base_offset < covers.upto && found.header.is_some() {
+            Some("its offsets do not follow those before it")
+        } else if !scan.is_intact(&found)? {
+            Some("its checksum is wrong")
+        } else {
+            bytes = scan.read(&found)?;
+            (bytes.len() as u64 != found.bytes).then_some("the file ends inside a batch")
+        };
+        match (wrong, sealed) {
+            (None, _) => Ok(Some((found, bytes))),
+            (Some(wrong), Some(_)) => Err(damaged(found.position, wrong)),
+            // What is being written is judged when it is sealed.
+            (Some(_), None) => Ok(None),
         }
-        if !scan.is_intact(&found)? {
-            return Err(damaged(found.position, "its checksum is wrong"));
-        }
-        let bytes = scan.read(&found)?;
-        if bytes.len() as u64 != found.bytes {
-            return Err(damaged(found.position, "the file ends inside a batch"));
-        }
-        Ok(Some((found, bytes)))
     }
 
     /// The file that is read.
@@ -293,16 +311,28 @@ impl KeyWork {
     }
 }
 
+/// How many postings of them are in memory.
+pub(super) fn pairs_in_memory(parts: &[Part]) -> usize {
+    parts.iter().map(Part::pairs_in_memory).sum()
+}
+
 /// By what a batch is known again.
 pub(super) fn sum_of_header(batch: &[u8]) -> u32 {
     stdx::crc32c(batch.get(..HEADER_BYTES.min(batch.len())).unwrap_or_default())
 }
 
-/// By what the batch at this place is known again, as far as there is one.
-pub(super) fn sum_at(file: &dyn File, covers: &Covers) -> io::Result<u32> {
-    let len = covers.end.saturating_sub(covers.last.position).min(HEADER_BYTES as u64) as usize;
-    let mut bytes = vec![0; len];
-    let read = file.read_at(&mut bytes, covers.last.position)?;
-    bytes.truncate(read);
-    Ok(if len == 0 { 0 } else { sum_of_header(&bytes) })
+/// Whether the last batch is in this file that `covers` names, and ends where that does; or at `hole`, where a hole behind
+/// it ends the segment.
+pub(super) fn is_last_batch(file: &dyn File, covers: &Covers, hole: Option<Offset>) -> io::Result<bool> {
+    let Covers { base, upto, end, last, .. } = *covers;
+    if end == 0 {
+        return Ok(last == LastBatch::default() && (upto == base || hole == Some(upto)));
+    }
+    let mut scan = Scan::new(file, last.position, end, WINDOW_BYTES_SMALL);
+    let Step::Found(found) = scan.step()? else { return Ok(false) };
+    let mut header = vec![0; found.bytes.min(HEADER_BYTES as u64) as usize];
+    let read = file.read_at(&mut header, last.position)?;
+    header.truncate(read);
+    let is_behind = found.next_offset() == upto || hole == Some(upto) && found.next_offset() <= upto;
+    Ok(found.end() == end && is_behind && sum_of_header(&header) == last.sum)
 }

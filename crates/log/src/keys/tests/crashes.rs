@@ -148,14 +148,10 @@ impl Life {
     }
 
     fn on_error(&mut self, error: &std::io::Error) {
+        // As the broker does: the error names the segment.
         let worthless = worthless_keys(error);
-        assert!(worthless.is_some() || error.kind() == std::io::ErrorKind::NotFound, "{error}");
-        let bases: Vec<_> = self.fixture.log.segments.iter().map(|segment| segment.base_offset).collect();
-        bases.into_iter().filter(|base| worthless.is_none_or(|worthless| worthless == *base)).for_each(
-            |base| {
-                self.fixture.log.discard_keys(base);
-            },
-        );
+        assert!(worthless.is_some(), "{error}");
+        worthless.into_iter().for_each(|segment| self.fixture.log.discard_keys(segment));
     }
 
     /// The index is right as far as it goes, or says that it is damaged.
@@ -334,8 +330,7 @@ fn what_finds_no_room_leaves_nothing_half_written() {
         let mut fixture = segments(indexed(Durability::Fsync), &[&keys, &[1]]);
         fixture.disk.switches().full_after.store(full_after, Ordering::Relaxed);
         let failed = loop {
-            let upto = fixture.log.end_offset();
-            let mut task = fixture.log.begin_key_task(upto, SEED, true).unwrap();
+            let mut task = fixture.log.begin_key_task(turn(&fixture, true)).unwrap();
             let result = task.step(&fixture.disk, 500);
             fixture.log.end_key_task(task);
             if let Err(error) = result {
