@@ -75,6 +75,8 @@ pub(crate) struct Partition {
     pub(crate) maintenance: tokio::sync::Mutex<()>,
     /// It is being copied to another log directory, and not compacted meanwhile, whatever log it has by then.
     is_copied: AtomicBool,
+    /// Its log had a key index, or files of one, when that was last looked at.
+    has_keys: AtomicBool,
 }
 
 enum State {
@@ -115,6 +117,8 @@ struct Online {
     cuts: u64,
     /// When the last job had something to write.
     written_at: Timestamp,
+    /// When something was looked up in the key index last.
+    looked_up_at: Timestamp,
     /// The next job must sync, whatever the configuration says.
     sync_wanted: bool,
     /// The log is being closed, or is: what was taken is written down, and nothing more is taken.
@@ -239,6 +243,7 @@ impl Partition {
             state: Mutex::new(state),
             maintenance: tokio::sync::Mutex::default(),
             is_copied: AtomicBool::new(false),
+            has_keys: AtomicBool::new(false),
         })
     }
 
@@ -354,6 +359,7 @@ impl State {
                 is_renamed: false,
                 cuts: 0,
                 written_at: shared.world.clock.wall(),
+                looked_up_at: Timestamp::MAX,
                 sync_wanted: false,
                 is_closed: false,
                 jobs: 0,

@@ -56,6 +56,11 @@ impl FilePlan {
         self.find(disk, true)
     }
 
+    /// It looks at nothing at or behind this offset: where it finds nothing, there is nothing before it.
+    pub fn upto(&self) -> Offset {
+        self.upto.max(self.from)
+    }
+
     /// The first segment that it looks at.
     pub fn segment(&self) -> Option<Offset> {
         self.segments.first().copied()

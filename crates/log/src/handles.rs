@@ -15,7 +15,7 @@ use std::{
 /// Open segments per log that are kept for readers.
 const READERS_MAX: usize = 4;
 /// Open files of postings per log that are kept for look-ups.
-const KEY_FILES_MAX: usize = 16;
+const KEY_FILES_MAX: usize = 4;
 /// Places per log at which a reader stopped.
 const PLACES_MAX: usize = 8;
 

@@ -37,6 +37,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use work::{MEMORY_PAIRS_MAX, pairs_in_memory};
 use writer::Name;
 
+/// What a posting takes in memory.
+pub const KEY_POSTING_BYTES: usize = size_of::<Pair>();
+
 /// What is known of the index of a log.
 #[derive(Default)]
 pub(crate) struct Keys {
@@ -139,8 +142,8 @@ impl Keys {
 
 impl KeyTask {
     /// Goes on for about `bytes_max` bytes of batches, but one batch whatever its size; says how many it has read, or nothing
-    /// where nothing could be done. To be given to [`Log::end_key_task`] whatever comes of it. `NotFound` means that a file is
-    /// gone: of a segment that was deleted, or of the index, which is to be discarded then.
+    /// where nothing could be done. To be given to [`Log::end_key_task`] whatever comes of it. `NotFound` means that the segment
+    /// is gone, or that a file of the index is, of which [`worthless_keys`] says so.
     pub fn step(&mut self, disk: &dyn Disk, bytes_max: u64) -> Result<Option<u64>, CleanError> {
         match &mut self.doing {
             Doing::Loading(loading) => Ok(loading.run(disk).map(|()| Some(0))?),
@@ -163,10 +166,15 @@ impl Log {
         self.keys.is_loaded || self.keys.has_leftovers
     }
 
+    /// Closes the files of postings, which look-ups open again.
+    pub fn close_key_files(&self) {
+        self.handles.forget_key_files();
+    }
+
     /// How much memory its postings take.
     pub fn key_index_bytes(&self) -> usize {
         let left = self.keys.parts.range(self.keys.whole_upto..);
-        left.map(|(_, parts)| pairs_in_memory(parts)).sum::<usize>() * size_of::<Pair>()
+        left.map(|(_, parts)| pairs_in_memory(parts)).sum::<usize>() * KEY_POSTING_BYTES
     }
 
     /// Everything before this offset is indexed, from the beginning of the log on. What is behind it has to be read.

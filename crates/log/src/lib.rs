@@ -59,7 +59,7 @@ pub use file_plan::FilePlan;
 pub use files::{Files, Performed, Sealed, is_scarcity};
 pub use follow::FollowError;
 pub use handles::is_moved;
-pub use keys::{KeyPlan, KeyPostings, KeyTask, KeyTurn, Term, worthless_keys};
+pub use keys::{KEY_POSTING_BYTES, KeyPlan, KeyPostings, KeyTask, KeyTurn, Term, worthless_keys};
 pub use log::{AppendError, Appended, Log};
 pub use meta_properties::{META_PROPERTIES, MetaProperties};
 pub use offset_plan::OffsetPlan;

@@ -54,19 +54,15 @@ impl Log {
         let first = self.floor_segment(from);
         let is_filled =
             |(place, segment): &(usize, &crate::segment::Segment)| *place == 0 || segment.size > 0;
+        let filled = self.segments.iter().skip(first).enumerate().filter(is_filled);
+        let mut bases = filled.map(|(_, segment)| segment.base_offset);
+        let segments = bases.by_ref().take(FilePlan::SEGMENTS_MAX).collect();
         FilePlan {
             handles: self.handles.clone(),
-            segments: self
-                .segments
-                .iter()
-                .skip(first)
-                .enumerate()
-                .filter(is_filled)
-                .map(|(_, segment)| segment.base_offset)
-                .take(FilePlan::SEGMENTS_MAX)
-                .collect(),
+            segments,
             from,
-            upto,
+            // Of what begins behind the last of them it says nothing.
+            upto: bases.next().map_or(upto, |next| upto.min(next)),
             bytes_max,
             at_least_one,
             has_holes: self.config.has_holes(),

@@ -107,6 +107,10 @@ pub const STREAMS_DESCRIPTION_BYTES_MAX: usize = 256 * 1024;
 /// Replicas that are not made yet and of which a directory was named (AlterReplicaLogDirs); some 300 bytes each.
 pub const WISHED_LOG_DIRS_MAX: usize = 10_000;
 
+/// Postings of key indexes that are not in files yet, in the whole node: above it those partitions that have the most of them write
+/// theirs to the disk.
+pub const KEY_INDEX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// What is known of streams of keys and of their producers without a look into the log, for the whole broker.
 pub const MAILBOX_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -7,11 +7,16 @@ use super::{Isolation, Online, Partition, READ_TRIES, ReadOf, Refused, State, on
 use log::{AbortedTxn, KeyPostings, KeyTask, KeyTurn, ReadPlan, Term};
 use model::Offset;
 use records::{Batch, BatchHeader, Decompressor, Message, Record};
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::sync::oneshot;
 
 /// How much of what is not indexed is read at once.
 const SCAN_BYTES: usize = 1 << 20;
+/// Less than any batch has: one is read, whatever its size.
+const ONE_BATCH: usize = 1;
 /// How many postings are looked up at once, and the records of so many read under one plan.
 const POSTINGS: usize = 128;
 
@@ -27,26 +32,32 @@ pub struct KeyRecords {
 /// A stretch of the log, to be read on a lane.
 struct Stretch {
     from: Offset,
-    upto: Offset,
+    /// Of batches that begin at or behind this offset it is not known what of them counts.
+    known_upto: Offset,
     plan: ReadPlan,
     /// What does not count.
     aborted: Vec<AbortedTxn>,
 }
 
 impl Partition {
-    /// Whether it is to have a key index, or still has one.
+    /// Whether it is to have a key index, or still has one, as far as that is known without its lock.
     pub(crate) fn has_key_index(&self) -> bool {
-        self.config.load().key_index
-            || matches!(&*self.state.lock(), State::Online(online) if online.log.has_keys())
+        self.config.load().key_index || self.has_keys.load(Ordering::Relaxed)
     }
 
-    /// How many records that readers may see are not indexed.
-    pub(crate) fn key_index_behind(&self) -> u64 {
+    /// Notes whether it has one; what a start has left is seen within seconds.
+    pub(super) fn note_keys(&self, online: &Online) {
+        self.has_keys.store(online.log.has_keys(), Ordering::Relaxed);
+    }
+
+    /// How many records that readers may see are not indexed, and how many bytes of the index are in memory.
+    pub(crate) fn key_index_load(&self) -> (u64, usize) {
         match &*self.state.lock() {
             State::Online(online) => {
-                u64::try_from(online.high_watermark - online.log.key_index_upto()).unwrap_or(0)
+                let behind = online.high_watermark - online.log.key_index_upto();
+                (u64::try_from(behind).unwrap_or(0), online.log.key_index_bytes())
             }
-            State::Offline(_) | State::Deleted => 0,
+            State::Offline(_) | State::Deleted => (0, 0),
         }
     }
 
@@ -77,6 +88,7 @@ impl Partition {
             && online.cuts == of.cuts
         {
             online.log.end_key_task(task);
+            self.note_keys(online);
         }
     }
 
@@ -112,6 +124,10 @@ impl Partition {
             } else {
                 let (records, next) = self.scan(key, found.upto, isolation).await?;
                 found.records.extend(records);
+                if next <= found.upto {
+                    // What comes next cannot be read yet.
+                    return Ok(found);
+                }
                 found.upto = next;
             }
         }
@@ -129,6 +145,9 @@ impl Partition {
             while at < self.visible_upto(isolation)? {
                 let (mut records, next) = self.scan(key, at, isolation).await?;
                 newest = records.pop().or(newest);
+                if next <= at {
+                    break;
+                }
                 at = next;
             }
             if newest.is_some() {
@@ -147,6 +166,8 @@ impl Partition {
         mut below: Offset,
         isolation: Isolation,
     ) -> Result<Option<Option<Record>>, Refused> {
+        // What readers may not see yet is not read in vain, record by record.
+        below = below.min(self.visible_upto(isolation)?);
         loop {
             let (found, (from, upto)) = self.newest_posting(Term::key(key), below).await?;
             if upto < below && below > self.start_offset() {
@@ -193,10 +214,11 @@ impl Partition {
         plan: impl Fn(&Online) -> log::KeyPlan,
         work: impl Fn(&log::KeyPlan, &dyn env::Disk) -> io::Result<T> + Clone + Send + 'static,
     ) -> Result<T, Refused> {
-        for _ in 0..READ_TRIES {
+        for tried in 0..READ_TRIES {
             let (plan, of) = {
                 let mut state = self.state.lock();
                 let online = state.online()?;
+                online.looked_up_at = self.shared.world.clock.wall();
                 (plan(online), online.read_of(None))
             };
             let (disk, work) = (self.shared.world.disk.clone(), work.clone());
@@ -204,10 +226,13 @@ impl Partition {
             match found.ok_or_else(stops)? {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    if let Some(segment) = log::worthless_keys(&error) {
+                    let is_missing = error.kind() == io::ErrorKind::NotFound;
+                    // What is missing was replaced since it was planned, as a rule; not if it stays so.
+                    let is_lasting = !is_missing || tried + 2 >= READ_TRIES;
+                    if let Some(segment) = log::worthless_keys(&error).filter(|_| is_lasting) {
                         tracing::warn!(partition = %self, %error, "it is built anew");
                         self.discard_keys(segment, of);
-                    } else if !log::is_moved(&error) && error.kind() != io::ErrorKind::NotFound {
+                    } else if !log::is_moved(&error) && !is_missing {
                         return Err(self.unreadable(&error));
                     }
                     self.written().await;
@@ -224,8 +249,7 @@ impl Partition {
         offsets: Vec<Offset>,
         isolation: Isolation,
     ) -> Result<Vec<Record>, Refused> {
-        // One batch each.
-        let (records, _) = self.read_stretches(key, (&offsets, 1), isolation).await?;
+        let (records, _) = self.read_stretches(key, (&offsets, ONE_BATCH), isolation).await?;
         Ok(records.into_iter().filter(|record| offsets.binary_search(&record.offset).is_ok()).collect())
     }
 
@@ -300,11 +324,13 @@ impl Stretch {
     /// Of batches from the one with an offset on that readers may see.
     fn plan(log: &log::Log, (from, upto): (Offset, Offset), bytes_max: usize, isolation: Isolation) -> Self {
         let plan = log.read(from, upto, bytes_max, true);
+        // There may be very many of them: for one batch only those in which it may be.
+        let known_upto = if bytes_max == ONE_BATCH { from.saturating_add(1).min(upto) } else { upto };
         let aborted = match isolation {
-            Isolation::LastStable => log.aborted_transactions(from, upto),
+            Isolation::LastStable => log.aborted_transactions(from, known_upto),
             Isolation::HighWatermark | Isolation::LogEnd => Vec::new(),
         };
-        Self { from, upto, plan, aborted }
+        Self { from, known_upto, plan, aborted }
     }
 
     fn segment(&self) -> Option<Offset> {
@@ -322,16 +348,20 @@ impl Stretch {
         plain_bytes_max: usize,
         found: &mut Vec<Record>,
     ) -> io::Result<Offset> {
-        let slice = match self.plan {
-            ReadPlan::Memory(slice) => slice,
-            ReadPlan::File(plan) => plan.load(disk)?,
+        let (slice, is_file) = match self.plan {
+            ReadPlan::Memory(slice) => (slice, false),
+            ReadPlan::File(plan) => {
+                let upto = plan.upto();
+                let slice = plan.load(disk)?;
+                if slice.parts.is_empty() {
+                    // Compaction has left nothing of what there was.
+                    return Ok(upto);
+                }
+                (slice, true)
+            }
             // It was deleted.
             ReadPlan::OutOfRange { start_offset, .. } => return Ok(start_offset.max(self.from)),
         };
-        if slice.parts.is_empty() {
-            // Compaction has left nothing of what there was.
-            return Ok(self.upto);
-        }
         let mut bytes = slice.parts.to_bytes().unwrap_or_default();
         let mut decompressor = Decompressor::new();
         let mut note = |record: Record| {
@@ -342,12 +372,19 @@ impl Stretch {
         while !bytes.is_empty() {
             // What its producer has sent so that it cannot be read no reader gets anything of.
             if let Some(batch) = Batch::split_off(&mut bytes) {
+                if is_file && !batch.is_intact() {
+                    return Err(damaged(batch.header.base_offset, "its checksum is wrong"));
+                }
+                if batch.header.base_offset >= self.known_upto {
+                    return Ok(batch.header.base_offset.max(self.from.saturating_add(1)));
+                }
                 let is_hidden = self.aborted.iter().any(|txn| is_of(&batch.header, txn));
                 if !is_hidden && !batch.header.attributes.is_control() {
                     let _ = batch.each_record(plain_bytes_max, &mut decompressor, &mut note);
                 }
             } else {
-                let Ok(message) = Message::split_off(&mut bytes) else { break };
+                let message = Message::split_off(&mut bytes);
+                let message = message.map_err(|error| damaged(self.from, &error.to_string()))?;
                 let records = message.records(plain_bytes_max, &mut decompressor);
                 records.into_iter().flatten().for_each(&mut note);
             }
@@ -362,6 +399,11 @@ fn is_of(header: &BatchHeader, txn: &AbortedTxn) -> bool {
     header.attributes.is_transactional()
         && header.producer_id == txn.producer_id
         && offsets.contains(&header.base_offset)
+}
+
+fn damaged(offset: Offset, why: &str) -> io::Error {
+    let why = format!("the batch at offset {offset} or behind it is damaged: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 fn stops() -> Refused {

@@ -94,6 +94,11 @@ impl Partition {
             // Not again before the next write.
             online.written_at = Timestamp::MAX;
         }
+        if now.saturating_sub(online.looked_up_at) > IDLE_FILES_MS {
+            online.log.close_key_files();
+            online.looked_up_at = Timestamp::MAX;
+        }
+        self.note_keys(online);
         drop(state);
         self.hand_over(job);
     }

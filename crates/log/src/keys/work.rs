@@ -4,6 +4,7 @@
 //! ([`crate::Log::end_key_task`]); only then is removed what it made superfluous.
 
 use super::{
+    file::worthless_keys,
     head::{Covers, LastBatch, WHOLE},
     merging::Merging,
     pair::Pair,
@@ -127,13 +128,13 @@ impl KeyWork {
             self.abandon(disk, &merging);
         }
         if self.merging.is_none() {
-            self.merging = self.next_merging(disk, may_replace)?;
+            self.merging = self.next_merging(disk, may_replace).map_err(not_the_log)?;
         }
         // After an error it begins anew.
         if let Some((first, mut merging)) = self.merging.take() {
             let merged = merging.step(disk, &self.handles, MERGE_PAIRS);
             // What is half written must not keep the room that others may be waiting for.
-            match merged.inspect_err(|_| self.abandon(disk, &merging))? {
+            match merged.map_err(not_the_log).inspect_err(|_| self.abandon(disk, &merging))? {
                 Some(file) => {
                     let replaced = first..first + merging.parts();
                     let gone = self.parts.splice(replaced, [Part::of_file(file)]);
@@ -308,6 +309,14 @@ impl KeyWork {
             self.parts.truncate(self.parts.len() - 2);
             self.parts.push(joined);
         }
+    }
+}
+
+/// Only of the segment itself it is told as such that it is not found.
+fn not_the_log(error: io::Error) -> io::Error {
+    match error.kind() == io::ErrorKind::NotFound && worthless_keys(&error).is_none() {
+        true => io::Error::other(error),
+        false => error,
     }
 }
 

@@ -148,9 +148,9 @@ impl Life {
     }
 
     fn on_error(&mut self, error: &std::io::Error) {
-        // As the broker does: the error names the segment.
+        // As the broker does: the error names the segment. What is not complete was removed else, and is begun anew.
         let worthless = worthless_keys(error);
-        assert!(worthless.is_some(), "{error}");
+        assert!(worthless.is_some() || error.kind() == std::io::ErrorKind::Other, "{error}");
         worthless.into_iter().for_each(|segment| self.fixture.log.discard_keys(segment));
     }
 
