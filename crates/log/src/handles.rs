@@ -27,6 +27,9 @@ pub(crate) struct Place {
     pub(crate) position: u64,
 }
 
+/// A file of postings: the first offset that it covers, its level, and the checksum of its head.
+type KeyFileName = (Offset, u8, u32);
+
 /// The directory and what is open in it.
 pub(crate) struct Handles {
     /// It changes when a log that was copied takes the place of the one that it is a copy of.
@@ -40,8 +43,7 @@ struct Known {
     /// Odd while files are being replaced by others of their names; see [`crate::Log::layout`].
     layout: u64,
     readers: VecDeque<(Offset, Arc<dyn File>)>,
-    /// Files of postings, by the first offset that they cover, their level, and the checksum of their heads.
-    key_files: VecDeque<((Offset, u8, u32), Arc<dyn File>)>,
+    key_files: VecDeque<(KeyFileName, Arc<dyn File>)>,
     /// Each with whether somebody went on from there.
     places: VecDeque<(Place, bool)>,
 }
@@ -89,7 +91,7 @@ impl Handles {
     /// A file of postings, for a look-up that was planned in `layout`; `open` opens it.
     pub(crate) fn key_file(
         &self,
-        name: (Offset, u8, u32),
+        name: KeyFileName,
         layout: u64,
         open: impl FnOnce() -> io::Result<Arc<dyn File>>,
     ) -> io::Result<Arc<dyn File>> {
