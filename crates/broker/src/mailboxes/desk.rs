@@ -8,7 +8,7 @@ use super::{
     cache::{Cache, Entry, Known, Name},
     find::Finder,
     indexed::Indexed,
-    marks::Seen,
+    marks::{Mark, Seen},
     waiting::Waiting,
     walk::Ground,
 };
@@ -187,29 +187,38 @@ impl Desk {
         if let Some(id) = producer {
             name.producer = Some(id.to_owned());
             let Some(Entry::Producer(producer)) = cache.get(&name) else { return None };
-            // One that the log has let go of is not known any more, whether it is in memory or not.
+            // One that the log has let go of is not known any more, whether it is in memory or not; nor is one of a mailbox that
+            // was there before.
             let start = self.ends().ok()?.start;
-            state.producer = producer.filter(|(at, _)| *at >= start).map(|(_, producer)| producer);
+            let from = start.max(state.known.begin(start));
+            state.producer = producer.filter(|(at, _)| *at >= from).map(|(_, producer)| producer);
         }
         Some(state)
     }
 }
 
 impl Known {
+    /// Where the mailbox begins, if there is one: what lies before is not its own.
+    fn begin(&self, start: Offset) -> Offset {
+        match self.mark.as_ref().filter(|mark| mark.at >= start) {
+            Some(Mark { life: Some(_), begin, .. }) => *begin,
+            Some(ended) => ended.at.saturating_add(1),
+            None => 0,
+        }
+    }
+
     /// The mailbox, if there is one: where the log begins, and what the topic's content type is.
     pub(crate) fn standing(&self, start: Offset, content_type: impl FnOnce() -> String) -> Option<Standing> {
         let mark = self.mark.as_ref().filter(|mark| mark.at >= start);
-        let last = |begin: Offset| self.last.filter(|last| *last >= begin.max(start));
+        let begin = self.begin(start);
+        let last = self.last.filter(|last| *last >= begin.max(start));
         match mark {
-            Some(mark) if mark.life.is_some() => {
-                let (life, begin) = (mark.life.clone()?, mark.begin);
-                Some(Standing { life, begin, marked_at: Some(mark.at), last: last(begin) })
+            Some(Mark { at, life: Some(life), .. }) => {
+                Some(Standing { life: life.clone(), begin, marked_at: Some(*at), last })
             }
-            ended => {
-                let begin = ended.map_or(0, |mark| mark.at.saturating_add(1));
-                let last = last(begin)?;
-                let life = Life::implied(&content_type());
-                Some(Standing { life, begin, marked_at: None, last: Some(last) })
+            _ => {
+                let last = Some(last?);
+                Some(Standing { life: Life::implied(&content_type()), begin, marked_at: None, last })
             }
         }
     }

@@ -485,3 +485,23 @@ async fn a_new_leader_knows_what_the_old_one_had_acknowledged() {
     assert_eq!(text(&chunk), ["x", "x", "x", "y"]);
     cluster.assert_sound();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_stream_knows_nothing_of_the_producers_of_the_one_before() {
+    let mut ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    for seq in 0..3 {
+        ground.append("a", from_producer("old", 4, seq)).await.unwrap();
+    }
+    for is_restarted in [false, true] {
+        ground.boxes().delete(&at("a")).await.unwrap();
+        ground.boxes().create(&at("a"), stream()).await.unwrap();
+        if is_restarted {
+            ground = ground.again(true).await;
+        }
+        assert!(ground.append("a", from_producer("new", 1, 0)).await.unwrap().is_new);
+        assert!(!ground.append("a", from_producer("new", 1, 0)).await.unwrap().is_new);
+        assert_eq!(ground.texts("a").await, ["new"]);
+    }
+    ground.node.assert_sound();
+}
