@@ -36,7 +36,9 @@ impl Mailboxes {
         let standing = self.found(&desk, at).await?;
         self.touch(at, &standing).await;
         let ends = desk.ends().map_err(denied)?;
-        let told = gateway::Standing { end: visible_end(&standing, &ends), life: standing.life.clone() };
+        let mut told = gateway::Standing { end: visible_end(&standing, &ends), life: standing.life.clone() };
+        // Who is told that it is closed looks for nothing more.
+        told.life.is_closed &= told.end == end(&standing);
         let begin = match from {
             From::Begin => Token::BEGIN,
             From::End => told.end,

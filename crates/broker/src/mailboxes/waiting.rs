@@ -6,7 +6,7 @@ use super::marks::Seen;
 use bytes::Bytes;
 use model::{Offset, limits};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use stdx::Map;
 use tokio::sync::Notify;
 
@@ -18,7 +18,7 @@ pub(crate) struct Waiting(Mutex<Waiters>);
 struct Waiters {
     keys: Map<Bytes, Waited>,
     /// Records that are not visible yet, of keys for which somebody waits.
-    touched: Vec<(Offset, Bytes)>,
+    touched: BTreeSet<(Offset, Bytes)>,
     /// Somebody watches the partition.
     is_watched: bool,
 }
@@ -50,28 +50,25 @@ impl Waiting {
     /// Takes note of records, visible or not.
     pub(crate) fn on_seen(&self, seen: &[Seen]) {
         let mut waiters = self.0.lock();
-        let Waiters { keys, touched, .. } = &mut *waiters;
         for seen in seen {
-            if let Some((key, _)) = keys.get_key_value(&seen.key) {
-                touched.push((seen.offset, key.clone()));
-            }
+            waiters.touch(seen.offset, &seen.key);
         }
-        if touched.len() > limits::MAILBOX_TOUCHED_MAX {
-            waiters.wake_all();
-        }
+    }
+
+    /// The newest record of a key was seen before anybody waited, and is not visible yet.
+    pub(crate) fn expect(&self, last: Offset, key: &Bytes) {
+        self.0.lock().touch(last, key);
     }
 
     /// What lies before this offset is visible.
     pub(crate) fn on_visible(&self, upto: Offset) {
         let mut waiters = self.0.lock();
-        let Waiters { keys, touched, .. } = &mut *waiters;
-        touched.retain(|(offset, key)| {
-            let is_visible = *offset < upto;
-            if let Some(waited) = keys.get(key).filter(|_| is_visible) {
+        let later = waiters.touched.split_off(&(upto, Bytes::new()));
+        for (_, key) in std::mem::replace(&mut waiters.touched, later) {
+            if let Some(waited) = waiters.keys.get(&key) {
                 waited.news.notify_waiters();
             }
-            !is_visible
-        });
+        }
     }
 
     /// Whoever waits must look again.
@@ -91,6 +88,15 @@ impl Waiting {
 }
 
 impl Waiters {
+    fn touch(&mut self, offset: Offset, key: &Bytes) {
+        if let Some((key, _)) = self.keys.get_key_value(key) {
+            self.touched.insert((offset, key.clone()));
+        }
+        if self.touched.len() > limits::MAILBOX_TOUCHED_MAX {
+            self.wake_all();
+        }
+    }
+
     fn wake_all(&mut self) {
         self.touched.clear();
         self.keys.values().for_each(|waited| waited.news.notify_waiters());

@@ -1,6 +1,6 @@
 //! Waiting for news of a mailbox: one watch on each partition wakes those whose keys have got something.
 
-use super::{Mailboxes, desk::Desk, read::visible_end};
+use super::{Mailboxes, desk::Desk, end, read::visible_end};
 use crate::partition::Isolation;
 use gateway::{Address, Token};
 use std::{pin::pin, sync::Arc};
@@ -17,8 +17,15 @@ impl Mailboxes {
             // From here on nothing is missed.
             news.as_mut().enable();
             let Ok(standing) = self.found(&desk, at).await else { return };
-            let Ok(ends) = desk.ends() else { return };
-            if standing.life.is_closed || visible_end(&standing, &ends) > seen {
+            let Ok(mut ends) = desk.ends() else { return };
+            if let Some(last) = standing.last.filter(|last| *last >= ends.stable) {
+                // Nobody has waited when it was seen. It may have become visible until here.
+                desk.waiting.expect(last, &at.key);
+                let Ok(now) = desk.ends() else { return };
+                ends = now;
+            }
+            let visible = visible_end(&standing, &ends);
+            if visible > seen || standing.life.is_closed && visible == end(&standing) {
                 return;
             }
             news.await;

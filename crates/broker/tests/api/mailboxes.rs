@@ -505,3 +505,40 @@ async fn a_new_stream_knows_nothing_of_the_producers_of_the_one_before() {
     }
     ground.node.assert_sound();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_closed_for_readers_once_they_see_all_of_it() {
+    let ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let mut client = ground.node.client();
+    let mut txn = Transactional::init(&mut client, "txn").await;
+    assert_eq!(txn.send(&mut client, 12, &ground.topic, &["other"]).await.error_code, 0);
+    ground.append("a", NewRecords { closes: true, ..post("last") }).await.unwrap();
+    let hidden = ground.read("a").await.unwrap();
+    assert_eq!((text(&hidden), hidden.standing.life.is_closed), (vec![], false));
+    let (boxes, address) = (ground.boxes(), at("a"));
+    let mut waiting = boxes.changed(&address, hidden.next);
+    assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err(), "there is nothing to be seen");
+    txn.end_patiently(&mut client, 5, true).await;
+    assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok());
+    let all = ground.boxes().read(&at("a"), From::At(hidden.next), 1 << 20).await.unwrap();
+    assert_eq!((text(&all), all.standing.life.is_closed), (vec!["last".to_owned()], true));
+    ground.node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_wait_while_a_transaction_is_open_is_woken_when_it_ends() {
+    let mut ground = Ground::new().await;
+    ground.produce("a", &["one"]).await;
+    let mut client = ground.node.client();
+    let mut txn = Transactional::init(&mut client, "txn").await;
+    assert_eq!(txn.send(&mut client, 12, &ground.topic, &["other"]).await.error_code, 0);
+    ground.append("a", post("two")).await.unwrap();
+    let open = ground.read("a").await.unwrap();
+    assert_eq!(text(&open), ["one"]);
+    let (boxes, address) = (ground.boxes(), at("a"));
+    let mut waiting = boxes.changed(&address, open.next);
+    assert!(timeout(Duration::from_secs(5), &mut waiting).await.is_err());
+    txn.end_patiently(&mut client, 5, true).await;
+    assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok());
+}
