@@ -6,7 +6,7 @@
 
 use super::marks::{Mark, Seen};
 use bytes::Bytes;
-use mailbox::Producer;
+use mailbox::{ForkId, Life, Producer};
 use model::Offset;
 use stdx::Map;
 
@@ -37,6 +37,8 @@ pub(crate) enum Entry {
 
 struct Kept {
     entry: Entry,
+    /// What lies before this offset was not noted here, but only what came since.
+    since: Offset,
     /// The log was searched, too; else only what came since is there.
     is_whole: bool,
 }
@@ -50,7 +52,7 @@ pub(crate) struct Cache {
 }
 
 /// What an entry takes beside its texts.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 512;
 
 impl Known {
     /// Takes over what is newer.
@@ -101,13 +103,22 @@ impl Entry {
     }
 
     fn bytes(&self) -> usize {
-        let of_life = |mark: &Mark| mark.life.as_ref().map_or(0, |life| life.encode().len() * 2);
+        let of_life = |mark: &Mark| mark.life.as_ref().map_or(0, life_bytes);
         ENTRY_BYTES
             + match self {
                 Self::Key(known) => known.mark.as_ref().map_or(0, of_life),
                 Self::Producer(known) => known.as_ref().map_or(0, |(_, producer)| producer.sent.id.len()),
             }
     }
+}
+
+/// What the texts and the forks of a mailbox take.
+fn life_bytes(life: &Life) -> usize {
+    let Life { content_type, closed_by, seq, origin, forks, .. } = life;
+    let seq = seq.as_ref().map_or(0, String::len);
+    let closed_by = closed_by.as_ref().map_or(0, |sent| sent.id.len());
+    let origin = origin.as_ref().map_or(0, |origin| origin.path.len());
+    content_type.len() + seq + closed_by + origin + 2 * size_of::<ForkId>() * forks.len()
 }
 
 impl Name {
@@ -130,50 +141,61 @@ impl Cache {
         self.young.get(name).filter(|kept| kept.is_whole).map(|kept| kept.entry.clone())
     }
 
-    /// From now on what comes is noted under this name, until it is let go of.
-    pub(crate) fn expect(&mut self, name: &Name) {
-        if self.get_mut(name).is_none() {
+    /// From now on what comes, at `since` or behind it, is noted under this name, until it is let go of.
+    pub(crate) fn expect(&mut self, name: &Name, since: Offset) {
+        if !self.young.contains_key(name) && !self.old.contains_key(name) {
             let entry = match name.producer {
                 None => Entry::Key(Known::default()),
                 Some(_) => Entry::Producer(None),
             };
-            self.put(name.clone(), Kept { entry, is_whole: false });
+            self.put(name.clone(), Kept { entry, since, is_whole: false });
         }
     }
 
-    /// The log was searched since [`Cache::expect`]: all that is known now; `None` if the name was let go of meanwhile.
-    pub(crate) fn complete(&mut self, name: &Name, found: Entry) -> Option<Entry> {
-        let kept = self.get_mut(name)?;
-        kept.entry.merge(found);
-        kept.is_whole = true;
-        Some(kept.entry.clone())
+    /// The log was searched up to `upto`: all that is known now; `None` if the name was let go of since [`Cache::expect`], although
+    /// somebody else may expect it again: what came between is known to neither.
+    pub(crate) fn complete(&mut self, name: &Name, found: Entry, upto: Offset) -> Option<Entry> {
+        self.change(name, |kept| {
+            let is_seamless = kept.since <= upto;
+            kept.entry.merge(found);
+            kept.is_whole |= is_seamless;
+            is_seamless.then(|| kept.entry.clone())
+        })?
     }
 
     /// Takes note of a record.
     pub(crate) fn on_record(&mut self, desk: u64, seen: &Seen) {
         let mut name = Name { desk, key: seen.key.clone(), producer: None };
-        if let Some(kept) = self.get_mut(&name) {
-            kept.entry.on_record(&name, seen);
-        }
+        self.change(&name, |kept| kept.entry.on_record(&name, seen));
         if let Some(producer) = &seen.producer {
             name.producer = Some(producer.sent.id.clone());
-            if let Some(kept) = self.get_mut(&name) {
-                kept.entry.on_record(&name, seen);
-            }
+            self.change(&name, |kept| kept.entry.on_record(&name, seen));
         }
     }
 
-    fn get_mut(&mut self, name: &Name) -> Option<&mut Kept> {
-        self.young.get_mut(name).or_else(|| self.old.get_mut(name))
+    /// Changes what is kept under a name.
+    fn change<T>(&mut self, name: &Name, change: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+        // An old one is weighed when it is used.
+        let Some(kept) = self.young.get_mut(name) else { return self.old.get_mut(name).map(change) };
+        let before = kept.entry.bytes();
+        let changed = change(kept);
+        let more = kept.entry.bytes().saturating_sub(before);
+        self.grow(more);
+        Some(changed)
     }
 
     fn put(&mut self, name: Name, kept: Kept) {
-        self.young_bytes += name.bytes() + kept.entry.bytes();
+        self.grow(name.bytes() + kept.entry.bytes());
+        self.young.insert(name, kept);
+    }
+
+    /// The young one takes so much more, and is the old one then if that is too much.
+    fn grow(&mut self, bytes: usize) {
+        self.young_bytes += bytes;
         if self.young_bytes > self.bytes_max / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = name.bytes() + kept.entry.bytes();
+            self.young_bytes = bytes;
         }
-        self.young.insert(name, kept);
     }
 }
 
@@ -199,24 +221,55 @@ mod tests {
         let mut cache = Cache::new(1 << 20);
         cache.on_record(1, &seen("a", 3));
         assert_eq!(cache.get(&name("a")), None, "nobody has asked");
-        cache.expect(&name("a"));
+        cache.expect(&name("a"), 8);
         cache.on_record(1, &seen("a", 9));
         cache.on_record(2, &seen("a", 11));
         assert_eq!(cache.get(&name("a")), None, "it is not whole");
-        assert_eq!(cache.complete(&name("a"), last(7)), Some(last(9)));
+        assert_eq!(cache.complete(&name("a"), last(7), 8), Some(last(9)));
         assert_eq!(cache.get(&name("a")), Some(last(9)));
-        assert_eq!(cache.complete(&name("b"), last(7)), None, "it was let go of");
+        assert_eq!(cache.complete(&name("b"), last(7), 8), None, "it was let go of");
+    }
+
+    #[test]
+    fn a_search_is_not_enough_for_who_expects_a_name_later() {
+        let mut cache = Cache::new(1 << 20);
+        cache.expect(&name("a"), 8);
+        // It is let go of, and a record that is not noted comes before it is expected again.
+        cache.old.clear();
+        cache.young.clear();
+        cache.on_record(1, &seen("a", 9));
+        cache.expect(&name("a"), 10);
+        assert_eq!(cache.complete(&name("a"), last(7), 8), None);
+        assert_eq!(cache.get(&name("a")), None, "nobody knows of the record at 9");
+        assert_eq!(cache.complete(&name("a"), last(9), 10), Some(last(9)));
+    }
+
+    #[test]
+    fn what_is_learnt_of_a_name_takes_its_room() {
+        let bytes_max = 100 * ENTRY_BYTES;
+        let mut cache = Cache::new(bytes_max);
+        let mut life = Life::implied(&"x".repeat(255));
+        life.forks = (0..100u128).map(u128::to_be_bytes).collect();
+        for number in 0..1000 {
+            let name = name(&format!("{number:04}"));
+            cache.expect(&name, 0);
+            let mark = Some(Mark { at: number, begin: 0, life: Some(life.clone()) });
+            cache.complete(&name, Entry::Key(Known { mark, last: None }), 0);
+            let all = cache.young.iter().chain(cache.old.iter());
+            let bytes: usize = all.map(|(name, kept)| name.bytes() + kept.entry.bytes()).sum();
+            assert!(bytes <= bytes_max + 8192, "{bytes} of {bytes_max}");
+        }
     }
 
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
         let mut cache = Cache::new(20 * (ENTRY_BYTES + 4));
-        cache.expect(&name("used"));
-        cache.complete(&name("used"), last(1));
+        cache.expect(&name("used"), 0);
+        cache.complete(&name("used"), last(1), 0);
         for number in 0..1000 {
             let other = name(&format!("{number:04}"));
-            cache.expect(&other);
-            cache.complete(&other, last(number));
+            cache.expect(&other, 0);
+            cache.complete(&other, last(number), 0);
             assert!(cache.get(&name("used")).is_some(), "{number}");
             assert!(cache.young.len() + cache.old.len() <= 21);
         }

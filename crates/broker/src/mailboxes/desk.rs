@@ -166,13 +166,13 @@ impl Desk {
                     if cache.get(&name).is_some() {
                         continue;
                     }
-                    cache.expect(&name);
+                    cache.expect(&name, *upto);
                     (name.desk, *upto)
                 };
                 let found = self.finder.find(&name, upto).await?;
                 let _upto = self.upto.lock();
                 if number == self.number() {
-                    self.cache.lock().complete(&name, found);
+                    self.cache.lock().complete(&name, found, upto);
                 }
             }
         }
