@@ -85,6 +85,13 @@ impl Mailboxes {
                     drop(turn);
                     let (begin, last) = (pending.first, pending.last);
                     self.safe(pending).await?;
+                    if let Some(Standing { life: before, .. }) = &standing
+                        && before.origin.as_ref().map(|origin| &origin.path)
+                            != life.origin.as_ref().map(|origin| &origin.path)
+                    {
+                        // Its time was over.
+                        self.leave_source(at, before).await;
+                    }
                     let last = (!first.is_empty()).then_some(last);
                     return Ok((true, told(&Standing { life, begin, marked_at: Some(begin), last })));
                 }

@@ -145,27 +145,37 @@ impl Mailboxes {
     }
 
     pub(super) async fn do_delete(&self, at: &Address) -> Result<(), Denied> {
-        let deleted = self
-            .change(at, true, |life, now| Ok(mailbox::delete(life, now)?.map_or(Change::End, Change::life)));
-        let (mut change, mut standing) = deleted.await?;
-        let mut gone = at.clone();
-        // What was forked from is kept for its forks, and perhaps for nothing else.
-        while let (Change::End, Some(Standing { life, .. })) = (&change, &standing) {
-            let Some(source) = life.origin.as_ref().and_then(|origin| Address::from_path(&origin.path))
-            else {
-                break;
-            };
-            // The deletion itself is done. Without this the source is kept for longer than it must be.
+        let deleted = self.change(at, true, |life, now| match mailbox::delete(life, now) {
+            // Its time is over, and its source does not know that.
+            Err(Refusal::NotFound) if life.is_some_and(|life| life.origin.is_some()) => Ok(Change::End),
+            deleted => Ok(deleted?.map_or(Change::End, Change::life)),
+        });
+        let now = self.now_ms();
+        let (change, standing) = deleted.await?;
+        let Some(Standing { life, .. }) = standing else { return Ok(()) };
+        if let Change::End = change {
+            self.leave_source(at, &life).await;
+        }
+        match life.is_expired(now) {
+            true => Err(Denied::Refused(Refusal::NotFound, None)),
+            false => Ok(()),
+        }
+    }
+
+    /// What a mailbox was forked from is kept for its forks, and perhaps for nothing else: it hears that this one is gone.
+    pub(super) async fn leave_source(&self, gone: &Address, life: &Life) {
+        let (mut gone, mut origin) = (gone.clone(), life.origin.clone());
+        while let Some(source) = origin.as_ref().and_then(|origin| Address::from_path(&origin.path)) {
             match self.change(&source, true, release(fork_id(&gone))).await {
-                Ok(next) => (change, standing) = next,
+                Ok((Change::End, Some(Standing { life, .. }))) => (gone, origin) = (source, life.origin),
+                Ok(_) => return,
                 Err(why) => {
+                    // What was asked for is done. Without this the source is kept for longer than it must be.
                     tracing::warn!(source = %source.path(), ?why, "a stream is not told that a fork of it is gone");
-                    break;
+                    return;
                 }
             }
-            gone = source;
         }
-        Ok(())
     }
 
     /// Changes what is known of a mailbox; what it was before. `is_awaited`: until that is safe.

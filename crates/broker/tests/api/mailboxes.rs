@@ -542,3 +542,33 @@ async fn who_begins_to_wait_while_a_transaction_is_open_is_woken_when_it_ends() 
     txn.end_patiently(&mut client, 5, true).await;
     assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fork_whose_time_is_over_lets_its_source_go_with_its_path() {
+    let ground = Ground::new().await;
+    let fork = |from: &str| NewStream {
+        fork: Some((at(from), None, 0)),
+        lifetime: Some(Lifetime::Idle(60)),
+        ..NewStream::default()
+    };
+    for is_created_again in [false, true] {
+        ground.boxes().create(&at("a"), stream()).await.unwrap();
+        ground.boxes().create(&at("b"), fork("a")).await.unwrap();
+        ground.boxes().create(&at("c"), fork("b")).await.unwrap();
+        ground.boxes().delete(&at("a")).await.unwrap();
+        ground.node.pass(61_000).await;
+        assert_eq!(refused(ground.boxes().create(&at("a"), stream()).await), Refusal::InUse);
+        for key in ["c", "b"] {
+            if is_created_again {
+                assert!(ground.boxes().create(&at(key), stream()).await.unwrap().0);
+                ground.boxes().delete(&at(key)).await.unwrap();
+            } else {
+                let deleted = refused(ground.boxes().delete(&at(key)).await);
+                assert!(matches!(deleted, Refusal::NotFound), "{key}: {deleted:?}");
+            }
+        }
+        assert!(ground.boxes().create(&at("a"), stream()).await.unwrap().0, "nobody needs what was there");
+        ground.boxes().delete(&at("a")).await.unwrap();
+    }
+    ground.node.assert_sound();
+}
