@@ -75,6 +75,18 @@ impl Memory {
         self.news.send_replace(());
     }
 
+    /// What one of them does in a transaction that is aborted: it takes a place, and nobody ever sees it.
+    pub fn abort(&self, at: &Address) {
+        let mut held = self.held();
+        held.next += 1;
+        let next = held.next;
+        if let Some(stream) = held.streams.get_mut(&key(at)) {
+            stream.end = Token::new(stream.life.generation(), next);
+        }
+        drop(held);
+        self.news.send_replace(());
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -63,6 +63,11 @@ impl Follow {
         self.next
     }
 
+    /// What was read had nothing for it: it goes on behind that. What an aborted transaction has written is not read again and again.
+    pub fn pass(&mut self, chunk: &Chunk) {
+        self.next = chunk.next;
+    }
+
     pub(super) fn head(&self) -> Response<()> {
         let mut response = Response::new(());
         let headers = response.headers_mut();

@@ -47,7 +47,8 @@ impl Events {
 impl Reader {
     /// What it is sent next; `None` ends the connection.
     async fn next(mut self) -> Option<(String, Self)> {
-        if self.is_over {
+        let is_late = self.has_begun && self.service.clock.now() >= self.until;
+        if self.is_over || is_late || *self.closing.borrow() {
             return None;
         }
         let quiet = self.service.clock.after_millis(QUIET_MS_MAX);
@@ -65,6 +66,8 @@ impl Reader {
                 let text = if sent.text.is_empty() { COMMENT.to_owned() } else { sent.text };
                 return Some((text, self));
             }
+            self.follow.pass(&chunk);
+            let from = self.follow.next();
             tokio::select! {
                 biased;
                 () = super::until_closing(&mut self.closing) => return None,

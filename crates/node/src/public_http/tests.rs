@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::system;
-use gateway::{Reach, testing::Memory};
+use gateway::{Address, Reach, testing::Memory};
+use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -168,4 +169,40 @@ async fn a_request_is_handed_on_once_and_its_answer_comes_back() {
     other.http.drain().await;
     let gone = one.ask(&request("GET", "/s/rides/u42", "", "")).await;
     assert!(gone.starts_with("HTTP/1.1 503 ") && gone.contains("retry-after: 1"), "{gone}");
+}
+
+fn rides() -> Address {
+    Address { topic: TopicName::new("rides").unwrap(), key: Bytes::from_static(b"u42") }
+}
+
+const FOLLOW: &[u8] = b"GET /s/rides/u42?offset=-1&live=sse HTTP/1.1\r\nhost: h\r\n\r\n";
+
+#[tokio::test]
+async fn what_nobody_sees_keeps_no_follower_busy() {
+    let ground = Ground::new(10).await;
+    ground.ask(&request("PUT", "/s/rides/u42", TEXT, "one")).await;
+    let mut stream = ground.connect().await;
+    stream.write_all(FOLLOW).await.unwrap();
+    until(&mut stream, "data:one\n").await;
+    ground.memory.abort(&rides());
+    let begun = std::time::Instant::now();
+    ground.ask(&request("POST", "/s/rides/u42", TEXT, "two")).await;
+    until(&mut stream, "data:two\n").await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "it looked again and again, and nobody else was served");
+}
+
+#[tokio::test]
+async fn a_follower_that_is_behind_goes_with_the_node_too() {
+    let ground = Ground::new(10).await;
+    let large: &'static [u8] = vec![b'x'; 1 << 20].leak();
+    for _ in 0..64 {
+        ground.memory.produce(&rides(), Some(large));
+    }
+    let mut stream = ground.connect().await;
+    stream.write_all(FOLLOW).await.unwrap();
+    until(&mut stream, "data:x").await;
+    let mut rest = Vec::new();
+    let (_, read) = tokio::join!(ground.http.drain(), stream.read_to_end(&mut rest));
+    read.unwrap();
+    assert!(rest.len() < 32 << 20, "it was sent {} bytes more", rest.len());
 }
