@@ -4,7 +4,7 @@
 //! is passed on like any other. What a request means is not looked at.
 
 use bytes::{Bytes, BytesMut};
-use env::Clock;
+use env::{BoxFuture, Clock};
 use gateway::{Problem, Reach};
 use hyper::{
     HeaderMap, Response, StatusCode,
@@ -27,6 +27,8 @@ use tokio::{
 const ANSWER_MS_MAX: i64 = 330_000;
 /// ... and to accept the connection.
 const CONNECT_MS_MAX: i64 = 3_000;
+/// How long it may say nothing in the midst of an answer: more than passes between two signs of life of one that follows a stream.
+const QUIET_MS_MAX: i64 = 60_000;
 /// The head of its answer.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// So much of its answer is read at once.
@@ -41,6 +43,9 @@ pub(crate) struct Passing {
     stream: TcpStream,
     /// What was read beyond the head.
     rest: Bytes,
+    clock: Arc<dyn Clock>,
+    /// Ends when nothing has come for too long; there while nothing comes.
+    quiet: Option<BoxFuture<'static, ()>>,
 }
 
 /// Asks another node.
@@ -70,7 +75,7 @@ pub(super) async fn forward(
         answered = answered => answered.map_err(|error| failed(&format!("has not answered: {error}")))?,
         () = clock.sleep_until(clock.after_millis(ANSWER_MS_MAX)) => return Err(failed("has not answered")),
     };
-    Ok(answered.map(|rest| Passing { stream, rest }))
+    Ok(answered.map(|rest| Passing { stream, rest, clock: clock.clone(), quiet: None }))
 }
 
 /// The head of the request. [`gateway::FORWARDED`] keeps it from going round in circles.
@@ -144,7 +149,17 @@ impl Body for Passing {
         }
         let mut piece = vec![0; PIECE_BYTES];
         let mut buffer = ReadBuf::new(&mut piece);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => {
+                // A node without power ends no connection.
+                let Self { clock, quiet, .. } = &mut *self;
+                let quiet = quiet.get_or_insert_with(|| clock.sleep_until(clock.after_millis(QUIET_MS_MAX)));
+                ready!(quiet.as_mut().poll(context));
+                return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+            }
+        }
+        self.quiet = None;
         let length = buffer.filled().len();
         piece.truncate(length);
         Poll::Ready((length > 0).then(|| Ok(Frame::data(piece.into()))))

@@ -3,6 +3,7 @@
 use super::*;
 use crate::system;
 use gateway::{Address, Reach, testing::Memory};
+use http_body_util::BodyExt;
 use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,4 +206,44 @@ async fn a_follower_that_is_behind_goes_with_the_node_too() {
     let (_, read) = tokio::join!(ground.http.drain(), stream.read_to_end(&mut rest));
     read.unwrap();
     assert!(rest.len() < 32 << 20, "it was sent {} bytes more", rest.len());
+}
+
+/// A clock on which all that is waited for comes soon.
+struct Hasty;
+
+impl Clock for Hasty {
+    fn wall(&self) -> env::Millis {
+        0
+    }
+
+    fn now(&self) -> env::Nanos {
+        0
+    }
+
+    fn sleep_until(&self, _: env::Deadline) -> env::BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(Duration::from_millis(500)))
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_falls_silent_is_not_waited_for_without_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\ndata:one\n\n").await.unwrap();
+        stream
+    });
+    let (head, ()) = Request::get("/s/rides/u42?offset=-1&live=sse").body(()).unwrap().into_parts();
+    let clock: Arc<dyn Clock> = Arc::new(Hasty);
+    let reach = Reach { host: "127.0.0.1".into(), port };
+    let answer = forward::forward(&reach, &head, &Bytes::new(), &clock).await.unwrap();
+    let mut stream = silent.await.unwrap();
+    let mut body = answer.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(&first[..], b"data:one\n\n");
+    stream.write_all(b"data:two\n\n").await.unwrap();
+    assert!(body.frame().await.unwrap().is_ok());
+    let silence = tokio::time::timeout(Duration::from_secs(5), body.frame()).await;
+    assert!(silence.unwrap().unwrap().is_err(), "it is not taken for the end");
 }
