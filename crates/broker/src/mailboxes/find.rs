@@ -79,16 +79,28 @@ impl Finder {
         let (mut at, term) = (from, Term::key(key));
         while at < indexed {
             let (postings, known_upto) = self.index.postings(&term, at, POSTINGS_AT_ONCE).await?;
+            let mut next = at;
             for offset in postings.iter().take_while(|offset| **offset < indexed) {
-                if !self.take_at(key, *offset, &mut taking).await? {
-                    return Ok(taking.found);
+                // What lies in one batch is read with it, and not once for each record.
+                if *offset < next {
+                    continue;
                 }
+                let bounds = (*offset, indexed);
+                let key = key.clone();
+                let batch =
+                    self.ground.walk_batch(bounds, Isolation::LastStable, move |one| one == key).await?;
+                for seen in batch.seen {
+                    if !taking.take(seen) {
+                        return Ok(taking.found);
+                    }
+                }
+                next = batch.next;
             }
             // It may have been thrown away meanwhile.
             if known_upto <= at {
                 break;
             }
-            at = known_upto.min(indexed);
+            at = known_upto.max(next).min(indexed);
         }
         let mut next = at;
         taking.found.upto = next;
@@ -108,14 +120,6 @@ impl Finder {
         Ok(taking.found)
     }
 
-    /// Takes the record at an offset, if it is one of the mailbox's; whether there is room for more.
-    async fn take_at(&self, key: &Bytes, offset: Offset, taking: &mut Taking) -> Result<bool, Refused> {
-        let wanted = key.clone();
-        let bounds = (offset, offset.saturating_add(1));
-        let piece = self.ground.walk(bounds, Isolation::LastStable, move |one| one == wanted).await?;
-        Ok(piece.seen.into_iter().all(|seen| taking.take(seen)))
-    }
-
     /// The newest record below `below` that the index has under a term and that is meant.
     async fn newest(
         &self,
@@ -127,7 +131,7 @@ impl Finder {
         for _ in 0..limits::MAILBOX_SCAN_READS_MAX {
             let Some(offset) = self.index.newest(&term, below).await? else { return Ok(None) };
             let (wanted, bounds) = (key.clone(), (offset, offset.saturating_add(1)));
-            let piece = self.ground.walk(bounds, Isolation::LogEnd, move |one| one == wanted).await?;
+            let piece = self.ground.walk_batch(bounds, Isolation::LogEnd, move |one| one == wanted).await?;
             if let Some(seen) = piece.seen.into_iter().find(&is_meant) {
                 return Ok(Some(seen));
             }

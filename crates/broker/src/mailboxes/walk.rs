@@ -55,11 +55,31 @@ impl Ground {
     /// With [`Isolation::LastStable`] those of aborted transactions are left out.
     pub(crate) async fn walk(
         &self,
-        (from, upto): (Offset, Offset),
+        bounds: (Offset, Offset),
         isolation: Isolation,
         is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Piece, Refused> {
-        let Raw { bytes, aborted, from, of } = self.read((from, upto), isolation).await?;
+        self.walk_some(bounds, READ_BYTES_MAX, isolation, is_wanted).await
+    }
+
+    /// The same, of the batch alone in which `from` lies, or the next one.
+    pub(crate) async fn walk_batch(
+        &self,
+        bounds: (Offset, Offset),
+        isolation: Isolation,
+        is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Piece, Refused> {
+        self.walk_some(bounds, 1, isolation, is_wanted).await
+    }
+
+    async fn walk_some(
+        &self,
+        (from, upto): (Offset, Offset),
+        bytes_max: usize,
+        isolation: Isolation,
+        is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Piece, Refused> {
+        let Raw { bytes, aborted, from, of } = self.read(from, bytes_max, isolation).await?;
         if bytes.is_empty() {
             // Nothing is left of what was there, or the partition ends here.
             return Ok(Piece { seen: Vec::new(), next: upto });
@@ -82,10 +102,8 @@ impl Ground {
     }
 
     /// Batches from `from` on, or from where the log begins.
-    async fn read(&self, (mut from, upto): (Offset, Offset), isolation: Isolation) -> Result<Raw, Refused> {
+    async fn read(&self, mut from: Offset, bytes_max: usize, isolation: Isolation) -> Result<Raw, Refused> {
         let reader = Reader::Consumer { isolation, leader_only: true };
-        // Of a single record its batch is enough.
-        let bytes_max = if upto.saturating_sub(from) == 1 { 1 } else { READ_BYTES_MAX };
         let mut tries = READ_TRIES;
         loop {
             let wanted = Wanted {

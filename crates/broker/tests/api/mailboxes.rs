@@ -572,3 +572,19 @@ async fn a_fork_whose_time_is_over_lets_its_source_go_with_its_path() {
     }
     ground.node.assert_sound();
 }
+
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "what takes time is at work and does not wait")]
+async fn an_indexed_batch_of_many_records_is_looked_into_once() {
+    let ground = Ground::with(&[("odradek.key.index", "true")]).await;
+    let json = || Some("application/json".to_owned());
+    let body = format!("[{}]", vec!["1"; 8000].join(","));
+    let new = NewStream { content_type: json(), body: body.into(), ..NewStream::default() };
+    ground.boxes().create(&at("a"), new).await.unwrap();
+    let filler = NewRecords { content_type: json(), body: "[2]".into(), ..NewRecords::default() };
+    ground.append("a", filler).await.unwrap();
+    ground.node.pass(20_000).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(ground.read("a").await.unwrap().records.len(), 8001);
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}
