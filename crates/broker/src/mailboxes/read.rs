@@ -44,6 +44,11 @@ impl Mailboxes {
             From::End => told.end,
             From::At(token) => token,
         };
+        let generation = standing.life.generation();
+        if begin > token(generation, ends.end) {
+            // It is of a topic that had this name before, or of what a leader has lost. Who waited there would miss what comes.
+            return Err(Denied::Gone(token(generation, ends.start.max(standing.begin))));
+        }
         let room = Room { bytes: bytes_max, records: limits::MAILBOX_RECORDS_MAX };
         let whole = Part { desk, key: at.key.clone(), standing, ends, until: None };
         let (records, is_up_to_date) = self.collect(whole, begin, room).await?;

@@ -13,6 +13,7 @@ use model::TopicName;
 use records::{Batch, Decompressor, Record};
 use std::sync::Arc;
 use tokio::time::{Duration, timeout};
+use wire::DeleteTopicsRequest;
 
 const TEXT: &str = "text/plain";
 
@@ -587,4 +588,27 @@ async fn an_indexed_batch_of_many_records_is_looked_into_once() {
     let begun = std::time::Instant::now();
     assert_eq!(ground.read("a").await.unwrap().records.len(), 8001);
     assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_this_log_has_never_given_out_is_gone() {
+    let mut ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let mut seen = Token::BEGIN;
+    for _ in 0..3 {
+        seen = ground.append("a", post("old")).await.unwrap().standing.end;
+    }
+    assert!(ground.boxes().read(&at("a"), From::At(seen), 1 << 20).await.unwrap().is_up_to_date);
+    // The topic is made anew, and its offsets begin anew, too.
+    let gone = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(ground.client.call(5, &gone).await.responses[0].error_code, 0);
+    ground.topic = ground.client.create("t", 1, &[]).await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let first = ground.append("a", post("new")).await.unwrap().standing.end;
+    for token in [seen, Token::new(1, 0)] {
+        let gone = ground.boxes().read(&at("a"), From::At(token), 1 << 20).await;
+        let Err(Denied::Gone(earliest)) = gone else { panic!("{token}: {gone:?}") };
+        let chunk = ground.boxes().read(&at("a"), From::At(earliest), 1 << 20).await.unwrap();
+        assert_eq!((text(&chunk), chunk.next), (vec!["new".to_owned()], first));
+    }
 }
