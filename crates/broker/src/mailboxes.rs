@@ -27,6 +27,7 @@ use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
 use parking_lot::Mutex;
 use std::sync::{Arc, atomic::AtomicU64};
 use stdx::Map;
+use tokio::sync::Semaphore;
 use walk::Ground;
 
 /// The name under which a broker tells the others where it serves streams. It is no listener of Kafka's, and no client of Kafka's asks
@@ -43,6 +44,7 @@ pub(crate) struct Desks {
     desks: Mutex<Map<(TopicId, PartitionIndex), Arc<Desk>>>,
     cache: Arc<Mutex<Cache>>,
     numbers: Arc<AtomicU64>,
+    reads: Arc<Semaphore>,
 }
 
 /// See the head of the file.
@@ -62,6 +64,7 @@ impl Desks {
             desks: Mutex::default(),
             cache: Arc::new(Mutex::new(Cache::new(limits::MAILBOX_CACHE_BYTES_MAX))),
             numbers: Arc::default(),
+            reads: Arc::new(Semaphore::new(limits::MAILBOX_READS_MAX)),
         }
     }
 
@@ -95,7 +98,8 @@ impl Mailboxes {
         let partition = broker.partitions.topic_by_id(topic.id).and_then(|topic| topic.partition(index));
         let partition = partition.ok_or_else(elsewhere)?;
         let epoch = partition.leads_in().ok_or_else(elsewhere)?;
-        broker.desks.open(Ground { world: broker.world.clone(), partition, epoch }).map_err(denied)
+        let (world, reads) = (broker.world.clone(), broker.desks.reads.clone());
+        broker.desks.open(Ground { world, partition, epoch, reads }).map_err(denied)
     }
 
     /// The mailbox at the end of the log, if there is one, whatever has become of it.

@@ -118,6 +118,9 @@ pub const MAILBOX_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// others for minutes.
 pub const MAILBOX_SCAN_READS_MAX: usize = 1024;
 
+/// Reads for streams of keys at the same time, for the whole broker: each holds a mebibyte, or one batch, until it is looked into.
+pub const MAILBOX_READS_MAX: usize = 32;
+
 /// Records that came since the desk of a partition looked last: where there are more, it forgets what it knows instead.
 pub const MAILBOX_CATCH_UP_RECORDS_MAX: i64 = 100_000;
 

@@ -15,6 +15,7 @@ use env::World;
 use model::{LeaderEpoch, Offset, ProducerId};
 use records::{Batch, BatchHeader, Codec, Decompressor, Entry, MAGIC_V2};
 use std::{io, sync::Arc};
+use tokio::sync::Semaphore;
 
 /// So much is read at once, but one batch whatever its size.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +30,8 @@ pub(crate) struct Ground {
     pub(crate) world: World,
     pub(crate) partition: Arc<Partition>,
     pub(crate) epoch: LeaderEpoch,
+    /// Who may read at the same time.
+    pub(crate) reads: Arc<Semaphore>,
 }
 
 /// What one read has found.
@@ -79,6 +82,7 @@ impl Ground {
         isolation: Isolation,
         is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Piece, Refused> {
+        let _turn = self.reads.acquire().await.map_err(|_| Refused::Offline("the broker stops".into()))?;
         let Raw { bytes, aborted, from, of } = self.read(from, bytes_max, isolation).await?;
         if bytes.is_empty() {
             // Nothing is left of what was there, or the partition ends here.

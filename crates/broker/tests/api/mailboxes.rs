@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gateway::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Taken, Token};
 use mailbox::{Lifetime, Refusal, Sent};
 use metadata::Endpoint;
-use model::TopicName;
+use model::{TopicName, limits};
 use records::{Batch, Decompressor, Record};
 use std::sync::Arc;
 use tokio::time::{Duration, timeout};
@@ -610,5 +610,23 @@ async fn an_offset_that_this_log_has_never_given_out_is_gone() {
         let Err(Denied::Gone(earliest)) = gone else { panic!("{token}: {gone:?}") };
         let chunk = ground.boxes().read(&at("a"), From::At(earliest), 1 << 20).await.unwrap();
         assert_eq!((text(&chunk), chunk.next), (vec!["new".to_owned()], first));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_are_looked_for_hold_no_more_than_a_few_reads() {
+    let ground = Ground::new().await;
+    let large = NewStream { body: vec![b'x'; 100_000].into(), ..stream() };
+    ground.boxes().create(&at("a"), large).await.unwrap();
+    let (boxes, tasks) = (ground.boxes(), ground.node.tasks.clone());
+    tasks.keep_workers_busy();
+    let addresses: Vec<_> = (0..100).map(|number| at(&format!("none-{number}"))).collect();
+    let looks = futures_util::future::join_all(addresses.iter().map(|address| boxes.look(address)));
+    let mut looks = std::pin::pin!(looks);
+    assert!(timeout(Duration::from_secs(1), &mut looks).await.is_err());
+    let waiting = tasks.free_workers();
+    assert!((1..=limits::MAILBOX_READS_MAX).contains(&waiting), "{waiting}");
+    for found in looks.await {
+        assert_eq!(refused(found), Refusal::NotFound);
     }
 }
