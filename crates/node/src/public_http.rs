@@ -3,6 +3,7 @@
 //! Connections, bodies and time are bounded here; what a request means `gateway` says. A reader that follows a stream is a place in
 //! it and a task that sleeps.
 
+mod answers;
 mod body;
 mod events;
 mod forward;
@@ -13,6 +14,7 @@ use crate::{
     listeners::Listener,
     settings::{GATEWAY_LISTENERS, Gateway},
 };
+use answers::Answers;
 use body::{Budget, Unread};
 use bytes::Bytes;
 use env::{Clock, Tasks, World};
@@ -48,6 +50,7 @@ pub(crate) struct PublicHttp {
     connections: Arc<Semaphore>,
     connections_max: u32,
     budget: Budget,
+    answers: Answers,
     /// Turns true when the node stops.
     is_closing: watch::Sender<bool>,
 }
@@ -78,6 +81,7 @@ impl PublicHttp {
             connections: Arc::new(Semaphore::new(connections_max as usize)),
             connections_max,
             budget: Budget::new(),
+            answers: Answers::new(),
             is_closing: watch::Sender::new(false),
         })
     }
@@ -162,9 +166,16 @@ impl PublicHttp {
             };
         }
         match self.service.answer(Request::from_parts(head, body)).await {
-            Answer::Whole(response) => whole(response),
+            Answer::Whole(response) => {
+                let (head, bytes) = response.into_parts();
+                whole(match self.answers.hold(bytes) {
+                    Some(bytes) => Response::from_parts(head, bytes),
+                    None => refusal(&busy("too many large answers are being sent; ask again a little later")),
+                })
+            }
             Answer::Follow(head, follow) => {
-                let events = Events::new(self.service.clone(), follow, self.is_closing.subscribe());
+                let shared = (self.service.clone(), self.answers.clone());
+                let events = Events::new(shared, follow, self.is_closing.subscribe());
                 head.map(|()| Either::Left(Either::Right(events)))
             }
         }
@@ -202,6 +213,10 @@ async fn turn_away(stream: TcpStream) {
     }
 }
 
+fn busy(text: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).with("retry-after", 1)
+}
+
 impl Unread {
     fn problem(&self) -> Problem {
         match self {
@@ -216,10 +231,7 @@ impl Unread {
                 "the body came too slowly; send it again",
             ),
             Self::Broken => Problem::malformed("body", "the body ends before it is whole"),
-            Self::NoRoom => {
-                let text = "too many large bodies are being read; send it again a little later";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).with("retry-after", 1)
-            }
+            Self::NoRoom => busy("too many large bodies are being read; send it again a little later"),
         }
     }
 }

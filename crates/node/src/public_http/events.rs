@@ -2,6 +2,7 @@
 //!
 //! What is sent `gateway` says. Nothing is kept for a reader that is slow: what it was not sent yet is read when it can be.
 
+use super::answers::Answers;
 use bytes::Bytes;
 use env::{BoxFuture, Deadline};
 use gateway::{Follow, From, Service};
@@ -18,15 +19,18 @@ use tokio::sync::watch;
 const FOLLOW_MS_MAX: i64 = 60_000;
 /// Readers that are sent nothing for so long are shown that the connection is alive.
 const QUIET_MS_MAX: i64 = 25_000;
+/// When it is looked again whether there is room for what it is sent.
+const BUSY_MS: i64 = 1_000;
 /// What an `EventSource` passes over.
 const COMMENT: &str = ":\n\n";
 
 /// See the head of the file.
-pub(crate) struct Events(Option<BoxFuture<'static, Option<(String, Reader)>>>);
+pub(crate) struct Events(Option<BoxFuture<'static, Option<(Bytes, Reader)>>>);
 
 /// Where a reader is.
 struct Reader {
     service: Service,
+    answers: Answers,
     follow: Follow,
     closing: watch::Receiver<bool>,
     until: Deadline,
@@ -37,16 +41,20 @@ struct Reader {
 }
 
 impl Events {
-    pub(super) fn new(service: Service, follow: Follow, closing: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        (service, answers): (Service, Answers),
+        follow: Follow,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let until = service.clock.after_millis(FOLLOW_MS_MAX);
-        let reader = Reader { service, follow, closing, until, has_begun: false, is_over: false };
+        let reader = Reader { service, answers, follow, closing, until, has_begun: false, is_over: false };
         Self(Some(Box::pin(reader.next())))
     }
 }
 
 impl Reader {
     /// What it is sent next; `None` ends the connection.
-    async fn next(mut self) -> Option<(String, Self)> {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         let is_late = self.has_begun && self.service.clock.now() >= self.until;
         if self.is_over || is_late || *self.closing.borrow() {
             return None;
@@ -61,10 +69,20 @@ impl Reader {
             let is_news = !chunk.records.is_empty() || chunk.standing.life.is_closed;
             let is_quiet = clock.now() >= quiet;
             if is_news || is_quiet || !self.has_begun {
-                let sent = self.follow.send(&chunk, clock.wall(), self.service.random.next_u64());
-                (self.has_begun, self.is_over) = (true, sent.is_over);
+                let mut follow = self.follow.clone();
+                let sent = follow.send(&chunk, clock.wall(), self.service.random.next_u64());
                 let text = if sent.text.is_empty() { COMMENT.to_owned() } else { sent.text };
-                return Some((text, self));
+                if let Some(bytes) = self.answers.hold(text.into()) {
+                    (self.follow, self.has_begun, self.is_over) = (follow, true, sent.is_over);
+                    return Some((bytes, self));
+                }
+                drop(chunk);
+                tokio::select! {
+                    biased;
+                    () = super::until_closing(&mut self.closing) => return None,
+                    () = clock.sleep_until(self.until) => return None,
+                    () = clock.sleep_until(clock.after_millis(BUSY_MS)) => continue,
+                }
             }
             self.follow.pass(&chunk);
             let from = self.follow.next();
@@ -89,9 +107,9 @@ impl Body for Events {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(next) = &mut self.0 else { return Poll::Ready(None) };
         let sent = ready!(next.as_mut().poll(context));
-        let frame = sent.map(|(text, reader)| {
+        let frame = sent.map(|(bytes, reader)| {
             self.0 = Some(Box::pin(reader.next()));
-            Ok(Frame::data(Bytes::from(text)))
+            Ok(Frame::data(bytes))
         });
         if frame.is_none() {
             self.0 = None;

@@ -208,6 +208,28 @@ async fn a_follower_that_is_behind_goes_with_the_node_too() {
     assert!(rest.len() < 32 << 20, "it was sent {} bytes more", rest.len());
 }
 
+#[tokio::test]
+async fn what_slow_readers_have_not_taken_is_bounded() {
+    let ground = Ground::new(10).await;
+    let large: &'static [u8] = vec![b'x'; 100_000].leak();
+    ground.memory.produce(&rides(), Some(large));
+    let held = ground.http.answers.hold(vec![0; answers::BUDGET_BYTES].into()).unwrap();
+    let busy = ground.ask(&request("GET", "/s/rides/u42", "", "")).await;
+    assert!(busy.starts_with("HTTP/1.1 503 ") && busy.contains("retry-after: 1"), "{busy}");
+    let head = ground.ask(&request("HEAD", "/s/rides/u42", "", "")).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "what is small is served: {head}");
+    let mut stream = ground.connect().await;
+    stream.write_all(FOLLOW).await.unwrap();
+    until(&mut stream, "\r\n\r\n").await;
+    drop(held);
+    until(&mut stream, "\"upToDate\":true").await;
+    let read = ground.ask(&request("GET", "/s/rides/u42", "", "")).await;
+    assert!(read.starts_with("HTTP/1.1 200 ") && read.len() > large.len(), "and then what is large");
+    drop(stream);
+    let all = ground.http.answers.hold(vec![0; answers::BUDGET_BYTES].into());
+    assert!(all.is_some(), "what was sent takes nothing more");
+}
+
 /// A clock on which all that is waited for comes soon.
 struct Hasty;
 
