@@ -20,9 +20,11 @@ use bytes::Bytes;
 use env::{Clock, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Problem, Service, refusal};
+use gateway::{Answer, Problem, Reach, Service, refusal};
 use http_body_util::{Either, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, header, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
 use stalling::Stalling;
@@ -139,8 +141,6 @@ impl PublicHttp {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let whole =
-            |response: Response<Bytes>| response.map(|bytes| Either::Left(Either::Left(Full::new(bytes))));
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
         let (head, mut incoming) = request.into_parts();
@@ -159,6 +159,25 @@ impl PublicHttp {
                 return whole(if is_over { response } else { closing(response) });
             }
         };
+        let mut closing = self.is_closing.subscribe();
+        let is_read = head.method == Method::GET;
+        let answering = self.ask(elsewhere, head, body);
+        if !is_read {
+            return answering.await;
+        }
+        // Who waits for news does not keep the node.
+        tokio::select! {
+            biased;
+            answer = answering => answer,
+            () = until_closing(&mut closing) => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node stops; ask again");
+                whole(refusal(&problem.with("retry-after", 1)))
+            }
+        }
+    }
+
+    /// Asks whoever has the stream.
+    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Response<Body> {
         if let Some(reach) = elsewhere {
             return match forward::forward(&reach, &head, &body, &self.clock).await {
                 Ok(response) => response.map(Either::Right),
@@ -196,6 +215,10 @@ impl PublicHttp {
 /// Ends when the node stops.
 async fn until_closing(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|is_closing| *is_closing).await;
+}
+
+fn whole(response: Response<Bytes>) -> Response<Body> {
+    response.map(|bytes| Either::Left(Either::Left(Full::new(bytes))))
 }
 
 /// What a client sends after this is not read.

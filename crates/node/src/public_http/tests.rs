@@ -189,7 +189,10 @@ async fn what_nobody_sees_keeps_no_follower_busy() {
     let begun = std::time::Instant::now();
     ground.ask(&request("POST", "/s/rides/u42", TEXT, "two")).await;
     until(&mut stream, "data:two\n").await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "it looked again and again, and nobody else was served");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "it looked again and again, and nobody else was served"
+    );
 }
 
 #[tokio::test]
@@ -228,6 +231,25 @@ async fn what_slow_readers_have_not_taken_is_bounded() {
     drop(stream);
     let all = ground.http.answers.hold(vec![0; answers::BUDGET_BYTES].into());
     assert!(all.is_some(), "what was sent takes nothing more");
+}
+
+#[tokio::test]
+async fn who_waits_for_news_is_answered_when_the_node_stops() {
+    let (one, other) = (Ground::new(10).await, Ground::new(10).await);
+    let port = other.address.port();
+    one.memory.lead_elsewhere(Reach { host: "127.0.0.1".into(), port });
+    other.ask(&request("PUT", "/s/rides/u42", TEXT, "one")).await;
+    for asked in [&one, &other] {
+        let mut stream = asked.connect().await;
+        let poll = request("GET", "/s/rides/u42?offset=now&live=long-poll", "", "");
+        stream.write_all(poll.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let (_, told) = tokio::join!(
+            tokio::time::timeout(Duration::from_secs(2), asked.http.drain()),
+            until(&mut stream, "\r\n\r\n")
+        );
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("retry-after: 1"), "{told}");
+    }
 }
 
 /// A clock on which all that is waited for comes soon.
