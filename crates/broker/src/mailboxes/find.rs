@@ -67,7 +67,8 @@ impl Finder {
         Ok(entry)
     }
 
-    /// Records of a mailbox from `from` on and before `upto`, those that no aborted transaction has written.
+    /// Records of a mailbox from `from` on and before `upto`, those that no aborted transaction has written. Where retention takes some
+    /// away meanwhile it ends before them; [`Refused::OffsetOutOfRange`]: it has taken what lies at `from`.
     pub(crate) async fn records(
         &self,
         key: &Bytes,
@@ -89,6 +90,9 @@ impl Finder {
                 let key = key.clone();
                 let batch =
                     self.ground.walk_batch(bounds, Isolation::LastStable, move |one| one == key).await?;
+                if batch.from > *offset {
+                    return taking.cut(*offset, (batch.from, upto));
+                }
                 for seen in batch.seen {
                     if !taking.take(seen) {
                         return Ok(taking.found);
@@ -109,6 +113,9 @@ impl Finder {
             left = left.checked_sub(1).ok_or_else(unindexed)?;
             let key = key.clone();
             let piece = self.ground.walk((next, upto), Isolation::LastStable, move |one| one == key).await?;
+            if piece.from > next {
+                return taking.cut(next, (piece.from, upto));
+            }
             for seen in piece.seen {
                 if !taking.take(seen) {
                     return Ok(taking.found);
@@ -174,6 +181,15 @@ struct Taking {
 }
 
 impl Taking {
+    /// What lies at `at` is not there any more, and perhaps never was of this mailbox.
+    fn cut(mut self, at: Offset, (start_offset, end_offset): (Offset, Offset)) -> Result<Found, Refused> {
+        if self.found.records.is_empty() {
+            return Err(Refused::OffsetOutOfRange { start_offset, end_offset });
+        }
+        self.found.upto = at;
+        Ok(self.found)
+    }
+
     /// Takes a record if there is room.
     fn take(&mut self, seen: Seen) -> bool {
         if !seen.is_record {

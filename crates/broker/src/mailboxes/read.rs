@@ -10,7 +10,7 @@ use super::{
     offset,
     write::{Change, token},
 };
-use crate::partition::Ends;
+use crate::partition::{Ends, Refused};
 use bytes::Bytes;
 use gateway::{Address, Chunk, Denied, From, Token};
 use mailbox::{Place, Refusal, limits::GENERATION_MAX};
@@ -73,7 +73,7 @@ impl Mailboxes {
         }
         let (mut records, mut bytes) = (Vec::new(), 0);
         for part in parts.iter().rev() {
-            let Some((from, upto)) = part.bounds(begin)? else { continue };
+            let Some((mut from, upto)) = part.bounds(begin)? else { continue };
             if part.standing.last.is_none_or(|last| last < from) {
                 continue;
             }
@@ -84,8 +84,24 @@ impl Mailboxes {
             if !records.is_empty() && (left.bytes == 0 || left.records == 0) {
                 return Ok((records, false));
             }
-            let found = part.desk.finder.records(&part.key, (from, upto), left).await.map_err(denied)?;
             let generation = part.standing.life.generation();
+            let is_resumed = begin > token(generation, part.standing.begin);
+            let found = loop {
+                match part.desk.finder.records(&part.key, (from, upto), left).await {
+                    // What was read before that is told first.
+                    Err(Refused::OffsetOutOfRange { .. }) if !records.is_empty() => {
+                        return Ok((records, false));
+                    }
+                    Err(Refused::OffsetOutOfRange { start_offset, .. }) if is_resumed => {
+                        return Err(Denied::Gone(token(generation, start_offset)));
+                    }
+                    // Who wants all that is kept begins later.
+                    Err(Refused::OffsetOutOfRange { start_offset, .. }) if start_offset > from => {
+                        from = start_offset
+                    }
+                    found => break found.map_err(denied)?,
+                }
+            };
             for (offset, value) in found.records {
                 bytes += value.as_ref().map_or(0, Bytes::len);
                 records.push((token(generation, offset.saturating_add(1)), value));

@@ -37,6 +37,8 @@ pub(crate) struct Ground {
 /// What one read has found.
 pub(crate) struct Piece {
     pub(crate) seen: Vec<Seen>,
+    /// From where on it was read: what lies before is not kept any more.
+    pub(crate) from: Offset,
     /// Where to read on.
     pub(crate) next: Offset,
 }
@@ -86,7 +88,7 @@ impl Ground {
         let Raw { bytes, aborted, from, of } = self.read(from, bytes_max, isolation).await?;
         if bytes.is_empty() {
             // Nothing is left of what was there, or the partition ends here.
-            return Ok(Piece { seen: Vec::new(), next: upto });
+            return Ok(Piece { seen: Vec::new(), from, next: upto });
         }
         let is_small = bytes.len() <= BYTES_AT_ONCE_MAX && !is_packed(&bytes);
         let look = move || look(bytes, (from, upto), aborted, is_wanted);
@@ -171,7 +173,7 @@ fn look(
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Piece> {
     let (mut aborts, mut decompressor) = (aborted.map(Aborts::new), Decompressor::new());
-    let mut piece = Piece { seen: Vec::new(), next: from };
+    let mut piece = Piece { seen: Vec::new(), from, next: from };
     while let Some(entry) = Entry::peek(&bytes).filter(|entry| entry.bytes <= bytes.len()) {
         if entry.magic != MAGIC_V2 {
             // What older formats hold was written before there were mailboxes.

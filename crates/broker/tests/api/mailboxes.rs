@@ -630,3 +630,41 @@ async fn many_that_are_looked_for_hold_no_more_than_a_few_reads() {
         assert_eq!(refused(found), Refusal::NotFound);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_retention_takes_from_under_a_reader_is_not_passed_over() {
+    let configs = [("segment.bytes", "1048576"), ("file.delete.delay.ms", "0")];
+    for is_begun in [false, true] {
+        let ground = Ground::with(&configs).await;
+        let (_, created) = ground.boxes().create(&at("a"), stream()).await.unwrap();
+        let large = || NewRecords { body: vec![b'x'; 500_000].into(), ..post("") };
+        let mut ends = vec![created.end];
+        for _ in 0..8 {
+            ends.push(ground.append("a", large()).await.unwrap().standing.end);
+        }
+        let mut ground = ground.again(false).await;
+        let (boxes, address) = (ground.boxes(), at("a"));
+        boxes.look(&address).await.unwrap();
+        let tasks = ground.node.tasks.clone();
+        tasks.hold_next_job();
+        let from = if is_begun { From::Begin } else { From::At(ends[1]) };
+        let mut reading = boxes.read(&address, from, 10 << 20);
+        assert!(timeout(Duration::from_secs(1), &mut reading).await.is_err(), "the disk is slow");
+        if is_begun {
+            // What it begins with is read, and what comes next is not.
+            tasks.release_and_hold_next_job();
+            assert!(timeout(Duration::from_secs(1), &mut reading).await.is_err(), "the disk is slow");
+        }
+        ground.client.delete_before(&ground.topic, 7).await;
+        tasks.release();
+        let read = reading.await;
+        if is_begun {
+            let chunk = read.unwrap();
+            assert!(chunk.records.len() < 7 && !chunk.is_up_to_date, "{}", chunk.records.len());
+            assert_eq!(chunk.next, ends[chunk.records.len()]);
+        } else {
+            assert!(matches!(read, Err(Denied::Gone(_))), "{:?}", read.map(|chunk| chunk.records.len()));
+        }
+        ground.node.assert_sound();
+    }
+}
