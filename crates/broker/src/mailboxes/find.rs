@@ -99,6 +99,10 @@ impl Finder {
                     }
                 }
                 next = batch.next;
+                if next < upto && taking.is_enough(&self.ground) {
+                    taking.found.upto = next;
+                    return Ok(taking.found);
+                }
             }
             // It may have been thrown away meanwhile.
             if known_upto <= at {
@@ -123,6 +127,9 @@ impl Finder {
             }
             next = piece.next;
             taking.found.upto = next;
+            if next < upto && taking.is_enough(&self.ground) {
+                return Ok(taking.found);
+            }
         }
         Ok(taking.found)
     }
@@ -188,6 +195,12 @@ impl Taking {
         }
         self.found.upto = at;
         Ok(self.found)
+    }
+
+    /// Whether it is not worth while to look for more: nobody waits for others with what it has.
+    fn is_enough(&self, ground: &Ground) -> bool {
+        let is_full = self.bytes >= self.room.bytes || self.found.records.len() >= self.room.records;
+        !self.found.records.is_empty() && (is_full || ground.reads.available_permits() == 0)
     }
 
     /// Takes a record if there is room.

@@ -668,3 +668,26 @@ async fn what_retention_takes_from_under_a_reader_is_not_passed_over() {
         ground.node.assert_sound();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_found_enough_does_not_wait_for_more() {
+    let ground = Ground::new().await;
+    let large = || NewRecords { body: vec![b'x'; 700_000].into(), ..post("") };
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    for _ in 0..3 {
+        ground.append("a", large()).await.unwrap();
+    }
+    let (boxes, tasks, address) = (ground.boxes(), ground.node.tasks.clone(), at("a"));
+    boxes.look(&address).await.unwrap();
+    tasks.keep_workers_busy();
+    let mut reading = boxes.read(&address, From::Begin, 100_000);
+    assert!(
+        timeout(Duration::from_secs(1), &mut reading).await.is_err(),
+        "what is large a worker looks into"
+    );
+    tasks.free_workers();
+    tasks.keep_workers_busy();
+    let chunk = timeout(Duration::from_secs(1), &mut reading).await.expect("it looks for more").unwrap();
+    assert_eq!((chunk.records.len(), chunk.is_up_to_date), (1, false));
+    tasks.free_workers();
+}
