@@ -66,7 +66,10 @@ pub fn run(contestants: &mut [Contestant], load: &Load, dir: &Path, command: &st
 fn freed(dir: &Path, full: u64) -> Result<()> {
     let begun = Instant::now();
     while free_bytes(dir)? < full + HEAVY_BYTES / 10 * 9 {
-        ensure!(begun.elapsed() < MOVE_LIMIT, "the deleted topics are still on the disk after {MOVE_LIMIT:?}");
+        ensure!(
+            begun.elapsed() < MOVE_LIMIT,
+            "the deleted topics are still on the disk after {MOVE_LIMIT:?}"
+        );
         std::thread::sleep(Duration::from_millis(500));
     }
     rustix::fs::sync();
