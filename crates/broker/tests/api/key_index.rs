@@ -109,3 +109,56 @@ async fn what_was_aborted_is_not_found_by_readers_of_committed_records() {
     }
     node.assert_sound();
 }
+
+/// Three closed segments with their indexes, and one that is written.
+async fn indexed(node: &Node, client: &mut Client) -> Topic {
+    let topic = client.create("t", 1, &INDEXED).await;
+    for key in ["a", "b", "a", "c"] {
+        put(node, client, &topic, key, &["1", "2"]).await;
+        node.pass(ROLL_MS).await;
+    }
+    topic
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_the_index_that_is_missing_is_made_again() {
+    let node = Node::with(&[]).await;
+    let mut client = node.client();
+    indexed(&node, &mut client).await;
+    node.pass(3000).await;
+    assert_eq!(key_files(&node), 3);
+    for path in node.disk.paths().iter().filter(|path| path.to_string_lossy().ends_with(".keys")) {
+        env::Disk::remove_file(&*node.disk, path).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5], Some(5)));
+        node.pass(3000).await;
+    }
+    assert_eq!(found(&node, "b", Visible::Uncommitted).await, (vec![2, 3], Some(3)));
+    node.pass(3000).await;
+    assert_eq!(key_files(&node), 3);
+    node.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_was_no_room_no_index_is_built_for_a_minute() {
+    let node = Node::with(&[]).await;
+    let mut client = node.client();
+    let topic = client.create("t", 1, &[("segment.ms", "1000")]).await;
+    for key in ["a", "b", "a", "c"] {
+        put(&node, &mut client, &topic, key, &["1", "2"]).await;
+        node.pass(ROLL_MS).await;
+    }
+    *node.disk.switches().full_below.lock().unwrap() = Some(std::path::Path::new(LOG_DIR).join("t-0"));
+    alter(&mut client, TOPIC, "t", "odradek.key.index", Some("true")).await;
+    node.pass(3000).await;
+    let left = node.disk.paths().iter().filter(|path| path.to_string_lossy().contains(".keys")).count();
+    assert_eq!(left, 0, "nothing half written is left");
+    *node.disk.switches().full_below.lock().unwrap() = None;
+    node.pass(10_000).await;
+    assert_eq!(key_files(&node), 0, "others have the room first");
+    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5], Some(5)));
+    node.pass(60_000).await;
+    assert_eq!(key_files(&node), 3);
+    node.assert_sound();
+}
