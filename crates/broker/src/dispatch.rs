@@ -302,13 +302,8 @@ pub(crate) fn begin(
             let asked = whole.filter(|_| FORWARDED.contains(&api) && !peer.is_controller);
             let asked = asked.map(|frame| (frame, context.clone()));
             let here = barrier(broker, context, decoder, reply)?;
-            let is_here = broker.controller.is_active() || FORWARDED_IN_PART.contains(&api);
             Begun::Barrier(match asked {
-                Some((frame, context)) if is_here => {
-                    let here = counted(broker, &peer.pace, here);
-                    answer_here(broker.clone(), context, frame, (reply, here))
-                }
-                Some((frame, context)) => forward(broker.clone(), context, frame, (reply, here)),
+                Some(asked) => answer_somewhere(broker, &peer.pace, asked, (reply, here)),
                 None => counted(broker, &peer.pace, here),
             })
         }
@@ -357,6 +352,21 @@ fn answer_peer(broker: Arc<Broker>, request: PeerFrame) -> BoxFuture<'static, An
         };
         Ok(request.answer(answer))
     })
+}
+
+/// Has the active controller answer, wherever it is.
+fn answer_somewhere(
+    broker: &Arc<Broker>,
+    pace: &Arc<Pace>,
+    (frame, context): (Bytes, Context),
+    (reply, here): (Reply, BoxFuture<'static, Answer>),
+) -> BoxFuture<'static, Answer> {
+    let is_here = broker.controller.is_active() || FORWARDED_IN_PART.contains(&reply.api);
+    if !is_here {
+        return forward(broker.clone(), context, frame, (reply, here));
+    }
+    let here = counted(broker, pace, here);
+    answer_here(broker.clone(), context, frame, (reply, here))
 }
 
 /// Has this node's controller answer, and another one if it turns out not to decide any more.
