@@ -4,7 +4,7 @@ use super::{
     ConsumerGroup,
     changes::Changes,
     heartbeat::LEAVING_FOR_A_WHILE,
-    records::{ConsumerChange, Current, Epochs, MemberState},
+    records::{ConsumerChange, Current, Epochs, MemberState, TargetEpoch},
     topics::Topics,
 };
 use crate::{ConsumerHeartbeat, Error, MemberId};
@@ -54,4 +54,9 @@ pub(crate) fn remove(changes: &mut Changes<'_>, topics: &dyn Topics, ids: &[Memb
         changes.set(ConsumerChange::Pattern(pattern, None));
     }
     changes.bump_epoch(changes.group.metadata_hash(topics));
+    if changes.group.members.is_empty() {
+        // Whoever comes next need not wait for the next assignment.
+        let target = TargetEpoch { epoch: changes.group.epoch.epoch, timestamp: 0 };
+        changes.set(ConsumerChange::TargetEpoch(Some(target)));
+    }
 }

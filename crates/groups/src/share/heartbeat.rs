@@ -195,4 +195,9 @@ pub(crate) fn remove(changes: &mut Decision<ShareGroup>, topics: &dyn Topics, id
     changes.set(ShareChange::Member(id.clone(), None));
     let hash = changes.group.metadata_hash(topics);
     changes.bump_epoch(hash);
+    if changes.group.members.is_empty() {
+        // Whoever comes next need not wait for the next assignment.
+        let target = TargetEpoch { epoch: changes.group.epoch.epoch, timestamp: 0 };
+        changes.set(ShareChange::TargetEpoch(Some(target)));
+    }
 }

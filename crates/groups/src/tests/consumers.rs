@@ -370,6 +370,19 @@ fn assignments_are_not_computed_more_often_than_configured() {
 }
 
 #[test]
+fn whoever_comes_to_an_empty_group_need_not_wait_for_the_next_assignment() {
+    let mut desk = Desk::with(Config { consumer_assignment_interval_ms: 1000, ..config() });
+    know(&mut desk, &[("t", 4)]);
+    beat(&mut desk, joining("a", &["t"])).unwrap();
+    beat(&mut desk, beating("a", -1, None)).unwrap();
+    let group = described(&mut desk);
+    assert_eq!((group.state, group.epoch, group.assignment_epoch), (ConsumerState::Empty, 3, 3));
+    assert_eq!(beat(&mut desk, joining("b", &["t"])).unwrap().epoch, 4);
+    desk.crash();
+    assert_eq!(described(&mut desk).assignment_epoch, 4);
+}
+
+#[test]
 fn a_removal_that_could_not_be_written_down_is_tried_again() {
     let mut desk = desk();
     beat(&mut desk, joining("a", &["t"])).unwrap();

@@ -161,6 +161,14 @@ fn a_member_that_leaves_or_falls_silent_gives_its_partitions_to_the_others() {
 }
 
 #[test]
+fn a_group_that_everybody_has_left_owes_no_assignment() {
+    let (mut desk, epoch) = desk_with(&["a"]);
+    beat(&mut desk, beating("a", -1)).unwrap();
+    let group = described(&mut desk);
+    assert_eq!((group.state, group.epoch, group.assignment_epoch), (ShareState::Empty, epoch + 1, epoch + 1));
+}
+
+#[test]
 fn new_partitions_and_deleted_topics_are_noticed() {
     let (mut desk, epoch) = desk_with(&["a"]);
     know(&mut desk, &[("t", 3), ("u", 1)]);
