@@ -7,18 +7,23 @@ processes of a machine share:
   ["fail", t, partition, number, error]     given up; it may or may not be in the log
   ["fatal", t, error]                       the library can go on no more, as when records that it knows of are gone
   ["read", t, partition, offset, value]     polled
+  ["reset", t, partition, error]            told that what it reads next is not in the log
+  ["silent", t, partition, seconds, file]   read nothing of it for so long, and began anew where it was; `file` has the library's last words
   ["assign", t, asked, {partition: offset}] a member of a group begins where the coordinator says, -1: nowhere yet
   ["commit", t, asked, {partition: offset}] acknowledged by the coordinator; asked: when the request was made
   ["end", t]                                nothing follows
 Called as `history.py VERB BOOTSTRAP TOPIC ...`; SIGTERM asks for the end.
 """
 
+import collections
 import json
+import logging
+import os
 import signal
 import sys
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 QUICK = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 5000, "socket.connection.setup.timeout.ms": 2000,
@@ -80,17 +85,62 @@ def send(bootstrap, topic, partitions, name, rate):
 
 def read_on(consumer):
     for message in consumer.consume(1000, 0.1):
-        if message.error() is None:
+        error = message.error()
+        if error is None:
             say("read", message.partition(), message.offset(), message.value().decode())
+            yield message
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            say("reset", message.partition(), str(error))
 
 
-def poll(bootstrap, topic, partitions, name):
-    """Follows all partitions from their beginning."""
-    consumer = Consumer({**QUICK, "bootstrap.servers": bootstrap, "group.id": name, "enable.auto.commit": False,
-                         "auto.offset.reset": "error", "check.crcs": True})
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(int(partitions))])
+class LastWords(logging.Handler):
+    """What the library said lately, for who wants to know why it fell silent."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = collections.deque(maxlen=50_000)
+
+    def emit(self, record):
+        self.lines.append(f"{time.monotonic():.6f} {record.getMessage()}\n")
+
+
+# Of a partition that is written to all the time; no fault takes it away for so long.
+SILENT_S = 60
+
+
+def poll(bootstrap, topic, partitions, name, directory):
+    """Follows all partitions from their beginning.
+
+    A library that reads no more is told, and another one goes on in its place: librdkafka can lose its partitions when the
+    whole cluster loses its power, and does not end then either (as in its issue 4131). The old one is left as it is, so that
+    its end is not waited for.
+    """
+    words, at, silences, left = LastWords(), [0] * int(partitions), 0, []
+    logger = logging.getLogger(name)
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(words)
+
+    def begin():
+        consumer = Consumer({**QUICK, "bootstrap.servers": bootstrap, "group.id": name, "enable.auto.commit": False,
+                             "auto.offset.reset": "error", "check.crcs": True,
+                             "debug": "broker,topic,metadata,protocol"}, logger=logger)
+        consumer.assign([TopicPartition(topic, p, offset) for p, offset in enumerate(at)])
+        return consumer, [time.monotonic()] * len(at)
+
+    consumer, heard = begin()
     while not stopped:
-        read_on(consumer)
+        for message in read_on(consumer):
+            at[message.partition()], heard[message.partition()] = message.offset() + 1, time.monotonic()
+        silent = min(range(len(at)), key=heard.__getitem__)
+        if time.monotonic() - heard[silent] > SILENT_S:
+            silences += 1
+            file = os.path.join(directory, f"silent-{name}-{silences}.log")
+            with open(file, "w") as out:
+                out.writelines(words.lines)
+            say("silent", silent, SILENT_S, file)
+            left.append(consumer)
+            consumer, heard = begin()
     say("end")
 
 
@@ -110,7 +160,8 @@ def member(bootstrap, topic, group, name):
 
     consumer.subscribe([topic], on_assign=on_assign)
     while not stopped:
-        read_on(consumer)
+        for _ in read_on(consumer):
+            pass
         asked = time.monotonic_ns() // 1000
         try:
             done = consumer.commit(asynchronous=False)
@@ -136,11 +187,9 @@ def read_all(bootstrap, topic, partitions, seconds):
     while left:
         if time.monotonic() > until:
             raise SystemExit(f"not reached within {seconds} s: {left}")
-        for message in consumer.consume(1000, 0.1):
-            if message.error() is None:
-                say("read", message.partition(), message.offset(), message.value().decode())
-                if message.offset() + 1 >= left.get(message.partition(), 1 << 62):
-                    left.pop(message.partition())
+        for message in read_on(consumer):
+            if message.offset() + 1 >= left.get(message.partition(), 1 << 62):
+                left.pop(message.partition())
     say("end")
 
 
@@ -166,3 +215,5 @@ VERBS = {f.__name__: f for f in (send, poll, member, read_all, create)}
 
 if __name__ == "__main__":
     VERBS[sys.argv[1]](*sys.argv[2:])
+    # All is said; how the library takes itself apart is not what is looked at here.
+    os._exit(0)

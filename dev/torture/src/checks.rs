@@ -2,8 +2,9 @@
 //! that was read at the end. It knows nothing of nodes and faults. Transactions are not part of these workloads.
 //!
 //! Lost write, inconsistent offset, duplicate, poll skip, non-monotonic poll and send: jepsen.tests.kafka; in addition
-//! records that nobody wrote, holes in the log, committed offsets that go back, idempotent producers that cannot go on, and
-//! sequences of a producer that do not follow each other.
+//! records that nobody wrote, holes in the log, committed offsets that go back, readers that are told that their offset is none,
+//! idempotent producers that cannot go on, clients that do not end, and sequences of a producer that do not follow each other.
+//! That a reader's library fell silent and another one went on at once is told and counted, but no anomaly.
 //!
 //! A record that an idempotent producer sent again in another epoch is its own doing, which no broker can see: librdkafka takes a new
 //! epoch for all partitions where one refuses a sequence, and sends in it what another one may have (its issue 4953). Such a copy is
@@ -41,6 +42,8 @@ pub struct Extent {
     pub commits: usize,
     /// Records that their producer sent again in another epoch, or behind later ones.
     pub again: usize,
+    /// Readers that began anew because their library read no more.
+    pub silent: usize,
 }
 
 /// The log as it was read at the end: by partition, the value at each offset from 0.
@@ -55,7 +58,7 @@ pub fn judge(histories: &[History], written: &BTreeMap<u32, Written>) -> (Vec<An
     judge.written_by_somebody(histories);
     judge.sent_in_order();
     for history in histories {
-        judge.fatal(history);
+        judge.health(history);
         judge.acks(history);
         judge.polls(history);
     }
@@ -131,10 +134,23 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn fatal(&mut self, history: &History) {
+    fn health(&mut self, history: &History) {
+        let name = &history.name;
         for event in &history.events {
-            if let What::Fatal(why) = &event.what {
-                self.tell("fatal error", || format!("{}: {why}", history.name));
+            match &event.what {
+                What::Fatal(why) => self.tell("fatal error", || format!("{name}: {why}")),
+                What::Reset(partition, why) => {
+                    self.tell("offset reset", || format!("{name}, partition {partition}: {why}"));
+                }
+                What::Killed => self.tell("no end", || format!("{name} was asked to end and did not")),
+                What::Silent(partition, seconds, words) => {
+                    self.extent.silent += 1;
+                    println!(
+                        "{name} read nothing of partition {partition} for {seconds} s and began anew; its library's last \
+                         words are in {words}"
+                    );
+                }
+                _ => {}
             }
         }
     }
@@ -402,6 +418,17 @@ mod tests {
             all[0].events.push(Event { at_us: 99, what: What::Fatal("out of order".to_owned()) });
         };
         assert_eq!(kinds(fatal), ["fatal error"]);
+    }
+
+    #[test]
+    fn a_reader_that_is_reset_and_a_client_that_does_not_end_are_anomalies_and_one_that_began_anew_is_counted()
+     {
+        let with = |what: What| move |all: &mut Vec<History>| all[1].events.push(Event { at_us: 99, what });
+        assert_eq!(kinds(with(What::Reset(0, "no offset".to_owned()))), ["offset reset"]);
+        assert_eq!(kinds(with(What::Killed)), ["no end"]);
+        let (kinds, extent) =
+            judged(with(What::Silent(0, 60, "words".to_owned())), &[(7, 0, 0), (7, 0, 1), (7, 0, 2)]);
+        assert_eq!((kinds, extent.silent), (vec![], 1));
     }
 
     #[test]

@@ -35,12 +35,18 @@ pub enum What {
         /// Nothing if nobody here writes such values.
         value: Option<Value>,
     },
+    /// A reader of this partition was told that what it reads next is not in the log; and why.
+    Reset(u32, String),
+    /// A reader read nothing of this partition for so many seconds, and began anew; where its library's last words are.
+    Silent(u32, u64, String),
     /// The coordinator told a new owner where each partition's group is, asked at this time; -1: nowhere.
     Assign(u64, Vec<(u32, i64)>),
     /// The coordinator acknowledged these offsets, asked at this time.
     Commit(u64, Vec<(u32, i64)>),
     /// The client came to its end by itself.
     End,
+    /// It did not when it was asked to, and was killed.
+    Killed,
 }
 
 /// One line.
@@ -91,12 +97,18 @@ impl Event {
         };
         let unsigned = |place: usize| number(place).map(|n| u64::try_from(n).unwrap_or_default());
         let partition = || unsigned(2).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let text = |place: usize| {
+            let text = row.get(place).and_then(Json::as_str);
+            text.map(str::to_owned).with_context(|| format!("field {place} of {line}"))
+        };
         let own = || Ok::<_, anyhow::Error>(Value { writer, partition: partition()?, number: unsigned(3)? });
         let what = match row.get(0).and_then(Json::as_str) {
             Some("send") => What::Send(own()?),
             Some("ack") => What::Ack(own()?, row.get(4).and_then(Json::as_i64)),
             Some("fail") => What::Fail(own()?),
-            Some("fatal") => What::Fatal(row.get(2).and_then(Json::as_str).context("no reason")?.to_owned()),
+            Some("fatal") => What::Fatal(text(2)?),
+            Some("reset") => What::Reset(partition()?, text(3)?),
+            Some("silent") => What::Silent(partition()?, unsigned(3)?, text(4)?),
             Some("read") => What::Read {
                 partition: partition()?,
                 offset: number(3)?,
@@ -149,6 +161,8 @@ mod tests {
         assert_eq!(parse(r#"["ack",5,2,9,null]"#), What::Ack(value, None));
         assert_eq!(parse(r#"["fail",5,2,9,"why"]"#), What::Fail(value));
         assert_eq!(parse(r#"["fatal",5,"why"]"#), What::Fatal("why".to_owned()));
+        assert_eq!(parse(r#"["reset",5,2,"why"]"#), What::Reset(2, "why".to_owned()));
+        assert_eq!(parse(r#"["silent",5,2,60,"words"]"#), What::Silent(2, 60, "words".to_owned()));
         let read = What::Read { partition: 2, offset: 31, value: Some(value) };
         assert_eq!(parse(r#"["read",5,2,31,"w7:2:9"]"#), read);
         assert_eq!(parse(r#"["commit",5,4,{"1":3}]"#), What::Commit(4, vec![(1, 3)]));

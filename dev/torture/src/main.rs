@@ -24,7 +24,7 @@ torture [--minutes N | --seconds N] [--nodes N] [--seed N] [--set KEY=VALUE] [--
   --set       a line of the nodes' configurations, any number of times; with odradek.ack.durability=page-cache power cuts
               must show as lost records
   --keep      an empty directory for the nodes' disks and words and the clients' histories, which stays afterwards; without
-              it they stay after an anomaly only
+              it they stay after an anomaly or a reader's silence only
 
 It needs Linux, and root or user namespaces; everything happens in a network of its own.";
 
@@ -71,7 +71,8 @@ fn judge(arguments: Arguments) -> Result<bool> {
     println!("{} nodes, faults of seed {} for {:?}", arguments.nodes, arguments.seed, arguments.lasts);
     let Arguments { lasts, nodes, seed, settings, keep } = arguments;
     let verdict = run(&Options { lasts, nodes, seed, dir, binary, python, settings })?;
-    if !verdict.anomalies.is_empty() && keep.is_none() {
+    let is_worth_keeping = !verdict.anomalies.is_empty() || verdict.extent.silent > 0;
+    if is_worth_keeping && keep.is_none() {
         println!(
             "the disks of the nodes, their words and the histories are in {}",
             temporary.keep().display()
@@ -99,6 +100,9 @@ fn tell(verdict: &Verdict, seed: u64) -> bool {
             "{} of them their producer sent again in another epoch, which no broker can see",
             extent.again
         );
+    }
+    if extent.silent > 0 {
+        println!("readers whose library fell silent and that began anew: {}", extent.silent);
     }
     for anomaly in &verdict.anomalies {
         println!("FAIL  {}: {}", anomaly.kind, anomaly.text);

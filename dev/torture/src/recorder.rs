@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -68,6 +68,7 @@ pub struct Recorder {
     name: String,
     role: Role,
     pid: u32,
+    is_killed: Arc<AtomicBool>,
     taking: JoinHandle<Result<Vec<Event>>>,
 }
 
@@ -84,8 +85,10 @@ impl Recorder {
         let file = dir.join(format!("history-{name}.jsonl"));
         let file = File::create(&file).with_context(|| format!("creating {}", file.display()))?;
         let pid = program.pid();
-        let taking = std::thread::spawn(move || take(program, writer, &gauges, BufWriter::new(file)));
-        Ok(Recorder { name: name.to_owned(), role, pid, taking })
+        let is_killed = Arc::new(AtomicBool::new(false));
+        let told = is_killed.clone();
+        let taking = std::thread::spawn(move || take(program, writer, &gauges, &told, BufWriter::new(file)));
+        Ok(Recorder { name: name.to_owned(), role, pid, is_killed, taking })
     }
 
     /// Whether it has ended, asked or not.
@@ -98,13 +101,12 @@ impl Recorder {
         if self.has_ended() { Ok(()) } else { signal(self.pid, rustix::process::Signal::TERM) }
     }
 
-    /// Waits for the end; its history.
+    /// Waits for the end, and kills what does not come to it: its history so far is judged all the same.
     pub fn finish(self, limit: Duration) -> Result<History> {
         let asked = Instant::now();
         while !self.taking.is_finished() {
-            if asked.elapsed() > limit {
+            if asked.elapsed() > limit && !self.is_killed.swap(true, Ordering::Relaxed) {
                 signal(self.pid, rustix::process::Signal::KILL)?;
-                bail!("{} did not end within {} s", self.name, limit.as_secs());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -115,13 +117,23 @@ impl Recorder {
     }
 }
 
-fn take(program: Program, writer: u32, gauges: &Gauges, mut file: BufWriter<File>) -> Result<Vec<Event>> {
-    let mut events = Vec::new();
+fn take(
+    program: Program,
+    writer: u32,
+    gauges: &Gauges,
+    is_killed: &AtomicBool,
+    mut file: BufWriter<File>,
+) -> Result<Vec<Event>> {
+    let mut events: Vec<Event> = Vec::new();
     loop {
         match program.next_line(Duration::from_secs(3600)) {
             Ok(line) => {
                 writeln!(file, "{line}")?;
-                let event = Event::parse(&line, writer)?;
+                let event = match Event::parse(&line, writer) {
+                    // Killed in the middle of a line.
+                    Err(_) if is_killed.load(Ordering::Relaxed) => continue,
+                    event => event?,
+                };
                 gauges.on(&event.what);
                 if event.what == What::End {
                     events.push(event);
@@ -132,6 +144,12 @@ fn take(program: Program, writer: u32, gauges: &Gauges, mut file: BufWriter<File
                 events.push(event);
             }
             Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if is_killed.load(Ordering::Relaxed) => {
+                file.flush()?;
+                let at_us = events.last().map_or(0, |event| event.at_us);
+                events.push(Event { at_us, what: What::Killed });
+                return Ok(events);
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 program.finish(Duration::from_secs(30))?;
                 bail!("it ended without saying so");

@@ -188,6 +188,7 @@ impl<'a> Clients<'a> {
 
     fn start_all(&self, gauges: &Arc<Gauges>) -> Result<Vec<Recorder>> {
         let (partitions, rate) = (PARTITIONS.to_string(), RATE.to_string());
+        let dir = self.dir.to_string_lossy();
         let mut recorders = Vec::new();
         let mut add = |role: Role, name: String, args: &[&str], writer: usize| -> Result<()> {
             let program = self.start(&name, args)?;
@@ -205,7 +206,7 @@ impl<'a> Clients<'a> {
             add(
                 Role::Reader,
                 name.clone(),
-                &["poll", &self.bootstrap, TOPIC, &partitions, &name],
+                &["poll", &self.bootstrap, TOPIC, &partitions, &name, &dir],
                 usize::from(u16::MAX),
             )?;
         }
