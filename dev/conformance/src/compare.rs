@@ -5,6 +5,7 @@
 //! `compare/differences.txt`. Called as `conformance compare`.
 
 pub mod batches;
+pub mod brought;
 pub mod judge;
 pub mod message;
 pub mod proxy;
@@ -137,19 +138,22 @@ fn judge(
 ) -> Result<()> {
     let everywhere = include_str!("../compare/differences.txt");
     let of_clients = include_str!("../compare/differences-of-clients.txt");
-    let text = match part {
-        Part::Requests => everywhere.to_owned(),
-        Part::Clients => [everywhere, of_clients].concat(),
+    let mut judge = match part {
+        Part::Requests => Judge::new(Rules::parse(everywhere)?),
+        Part::Clients => Judge::of_clients(Rules::parse(&[everywhere, of_clients].concat())?),
     };
-    let mut judge = Judge::new(Rules::parse(&text)?);
     let mut replay = Replay::new(schemas, ours.bootstrap());
     report.check("compare: Odradek answers the same, field by field", || {
         replay.run(events, &mut judge)?;
+        let (batches, missing) = judge.judge_brought();
         let (requests, findings) = (replay.requests(), judge.findings());
         let shown: Vec<String> = findings.iter().take(FINDINGS_SHOWN_MAX).cloned().collect();
         let (fields, count, shown) = (judge.fields(), findings.len(), shown.join("\n      "));
         ensure!(count == 0, "{requests} requests, {fields} fields, {count} differ:\n      {shown}");
-        Ok(format!("{requests} requests, {fields} fields"))
+        ensure!(missing.is_none(), "{}", missing.unwrap_or_default());
+        let of_clients =
+            if part == Part::Clients { format!(", {batches} batches of readers") } else { String::new() };
+        Ok(format!("{requests} requests, {fields} fields{of_clients}"))
     });
     if !is_whole {
         return Ok(());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::brought::Brought;
 use super::rules::{Allows, Rules};
 
 /// Fields that tell the elements of a list apart, the first that an element has.
@@ -34,7 +35,7 @@ const KEYS: [&str; 21] = [
 ];
 
 /// How much of a value is shown.
-const SHOWN_MAX: usize = 1500;
+const SHOWN_MAX: usize = 600;
 
 /// The differences so far, and the ids.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Judge {
     numbers: BTreeMap<(String, i64), i64>,
     found: BTreeMap<(String, String, String), Found>,
     fields: u64,
+    /// What readers were brought, where not each answer is compared for itself.
+    brought: Option<Brought>,
 }
 
 #[derive(Debug)]
@@ -68,17 +71,54 @@ impl Judge {
     /// Nothing is learnt and nothing is found.
     pub fn new(rules: Rules) -> Judge {
         let (texts, numbers, found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Judge { rules, texts, numbers, found, fields: 0 }
+        Judge { rules, texts, numbers, found, fields: 0, brought: None }
+    }
+
+    /// The same of clients, whose answers with records hang on the moment: what they bring is compared together, by `judge_brought`.
+    pub fn of_clients(rules: Rules) -> Judge {
+        Judge { brought: Some(Brought::default()), ..Judge::new(rules) }
     }
 
     /// What one broker answered, beside the other.
     pub fn compare(&mut self, asked: &Asked<'_>, kafka: &Value, ours: &Value) {
+        if Brought::is_of_a_reader(asked.api)
+            && let Some(mut brought) = self.brought.take()
+        {
+            let (mut kafka, mut ours) = (kafka.clone(), ours.clone());
+            brought.take(&mut kafka, false, |name| {
+                let mut name = name.clone();
+                self.translate("TopicId", &mut name);
+                name.to_string()
+            });
+            brought.take(&mut ours, true, Value::to_string);
+            self.brought = Some(brought);
+            return self.walk(asked, &mut vec![asked.api.to_owned()], &kafka, &ours);
+        }
         self.walk(asked, &mut vec![asked.api.to_owned()], kafka, ours);
+    }
+
+    /// What readers were brought by both, once there are no more answers: how many batches those were, and whether too many are missing.
+    pub fn judge_brought(&mut self) -> (usize, Option<String>) {
+        let (pairs, missing) = self.brought.take().unwrap_or_default().into_pairs();
+        let mut count = 0;
+        for ((topic, partition, _), pair) in pairs {
+            let [Some(kafka), Some(ours)] = pair else { continue };
+            count += 1;
+            let words = format!("of {topic}-{partition}");
+            let asked = Asked { api: "Fetch", version: -1, words: &words };
+            self.walk(&asked, &mut ["Fetch", "Records"].map(str::to_owned).to_vec(), &kafka, &ours);
+        }
+        (count, missing)
     }
 
     /// A difference that is none of a field.
     pub fn note(&mut self, asked: &Asked<'_>, what: &str, kafka: &str, ours: &str) {
-        self.keep(asked, &[asked.api.to_owned(), what.to_owned()], kafka.to_owned(), ours.to_owned());
+        let path = [asked.api.to_owned(), what.to_owned()];
+        let rule = self.rules.at(&path).find(|(_, allows)| **allows == Allows::Any).map(|(number, _)| number);
+        match rule {
+            Some(number) => self.rules.note_use(number),
+            None => self.keep(asked, &path, kafka.to_owned(), ours.to_owned()),
+        }
     }
 
     /// The request as the other broker must get it: with its ids.

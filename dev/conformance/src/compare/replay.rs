@@ -23,9 +23,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const PUT_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE,
-/// NOT_COORDINATOR, CONCURRENT_TRANSACTIONS: what a client asks again for, because the broker is still at work. How often
+/// NOT_COORDINATOR, CONCURRENT_TRANSACTIONS, UNSTABLE_OFFSET_COMMIT: what a client asks again for, because the broker is still at work. How often
 /// depends on the moment.
-const PUT_OFF: [i64; 6] = [5, 6, 14, 15, 16, 51];
+const PUT_OFF: [i64; 7] = [5, 6, 14, 15, 16, 51, 88];
 
 /// One broker to which requests are sent again.
 #[derive(Debug)]
@@ -222,7 +222,8 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
 pub fn is_put_off(answer: &Value) -> bool {
     match answer {
         Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let is_code = name == "ErrorCode" && value.as_i64().is_some_and(|code| PUT_OFF.contains(&code));
+            let is_code =
+                name.ends_with("ErrorCode") && value.as_i64().is_some_and(|code| PUT_OFF.contains(&code));
             is_code || is_put_off(value)
         }),
         Value::Array(all) => all.iter().any(is_put_off),
@@ -250,6 +251,7 @@ mod tests {
     #[test]
     fn what_is_put_off_is_seen_wherever_it_is_said() {
         assert!(is_put_off(&json!({"Topics": [{"ErrorCode": 5}]})));
+        assert!(is_put_off(&json!({"Partitions": [{"PartitionErrorCode": 51}]})));
         assert!(!is_put_off(&json!({"Topics": [{"ErrorCode": 3, "Count": 5}]})));
     }
 }
