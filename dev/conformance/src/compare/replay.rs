@@ -27,6 +27,12 @@ const PUT_OFF_LIMIT: Duration = Duration::from_secs(10);
 /// depends on the moment.
 const PUT_OFF: [i64; 7] = [5, 6, 14, 15, 16, 51, 88];
 
+/// UNKNOWN_TOPIC_OR_PARTITION, which a client that has just had a topic made asks Metadata again for.
+const UNKNOWN_TOPIC: i64 = 3;
+const METADATA: i16 = 3;
+/// What requests made by hand say of their client.
+pub const BY_HAND: &str = "by-hand";
+
 /// One broker to which requests are sent again.
 #[derive(Debug)]
 pub struct Replay<'a> {
@@ -195,7 +201,7 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
                 let name = waiting.remove(at);
                 if let Some(exchange) = all.get_mut(&name) {
                     let answer = read_answer(schemas, &exchange.request, frame)?;
-                    if is_put_off(&answer) {
+                    if is_put_off(&answer) || is_early(&exchange.request, &answer) {
                         all.remove(&name);
                     } else {
                         exchange.answer = Some(answer);
@@ -216,6 +222,15 @@ fn exchanges(schemas: &Schemas, events: &[Event]) -> Result<BTreeMap<(usize, i32
         }
     }
     Ok(all)
+}
+
+/// Whether a client heard nothing of a topic that Kafka has made and does not know everywhere yet.
+fn is_early(request: &Request, answer: &Value) -> bool {
+    let topics = answer.get("Topics").and_then(Value::as_array).into_iter().flatten();
+    let mut codes = topics.map(|topic| topic.get("ErrorCode").and_then(Value::as_i64));
+    request.key == METADATA
+        && request.client.as_deref() != Some(BY_HAND)
+        && codes.any(|code| code == Some(UNKNOWN_TOPIC))
 }
 
 /// Whether an answer only says that it is too early.
@@ -246,6 +261,20 @@ mod tests {
         let events = [Event::Sent(0, sent), Event::Left(0), answer()];
         assert_eq!(exchanges(&schemas, &events).unwrap().len(), 1);
         assert!(exchanges(&schemas, &[answer()]).is_err());
+    }
+
+    #[test]
+    fn only_clients_ask_again_for_a_topic_that_is_not_there() {
+        let request = |client: &str| Request {
+            key: METADATA,
+            version: 12,
+            correlation: 0,
+            client: Some(client.to_owned()),
+            body: json!({}),
+        };
+        let unknown = json!({"Topics": [{"ErrorCode": 0}, {"ErrorCode": 3}]});
+        assert!(is_early(&request("java"), &unknown) && !is_early(&request(BY_HAND), &unknown));
+        assert!(!is_early(&request("java"), &json!({"Topics": [{"ErrorCode": 0}]})));
     }
 
     #[test]

@@ -21,6 +21,8 @@ struct Rule {
     path: Vec<String>,
     text: String,
     uses: Cell<u64>,
+    /// Whether it hangs on the moment if it is needed.
+    is_chance: bool,
 }
 
 /// What a line allows at its path.
@@ -41,7 +43,7 @@ pub enum Allows {
 }
 
 impl Rules {
-    /// Reads `KIND PATH [KAFKA ODRADEK] # REASON` from each line; lines that begin with `#` are comments.
+    /// Reads `[may] KIND PATH [KAFKA ODRADEK] # REASON` from each line; lines that begin with `#` are comments.
     pub fn parse(text: &str) -> Result<Rules> {
         let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
         Ok(Rules {
@@ -62,9 +64,10 @@ impl Rules {
         }
     }
 
-    /// The lines that have excused nothing.
+    /// The lines that have excused nothing, and do not say that this may be.
     pub fn unused(&self) -> Vec<&str> {
-        self.rules.iter().filter(|rule| rule.uses.get() == 0).map(|rule| rule.text.as_str()).collect()
+        let is_unused = |rule: &&Rule| rule.uses.get() == 0 && !rule.is_chance;
+        self.rules.iter().filter(is_unused).map(|rule| rule.text.as_str()).collect()
     }
 }
 
@@ -74,7 +77,11 @@ fn rule(line: &str) -> Result<Rule> {
         bail!("it gives no reason");
     }
     let words: Vec<&str> = rule.split_whitespace().collect();
-    let (allows, path) = match words.as_slice() {
+    let (is_chance, words) = match words.as_slice() {
+        ["may", words @ ..] => (true, words),
+        words => (false, words),
+    };
+    let (allows, path) = match words {
         ["any", path] => (Allows::Any, *path),
         ["id", path] => (Allows::Id, *path),
         ["words", path] => (Allows::Words, *path),
@@ -86,7 +93,7 @@ fn rule(line: &str) -> Result<Rule> {
         _ => bail!("it begins with none of any, id, words, set, once, pair"),
     };
     let path = path.split('/').map(str::to_owned).collect();
-    Ok(Rule { allows, path, text: line.to_owned(), uses: Cell::new(0) })
+    Ok(Rule { allows, path, text: line.to_owned(), uses: Cell::new(0), is_chance })
 }
 
 /// `*` stands for any way to the last steps; a step without a key for that step with any key, one
@@ -129,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_line_that_excuses_nothing_is_named() {
-        let rules = Rules::parse("any A/B # why\nset A # why\n").unwrap();
+        let rules = Rules::parse("any A/B # why\nset A # why\nmay any C # why\n").unwrap();
         rules.note_use(1);
         assert_eq!(rules.unused(), ["any A/B # why"]);
     }

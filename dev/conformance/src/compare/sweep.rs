@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::judge::shown;
 use super::message::{Request, read_response};
 use super::proxy::read_frame;
-use super::replay::is_put_off;
+use super::replay::{BY_HAND, is_put_off};
 use super::schema::{Field, Kind, Schemas};
 use super::settling::Settling;
 use crate::raw;
@@ -180,7 +180,7 @@ impl<'a> Sweep<'a> {
 
     fn ask_once(&mut self, key: i16, version: i16, body: &Value) -> Result<Option<Value>> {
         self.correlation += 1;
-        let client = Some("by-hand".to_owned());
+        let client = Some(BY_HAND.to_owned());
         let request = Request { key, version, correlation: self.correlation, client, body: body.clone() };
         let frame = request.write(self.schemas)?;
         let stream = match &mut self.stream {
