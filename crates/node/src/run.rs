@@ -61,11 +61,8 @@ async fn serve(
     config.controller_endpoints = reached;
     doubt_names(&world, &config);
     config.log_levels = log_levels;
-    // Some stay for segments: a crowd of clients must not keep logs from being written.
-    let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
-    let for_connections = open_files_max.saturating_sub(for_segments);
-    let for_public = if public.is_empty() { 0 } else { for_connections / 2 };
-    config.connections_max = config.connections_max.min(for_connections - for_public);
+    let (for_kafka, for_public) = shares(open_files_max, config.connections_max, !public.is_empty());
+    config.connections_max = for_kafka;
     let door = Door::new();
     // The others must reach this node's controller before it can start.
     for listener in own {
@@ -102,6 +99,15 @@ async fn serve(
     };
     stop((&broker, &streams), &mut interrupt).await;
     ended
+}
+
+/// How many connections of Kafka's clients may be open, and how many to the public HTTP port: half each, or what those leave that are
+/// allowed fewer. Some files stay for segments: a crowd of clients must not keep logs from being written.
+fn shares(open_files_max: usize, kafka_max: usize, has_public: bool) -> (usize, usize) {
+    let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
+    let for_connections = open_files_max.saturating_sub(for_segments);
+    let for_kafka = kafka_max.min(if has_public { for_connections / 2 } else { for_connections });
+    (for_kafka, if has_public { for_connections - for_kafka } else { 0 })
 }
 
 /// What clients and other nodes are told to connect to.
@@ -153,4 +159,18 @@ fn bind_http(address: SocketAddr) -> Result<tokio::net::TcpListener, Error> {
         error,
         key: "odradek.http.listener",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_get_what_kafkas_clients_leave_of_the_files() {
+        assert_eq!(shares(20_000, usize::MAX, false), (11_808, 0));
+        assert_eq!(shares(20_000, usize::MAX, true), (5_904, 5_904));
+        assert_eq!(shares(20_000, 100, true), (100, 11_708));
+        assert_eq!(shares(1024, 1000, false), (512, 0));
+        assert_eq!(shares(100, usize::MAX, true), (0, 0), "segments come first");
+    }
 }

@@ -98,7 +98,7 @@ impl Contestant {
     }
 }
 
-fn resident_mib(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

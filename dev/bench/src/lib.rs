@@ -16,6 +16,7 @@ pub mod load;
 pub mod peer;
 pub mod samples;
 pub mod shares;
+pub mod streams;
 pub mod surroundings;
 pub mod transactions;
 pub mod workloads;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use bench::contestant::{Contestant, Size};
 use bench::load::Load;
+use bench::streams::{self, Streams};
 use bench::surroundings::{Ballast, write_cost};
 use bench::workloads::{CLUSTER_NAMES, NAMES, Race};
 
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!(
                 "{error:#}\n\nbench [--only {}] [--rounds N] [--warm N] [--contestants TEXT] [--out FILE]",
-                [&NAMES[..], &CLUSTER_NAMES].concat().join("|")
+                [&NAMES[..], &CLUSTER_NAMES, &streams::NAMES].concat().join("|")
             );
             ExitCode::FAILURE
         }
@@ -37,8 +38,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    println!("building the load program");
-    let load = Load::build()?;
+    println!("building the load programs");
+    let (load, streams) = (Load::build()?, Streams::build(dir.path())?);
     println!("filling memory with cached pages");
     let mut ballast = Ballast::new(dir.path())?;
     ballast.fill()?;
@@ -70,6 +71,14 @@ fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    for name in streams::NAMES.iter().filter(|name| options.only.iter().any(|only| only == *name)) {
+        println!("{name}");
+        race.ballast.fill()?;
+        match streams.run(name, options.rounds, options.warm) {
+            Ok(found) => tables.push(found.table()),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
+    }
     let text = tables.join("\n");
     println!("\n{text}");
     if let Some(file) = &options.out {
@@ -84,6 +93,10 @@ impl Options {
     fn wants(&self, name: &str, size: Size) -> bool {
         if self.only.is_empty() { size == Size::One } else { self.only.iter().any(|only| only == name) }
     }
+}
+
+fn is_known(name: &str) -> bool {
+    [&NAMES[..], &CLUSTER_NAMES, &streams::NAMES].concat().contains(&name)
 }
 
 /// Head of the tables: what they were made on, and how to read them.
@@ -111,9 +124,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} wants a value"))?;
         match arg.as_str() {
-            "--only" if NAMES.contains(&value.as_str()) || CLUSTER_NAMES.contains(&value.as_str()) => {
-                options.only.push(value)
-            }
+            "--only" if is_known(&value) => options.only.push(value),
             "--rounds" => options.rounds = value.parse().context("--rounds wants a number")?,
             "--warm" => options.warm = value.parse().context("--warm wants a number")?,
             "--contestants" => options.contestants = value,

@@ -261,7 +261,7 @@ impl Bench {
 }
 
 /// What the private HTTP listener answers.
-pub(crate) fn get(http: &str, path: &str) -> Result<String> {
+pub fn get(http: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(http)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
