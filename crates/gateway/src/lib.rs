@@ -5,18 +5,24 @@
 
 mod cors;
 mod cursor;
+mod hosts;
 mod json;
 mod mailboxes;
+mod origins;
 mod problem;
 mod request;
+mod screen;
 mod serve;
 mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod token;
 
+pub use hosts::Hosts;
 pub use json::{NotJson, split};
 pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken};
+pub use origins::{Origins, Page};
 pub use problem::Problem;
+pub use screen::Screen;
 pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;

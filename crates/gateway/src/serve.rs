@@ -294,8 +294,6 @@ pub fn refusal(problem: &Problem) -> Response<Bytes> {
 /// What every answer says to browsers.
 fn protect(headers: &mut HeaderMap) {
     put(headers, "x-content-type-options", "nosniff");
-    put(headers, "cross-origin-resource-policy", "cross-origin");
-    cors::allow(headers);
 }
 
 /// The stream that a fork's header names: its path, or what follows that of the topic.

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use env::{Clock, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Problem, Reach, Service, refusal};
+use gateway::{Answer, Problem, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
@@ -47,6 +47,7 @@ const DRAIN_MS_MAX: i64 = 5_000;
 /// What all listeners and their connections share.
 pub(crate) struct PublicHttp {
     service: Service,
+    screen: Screen,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
     connections: Arc<Semaphore>,
@@ -78,6 +79,7 @@ impl PublicHttp {
                 poll_ms: settings.poll_ms,
                 bytes_max: ANSWER_BYTES_MAX,
             },
+            screen: settings.trust.screen.clone(),
             clock: world.clock.clone(),
             tasks: world.tasks.clone(),
             connections: Arc::new(Semaphore::new(connections_max as usize)),
@@ -91,6 +93,7 @@ impl PublicHttp {
     /// Accepts connections until the node stops.
     pub(crate) async fn accept(self: Arc<Self>, listener: Listener) {
         let mut closing = self.is_closing.subscribe();
+        let is_local = listener.address.ip().is_loopback();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -99,7 +102,7 @@ impl PublicHttp {
             };
             match accepted {
                 Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
-                    Ok(permit) => self.tasks.spawn(Box::pin(self.clone().serve(stream, permit))),
+                    Ok(permit) => self.tasks.spawn(Box::pin(self.clone().serve(stream, is_local, permit))),
                     Err(_) => turn_away(stream).await,
                 },
                 Err(error) => {
@@ -110,7 +113,8 @@ impl PublicHttp {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    /// `is_local`: only this machine reaches the listener.
+    async fn serve(self: Arc<Self>, stream: TcpStream, is_local: bool, _permit: OwnedSemaphorePermit) {
         // What a follower is sent is small and awaited.
         let _ = stream.set_nodelay(true);
         let mut closing = self.is_closing.subscribe();
@@ -118,7 +122,7 @@ impl PublicHttp {
         let http = self.clone();
         let service = service_fn(move |request| {
             let http = http.clone();
-            async move { Ok::<_, Infallible>(http.answer(request).await) }
+            async move { Ok::<_, Infallible>(http.receive(request, is_local).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -140,6 +144,24 @@ impl PublicHttp {
         }
     }
 
+    /// Answers whoever may ask.
+    async fn receive(self: Arc<Self>, request: Request<Incoming>, is_local: bool) -> Response<Body> {
+        let (page, allowed) = self.screen.look(&request, is_local);
+        let mut response = match allowed {
+            Ok(()) => self.clone().answer(request).await,
+            Err(problem) => self.refuse(&problem, request.into_body()).await,
+        };
+        self.screen.mark(&page, response.headers_mut());
+        response
+    }
+
+    /// Refuses what is not read.
+    async fn refuse(&self, problem: &Problem, body: Incoming) -> Response<Body> {
+        let response = refusal(problem);
+        let is_over = Budget::pass_over(body, &self.clock).await;
+        whole(if is_over { response } else { closing(response) })
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
@@ -153,11 +175,7 @@ impl PublicHttp {
         };
         let (body, _room) = match read {
             Ok(read) => read,
-            Err(problem) => {
-                let response = refusal(&problem);
-                let is_over = Budget::pass_over(incoming, &self.clock).await;
-                return whole(if is_over { response } else { closing(response) });
-            }
+            Err(problem) => return self.refuse(&problem, incoming).await,
         };
         let mut closing = self.is_closing.subscribe();
         let is_read = head.method == Method::GET;

@@ -23,6 +23,12 @@ pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
 /// Where streams are served over HTTP.
 pub(super) const GATEWAY_LISTENERS: &str = "odradek.gateway.listeners";
 
+/// Whose pages may use them.
+pub(super) const GATEWAY_ORIGINS: &str = "odradek.gateway.cors.origins";
+
+/// By which names they are called.
+pub(super) const GATEWAY_HOSTS: &str = "odradek.gateway.hosts";
+
 /// How many connections at most.
 pub(super) const GATEWAY_CONNECTIONS: &str = "odradek.gateway.connections.max";
 
@@ -54,6 +60,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
          acknowledgements of producers about as quick as they were, and never less than twice what is produced.").dynamic(),
     key(GATEWAY_CONNECTIONS, Int, Text("10000"), AtLeast(1), Medium,
         "How many connections all gateway listeners together serve; one more is told to come again."),
+    key(GATEWAY_ORIGINS, List, Text(""), Any, Medium,
+        "Pages of which origins may use streams, such as https://app.example.com; loopback for pages that this machine serves \
+         itself, * for any. Those of odradek.gateway.public.url always may. What is no browser is not asked."),
+    key(GATEWAY_HOSTS, List, Text(""), Any, Medium,
+        "By which names clients may call the gateway listeners besides that of odradek.gateway.public.url and localhost; * for any. \
+         Empty: any, but for listeners that only this machine reaches, which keeps foreign pages from them."),
     key(GATEWAY_LISTENERS, List, Text(""), Any, Medium,
         "Where keys of topics are served as streams over HTTP, such as HTTP://127.0.0.1:8080; empty for nowhere. Whoever reaches \
          it may read and write all topics but the internal ones."),
