@@ -25,7 +25,10 @@ use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
 use parking_lot::Mutex;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+};
 use stdx::Map;
 use tokio::sync::Semaphore;
 use walk::Ground;
@@ -234,6 +237,12 @@ impl gateway::Mailboxes for Mailboxes {
         }
         let endpoint = image.broker(leader)?.endpoint(GATEWAY_LISTENER)?;
         Some(Reach { host: endpoint.host.clone(), port: endpoint.port })
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        let image = self.0.image();
+        let told = image.brokers().flat_map(|broker| &broker.endpoints);
+        told.map(|endpoint| endpoint.host.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn create<'a>(

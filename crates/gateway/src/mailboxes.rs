@@ -150,6 +150,9 @@ pub trait Mailboxes: Send + Sync {
     /// Which other node serves a stream, if one does and can be reached.
     fn elsewhere(&self, at: &Address) -> Option<Reach>;
 
+    /// Names or addresses of all nodes of the cluster, as they tell them.
+    fn nodes(&self) -> Vec<String>;
+
     /// Creates a stream; whether it is new.
     fn create<'a>(
         &'a self,

@@ -344,6 +344,10 @@ impl Mailboxes for Memory {
         (**topic != *"unknown").then_some(1 << 20)
     }
 
+    fn nodes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn create<'a>(
         &'a self,
         at: &'a Address,

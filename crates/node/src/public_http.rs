@@ -5,6 +5,7 @@
 
 mod answers;
 mod body;
+mod clients;
 mod events;
 mod forward;
 mod stalling;
@@ -17,10 +18,11 @@ use crate::{
 use answers::Answers;
 use body::{Budget, Unread};
 use bytes::Bytes;
+use clients::{Clients, Seat};
 use env::{Clock, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Problem, Reach, Screen, Service, refusal};
+use gateway::{Answer, Place, Problem, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
@@ -28,11 +30,10 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
 use stalling::Stalling;
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-};
+use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, sync::watch};
+
+pub(crate) use clients::Limits;
 
 /// How long a client may take to send the head of a request, or to begin the next one.
 const HEAD_SECONDS_MAX: u64 = 30;
@@ -43,6 +44,16 @@ const HEADERS_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long those that are answered may take while the node stops.
 const DRAIN_MS_MAX: i64 = 5_000;
+/// How often it is looked where the cluster's nodes are.
+const NODES_MS: i64 = 10_000;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    peer: IpAddr,
+    /// Only this machine reaches the listener.
+    is_local: bool,
+}
 
 /// What all listeners and their connections share.
 pub(crate) struct PublicHttp {
@@ -50,7 +61,7 @@ pub(crate) struct PublicHttp {
     screen: Screen,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
-    connections: Arc<Semaphore>,
+    clients: Arc<Clients>,
     connections_max: u32,
     budget: Budget,
     answers: Answers,
@@ -82,7 +93,12 @@ impl PublicHttp {
             screen: settings.trust.screen.clone(),
             clock: world.clock.clone(),
             tasks: world.tasks.clone(),
-            connections: Arc::new(Semaphore::new(connections_max as usize)),
+            clients: Clients::new(
+                settings.trust.limits.clone(),
+                connections_max,
+                world.clock.clone(),
+                world.random.as_ref(),
+            ),
             connections_max,
             budget: Budget::new(),
             answers: Answers::new(),
@@ -101,9 +117,12 @@ impl PublicHttp {
                 accepted = listener.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
-                    Ok(permit) => self.tasks.spawn(Box::pin(self.clone().serve(stream, is_local, permit))),
-                    Err(_) => turn_away(stream).await,
+                Ok((stream, from)) => match self.clients.seat(from.ip()) {
+                    Ok(seat) => {
+                        let from = Origin { peer: from.ip(), is_local };
+                        self.tasks.spawn(Box::pin(self.clone().serve(stream, from, seat)));
+                    }
+                    Err(status) => turn_away(stream, status).await,
                 },
                 Err(error) => {
                     tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted; see ulimit -n");
@@ -113,8 +132,7 @@ impl PublicHttp {
         }
     }
 
-    /// `is_local`: only this machine reaches the listener.
-    async fn serve(self: Arc<Self>, stream: TcpStream, is_local: bool, _permit: OwnedSemaphorePermit) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, from: Origin, _seat: Seat) {
         // What a follower is sent is small and awaited.
         let _ = stream.set_nodelay(true);
         let mut closing = self.is_closing.subscribe();
@@ -122,7 +140,7 @@ impl PublicHttp {
         let http = self.clone();
         let service = service_fn(move |request| {
             let http = http.clone();
-            async move { Ok::<_, Infallible>(http.receive(request, is_local).await) }
+            async move { Ok::<_, Infallible>(http.receive(request, from).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -145,13 +163,27 @@ impl PublicHttp {
     }
 
     /// Answers whoever may ask.
-    async fn receive(self: Arc<Self>, request: Request<Incoming>, is_local: bool) -> Response<Body> {
-        let (page, allowed) = self.screen.look(&request, is_local);
-        let mut response = match allowed {
-            Ok(()) => self.clone().answer(request).await,
+    async fn receive(self: Arc<Self>, request: Request<Incoming>, from: Origin) -> Response<Body> {
+        let place = self.clients.place(from.peer, request.headers());
+        let quota = place.and_then(|place| self.clients.take(place));
+        let (page, allowed) = self.screen.look(&request, from.is_local);
+        let within = match &quota {
+            Some(quota) if !quota.is_kept => Err(quota.problem("too many requests come from this address; ask less often")),
+            _ => Ok(()),
+        };
+        let mut response = match within.and(allowed) {
+            Ok(()) => self.clone().answer(request, place).await,
             Err(problem) => self.refuse(&problem, request.into_body()).await,
         };
-        self.screen.mark(&page, response.headers_mut());
+        let headers = response.headers_mut();
+        self.screen.mark(&page, headers);
+        for name in ["ratelimit", "ratelimit-policy"] {
+            // Another node may have answered, which counts for itself.
+            headers.remove(name);
+        }
+        if let Some(quota) = quota {
+            quota.mark(headers);
+        }
         response
     }
 
@@ -162,13 +194,13 @@ impl PublicHttp {
         whole(if is_over { response } else { closing(response) })
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, place: Option<Place>) -> Response<Body> {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
         let (head, mut incoming) = request.into_parts();
         let read = match admitted {
             Ok(bytes_max) => {
-                let read = self.budget.read(&mut incoming, bytes_max, &self.clock).await;
+                let read = self.budget.read(&mut incoming, bytes_max, place, &self.clock).await;
                 read.map_err(|unread| unread.problem())
             }
             Err(problem) => Err(problem),
@@ -218,13 +250,32 @@ impl PublicHttp {
         }
     }
 
+    /// Looks again and again where the cluster's nodes are: they ask for clients that they have counted.
+    pub(crate) async fn follow_nodes(self: Arc<Self>) {
+        let mut closing = self.is_closing.subscribe();
+        loop {
+            let mut found = BTreeSet::new();
+            for host in self.service.mailboxes.nodes() {
+                // One that is not found is counted like any client.
+                let looked = tokio::net::lookup_host((host, 0)).await;
+                found.extend(looked.into_iter().flatten().map(|address| address.ip().to_canonical()));
+            }
+            self.clients.know_nodes(found);
+            tokio::select! {
+                biased;
+                () = until_closing(&mut closing) => return,
+                () = self.clock.sleep_until(self.clock.after_millis(NODES_MS)) => {}
+            }
+        }
+    }
+
     /// Takes nothing more, and waits for what is being answered, but not for long.
     pub(crate) async fn drain(&self) {
         self.is_closing.send_replace(true);
         let over = self.clock.sleep_until(self.clock.after_millis(DRAIN_MS_MAX));
         tokio::select! {
             biased;
-            _ = self.connections.acquire_many(self.connections_max) => {}
+            () = self.clients.until_none(self.connections_max) => {}
             () = over => tracing::info!("connections to the public HTTP port are cut off"),
         }
     }
@@ -246,11 +297,11 @@ fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
 }
 
 /// Tells one more than are served to come again.
-async fn turn_away(stream: TcpStream) {
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+async fn turn_away(stream: TcpStream, status: StatusCode) {
+    let text = format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     // A new connection has room for so few bytes.
     if stream.writable().await.is_ok() {
-        let _ = stream.try_write(BUSY);
+        let _ = stream.try_write(text.as_bytes());
     }
 }
 
@@ -273,6 +324,12 @@ impl Unread {
             ),
             Self::Broken => Problem::malformed("body", "the body ends before it is whole"),
             Self::NoRoom => busy("too many large bodies are being read; send it again a little later"),
+            Self::NoShare => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-bodies",
+                "too many large bodies from this address are being read; send them one after the other",
+            )
+            .with("retry-after", 1),
         }
     }
 }

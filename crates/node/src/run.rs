@@ -90,6 +90,9 @@ async fn serve(
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
     let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, for_public);
+    if !public.is_empty() {
+        world.tasks.spawn(Box::pin(streams.clone().follow_nodes()));
+    }
     for listener in public {
         world.tasks.spawn(Box::pin(streams.clone().accept(listener)));
     }

@@ -259,6 +259,7 @@ fn secured(map: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::public_http::Limits;
     use gateway::{Hosts, Origins};
 
     fn read(properties: &str) -> Result<Settings, String> {
@@ -359,6 +360,17 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert_eq!(Ok(some.screen.origins), Origins::new(&texts(&["loopback", "https://a.example"]), None));
         assert_eq!(Ok(some.screen.hosts), Hosts::new(&texts(&["s.example"]), None));
+        let Limits { connections_max, requests_per_second, proxies } = some.limits;
+        assert_eq!((connections_max, requests_per_second), (1000, 500));
+        assert!(proxies.contains([127, 0, 0, 7].into()) && !proxies.contains([10, 0, 0, 7].into()));
+        let limits = trust(
+            "odradek.gateway.address.connections.max=0\nodradek.gateway.address.requests.per.second=7\n\
+             odradek.gateway.proxies=10.0.0.0/8",
+        );
+        let Limits { connections_max, requests_per_second, proxies } = limits.unwrap().limits;
+        assert_eq!((connections_max, requests_per_second), (0, 7));
+        assert!(proxies.contains([10, 0, 0, 7].into()));
+        assert!(trust("odradek.gateway.proxies=proxy").unwrap_err().contains("proxies has \"proxy\""));
         let none = trust("odradek.gateway.public.url=https://s.example").unwrap();
         assert_eq!(Ok(none.screen.origins), Origins::new(&[], Some("https://s.example")), "its own pages may");
         let told = trust("odradek.gateway.cors.origins=a.example\nodradek.gateway.hosts=http://h").unwrap_err();

@@ -29,6 +29,15 @@ pub(super) const GATEWAY_ORIGINS: &str = "odradek.gateway.cors.origins";
 /// By which names they are called.
 pub(super) const GATEWAY_HOSTS: &str = "odradek.gateway.hosts";
 
+/// How many connections one address may have.
+pub(super) const GATEWAY_ADDRESS_CONNECTIONS: &str = "odradek.gateway.address.connections.max";
+
+/// How often one address may ask.
+pub(super) const GATEWAY_ADDRESS_REQUESTS: &str = "odradek.gateway.address.requests.per.second";
+
+/// Who asks for others.
+pub(super) const GATEWAY_PROXIES: &str = "odradek.gateway.proxies";
+
 /// How many connections at most.
 pub(super) const GATEWAY_CONNECTIONS: &str = "odradek.gateway.connections.max";
 
@@ -58,6 +67,11 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(CATCH_UP_PACED, Boolean, Text("true"), Any, Medium,
         "Whether leaders send to replicas that are not in sync, such as those of a new node, only as much as leaves the \
          acknowledgements of producers about as quick as they were, and never less than twice what is produced.").dynamic(),
+    key(GATEWAY_ADDRESS_CONNECTIONS, Int, Text("1000"), AtLeast(0), Medium,
+        "How many connections to the gateway listeners one client address (of IPv6: one /64) may have; 0 for any number."),
+    key(GATEWAY_ADDRESS_REQUESTS, Int, Text("500"), Between(0, 100_000_000), Medium,
+        "How many requests in a second one client address (of IPv6: one /64) may make in the long run, and ten times as many at \
+         once; 0 for any number."),
     key(GATEWAY_CONNECTIONS, Int, Text("10000"), AtLeast(1), Medium,
         "How many connections all gateway listeners together serve; one more is told to come again."),
     key(GATEWAY_ORIGINS, List, Text(""), Any, Medium,
@@ -74,6 +88,9 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(GATEWAY_URL, String, Text(""), Any, Low,
         "What clients put before the paths of streams, such as https://streams.example.com, if that is not http:// and the Host \
          that they send."),
+    key(GATEWAY_PROXIES, List, Text("127.0.0.0/8,::1"), Any, Medium,
+        "Addresses and networks of proxies before the gateway listeners. What they say in X-Forwarded-For is believed: that client is \
+         counted, and not the proxy."),
     key(HTTP_LISTENER, String, Text("127.0.0.1:9644"), Any, Medium,
         "Where the private HTTP port listens (metrics, health); empty for none. It must not be reachable from \
          outside."),

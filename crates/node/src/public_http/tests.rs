@@ -8,6 +8,7 @@ use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod limits;
 mod screen;
 
 struct Ground {

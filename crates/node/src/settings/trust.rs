@@ -2,7 +2,8 @@
 //!
 //! It only reads; what the values mean is in `gateway`.
 
-use gateway::{Hosts, Origins, Screen};
+use crate::public_http::Limits;
+use gateway::{Hosts, Origins, Proxies, Screen};
 use metadata::config::Resolved;
 
 /// See the head of the file.
@@ -10,6 +11,8 @@ use metadata::config::Resolved;
 pub(crate) struct Trust {
     /// Pages and names.
     pub(crate) screen: Screen,
+    /// How much one address may have.
+    pub(crate) limits: Limits,
 }
 
 impl Trust {
@@ -18,7 +21,14 @@ impl Trust {
         let list = |key: &str| resolved.list(key).into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>();
         let hosts = Hosts::new(&list("odradek.gateway.hosts"), public_url);
         let origins = Origins::new(&list("odradek.gateway.cors.origins"), public_url);
-        Self { screen: Screen { hosts: or_problem(hosts, problems), origins: or_problem(origins, problems) } }
+        let number = |key: &str| u32::try_from(resolved.integer(key)).unwrap_or(0);
+        let limits = Limits {
+            connections_max: number("odradek.gateway.address.connections.max"),
+            requests_per_second: number("odradek.gateway.address.requests.per.second"),
+            proxies: or_problem(Proxies::new(&list("odradek.gateway.proxies")), problems),
+        };
+        let screen = Screen { hosts: or_problem(hosts, problems), origins: or_problem(origins, problems) };
+        Self { screen, limits }
     }
 }
 
