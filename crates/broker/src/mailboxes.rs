@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cache::{Cache, Known};
 use desk::{Desk, Standing};
 use env::BoxFuture;
-use gateway::{Address, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{Address, Author, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
 use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
@@ -257,8 +257,8 @@ impl gateway::Mailboxes for Mailboxes {
         Box::pin(self.do_append(at, new))
     }
 
-    fn delete<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<(), Denied>> {
-        Box::pin(self.do_delete(at))
+    fn delete<'a>(&'a self, at: &'a Address, author: &'a Author) -> BoxFuture<'a, Result<(), Denied>> {
+        Box::pin(self.do_delete(at, author))
     }
 
     fn look<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<gateway::Standing, Denied>> {

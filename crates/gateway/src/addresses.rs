@@ -65,7 +65,8 @@ impl Proxies {
         }
         let said = headers.get_all("x-forwarded-for").iter().rev();
         let said = said.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
-        let client = said.map(|text| address(text.trim())).find(|said| said.is_none_or(|said| !self.contains(said)));
+        let client =
+            said.map(|text| address(text.trim())).find(|said| said.is_none_or(|said| !self.contains(said)));
         client.flatten().map(Place::of)
     }
 }
@@ -85,7 +86,9 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 fn wrong(text: &str) -> String {
-    format!("odradek.gateway.proxies has {text:?}; write addresses such as 10.1.2.3 and networks such as 10.0.0.0/8 or fd00::/8")
+    format!(
+        "odradek.gateway.proxies has {text:?}; write addresses such as 10.1.2.3 and networks such as 10.0.0.0/8 or fd00::/8"
+    )
 }
 
 #[cfg(test)]
@@ -103,7 +106,9 @@ mod tests {
     #[test]
     fn a_household_is_one_and_its_neighbour_another() {
         let same = |one, other| Place::of(ip(one)) == Place::of(ip(other));
-        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(
+            same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9") && !same("2001:db8:1:2::1", "2001:db8:1:3::1")
+        );
         assert!(!same("192.0.2.1", "192.0.2.2"));
         assert!(same("192.0.2.1", "::ffff:192.0.2.1"), "whichever listener it comes to");
         assert!(!same("0.0.0.1", "0:0:0:1::"));
@@ -122,7 +127,9 @@ mod tests {
         let all = proxies(&["0.0.0.0/0"]);
         assert!(all.contains(ip("203.0.113.9")) && !all.contains(ip("2001:db8::1")));
         assert!(proxies(&["::/0"]).contains(ip("2001:db8::1")));
-        for wrong in ["10.0.0.0/33", "fd00::/129", "proxy.example", "10.0.0.0/", "10.0.0/8", "", "10.0.0.0/-1"] {
+        for wrong in
+            ["10.0.0.0/33", "fd00::/129", "proxy.example", "10.0.0.0/", "10.0.0/8", "", "10.0.0.0/-1"]
+        {
             let told = Proxies::new(&[wrong.to_owned()]).unwrap_err();
             assert!(told.contains("10.0.0.0/8"), "{told}");
         }
@@ -141,7 +148,11 @@ mod tests {
         let place = |text| Some(Place::of(ip(text)));
         assert_eq!(client("192.0.2.1", &["203.0.113.9"]), place("192.0.2.1"), "anyone can say that");
         assert_eq!(client("10.0.0.1", &["203.0.113.9"]), place("203.0.113.9"));
-        assert_eq!(client("10.0.0.1", &["198.51.100.1, 203.0.113.9"]), place("203.0.113.9"), "the first is made up");
+        assert_eq!(
+            client("10.0.0.1", &["198.51.100.1, 203.0.113.9"]),
+            place("203.0.113.9"),
+            "the first is made up"
+        );
         assert_eq!(client("10.0.0.1", &["198.51.100.1", "203.0.113.9, 10.0.0.2"]), place("203.0.113.9"));
         assert_eq!(client("10.0.0.1", &["203.0.113.9:4711"]), place("203.0.113.9"));
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"]), place("2001:db8::2"));

@@ -13,7 +13,7 @@ const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, 
 /// Headers of answers that a page may read.
 pub(crate) const TOLD: &str = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, \
                     Stream-Closed, Stream-Cursor, Stream-Earliest-Offset, Stream-Expires-At, Stream-Next-Offset, \
-                    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date";
+                    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, WWW-Authenticate";
 /// How long a browser remembers the answer: some take no more than this.
 const SECONDS: &str = "7200";
 

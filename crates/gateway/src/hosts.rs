@@ -128,11 +128,19 @@ mod tests {
     #[test]
     fn what_listens_on_this_machine_alone_is_called_by_its_own_names() {
         let none = hosts(&[], None);
-        let own = ["localhost", "LOCALHOST:8080", "localhost.", "app.localhost:1", "127.0.0.1:8080", "127.9.9.9"];
+        let own =
+            ["localhost", "LOCALHOST:8080", "localhost.", "app.localhost:1", "127.0.0.1:8080", "127.9.9.9"];
         for host in own.iter().chain(&["[::1]:8080", "[::ffff:127.0.0.1]"]) {
             assert_eq!(status(&none, host, true), 200, "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1", "0.0.0.0:8080", "[::2]"] {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "0.0.0.0:8080",
+            "[::2]",
+        ] {
             assert_eq!(status(&none, host, true), 421, "{host}");
             assert_eq!(status(&none, host, false), 200, "{host}: others are not known before they are named");
         }
@@ -151,7 +159,10 @@ mod tests {
             assert_eq!(status(&listed, "evil.example", is_local), 421);
         }
         let public = hosts(&[], Some("https://other.example"));
-        assert_eq!((status(&public, "other.example", true), status(&public, "evil.example", true)), (200, 421));
+        assert_eq!(
+            (status(&public, "other.example", true), status(&public, "evil.example", true)),
+            (200, 421)
+        );
         assert_eq!(status(&hosts(&["*"], None), "evil.example", true), 200);
         for wrong in ["https://a", "a:8080", "a/b", "", "b\u{fc}cher.example", "[::1]:1"] {
             let told = Hosts::new(&[wrong.to_owned()], None).unwrap_err();
@@ -163,7 +174,8 @@ mod tests {
     #[test]
     fn both_places_where_a_request_names_a_host_count() {
         let none = hosts(&[], None);
-        let check = |request: Request<()>| none.check(&request, true).map_err(|problem| problem.status.as_u16());
+        let check =
+            |request: Request<()>| none.check(&request, true).map_err(|problem| problem.status.as_u16());
         let request = |uri: &str, hosts: &[&str]| {
             let mut request = Request::get(uri);
             for host in hosts {

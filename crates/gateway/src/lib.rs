@@ -4,6 +4,8 @@
 //! whoever listens hands requests over. Nothing here opens a socket or a log.
 
 mod addresses;
+mod bearer;
+mod caller;
 mod cors;
 mod cursor;
 mod hosts;
@@ -21,6 +23,7 @@ pub mod testing;
 mod token;
 
 pub use addresses::{Place, Proxies};
+pub use caller::{Allowed, Author, Caller, Verb};
 pub use hosts::Hosts;
 pub use json::{NotJson, split};
 pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken};

@@ -55,8 +55,8 @@ impl Origins {
     pub(crate) fn page<T>(&self, request: &Request<T>) -> Page {
         let mut said = request.headers().get_all(header::ORIGIN).iter();
         match (said.next(), said.next()) {
-            (None, _) if self.is_any || !is_embedded(request.headers()) => Page::None,
-            (Some(_), None) if self.is_any => Page::Any,
+            (None, _) if !is_embedded(request.headers()) => Page::None,
+            (_, None) if self.is_any => Page::Any,
             (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.allows(origin)) => {
                 Page::Named(origin.clone())
             }
@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn only_pages_that_are_listed_may_and_who_is_no_page_may() {
-        let some = origins(&["https://App.example.com:443/", "capacitor://localhost"], Some("http://h:8080/x"));
+        let some =
+            origins(&["https://App.example.com:443/", "capacitor://localhost"], Some("http://h:8080/x"));
         for allowed in ["https://app.example.com", "capacitor://localhost", "http://h:8080"] {
             assert_eq!(page(&some, &[("origin", allowed)]), named(allowed));
         }
@@ -186,10 +187,17 @@ mod tests {
     #[test]
     fn pages_of_this_machine_are_those_of_its_own_names_at_any_port() {
         let loopback = origins(&["loopback"], None);
-        for own in ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:8000", "http://app.localhost"] {
+        for own in ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:8000", "http://app.localhost"]
+        {
             assert!(matches!(page(&loopback, &[("origin", own)]), Page::Named(_)), "{own}");
         }
-        for other in ["http://localhost.evil.example", "http://192.168.0.7:5173", "ftp://localhost", "localhost", "null"] {
+        for other in [
+            "http://localhost.evil.example",
+            "http://192.168.0.7:5173",
+            "ftp://localhost",
+            "localhost",
+            "null",
+        ] {
             assert_eq!(page(&loopback, &[("origin", other)]), Page::Stranger, "{other}");
         }
     }
@@ -204,7 +212,7 @@ mod tests {
         assert_eq!(site("none", "document"), Page::None);
         assert_eq!(site("same-origin", "empty"), Page::None);
         let embedded = [("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")];
-        assert_eq!(page(&origins(&["*"], None), &embedded), Page::None);
+        assert_eq!(page(&origins(&["*"], None), &embedded), Page::Any);
     }
 
     #[test]
@@ -229,7 +237,14 @@ mod tests {
 
     #[test]
     fn only_what_is_no_origin_is_refused_as_a_setting() {
-        for wrong in ["app.example.com", "https://a/b", "https://", "null", "https://a b", "https://b\u{fc}cher.example"] {
+        for wrong in [
+            "app.example.com",
+            "https://a/b",
+            "https://",
+            "null",
+            "https://a b",
+            "https://b\u{fc}cher.example",
+        ] {
             let told = Origins::new(&[wrong.to_owned()], None).unwrap_err();
             assert!(told.contains("https://app.example.com, without a path"), "{told}");
         }

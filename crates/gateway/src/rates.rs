@@ -83,7 +83,8 @@ impl Rates {
             return quota(true, 0, 0);
         };
         let place = set.iter().position(|bucket| bucket.who == who && bucket.full_at > 0);
-        let fullest = || set.iter().enumerate().min_by_key(|(_, bucket)| bucket.full_at).map(|(place, _)| place);
+        let fullest =
+            || set.iter().enumerate().min_by_key(|(_, bucket)| bucket.full_at).map(|(place, _)| place);
         let Some(bucket) = place.or_else(fullest).and_then(|place| set.get_mut(place)) else {
             return quota(true, 0, 0);
         };
@@ -158,12 +159,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         rates.take("address", b"a", RATE, 0).mark(&mut headers);
         rates.take("subject", b"s", Rate { count: 1, seconds: 60 }, 0).mark(&mut headers);
-        let all = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        let all =
+            |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("ratelimit-policy"), ["\"address\";q=20;w=10", "\"subject\";q=1;w=60"]);
         assert_eq!(all("ratelimit"), ["\"address\";r=19;t=1", "\"subject\";r=0;t=60"]);
         let over = rates.take("subject", b"s", Rate { count: 1, seconds: 60 }, 0);
         let response = over.problem("slower").response();
-        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"60".parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (429, &"60".parse().unwrap())
+        );
     }
 
     #[test]

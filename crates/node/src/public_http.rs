@@ -9,6 +9,7 @@ mod clients;
 mod events;
 mod forward;
 mod stalling;
+mod tokens;
 
 use crate::{
     Error,
@@ -19,10 +20,10 @@ use answers::Answers;
 use body::{Budget, Unread};
 use bytes::Bytes;
 use clients::{Clients, Seat};
-use env::{Clock, Tasks, World};
+use env::{Clock, Disk, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Place, Problem, Reach, Screen, Service, refusal};
+use gateway::{Answer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
@@ -34,6 +35,7 @@ use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, syn
 use tokio::{net::TcpStream, sync::watch};
 
 pub(crate) use clients::Limits;
+pub(crate) use tokens::{TokenRules, Tokens};
 
 /// How long a client may take to send the head of a request, or to begin the next one.
 const HEAD_SECONDS_MAX: u64 = 30;
@@ -59,6 +61,8 @@ struct Origin {
 pub(crate) struct PublicHttp {
     service: Service,
     screen: Screen,
+    tokens: Arc<Tokens>,
+    disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
     clients: Arc<Clients>,
@@ -77,6 +81,7 @@ impl PublicHttp {
         mailboxes: Arc<dyn gateway::Mailboxes>,
         world: &World,
         settings: &Gateway,
+        tokens: Arc<Tokens>,
         files_max: usize,
     ) -> Arc<Self> {
         let connections_max =
@@ -91,6 +96,8 @@ impl PublicHttp {
                 bytes_max: ANSWER_BYTES_MAX,
             },
             screen: settings.trust.screen.clone(),
+            tokens,
+            disk: world.disk.clone(),
             clock: world.clock.clone(),
             tasks: world.tasks.clone(),
             clients: Clients::new(
@@ -163,28 +170,60 @@ impl PublicHttp {
     }
 
     /// Answers whoever may ask.
-    async fn receive(self: Arc<Self>, request: Request<Incoming>, from: Origin) -> Response<Body> {
+    async fn receive(self: Arc<Self>, mut request: Request<Incoming>, from: Origin) -> Response<Body> {
         let place = self.clients.place(from.peer, request.headers());
         let quota = place.and_then(|place| self.clients.take(place));
         let (page, allowed) = self.screen.look(&request, from.is_local);
         let within = match &quota {
-            Some(quota) if !quota.is_kept => Err(quota.problem("too many requests come from this address; ask less often")),
+            Some(quota) if !quota.is_kept => {
+                Err(quota.problem("too many requests come from this address; ask less often"))
+            }
             _ => Ok(()),
         };
-        let mut response = match within.and(allowed) {
-            Ok(()) => self.clone().answer(request, place).await,
-            Err(problem) => self.refuse(&problem, request.into_body()).await,
+        let of_subject = match within.and(allowed).and_then(|()| self.know(&mut request, &page)) {
+            Ok(quota) => quota,
+            Err(problem) => {
+                let mut response = self.refuse(&problem, request.into_body()).await;
+                self.mark(&page, [quota, None], &mut response);
+                return response;
+            }
         };
+        let over = of_subject.filter(|quota| !quota.is_kept);
+        let mut response = match over {
+            Some(over) => {
+                let text = "the token does not allow this so often; do it less often";
+                self.refuse(&over.problem(text), request.into_body()).await
+            }
+            None => self.clone().answer(request, place).await,
+        };
+        self.mark(&page, [quota, of_subject], &mut response);
+        response
+    }
+
+    /// Whose request it is, and how that subject stands with what it asks for.
+    fn know(&self, request: &mut Request<Incoming>, page: &Page) -> Result<Option<Quota>, Problem> {
+        if !self.tokens.are_read() || *request.method() == Method::OPTIONS {
+            return Ok(None);
+        }
+        let token = self.screen.token(request, page)?;
+        if let Some(caller) = self.tokens.caller(token.as_deref(), self.clock.wall())? {
+            request.extensions_mut().insert(caller);
+        }
+        let allowed = self.service.authorise(request)?;
+        let rate = allowed.and_then(|allowed| allowed.rate);
+        Ok(rate.map(|(rate, subject)| self.clients.take_as(&subject, rate)))
+    }
+
+    fn mark(&self, page: &Page, quotas: [Option<Quota>; 2], response: &mut Response<Body>) {
         let headers = response.headers_mut();
-        self.screen.mark(&page, headers);
+        self.screen.mark(page, self.tokens.are_read(), headers);
         for name in ["ratelimit", "ratelimit-policy"] {
             // Another node may have answered, which counts for itself.
             headers.remove(name);
         }
-        if let Some(quota) = quota {
+        for quota in quotas.into_iter().flatten() {
             quota.mark(headers);
         }
-        response
     }
 
     /// Refuses what is not read.
@@ -269,6 +308,16 @@ impl PublicHttp {
         }
     }
 
+    /// Looks again and again at the keys for tokens.
+    pub(crate) async fn follow_keys(self: Arc<Self>) {
+        let mut closing = self.is_closing.subscribe();
+        tokio::select! {
+            biased;
+            () = until_closing(&mut closing) => {}
+            () = self.tokens.follow(self.disk.clone(), self.tasks.clone(), self.clock.clone()) => {}
+        }
+    }
+
     /// Takes nothing more, and waits for what is being answered, but not for long.
     pub(crate) async fn drain(&self) {
         self.is_closing.send_replace(true);
@@ -298,7 +347,8 @@ fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
 
 /// Tells one more than are served to come again.
 async fn turn_away(stream: TcpStream, status: StatusCode) {
-    let text = format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let text =
+        format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     // A new connection has room for so few bytes.
     if stream.writable().await.is_ok() {
         let _ = stream.try_write(text.as_bytes());
@@ -315,7 +365,7 @@ impl Unread {
             Self::TooLarge(max) => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
-                format!("the topic takes records of at most {max} bytes"),
+                format!("the topic, or the token, takes at most {max} bytes"),
             ),
             Self::TooSlow => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,

@@ -101,7 +101,7 @@ impl Settings {
             listeners: gateway_listeners,
             connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
             poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
-            trust: Trust::read(&resolved, public_url.as_deref(), &mut problems),
+            trust: Trust::read(&statics, &resolved, public_url.as_deref(), &mut problems),
             public_url,
         };
         let (own, listeners): (Vec<_>, Vec<_>) =
@@ -356,7 +356,10 @@ mod tests {
         let trust = |keys: &str| {
             read(&format!("listeners=PLAINTEXT://:1\nlog.dirs=/d\n{keys}")).map(|read| read.gateway.trust)
         };
-        let some = trust("odradek.gateway.cors.origins=loopback, https://a.example\nodradek.gateway.hosts=s.example").unwrap();
+        let some = trust(
+            "odradek.gateway.cors.origins=loopback, https://a.example\nodradek.gateway.hosts=s.example",
+        )
+        .unwrap();
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         assert_eq!(Ok(some.screen.origins), Origins::new(&texts(&["loopback", "https://a.example"]), None));
         assert_eq!(Ok(some.screen.hosts), Hosts::new(&texts(&["s.example"]), None));
@@ -371,10 +374,47 @@ mod tests {
         assert_eq!((connections_max, requests_per_second), (0, 7));
         assert!(proxies.contains([10, 0, 0, 7].into()));
         assert!(trust("odradek.gateway.proxies=proxy").unwrap_err().contains("proxies has \"proxy\""));
+        assert!(some.tokens.keys_file.is_none() && some.screen.cookie.is_none());
+        let tokens = trust(
+            "odradek.gateway.tokens.keys.file=/k\nodradek.gateway.tokens.issuers=https://id.example,b\n\
+             odradek.gateway.tokens.audiences=streams\nodradek.gateway.tokens.leeway.seconds=7\n\
+             odradek.gateway.tokens.cookie=od",
+        );
+        let Trust { tokens, screen, .. } = tokens.unwrap();
+        let rules = tokens.rules;
+        assert!(
+            tokens.is_required
+                && tokens.keys_file == Some("/k".into())
+                && screen.cookie.as_deref() == Some("od")
+        );
+        assert_eq!(
+            (rules.issuers.len(), &rules.audiences[..], rules.leeway_seconds),
+            (2, &texts(&["streams"])[..], 7)
+        );
+        assert!(
+            !trust("odradek.gateway.tokens.keys.file=/k\nodradek.gateway.tokens.required=false")
+                .unwrap()
+                .tokens
+                .is_required
+        );
+        assert!(
+            trust("odradek.gateway.tokens.required=true")
+                .unwrap_err()
+                .contains("odradek.gateway.tokens.keys.file")
+        );
+        assert!(trust("odradek.gateway.tokens.cookie=a b").unwrap_err().contains("letters"));
         let none = trust("odradek.gateway.public.url=https://s.example").unwrap();
-        assert_eq!(Ok(none.screen.origins), Origins::new(&[], Some("https://s.example")), "its own pages may");
-        let told = trust("odradek.gateway.cors.origins=a.example\nodradek.gateway.hosts=http://h").unwrap_err();
-        assert!(told.contains("cors.origins has \"a.example\"") && told.contains("hosts has \"http://h\""), "{told}");
+        assert_eq!(
+            Ok(none.screen.origins),
+            Origins::new(&[], Some("https://s.example")),
+            "its own pages may"
+        );
+        let told =
+            trust("odradek.gateway.cors.origins=a.example\nodradek.gateway.hosts=http://h").unwrap_err();
+        assert!(
+            told.contains("cors.origins has \"a.example\"") && told.contains("hosts has \"http://h\""),
+            "{told}"
+        );
     }
 
     #[test]

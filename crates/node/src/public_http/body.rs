@@ -4,8 +4,8 @@
 
 use bytes::{Bytes, BytesMut};
 use env::Clock;
-use http_body_util::BodyExt;
 use gateway::Place;
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use shares::{Part, Shares};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// As many addresses are told apart by how often they ask: 1 MiB.
+/// As many addresses and subjects are told apart by how often they ask: 1 MiB.
 const RATES_MAX: usize = 65_536;
 /// In so many seconds an address may ask as often as its rate allows, and as often at once.
 const WINDOW_SECONDS: u32 = 10;
@@ -55,9 +55,13 @@ pub(crate) struct Seat {
 }
 
 impl Clients {
-    pub(super) fn new(limits: Limits, connections_max: u32, clock: Arc<dyn Clock>, random: &dyn Random) -> Arc<Self> {
-        let count = if limits.requests_per_second > 0 { RATES_MAX } else { 0 };
-        let rates = Rates::new(count, (random.next_u64(), random.next_u64()));
+    pub(super) fn new(
+        limits: Limits,
+        connections_max: u32,
+        clock: Arc<dyn Clock>,
+        random: &dyn Random,
+    ) -> Arc<Self> {
+        let rates = Rates::new(RATES_MAX, (random.next_u64(), random.next_u64()));
         let held = Mutex::new(Held { connections: BTreeMap::new(), rates });
         let all = Arc::new(Semaphore::new(connections_max as usize));
         Arc::new(Self { limits, clock, all, held, nodes: RwLock::default() })
@@ -66,7 +70,8 @@ impl Clients {
     /// Room for one more connection of a peer, or with which status it is turned away.
     pub(super) fn seat(self: &Arc<Self>, peer: IpAddr) -> Result<Seat, StatusCode> {
         let permit = self.all.clone().try_acquire_owned().map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        let is_counted = self.limits.connections_max > 0 && !self.is_node(peer) && !self.limits.proxies.contains(peer);
+        let is_counted =
+            self.limits.connections_max > 0 && !self.is_node(peer) && !self.limits.proxies.contains(peer);
         let place = is_counted.then(|| Place::of(peer));
         if let Some(place) = place {
             let mut held = self.held.lock();
@@ -90,6 +95,12 @@ impl Clients {
         let rate = Rate { count, seconds: WINDOW_SECONDS };
         let now = self.clock.now();
         (count > 0).then(|| self.held.lock().rates.take("address", &place.bytes(), rate, now))
+    }
+
+    /// One more request of a subject, which a token allows so often.
+    pub(super) fn take_as(&self, subject: &[u8], rate: Rate) -> Quota {
+        let now = self.clock.now();
+        self.held.lock().rates.take("subject", subject, rate, now)
     }
 
     /// Where the cluster's nodes are known to be.

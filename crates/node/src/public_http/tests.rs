@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod limits;
 mod screen;
+mod tokens;
 
 struct Ground {
     memory: Arc<Memory>,
@@ -26,7 +27,8 @@ impl Ground {
     async fn with(settings: Gateway) -> Self {
         let world = system::world();
         let memory = Arc::new(Memory::new(world.clock.clone()));
-        let http = PublicHttp::new(memory.clone(), &world, &settings, 1000);
+        let tokens = Tokens::open(&settings.trust.tokens, world.disk.as_ref()).unwrap();
+        let http = PublicHttp::new(memory.clone(), &world, &settings, tokens, 1000);
         let listener = system::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener { name: "HTTP".into(), address, listener };

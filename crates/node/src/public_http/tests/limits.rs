@@ -74,7 +74,10 @@ async fn an_address_asks_so_often_and_is_told_when_it_may_again() {
     }
     let over = ask(&ground, 1, &request("PUT", "/s/rides/u42", TEXT, "one")).await;
     assert!(over.starts_with("HTTP/1.1 429 ") && over.contains("/problems/too-many-requests"), "{over}");
-    assert!(over.contains("retry-after: 1\r\n") && over.contains("ratelimit: \"address\";r=0;t=1\r\n"), "{over}");
+    assert!(
+        over.contains("retry-after: 1\r\n") && over.contains("ratelimit: \"address\";r=0;t=1\r\n"),
+        "{over}"
+    );
     let other = ask(&ground, 2, &get("")).await;
     assert!(other.starts_with("HTTP/1.1 404 "), "and nothing was made meanwhile: {other}");
 }
@@ -94,7 +97,10 @@ async fn a_proxy_asks_for_others_and_a_node_for_those_that_were_counted() {
         assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
     }
     let (_one, _two) = (connect(&ground, 1).await, connect(&ground, 1).await);
-    assert!(ask(&ground, 1, &get("")).await.starts_with("HTTP/1.1 404 "), "its connections are many people's");
+    assert!(
+        ask(&ground, 1, &get("")).await.starts_with("HTTP/1.1 404 "),
+        "its connections are many people's"
+    );
     ground.http.clients.know_nodes([Ipv4Addr::new(127, 0, 0, 3).into()].into());
     for _ in 0..20 {
         let answer = ask(&ground, 3, &get("x-forwarded-for: 203.0.113.9\r\n")).await;
@@ -109,7 +115,9 @@ async fn an_address_that_sends_slowly_leaves_the_others_room() {
     let mut slow = Vec::new();
     for _ in 0..64 {
         let mut stream = connect(&ground, 1).await;
-        let head = format!("POST /s/rides/u42 HTTP/1.1\r\nhost: h\r\n{TEXT}transfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
+        let head = format!(
+            "POST /s/rides/u42 HTTP/1.1\r\nhost: h\r\n{TEXT}transfer-encoding: chunked\r\n\r\n1\r\nx\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         slow.push(stream);
     }

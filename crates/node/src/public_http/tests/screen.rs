@@ -14,7 +14,8 @@ async fn ground(origins: &[&str]) -> Ground {
 
 /// As a page's browser or a client sends it.
 fn asked(method: &str, host: &str, headers: &str) -> String {
-    request(method, "/s/rides/u42", &format!("{TEXT}{headers}"), "").replace("host: h\r\n", &format!("host: {host}\r\n"))
+    request(method, "/s/rides/u42", &format!("{TEXT}{headers}"), "")
+        .replace("host: h\r\n", &format!("host: {host}\r\n"))
 }
 
 #[tokio::test]
@@ -25,12 +26,18 @@ async fn a_foreign_page_neither_reads_nor_changes_anything_on_the_loopback() {
     for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
         let foreign = ground.ask(&asked(method, "localhost:8080", "origin: https://evil.example\r\n")).await;
         assert!(foreign.starts_with("HTTP/1.1 403 "), "{method}: {foreign}");
-        assert!(!foreign.contains("access-control-allow-origin") && foreign.contains("vary: Origin"), "{foreign}");
+        assert!(
+            !foreign.contains("access-control-allow-origin") && foreign.contains("vary: Origin"),
+            "{foreign}"
+        );
         let rebound = ground.ask(&asked(method, "evil.example:8080", "")).await;
         assert!(rebound.starts_with("HTTP/1.1 421 "), "{method}: {rebound}");
     }
     let told = ground.ask(&asked("GET", "localhost", "origin: null\r\n")).await;
-    assert!(told.contains("/problems/other-origin") && told.contains("odradek.gateway.cors.origins"), "{told}");
+    assert!(
+        told.contains("/problems/other-origin") && told.contains("odradek.gateway.cors.origins"),
+        "{told}"
+    );
     let told = ground.ask(&asked("GET", "evil.example", "")).await;
     assert!(told.contains("/problems/other-host") && told.contains("odradek.gateway.hosts"), "{told}");
     let kept = ground.ask(&asked("GET", "127.0.0.1", "")).await;
@@ -49,7 +56,10 @@ async fn a_page_that_may_reads_every_answer() {
         }
     }
     let foreign = ground.ask(&asked("OPTIONS", "localhost", "origin: https://evil.example\r\n")).await;
-    assert!(foreign.starts_with("HTTP/1.1 204 ") && !foreign.contains("access-control-allow-origin"), "{foreign}");
+    assert!(
+        foreign.starts_with("HTTP/1.1 204 ") && !foreign.contains("access-control-allow-origin"),
+        "{foreign}"
+    );
 }
 
 #[tokio::test]
