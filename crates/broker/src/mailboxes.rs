@@ -20,12 +20,15 @@ use bytes::Bytes;
 use cache::{Cache, Known};
 use desk::{Desk, Standing};
 use env::BoxFuture;
-use gateway::{Address, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{Address, Author, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
 use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
 use parking_lot::Mutex;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU64},
+};
 use stdx::Map;
 use tokio::sync::Semaphore;
 use walk::Ground;
@@ -236,6 +239,12 @@ impl gateway::Mailboxes for Mailboxes {
         Some(Reach { host: endpoint.host.clone(), port: endpoint.port })
     }
 
+    fn nodes(&self) -> Vec<String> {
+        let image = self.0.image();
+        let told = image.brokers().flat_map(|broker| &broker.endpoints);
+        told.map(|endpoint| endpoint.host.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn create<'a>(
         &'a self,
         at: &'a Address,
@@ -248,8 +257,8 @@ impl gateway::Mailboxes for Mailboxes {
         Box::pin(self.do_append(at, new))
     }
 
-    fn delete<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<(), Denied>> {
-        Box::pin(self.do_delete(at))
+    fn delete<'a>(&'a self, at: &'a Address, author: &'a Author) -> BoxFuture<'a, Result<(), Denied>> {
+        Box::pin(self.do_delete(at, author))
     }
 
     fn look<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<gateway::Standing, Denied>> {

@@ -1,8 +1,8 @@
-//! What lets pages of any origin use streams (WHATWG Fetch, section 3.2). There is nothing that a browser would add by itself, such as a
-//! cookie, so that no page can do in somebody's name what it could not do in its own.
+//! What lets pages use streams (WHATWG Fetch, section 3.2): which methods they may call, which headers they may set and read. Which
+//! pages those are `origins` says.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// What a stream knows.
 pub(crate) const METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
@@ -11,17 +11,11 @@ const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, 
                      Producer-Seq, Stream-Closed, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Forked-From, \
                      Stream-Fork-Offset, Stream-Fork-Sub-Offset";
 /// Headers of answers that a page may read.
-const TOLD: &str = "ETag, Location, Retry-After, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, \
+pub(crate) const TOLD: &str = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, \
                     Stream-Closed, Stream-Cursor, Stream-Earliest-Offset, Stream-Expires-At, Stream-Next-Offset, \
-                    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date";
+                    Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, WWW-Authenticate";
 /// How long a browser remembers the answer: some take no more than this.
 const SECONDS: &str = "7200";
-
-/// What goes with every answer.
-pub(crate) fn allow(headers: &mut HeaderMap) {
-    put(headers, "access-control-allow-origin", "*");
-    put(headers, "access-control-expose-headers", TOLD);
-}
 
 /// The answer to OPTIONS, by which a browser asks first.
 pub(crate) fn preflight() -> Response<Bytes> {
@@ -35,6 +29,20 @@ pub(crate) fn preflight() -> Response<Bytes> {
     response
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
+/// A header with one value.
+pub(crate) fn put(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
     headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+}
+
+/// What else than the address an answer depends on.
+pub(crate) fn vary(headers: &mut HeaderMap, name: &'static str) {
+    let said = headers.get(header::VARY).and_then(|value| value.to_str().ok());
+    let value = match said {
+        Some(said) if said.split(',').any(|one| one.trim().eq_ignore_ascii_case(name)) => return,
+        Some(said) => HeaderValue::from_str(&format!("{said}, {name}")),
+        None => Ok(HeaderValue::from_static(name)),
+    };
+    if let Ok(value) = value {
+        headers.insert(header::VARY, value);
+    }
 }

@@ -3,20 +3,33 @@
 //! Whole requests are answered here. What a stream may do `mailbox` decides where the stream lies, which [`Mailboxes`] reaches;
 //! whoever listens hands requests over. Nothing here opens a socket or a log.
 
+mod addresses;
+mod bearer;
+mod caller;
 mod cors;
 mod cursor;
+mod hosts;
 mod json;
 mod mailboxes;
+mod origins;
 mod problem;
+mod rates;
 mod request;
+mod screen;
 mod serve;
 mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod token;
 
+pub use addresses::{Place, Proxies};
+pub use caller::{Allowed, Author, Caller, Verb};
+pub use hosts::Hosts;
 pub use json::{NotJson, split};
 pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken};
+pub use origins::{Origins, Page};
 pub use problem::Problem;
+pub use rates::{Quota, Rate, Rates};
+pub use screen::Screen;
 pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;

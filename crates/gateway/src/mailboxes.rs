@@ -1,6 +1,6 @@
 //! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
 
-use crate::{request::Path, token::Token};
+use crate::{caller::Author, request::Path, token::Token};
 use bytes::Bytes;
 use env::BoxFuture;
 use mailbox::{Life, Lifetime, Refusal, Sent};
@@ -69,6 +69,8 @@ pub struct NewStream {
     pub fork: Option<(Address, Option<Token>, u64)>,
     /// The body, as it came.
     pub body: Bytes,
+    /// Whose records these are.
+    pub author: Author,
 }
 
 /// POST.
@@ -86,6 +88,8 @@ pub struct NewRecords {
     pub expected: Option<Token>,
     /// The body, as it came.
     pub body: Bytes,
+    /// Whose records these are.
+    pub author: Author,
 }
 
 /// What became of a POST.
@@ -150,6 +154,9 @@ pub trait Mailboxes: Send + Sync {
     /// Which other node serves a stream, if one does and can be reached.
     fn elsewhere(&self, at: &Address) -> Option<Reach>;
 
+    /// Names or addresses of all nodes of the cluster, as they tell them.
+    fn nodes(&self) -> Vec<String>;
+
     /// Creates a stream; whether it is new.
     fn create<'a>(
         &'a self,
@@ -160,8 +167,8 @@ pub trait Mailboxes: Send + Sync {
     /// Appends to it, or closes it.
     fn append<'a>(&'a self, at: &'a Address, new: NewRecords) -> BoxFuture<'a, Result<Taken, Denied>>;
 
-    /// Deletes it.
-    fn delete<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<(), Denied>>;
+    /// Deletes it, for somebody.
+    fn delete<'a>(&'a self, at: &'a Address, author: &'a Author) -> BoxFuture<'a, Result<(), Denied>>;
 
     /// How it stands; this is no use that keeps an idle stream alive.
     fn look<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Standing, Denied>>;

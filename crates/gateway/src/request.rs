@@ -173,6 +173,16 @@ impl AppendHead {
     }
 }
 
+/// The one value that a query has under a name.
+pub(crate) fn one_of_query(query: &str, name: &str) -> Result<Option<String>, Problem> {
+    let pairs = path::query(query)?;
+    let mut named = pairs.into_iter().filter(|(key, _)| key == name);
+    match (named.next(), named.next()) {
+        (first, None) => Ok(first.map(|(_, value)| value)),
+        _ => Err(Problem::malformed("query", format!("{name} is there more than once"))),
+    }
+}
+
 fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Problem> {
     let ttl = number(headers, "stream-ttl")?;
     let until = text(headers, "stream-expires-at")?;

@@ -4,6 +4,7 @@
 //! no HTTP connection object each.
 
 use crate::{
+    caller::{Author, Caller},
     cors,
     cursor::Cursor,
     json,
@@ -18,8 +19,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use mailbox::{Lifetime, media_type};
 use std::sync::Arc;
 
+mod authorise;
 mod follow;
 
+use authorise::{author, caller, source_of};
 pub use follow::{Follow, Sent};
 
 /// What it needs besides the request.
@@ -77,7 +80,9 @@ impl Service {
         }
         let (Path::Key(topic, _) | Path::Topic(topic) | Path::Partition(topic, _) | Path::Control(topic, _)) =
             Path::parse(request.uri().path())?;
+        let allowed = self.authorise(request)?.and_then(|allowed| allowed.bytes_max);
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
+        let max = max.min(allowed.unwrap_or(usize::MAX));
         let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
         match length.and_then(|text| text.parse::<u64>().ok()) {
             Some(length) if length > max as u64 => Err(problem(Denied::TooLarge(max))),
@@ -94,6 +99,7 @@ impl Service {
     }
 
     async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {
+        self.authorise_whole(request)?;
         let at = match Path::parse(request.uri().path())? {
             Path::Key(topic, key) => Address { topic, key: key.into() },
             Path::Topic(_) | Path::Partition(..) | Path::Control(..) => {
@@ -107,15 +113,11 @@ impl Service {
         let whole = match *request.method() {
             Method::PUT => self.create(&at, request).await?,
             Method::POST => self.append(&at, request).await?,
-            Method::DELETE => self.delete(&at).await?,
+            Method::DELETE => self.delete(&at, &author(request)).await?,
             Method::HEAD => self.head(&at).await?,
             Method::GET => return self.read(&at, request).await,
             Method::OPTIONS => cors::preflight(),
-            _ => {
-                let text = "a stream knows GET, HEAD, PUT, POST, DELETE and OPTIONS";
-                let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", text);
-                return Err(problem.with("allow", cors::METHODS));
-            }
+            _ => return Err(unknown_method()),
         };
         Ok(Answer::Whole(whole))
     }
@@ -124,11 +126,11 @@ impl Service {
         let head = CreateHead::parse(request.headers())?;
         let fork = match head.fork {
             None => None,
-            Some(fork) => Some((source(at, &fork.path)?, fork.offset, fork.sub_offset)),
+            Some(fork) => Some((source_of(request, at, &fork.path)?, fork.offset, fork.sub_offset)),
         };
         let CreateHead { content_type, lifetime, is_closed, .. } = head;
-        let body = request.body().clone();
-        let new = NewStream { content_type, lifetime, is_closed, fork, body };
+        let (body, author) = (request.body().clone(), author(request));
+        let new = NewStream { content_type, lifetime, is_closed, fork, body, author };
         let (is_new, standing) = self.mailboxes.create(at, new).await.map_err(problem)?;
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -156,7 +158,8 @@ impl Service {
     async fn append(&self, at: &Address, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
         let AppendHead { content_type, seq, closes, sent, expected } = AppendHead::parse(request.headers())?;
         let (has_body, epoch) = (!request.body().is_empty(), sent.as_ref().map(|sent| sent.epoch));
-        let new = NewRecords { content_type, seq, closes, sent, expected, body: request.body().clone() };
+        let (body, author) = (request.body().clone(), author(request));
+        let new = NewRecords { content_type, seq, closes, sent, expected, body, author };
         let taken = self.mailboxes.append(at, new).await.map_err(problem)?;
         let mut response = Response::new(Bytes::new());
         // With a producer 200 says that it was new, and 204 that it was there.
@@ -171,8 +174,8 @@ impl Service {
         Ok(response)
     }
 
-    async fn delete(&self, at: &Address) -> Result<Response<Bytes>, Problem> {
-        self.mailboxes.delete(at).await.map_err(problem)?;
+    async fn delete(&self, at: &Address, author: &Author) -> Result<Response<Bytes>, Problem> {
+        self.mailboxes.delete(at, author).await.map_err(problem)?;
         Ok(no_content())
     }
 
@@ -200,12 +203,13 @@ impl Service {
         };
         if let Some(live @ (Live::Sse | Live::EventSource)) = read.live {
             let follow = self.follow(at, from, live, read.cursor).await?;
+            let follow = follow.until(caller(request).map(|caller| caller.until_ms));
             return Ok(Answer::Follow(follow.head(), follow));
         }
         let mut chunk = self.mailboxes.read(at, from, self.bytes_max).await.map_err(problem)?;
         let is_polled = read.live == Some(Live::LongPoll);
         if is_polled && chunk.records.is_empty() && chunk.is_up_to_date && !chunk.standing.life.is_closed {
-            chunk = self.poll(at, chunk).await?;
+            chunk = self.poll(at, chunk, caller(request)).await?;
         }
         Ok(Answer::Whole(match is_polled && chunk.records.is_empty() {
             true => self.nothing_new(&chunk, &read),
@@ -231,13 +235,17 @@ impl Service {
         Ok(Follow::new(at.clone(), next, &chunk.standing.life.content_type, (cursor, is_plain)))
     }
 
-    /// Waits for something new, or until the time is over.
-    async fn poll(&self, at: &Address, chunk: Chunk) -> Result<Chunk, Problem> {
-        let until = self.clock.after_millis(self.poll_ms);
+    /// Waits for something new, or until the time is over, that of the caller too.
+    async fn poll(&self, at: &Address, chunk: Chunk, caller: Option<&Caller>) -> Result<Chunk, Problem> {
+        let left = caller.map_or(self.poll_ms, |caller| caller.until_ms.saturating_sub(self.clock.wall()));
+        let until = self.clock.after_millis(self.poll_ms.min(left));
         tokio::select! {
             biased;
             () = self.mailboxes.changed(at, chunk.next) => {}
             () = self.clock.sleep_until(until) => {}
+        }
+        if let Some(caller) = caller {
+            caller.check_time(self.clock.wall())?;
         }
         self.mailboxes.read(at, From::At(chunk.next), self.bytes_max).await.map_err(problem)
     }
@@ -294,8 +302,11 @@ pub fn refusal(problem: &Problem) -> Response<Bytes> {
 /// What every answer says to browsers.
 fn protect(headers: &mut HeaderMap) {
     put(headers, "x-content-type-options", "nosniff");
-    put(headers, "cross-origin-resource-policy", "cross-origin");
-    cors::allow(headers);
+}
+
+fn unknown_method() -> Problem {
+    let text = "a stream knows GET, HEAD, PUT, POST, DELETE and OPTIONS";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", text).with("allow", cors::METHODS)
 }
 
 /// The stream that a fork's header names: its path, or what follows that of the topic.
@@ -368,7 +379,7 @@ fn problem(denied: Denied) -> Problem {
         Denied::TooLarge(max) => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
-            format!("the topic takes records of at most {max} bytes"),
+            format!("the topic, or the token, takes at most {max} bytes"),
         ),
         Denied::Gone(earliest) => Problem::new(
             StatusCode::GONE,

@@ -1,6 +1,7 @@
 //! Streams in memory, for tests: one partition that holds every key, decided by `mailbox` as a leader decides.
 
 use crate::{
+    caller::Author,
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken},
     token::Token,
@@ -344,6 +345,10 @@ impl Mailboxes for Memory {
         (**topic != *"unknown").then_some(1 << 20)
     }
 
+    fn nodes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn create<'a>(
         &'a self,
         at: &'a Address,
@@ -356,7 +361,7 @@ impl Mailboxes for Memory {
         Box::pin(async move { self.do_append(at, new) })
     }
 
-    fn delete<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<(), Denied>> {
+    fn delete<'a>(&'a self, at: &'a Address, _: &'a Author) -> BoxFuture<'a, Result<(), Denied>> {
         Box::pin(async move { self.do_delete(at) })
     }
 

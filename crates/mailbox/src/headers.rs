@@ -8,6 +8,10 @@ pub const LIFE: &str = "od.life";
 pub const BEGIN: &str = "od.begin";
 /// How far a producer of it has come: a [`crate::Producer`].
 pub const PRODUCER: &str = "od.producer";
+/// Who has posted the record, as a verified token says: its `sub`. It is for readers, and nothing is decided by it.
+pub const SUBJECT: &str = "od-sub";
+/// Who says so: its `iss`.
+pub const ISSUER: &str = "od-iss";
 /// The key of the mailbox that a control record is about, whose own key says what kind of control record it is.
 pub const KEY: &str = "od.key";
 

@@ -16,6 +16,14 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
+    /// The keys for tokens cannot be used.
+    #[error("{path} {why}; name a JSON Web Key Set in odradek.gateway.tokens.keys.file")]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A listener cannot be opened.
     #[error(
         "{name} cannot listen on {address}: {error}; stop what uses the port, or choose another with {key}"

@@ -5,9 +5,11 @@
 
 mod answers;
 mod body;
+mod clients;
 mod events;
 mod forward;
 mod stalling;
+mod tokens;
 
 use crate::{
     Error,
@@ -17,10 +19,11 @@ use crate::{
 use answers::Answers;
 use body::{Budget, Unread};
 use bytes::Bytes;
-use env::{Clock, Tasks, World};
+use clients::{Clients, Seat};
+use env::{Clock, Disk, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Problem, Reach, Service, refusal};
+use gateway::{Answer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
@@ -28,11 +31,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
 use stalling::Stalling;
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-};
+use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, sync::watch};
+
+pub(crate) use clients::Limits;
+pub(crate) use tokens::{TokenRules, Tokens};
 
 /// How long a client may take to send the head of a request, or to begin the next one.
 const HEAD_SECONDS_MAX: u64 = 30;
@@ -43,13 +46,26 @@ const HEADERS_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long those that are answered may take while the node stops.
 const DRAIN_MS_MAX: i64 = 5_000;
+/// How often it is looked where the cluster's nodes are.
+const NODES_MS: i64 = 10_000;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    peer: IpAddr,
+    /// Only this machine reaches the listener.
+    is_local: bool,
+}
 
 /// What all listeners and their connections share.
 pub(crate) struct PublicHttp {
     service: Service,
+    screen: Screen,
+    tokens: Arc<Tokens>,
+    disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
-    connections: Arc<Semaphore>,
+    clients: Arc<Clients>,
     connections_max: u32,
     budget: Budget,
     answers: Answers,
@@ -65,6 +81,7 @@ impl PublicHttp {
         mailboxes: Arc<dyn gateway::Mailboxes>,
         world: &World,
         settings: &Gateway,
+        tokens: Arc<Tokens>,
         files_max: usize,
     ) -> Arc<Self> {
         let connections_max =
@@ -78,9 +95,17 @@ impl PublicHttp {
                 poll_ms: settings.poll_ms,
                 bytes_max: ANSWER_BYTES_MAX,
             },
+            screen: settings.trust.screen.clone(),
+            tokens,
+            disk: world.disk.clone(),
             clock: world.clock.clone(),
             tasks: world.tasks.clone(),
-            connections: Arc::new(Semaphore::new(connections_max as usize)),
+            clients: Clients::new(
+                settings.trust.limits.clone(),
+                connections_max,
+                world.clock.clone(),
+                world.random.as_ref(),
+            ),
             connections_max,
             budget: Budget::new(),
             answers: Answers::new(),
@@ -91,6 +116,7 @@ impl PublicHttp {
     /// Accepts connections until the node stops.
     pub(crate) async fn accept(self: Arc<Self>, listener: Listener) {
         let mut closing = self.is_closing.subscribe();
+        let is_local = listener.address.ip().is_loopback();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -98,9 +124,12 @@ impl PublicHttp {
                 accepted = listener.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => match self.connections.clone().try_acquire_owned() {
-                    Ok(permit) => self.tasks.spawn(Box::pin(self.clone().serve(stream, permit))),
-                    Err(_) => turn_away(stream).await,
+                Ok((stream, from)) => match self.clients.seat(from.ip()) {
+                    Ok(seat) => {
+                        let from = Origin { peer: from.ip(), is_local };
+                        self.tasks.spawn(Box::pin(self.clone().serve(stream, from, seat)));
+                    }
+                    Err(status) => turn_away(stream, status).await,
                 },
                 Err(error) => {
                     tracing::warn!(listener = %listener.name, %error, "a connection could not be accepted; see ulimit -n");
@@ -110,7 +139,7 @@ impl PublicHttp {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, from: Origin, _seat: Seat) {
         // What a follower is sent is small and awaited.
         let _ = stream.set_nodelay(true);
         let mut closing = self.is_closing.subscribe();
@@ -118,7 +147,7 @@ impl PublicHttp {
         let http = self.clone();
         let service = service_fn(move |request| {
             let http = http.clone();
-            async move { Ok::<_, Infallible>(http.answer(request).await) }
+            async move { Ok::<_, Infallible>(http.receive(request, from).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -140,24 +169,84 @@ impl PublicHttp {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    /// Answers whoever may ask.
+    async fn receive(self: Arc<Self>, mut request: Request<Incoming>, from: Origin) -> Response<Body> {
+        let place = self.clients.place(from.peer, request.headers());
+        let quota = place.and_then(|place| self.clients.take(place));
+        let (page, allowed) = self.screen.look(&request, from.is_local);
+        let within = match &quota {
+            Some(quota) if !quota.is_kept => {
+                Err(quota.problem("too many requests come from this address; ask less often"))
+            }
+            _ => Ok(()),
+        };
+        let of_subject = match within.and(allowed).and_then(|()| self.know(&mut request, &page)) {
+            Ok(quota) => quota,
+            Err(problem) => {
+                let mut response = self.refuse(&problem, request.into_body()).await;
+                self.mark(&page, [quota, None], &mut response);
+                return response;
+            }
+        };
+        let over = of_subject.filter(|quota| !quota.is_kept);
+        let mut response = match over {
+            Some(over) => {
+                let text = "the token does not allow this so often; do it less often";
+                self.refuse(&over.problem(text), request.into_body()).await
+            }
+            None => self.clone().answer(request, place).await,
+        };
+        self.mark(&page, [quota, of_subject], &mut response);
+        response
+    }
+
+    /// Whose request it is, and how that subject stands with what it asks for.
+    fn know(&self, request: &mut Request<Incoming>, page: &Page) -> Result<Option<Quota>, Problem> {
+        if !self.tokens.are_read() || *request.method() == Method::OPTIONS {
+            return Ok(None);
+        }
+        let token = self.screen.token(request, page)?;
+        if let Some(caller) = self.tokens.caller(token.as_deref(), self.clock.wall())? {
+            request.extensions_mut().insert(caller);
+        }
+        let allowed = self.service.authorise(request)?;
+        let rate = allowed.and_then(|allowed| allowed.rate);
+        Ok(rate.map(|(rate, subject)| self.clients.take_as(&subject, rate)))
+    }
+
+    fn mark(&self, page: &Page, quotas: [Option<Quota>; 2], response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        self.screen.mark(page, self.tokens.are_read(), headers);
+        for name in ["ratelimit", "ratelimit-policy"] {
+            // Another node may have answered, which counts for itself.
+            headers.remove(name);
+        }
+        for quota in quotas.into_iter().flatten() {
+            quota.mark(headers);
+        }
+    }
+
+    /// Refuses what is not read.
+    async fn refuse(&self, problem: &Problem, body: Incoming) -> Response<Body> {
+        let response = refusal(problem);
+        let is_over = Budget::pass_over(body, &self.clock).await;
+        whole(if is_over { response } else { closing(response) })
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, place: Option<Place>) -> Response<Body> {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
         let (head, mut incoming) = request.into_parts();
         let read = match admitted {
             Ok(bytes_max) => {
-                let read = self.budget.read(&mut incoming, bytes_max, &self.clock).await;
+                let read = self.budget.read(&mut incoming, bytes_max, place, &self.clock).await;
                 read.map_err(|unread| unread.problem())
             }
             Err(problem) => Err(problem),
         };
         let (body, _room) = match read {
             Ok(read) => read,
-            Err(problem) => {
-                let response = refusal(&problem);
-                let is_over = Budget::pass_over(incoming, &self.clock).await;
-                return whole(if is_over { response } else { closing(response) });
-            }
+            Err(problem) => return self.refuse(&problem, incoming).await,
         };
         let mut closing = self.is_closing.subscribe();
         let is_read = head.method == Method::GET;
@@ -200,13 +289,42 @@ impl PublicHttp {
         }
     }
 
+    /// Looks again and again where the cluster's nodes are: they ask for clients that they have counted.
+    pub(crate) async fn follow_nodes(self: Arc<Self>) {
+        let mut closing = self.is_closing.subscribe();
+        loop {
+            let mut found = BTreeSet::new();
+            for host in self.service.mailboxes.nodes() {
+                // One that is not found is counted like any client.
+                let looked = tokio::net::lookup_host((host, 0)).await;
+                found.extend(looked.into_iter().flatten().map(|address| address.ip().to_canonical()));
+            }
+            self.clients.know_nodes(found);
+            tokio::select! {
+                biased;
+                () = until_closing(&mut closing) => return,
+                () = self.clock.sleep_until(self.clock.after_millis(NODES_MS)) => {}
+            }
+        }
+    }
+
+    /// Looks again and again at the keys for tokens.
+    pub(crate) async fn follow_keys(self: Arc<Self>) {
+        let mut closing = self.is_closing.subscribe();
+        tokio::select! {
+            biased;
+            () = until_closing(&mut closing) => {}
+            () = self.tokens.follow(self.disk.clone(), self.tasks.clone(), self.clock.clone()) => {}
+        }
+    }
+
     /// Takes nothing more, and waits for what is being answered, but not for long.
     pub(crate) async fn drain(&self) {
         self.is_closing.send_replace(true);
         let over = self.clock.sleep_until(self.clock.after_millis(DRAIN_MS_MAX));
         tokio::select! {
             biased;
-            _ = self.connections.acquire_many(self.connections_max) => {}
+            () = self.clients.until_none(self.connections_max) => {}
             () = over => tracing::info!("connections to the public HTTP port are cut off"),
         }
     }
@@ -228,11 +346,12 @@ fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
 }
 
 /// Tells one more than are served to come again.
-async fn turn_away(stream: TcpStream) {
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+async fn turn_away(stream: TcpStream, status: StatusCode) {
+    let text =
+        format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     // A new connection has room for so few bytes.
     if stream.writable().await.is_ok() {
-        let _ = stream.try_write(BUSY);
+        let _ = stream.try_write(text.as_bytes());
     }
 }
 
@@ -246,7 +365,7 @@ impl Unread {
             Self::TooLarge(max) => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
-                format!("the topic takes records of at most {max} bytes"),
+                format!("the topic, or the token, takes at most {max} bytes"),
             ),
             Self::TooSlow => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -255,6 +374,12 @@ impl Unread {
             ),
             Self::Broken => Problem::malformed("body", "the body ends before it is whole"),
             Self::NoRoom => busy("too many large bodies are being read; send it again a little later"),
+            Self::NoShare => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-bodies",
+                "too many large bodies from this address are being read; send them one after the other",
+            )
+            .with("retry-after", 1),
         }
     }
 }

@@ -49,6 +49,7 @@ async fn serve(
     let own = settings.controllers.listeners.iter().map(|listener| listener.bind());
     let own = own.collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
+    let tokens = Tokens::open(&settings.gateway.trust.tokens, world.disk.as_ref())?;
     let public = public_http::bind(&settings.gateway)?;
     let endpoints = endpoints(&listeners, &public, &settings.advertised);
     let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
@@ -86,7 +87,11 @@ async fn serve(
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
-    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, for_public);
+    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, tokens, for_public);
+    if !public.is_empty() {
+        world.tasks.spawn(Box::pin(streams.clone().follow_nodes()));
+        world.tasks.spawn(Box::pin(streams.clone().follow_keys()));
+    }
     for listener in public {
         world.tasks.spawn(Box::pin(streams.clone().accept(listener)));
     }

@@ -9,6 +9,10 @@ use metadata::{
 use model::NodeId;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+mod trust;
+
+pub(crate) use trust::Trust;
+
 /// A key that names listeners, and the key that says what others call them.
 pub(crate) type Keys = (&'static str, &'static str);
 
@@ -50,6 +54,8 @@ pub(crate) struct Gateway {
     pub(crate) poll_ms: i64,
     /// How clients reach them, if they are told.
     pub(crate) public_url: Option<String>,
+    /// Who may use them.
+    pub(crate) trust: Trust,
 }
 
 /// What the node was told of the quorum.
@@ -89,11 +95,14 @@ impl Settings {
             })
         };
         let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
+        let gateway_listeners = list("odradek.gateway.listeners");
+        let public_url = text("odradek.gateway.public.url");
         let gateway = Gateway {
-            listeners: list("odradek.gateway.listeners"),
+            listeners: gateway_listeners,
             connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
             poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
-            public_url: text("odradek.gateway.public.url"),
+            trust: Trust::read(&statics, &resolved, public_url.as_deref(), &mut problems),
+            public_url,
         };
         let (own, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| names.contains(&listener.name));
@@ -250,6 +259,8 @@ fn secured(map: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::public_http::Limits;
+    use gateway::{Hosts, Origins};
 
     fn read(properties: &str) -> Result<Settings, String> {
         let mut layers = Layers::default();
@@ -338,6 +349,72 @@ mod tests {
         assert_eq!(one.public_url.as_deref(), Some("https://s.example.com"));
         assert!(gateway("odradek.gateway.listeners=HTTPS://a:1").unwrap_err().contains("HTTP://a:1"));
         assert!(gateway("odradek.gateway.public.url=s.example.com").unwrap_err().contains("scheme"));
+    }
+
+    #[test]
+    fn who_may_use_streams_is_read_and_what_is_wrong_is_told_at_once() {
+        let trust = |keys: &str| {
+            read(&format!("listeners=PLAINTEXT://:1\nlog.dirs=/d\n{keys}")).map(|read| read.gateway.trust)
+        };
+        let some = trust(
+            "odradek.gateway.cors.origins=loopback, https://a.example\nodradek.gateway.hosts=s.example",
+        )
+        .unwrap();
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(Ok(some.screen.origins), Origins::new(&texts(&["loopback", "https://a.example"]), None));
+        assert_eq!(Ok(some.screen.hosts), Hosts::new(&texts(&["s.example"]), None));
+        let Limits { connections_max, requests_per_second, proxies } = some.limits;
+        assert_eq!((connections_max, requests_per_second), (1000, 500));
+        assert!(proxies.contains([127, 0, 0, 7].into()) && !proxies.contains([10, 0, 0, 7].into()));
+        let limits = trust(
+            "odradek.gateway.address.connections.max=0\nodradek.gateway.address.requests.per.second=7\n\
+             odradek.gateway.proxies=10.0.0.0/8",
+        );
+        let Limits { connections_max, requests_per_second, proxies } = limits.unwrap().limits;
+        assert_eq!((connections_max, requests_per_second), (0, 7));
+        assert!(proxies.contains([10, 0, 0, 7].into()));
+        assert!(trust("odradek.gateway.proxies=proxy").unwrap_err().contains("proxies has \"proxy\""));
+        assert!(some.tokens.keys_file.is_none() && some.screen.cookie.is_none());
+        let tokens = trust(
+            "odradek.gateway.tokens.keys.file=/k\nodradek.gateway.tokens.issuers=https://id.example,b\n\
+             odradek.gateway.tokens.audiences=streams\nodradek.gateway.tokens.leeway.seconds=7\n\
+             odradek.gateway.tokens.cookie=od",
+        );
+        let Trust { tokens, screen, .. } = tokens.unwrap();
+        let rules = tokens.rules;
+        assert!(
+            tokens.is_required
+                && tokens.keys_file == Some("/k".into())
+                && screen.cookie.as_deref() == Some("od")
+        );
+        assert_eq!(
+            (rules.issuers.len(), &rules.audiences[..], rules.leeway_seconds),
+            (2, &texts(&["streams"])[..], 7)
+        );
+        assert!(
+            !trust("odradek.gateway.tokens.keys.file=/k\nodradek.gateway.tokens.required=false")
+                .unwrap()
+                .tokens
+                .is_required
+        );
+        assert!(
+            trust("odradek.gateway.tokens.required=true")
+                .unwrap_err()
+                .contains("odradek.gateway.tokens.keys.file")
+        );
+        assert!(trust("odradek.gateway.tokens.cookie=a b").unwrap_err().contains("letters"));
+        let none = trust("odradek.gateway.public.url=https://s.example").unwrap();
+        assert_eq!(
+            Ok(none.screen.origins),
+            Origins::new(&[], Some("https://s.example")),
+            "its own pages may"
+        );
+        let told =
+            trust("odradek.gateway.cors.origins=a.example\nodradek.gateway.hosts=http://h").unwrap_err();
+        assert!(
+            told.contains("cors.origins has \"a.example\"") && told.contains("hosts has \"http://h\""),
+            "{told}"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     write::{Change, Stop, fork_id, head, overtaken, release},
 };
 use bytes::Bytes;
-use gateway::{Address, Denied, NewStream, Token};
+use gateway::{Address, Author, Denied, NewStream, Token};
 use mailbox::{Create, Created, Fork, Life, Origin, Refusal};
 use model::limits;
 
@@ -42,13 +42,13 @@ impl Mailboxes {
         }
         let kept = self.inherited(&source).await?;
         let id = fork_id(at);
-        let retained = self.change(&source.at, true, move |life, now| {
+        let retained = self.change(&source.at, (true, Author::default()), move |life, now| {
             Ok(mailbox::retain(life, now, id)?.map_or(Change::Nothing, Change::life))
         });
         let is_told = matches!(retained.await?, (Change::Life(_), _));
         let created = self.create_here(&desk, at, &new, Some(&source.fork), kept).await;
         if let (true, Err(Denied::Refused(..))) = (is_told, &created) {
-            self.change(&source.at, true, release(id)).await?;
+            self.change(&source.at, (true, Author::default()), release(id)).await?;
         }
         created
     }
@@ -76,7 +76,8 @@ impl Mailboxes {
                 }
             };
             let first: Vec<_> = kept.iter().cloned().chain(values(&life, &new.body)?).map(Some).collect();
-            let news = News { life: Some(Some((life.clone(), None))), producer: None };
+            let author = new.author.clone();
+            let news = News { life: Some(Some((life.clone(), None))), producer: None, author };
             // What one of Kafka's producers wrote meanwhile would be cut off.
             match self.put(desk, at, &first, &news, Some(upto)).await {
                 Err(Stop::Overtaken) => {}

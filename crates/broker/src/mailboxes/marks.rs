@@ -4,6 +4,7 @@
 //! these names, and nobody but the readers of its own key is to be troubled by that.
 
 use bytes::Bytes;
+use gateway::Author;
 use mailbox::{Life, Producer, headers};
 use model::{Offset, Timestamp};
 use records::{Batch, BatchBuilder, Header, Record};
@@ -70,10 +71,20 @@ pub(crate) struct News {
     pub(crate) life: Option<Option<(Life, Option<Offset>)>>,
     /// What is known of a producer from now on.
     pub(crate) producer: Option<Producer>,
+    /// Whose the records are.
+    pub(crate) author: Author,
 }
 
 impl News {
-    /// The headers.
+    /// What each record says of who has posted it.
+    fn signature(&self) -> Vec<Header> {
+        let Author { subject, issuer } = &self.author;
+        let said = [(headers::SUBJECT, subject), (headers::ISSUER, issuer)];
+        let said = said.into_iter().filter_map(|(name, text)| Some(header(name, text.clone()?.into_bytes())));
+        said.collect()
+    }
+
+    /// What the last one says besides.
     fn headers(&self) -> Vec<Header> {
         let mut all = Vec::new();
         match &self.life {
@@ -97,10 +108,11 @@ impl News {
         values: &[Option<Bytes>],
         bytes_max: usize,
     ) -> Option<io::Result<Batch>> {
-        let (mut builder, headers) = (BatchBuilder::new(), self.headers());
+        let (mut builder, signature) = (BatchBuilder::new(), self.signature());
+        let all = [self.headers(), signature.clone()].concat();
         for (place, value) in values.iter().enumerate() {
             let is_last = place + 1 == values.len();
-            let headers: &[Header] = if is_last { &headers } else { &[] };
+            let headers = if is_last { &all } else { &signature };
             builder.push(now, Some(key), value.as_deref(), headers);
             if builder.plain_bytes() > bytes_max {
                 return None;
@@ -141,7 +153,8 @@ mod tests {
     #[test]
     fn the_last_record_of_a_batch_bears_what_is_new() {
         let producer = Producer { sent: Sent { id: "p".into(), epoch: 1, seq: 2 } };
-        let news = News { life: Some(Some((life(), None))), producer: Some(producer.clone()) };
+        let life_and_place = Some(Some((life(), None)));
+        let news = News { life: life_and_place, producer: Some(producer.clone()), ..News::default() };
         let values = [Some(Bytes::from_static(b"one")), Some(Bytes::from_static(b"two"))];
         let batch = news.beside(7, b"k", &values, 1000).unwrap().unwrap();
         let seen = seen(&batch);
@@ -156,8 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn every_record_says_who_has_posted_it() {
+        let author = Author { subject: Some("u42".into()), issuer: Some("https://id.example".into()) };
+        let news = News { life: Some(Some((life(), None))), producer: None, author };
+        let values = [Some(Bytes::from_static(b"one")), Some(Bytes::from_static(b"two"))];
+        let batch = news.beside(7, b"k", &values, 1000).unwrap().unwrap();
+        for record in batch.records(1 << 20, &mut Decompressor::new()).unwrap() {
+            let said = |name: &str| record.headers.iter().find(|header| header.key[..] == *name.as_bytes());
+            assert_eq!(said("od-sub").unwrap().value.as_deref(), Some(&b"u42"[..]));
+            assert_eq!(said("od-iss").unwrap().value.as_deref(), Some(&b"https://id.example"[..]));
+        }
+        let nobody = News::default().beside(7, b"k", &values, 1000).unwrap().unwrap();
+        assert!(
+            nobody
+                .records(1 << 20, &mut Decompressor::new())
+                .unwrap()
+                .iter()
+                .all(|record| record.headers.is_empty())
+        );
+    }
+
+    #[test]
     fn what_has_no_record_is_a_control_record_and_its_bytes_stay() {
-        let news = News { life: Some(Some((life(), Some(5)))), producer: None };
+        let news = News { life: Some(Some((life(), Some(5)))), ..News::default() };
         let batch = news.alone(7, b"k").unwrap();
         assert!(batch.header.attributes.is_control() && !batch.header.has_producer());
         // Attributes, deltas of time and offset, the key, no value, three headers.
@@ -182,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_end_has_no_life_and_what_is_malformed_counts_as_nothing() {
-        let end = News { life: Some(None), producer: None };
+        let end = News { life: Some(None), ..News::default() };
         let batch = end.beside(7, b"k", &[None], 1000).unwrap().unwrap();
         assert_eq!(seen(&batch)[0].mark, Some(Mark { at: 0, begin: 0, life: None }));
         let malformed = |name| header(name, b"\xff".to_vec());

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::partition::{Ends, Refused};
 use bytes::Bytes;
-use gateway::{Address, Chunk, Denied, From, Token};
+use gateway::{Address, Author, Chunk, Denied, From, Token};
 use mailbox::{Place, Refusal, limits::GENERATION_MAX};
 use model::{Offset, limits};
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Mailboxes {
         if mailbox::touch(&standing.life, self.now_ms()).is_none() {
             return;
         }
-        let touched = self.change(at, false, |life, now| {
+        let touched = self.change(at, (false, Author::default()), |life, now| {
             let life = life.ok_or(Refusal::NotFound)?;
             Ok(mailbox::touch(life, now).map_or(Change::Nothing, Change::life))
         });

@@ -12,7 +12,7 @@ use crate::{
     partition::{Ends, Refused},
 };
 use bytes::Bytes;
-use gateway::{Address, Denied, NewRecords, Taken, Token};
+use gateway::{Address, Author, Denied, NewRecords, Taken, Token};
 use mailbox::{Append, Appended, ForkId, Life, Refusal};
 use marks::{Mark, News, Seen};
 use model::Offset;
@@ -141,11 +141,12 @@ impl Mailboxes {
         let after = life.map_or_else(|| standing.life.clone(), |life| *life);
         let life = is_told.then(|| Some((after.clone(), Some(standing.begin))));
         let values = values.into_iter().map(Some).collect();
-        Ok(Decided::New(Box::new(New { values, news: News { life, producer }, after })))
+        let author = new.author.clone();
+        Ok(Decided::New(Box::new(New { values, news: News { life, producer, author }, after })))
     }
 
-    pub(super) async fn do_delete(&self, at: &Address) -> Result<(), Denied> {
-        let deleted = self.change(at, true, |life, now| match mailbox::delete(life, now) {
+    pub(super) async fn do_delete(&self, at: &Address, author: &Author) -> Result<(), Denied> {
+        let deleted = self.change(at, (true, author.clone()), |life, now| match mailbox::delete(life, now) {
             // Its time is over, and its source does not know that.
             Err(Refusal::NotFound) if life.is_some_and(|life| life.origin.is_some()) => Ok(Change::End),
             deleted => Ok(deleted?.map_or(Change::End, Change::life)),
@@ -166,7 +167,7 @@ impl Mailboxes {
     pub(super) async fn leave_source(&self, gone: &Address, life: &Life) {
         let (mut gone, mut origin) = (gone.clone(), life.origin.clone());
         while let Some(source) = origin.as_ref().and_then(|origin| Address::from_path(&origin.path)) {
-            match self.change(&source, true, release(fork_id(&gone))).await {
+            match self.change(&source, (true, Author::default()), release(fork_id(&gone))).await {
                 Ok((Change::End, Some(Standing { life, .. }))) => (gone, origin) = (source, life.origin),
                 Ok(_) => return,
                 Err(why) => {
@@ -178,11 +179,11 @@ impl Mailboxes {
         }
     }
 
-    /// Changes what is known of a mailbox; what it was before. `is_awaited`: until that is safe.
+    /// Changes what is known of a mailbox for somebody; what it was before. `is_awaited`: until that is safe.
     pub(super) async fn change(
         &self,
         at: &Address,
-        is_awaited: bool,
+        (is_awaited, author): (bool, Author),
         decide: impl Fn(Option<&Life>, i64) -> Result<Change, Refusal> + Send,
     ) -> Result<(Change, Option<Standing>), Denied> {
         let desk = self.desk(at)?;
@@ -193,11 +194,12 @@ impl Mailboxes {
         let change = decide(standing.as_ref().map(|standing| &standing.life), self.now_ms());
         let put = match &change {
             Ok(Change::Life(life)) => {
-                let news = News { life: Some(Some((Life::clone(life), Some(begin)))), producer: None };
+                let life = Some(Some((Life::clone(life), Some(begin))));
+                let news = News { life, ..News::default() };
                 self.put(&desk, at, &[], &news, None).await
             }
             Ok(Change::End) => {
-                let news = News { life: Some(None), producer: None };
+                let news = News { life: Some(None), producer: None, author };
                 self.put(&desk, at, &[None], &news, None).await
             }
             Ok(Change::Nothing) | Err(_) => {

@@ -6,7 +6,7 @@ use crate::{
 };
 use broker::GATEWAY_LISTENER;
 use bytes::Bytes;
-use gateway::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{Address, Author, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Taken, Token};
 use mailbox::{Lifetime, Refusal, Sent};
 use metadata::Endpoint;
 use model::{TopicName, limits};
@@ -113,6 +113,26 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Denied>) -> Refusal {
 }
 
 #[tokio::test(start_paused = true)]
+async fn consumers_read_who_has_posted_a_record() {
+    let mut ground = Ground::new().await;
+    let author = Author { subject: Some("u42".into()), issuer: Some("https://id.example".into()) };
+    let created = NewStream { body: Bytes::from_static(b"one"), author: author.clone(), ..stream() };
+    ground.boxes().create(&at("a"), created).await.unwrap();
+    ground.append("a", NewRecords { author: author.clone(), ..from_producer("two", 1, 0) }).await.unwrap();
+    ground.append("a", post("three")).await.unwrap();
+    ground.boxes().delete(&at("a"), &author).await.unwrap();
+    let (_, records) = ground.log().await;
+    let said = |record: &Record, name: &str| {
+        let found = record.headers.iter().find(|header| header.key[..] == *name.as_bytes());
+        found.and_then(|header| header.value.clone()).map(|value| String::from_utf8(value.to_vec()).unwrap())
+    };
+    let subjects: Vec<_> = records.iter().map(|record| said(record, "od-sub")).collect();
+    let u42 = || Some("u42".to_owned());
+    assert_eq!(subjects, [u42(), u42(), None, u42()], "the last one is the tombstone");
+    assert_eq!(said(&records[0], "od-iss").as_deref(), Some("https://id.example"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_posted_is_what_kafkas_consumers_read() {
     let mut ground = Ground::new().await;
     let (is_new, created) = ground.boxes().create(&at("a"), stream()).await.unwrap();
@@ -200,7 +220,7 @@ async fn an_index_finds_what_the_log_says_of_each_stream() {
     for _ in 0..6 {
         ground.append("key-0", filler.clone()).await.unwrap();
     }
-    ground.boxes().delete(&at("key-7")).await.unwrap();
+    ground.boxes().delete(&at("key-7"), &Author::default()).await.unwrap();
     ground.node.pass(20_000).await;
     ground = ground.again(true).await;
     ground.node.pass(20_000).await;
@@ -228,8 +248,8 @@ async fn what_is_deleted_is_a_tombstone_and_a_new_stream_begins_behind_it() {
         .create(&at("a"), NewStream { body: Bytes::from_static(b"old"), ..stream() })
         .await
         .unwrap();
-    ground.boxes().delete(&at("a")).await.unwrap();
-    assert_eq!(refused(ground.boxes().delete(&at("a")).await), Refusal::NotFound);
+    ground.boxes().delete(&at("a"), &Author::default()).await.unwrap();
+    assert_eq!(refused(ground.boxes().delete(&at("a"), &Author::default()).await), Refusal::NotFound);
     let (_, records) = ground.log().await;
     assert_eq!(records.last().unwrap().value, None);
     for _ in 0..2 {
@@ -305,7 +325,7 @@ async fn a_fork_has_what_was_there_and_keeps_its_source() {
     ground.append("b", post("own")).await.unwrap();
     ground.boxes().create(&at("c"), fork("b", None)).await.unwrap();
     ground.append("c", post("deep")).await.unwrap();
-    ground.boxes().delete(&at("a")).await.unwrap();
+    ground.boxes().delete(&at("a"), &Author::default()).await.unwrap();
     let ground = ground.again(true).await;
     assert_eq!(ground.texts("b").await, ["one", "two", "own"]);
     assert_eq!(ground.texts("c").await, ["one", "two", "own", "deep"]);
@@ -322,8 +342,8 @@ async fn a_fork_has_what_was_there_and_keeps_its_source() {
         }
     }
     assert_eq!(pieces, ["one", "two", "own", "deep"]);
-    ground.boxes().delete(&at("b")).await.unwrap();
-    ground.boxes().delete(&at("c")).await.unwrap();
+    ground.boxes().delete(&at("b"), &Author::default()).await.unwrap();
+    ground.boxes().delete(&at("c"), &Author::default()).await.unwrap();
     for key in ["a", "b", "c"] {
         assert_eq!(refused(ground.read(key).await), Refusal::NotFound, "{key}: nobody needs it");
     }
@@ -347,7 +367,7 @@ async fn who_waits_is_woken_by_its_key_alone_whoever_writes() {
             2 => {
                 drop(ground.append("a", NewRecords { closes: true, ..NewRecords::default() }).await.unwrap())
             }
-            _ => boxes.delete(&at("a")).await.unwrap(),
+            _ => boxes.delete(&at("a"), &Author::default()).await.unwrap(),
         }
         if round < 2 {
             assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_ok(), "{round}");
@@ -495,7 +515,7 @@ async fn a_new_stream_knows_nothing_of_the_producers_of_the_one_before() {
         ground.append("a", from_producer("old", 4, seq)).await.unwrap();
     }
     for is_restarted in [false, true] {
-        ground.boxes().delete(&at("a")).await.unwrap();
+        ground.boxes().delete(&at("a"), &Author::default()).await.unwrap();
         ground.boxes().create(&at("a"), stream()).await.unwrap();
         if is_restarted {
             ground = ground.again(true).await;
@@ -556,7 +576,7 @@ async fn a_fork_whose_time_is_over_lets_its_source_go_with_its_path() {
         ground.boxes().create(&at("a"), stream()).await.unwrap();
         ground.boxes().create(&at("b"), fork("a")).await.unwrap();
         ground.boxes().create(&at("c"), fork("b")).await.unwrap();
-        ground.boxes().delete(&at("a")).await.unwrap();
+        ground.boxes().delete(&at("a"), &Author::default()).await.unwrap();
         ground.node.pass(61_000).await;
         assert_eq!(refused(ground.boxes().create(&at("a"), stream()).await), Refusal::InUse);
         for key in ["c", "b"] {
@@ -569,7 +589,7 @@ async fn a_fork_whose_time_is_over_lets_its_source_go_with_its_path() {
             }
         }
         assert!(ground.boxes().create(&at("a"), stream()).await.unwrap().0, "nobody needs what was there");
-        ground.boxes().delete(&at("a")).await.unwrap();
+        ground.boxes().delete(&at("a"), &Author::default()).await.unwrap();
     }
     ground.node.assert_sound();
 }

@@ -23,6 +23,7 @@ pub struct Follow {
     cursor: Option<String>,
     form: Form,
     is_plain: bool,
+    until_ms: Option<i64>,
 }
 
 /// How records are put into events.
@@ -55,7 +56,16 @@ impl Follow {
             text if text.starts_with("text/") => Form::Text,
             _ => Form::Base64,
         };
-        Self { at, next, cursor, form, is_plain }
+        Self { at, next, cursor, form, is_plain, until_ms: None }
+    }
+
+    pub(super) fn until(self, until_ms: Option<i64>) -> Self {
+        Self { until_ms, ..self }
+    }
+
+    /// How long it may be followed yet, at most so long, in milliseconds: no longer than the token of its reader is worth something.
+    pub fn left_ms(&self, now_ms: i64, most: i64) -> i64 {
+        self.until_ms.map_or(most, |until| until.saturating_sub(now_ms).clamp(0, most))
     }
 
     /// Where it is: from there on it is to be read.

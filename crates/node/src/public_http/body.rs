@@ -4,10 +4,14 @@
 
 use bytes::{Bytes, BytesMut};
 use env::Clock;
+use gateway::Place;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use shares::{Part, Shares};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+mod shares;
 
 /// What all bodies that are larger than [`SMALL_BYTES`] may take together.
 const BUDGET_BYTES: usize = 64 << 20;
@@ -24,10 +28,13 @@ const PASSED_MS_MAX: i64 = 10_000;
 const ROOM_MS_MAX: i64 = 5_000;
 
 /// See the head of the file.
-pub(super) struct Budget(Arc<Semaphore>);
+pub(super) struct Budget {
+    all: Arc<Semaphore>,
+    shares: Shares,
+}
 
-/// A share of the budget, until the body is done with.
-pub(super) type Room = Option<OwnedSemaphorePermit>;
+/// A part of the budget, until the body is done with.
+pub(super) type Room = Option<(Option<Part>, OwnedSemaphorePermit)>;
 
 /// Why a body was not read.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,18 +43,21 @@ pub(super) enum Unread {
     TooSlow,
     Broken,
     NoRoom,
+    /// The address has all that it may have.
+    NoShare,
 }
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BUDGET_BYTES)))
+        Self { all: Arc::new(Semaphore::new(BUDGET_BYTES)), shares: Shares::default() }
     }
 
-    /// A whole body of at most `bytes_max` bytes; 0: it means nothing, and is not read.
+    /// A whole body of at most `bytes_max` bytes; 0: it means nothing, and is not read. `place`: who sends it, if that is counted.
     pub(super) async fn read(
         &self,
         body: &mut Incoming,
         bytes_max: usize,
+        place: Option<Place>,
         clock: &Arc<dyn Clock>,
     ) -> Result<(Bytes, Room), Unread> {
         if bytes_max == 0 || body.is_end_stream() {
@@ -60,7 +70,7 @@ impl Budget {
         let expected = told.unwrap_or(bytes_max).min(bytes_max);
         let seconds = i64::try_from(expected / BYTES_PER_SECOND_MIN).unwrap_or(0);
         let deadline = clock.after_millis(READ_MS_MAX + seconds * 1000);
-        let room = self.room(expected, clock).await?;
+        let room = self.room(expected, place, clock).await?;
         let mut read = BytesMut::with_capacity(told.unwrap_or(0).min(SMALL_BYTES));
         loop {
             let frame = tokio::select! {
@@ -97,15 +107,26 @@ impl Budget {
         }
     }
 
-    async fn room(&self, bytes: usize, clock: &Arc<dyn Clock>) -> Result<Room, Unread> {
+    async fn room(&self, bytes: usize, place: Option<Place>, clock: &Arc<dyn Clock>) -> Result<Room, Unread> {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
+        let over = clock.after_millis(ROOM_MS_MAX);
+        let part = match place {
+            None => None,
+            Some(place) => tokio::select! {
+                biased;
+                part = self.shares.part(place, bytes) => Some(part.ok_or(Unread::NoShare)?),
+                () = clock.sleep_until(over) => return Err(Unread::NoShare),
+            },
+        };
         let share = u32::try_from(bytes.min(BUDGET_BYTES)).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
-            room = self.0.clone().acquire_many_owned(share) => room.map(Some).map_err(|_| Unread::NoRoom),
-            () = clock.sleep_until(clock.after_millis(ROOM_MS_MAX)) => Err(Unread::NoRoom),
+            room = self.all.clone().acquire_many_owned(share) => {
+                room.map(|room| Some((part, room))).map_err(|_| Unread::NoRoom)
+            }
+            () = clock.sleep_until(over) => Err(Unread::NoRoom),
         }
     }
 }

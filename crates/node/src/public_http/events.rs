@@ -46,7 +46,8 @@ impl Events {
         follow: Follow,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let until = service.clock.after_millis(FOLLOW_MS_MAX);
+        let left = follow.left_ms(service.clock.wall(), FOLLOW_MS_MAX);
+        let until = service.clock.after_millis(left);
         let reader = Reader { service, answers, follow, closing, until, has_begun: false, is_over: false };
         Self(Some(Box::pin(reader.next())))
     }

@@ -2,11 +2,15 @@
 
 use super::*;
 use crate::system;
-use gateway::{Address, Reach, testing::Memory};
+use gateway::{Address, Hosts, Reach, testing::Memory};
 use http_body_util::BodyExt;
 use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+mod limits;
+mod screen;
+mod tokens;
 
 struct Ground {
     memory: Arc<Memory>,
@@ -16,10 +20,15 @@ struct Ground {
 
 impl Ground {
     async fn new(connections_max: u32) -> Self {
+        let settings = Gateway { connections_max, ..settings() };
+        Self::with(settings).await
+    }
+
+    async fn with(settings: Gateway) -> Self {
         let world = system::world();
-        let settings = Gateway { listeners: Vec::new(), connections_max, poll_ms: 20_000, public_url: None };
         let memory = Arc::new(Memory::new(world.clock.clone()));
-        let http = PublicHttp::new(memory.clone(), &world, &settings, 1000);
+        let tokens = Tokens::open(&settings.trust.tokens, world.disk.as_ref()).unwrap();
+        let http = PublicHttp::new(memory.clone(), &world, &settings, tokens, 1000);
         let listener = system::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener { name: "HTTP".into(), address, listener };
@@ -39,6 +48,13 @@ impl Ground {
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+/// The server is called `h`.
+fn settings() -> Gateway {
+    let mut settings = Gateway { poll_ms: 20_000, connections_max: 10, ..Gateway::default() };
+    settings.trust.screen.hosts = Hosts::new(&["h".into(), "other".into()], None).unwrap();
+    settings
 }
 
 fn request(method: &str, path: &str, headers: &str, body: &str) -> String {

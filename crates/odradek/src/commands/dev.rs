@@ -42,6 +42,8 @@ pub(crate) fn run(dev: Dev) -> anyhow::Result<()> {
         "odradek.gateway.listeners",
         &gateway.map_or(String::new(), |address| format!("HTTP://{address}")),
     );
+    // A developer's own pages, whatever serves them.
+    layers.default_to("odradek.gateway.cors.origins", "loopback");
     if dev.memory {
         layers.default_to("odradek.ack.durability", "page-cache");
     }
