@@ -8,6 +8,7 @@ mod create;
 mod desk;
 mod find;
 mod indexed;
+mod latest;
 mod marks;
 mod read;
 mod waiting;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use cache::{Cache, Known};
 use desk::{Desk, Standing};
 use env::BoxFuture;
-use gateway::{Address, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{Address, Chunk, Denied, From, Latest, NewRecords, NewStream, Reach, Taken, Token};
 use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
@@ -146,7 +147,7 @@ impl Mailboxes {
 }
 
 /// The partition of a key, as Kafka's Java producer finds it.
-fn partition_of(key: &[u8], partitions: usize) -> PartitionIndex {
+pub fn partition_of(key: &[u8], partitions: usize) -> PartitionIndex {
     let index = (client::murmur2(key) & 0x7fff_ffff) as usize % partitions.max(1);
     PartitionIndex::try_from(index).unwrap_or(0)
 }
@@ -270,5 +271,13 @@ impl gateway::Mailboxes for Mailboxes {
 
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()> {
         Box::pin(self.do_wait(at, seen))
+    }
+
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>> {
+        Box::pin(self.do_latest(at))
+    }
+
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()> {
+        Box::pin(self.do_wait_for_another(at, seen))
     }
 }

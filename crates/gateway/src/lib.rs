@@ -16,7 +16,9 @@ pub mod testing;
 mod token;
 
 pub use json::{NotJson, split};
-pub use mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken};
+pub use mailboxes::{
+    Address, Chunk, Denied, From, Latest, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken,
+};
 pub use problem::Problem;
 pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;

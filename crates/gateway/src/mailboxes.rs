@@ -112,6 +112,17 @@ pub struct Chunk {
     pub standing: Standing,
 }
 
+/// The last value of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// Of its record.
+    pub at: Token,
+    /// The value.
+    pub value: Bytes,
+    /// What it is.
+    pub content_type: String,
+}
+
 /// From where on it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -176,6 +187,12 @@ pub trait Mailboxes: Send + Sync {
 
     /// Ends when there is something to read behind `seen`, the stream is closed or gone, or that cannot be known any more.
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()>;
+
+    /// The last value of a key that readers of committed records see; none if there was none, or it was deleted.
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>>;
+
+    /// Ends when the last value is another one than that at `seen`, or that cannot be known any more.
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()>;
 }
 
 #[cfg(test)]

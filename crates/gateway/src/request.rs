@@ -9,8 +9,12 @@ use mailbox::{Lifetime, Sent, limits};
 use model::TopicName;
 
 mod path;
+mod prefer;
+mod route;
 
 pub(crate) use path::Path;
+pub(crate) use prefer::wait_seconds;
+pub(crate) use route::Route;
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +131,7 @@ impl Read {
             Some(token) => Start::At(parse_token("offset", token)?),
         };
         let cursor = one("cursor")?.map(str::to_owned);
-        Ok(Self { start, live, cursor, none_match: text(headers, "if-none-match")?.map(str::to_owned) })
+        Ok(Self { start, live, cursor, none_match: none_match(headers)?.map(str::to_owned) })
     }
 }
 
@@ -171,6 +175,11 @@ impl AppendHead {
                 .transpose()?,
         })
     }
+}
+
+/// `If-None-Match`.
+pub(crate) fn none_match(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    text(headers, "if-none-match")
 }
 
 fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Problem> {

@@ -9,7 +9,7 @@ use crate::{
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
     problem::Problem,
-    request::{AppendHead, CreateHead, Live, Path, Read, Start},
+    request::{AppendHead, CreateHead, Live, Path, Read, Route, Start},
     token::Token,
 };
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use mailbox::{Lifetime, media_type};
 use std::sync::Arc;
 
 mod follow;
+mod latest;
 
 pub use follow::{Follow, Sent};
 
@@ -76,7 +77,10 @@ impl Service {
             return Ok(0);
         }
         let (Path::Key(topic, _) | Path::Topic(topic) | Path::Partition(topic, _) | Path::Control(topic, _)) =
-            Path::parse(request.uri().path())?;
+            match Route::parse(request.uri().path())? {
+                Route::Stream(path) => path,
+                Route::Latest(_) => return Ok(0),
+            };
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
         let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
         match length.and_then(|text| text.parse::<u64>().ok()) {
@@ -90,13 +94,20 @@ impl Service {
         if request.headers().contains_key(FORWARDED) || *request.method() == Method::OPTIONS {
             return None;
         }
-        self.mailboxes.elsewhere(&Address::from_path(request.uri().path())?)
+        match Route::parse(request.uri().path()).ok()? {
+            Route::Stream(Path::Key(topic, key)) => {
+                self.mailboxes.elsewhere(&Address { topic, key: key.into() })
+            }
+            Route::Stream(_) => None,
+            Route::Latest(at) => self.mailboxes.elsewhere(&at),
+        }
     }
 
     async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {
-        let at = match Path::parse(request.uri().path())? {
-            Path::Key(topic, key) => Address { topic, key: key.into() },
-            Path::Topic(_) | Path::Partition(..) | Path::Control(..) => {
+        let at = match Route::parse(request.uri().path())? {
+            Route::Latest(at) => return self.latest(&at, request).await.map(Answer::Whole),
+            Route::Stream(Path::Key(topic, key)) => Address { topic, key: key.into() },
+            Route::Stream(Path::Topic(_) | Path::Partition(..) | Path::Control(..)) => {
                 return Err(Problem::new(
                     StatusCode::NOT_IMPLEMENTED,
                     "not-served",

@@ -2,7 +2,9 @@
 
 use crate::{
     json,
-    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken},
+    mailboxes::{
+        Address, Chunk, Denied, From, Latest, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken,
+    },
     token::Token,
 };
 use bytes::Bytes;
@@ -324,6 +326,14 @@ impl Held {
         }
     }
 
+    fn latest(&self, at: &Address, now: i64) -> Option<Latest> {
+        self.check(at, now).ok()?;
+        let (Token(mut place), value) = self.records(at, Token::BEGIN).pop()?;
+        place.offset -= 1;
+        let content_type = self.streams.get(&key(at))?.life.content_type.clone();
+        Some(Latest { at: Token(place), value: value?, content_type })
+    }
+
     fn remove(&mut self, at: &Address, now: i64) {
         let Some(stream) = self.streams.remove(&key(at)) else { return };
         let Some((source, _)) = self.source(&stream) else { return };
@@ -375,6 +385,23 @@ impl Mailboxes for Memory {
         bytes_max: usize,
     ) -> BoxFuture<'a, Result<Chunk, Denied>> {
         Box::pin(async move { self.do_read(at, from, bytes_max) })
+    }
+
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>> {
+        Box::pin(async move { Ok(self.held().latest(at, self.clock.wall())) })
+    }
+
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()> {
+        let mut news = self.news.subscribe();
+        Box::pin(async move {
+            loop {
+                news.borrow_and_update();
+                let latest = self.held().latest(at, self.clock.wall()).map(|latest| latest.at);
+                if latest != seen || news.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()> {

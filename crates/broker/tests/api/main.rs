@@ -29,6 +29,7 @@ mod groups;
 mod harness;
 mod idempotence;
 mod key_index;
+mod latest;
 mod log_dirs;
 mod log_levels;
 mod long_poll;

@@ -6,6 +6,8 @@ use env::{BoxFuture, Deadline, Millis, Nanos};
 use model::TopicName;
 use std::time::Duration;
 
+mod latest;
+
 /// The paused clock of a test; it began at some time of day.
 struct Paused(tokio::time::Instant);
 
