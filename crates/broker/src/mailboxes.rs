@@ -11,6 +11,7 @@ mod indexed;
 mod latest;
 mod marks;
 mod read;
+mod topics;
 mod waiting;
 mod walk;
 mod watch;
@@ -106,13 +107,16 @@ impl Mailboxes {
     /// The mailbox at the end of the log, if there is one, whatever has become of it.
     fn standing(&self, desk: &Desk, at: &Address, known: &Known) -> Result<Option<Standing>, Denied> {
         let start = desk.ends().map_err(denied)?.start;
-        Ok(known.standing(start, || {
-            let image = self.0.image();
-            let topic = self.0.config.configs(&image).topic(&at.topic);
-            let told = topic.text("odradek.stream.content.type").unwrap_or_default().into_owned();
-            // What could not be written down with a stream is nobody's type.
-            if told.len() > CONTENT_TYPE_BYTES_MAX { String::new() } else { told }
-        }))
+        Ok(known.standing(start, || self.content_type(&at.topic)))
+    }
+
+    /// What the values of a topic are, as far as nothing else is said.
+    fn content_type(&self, topic: &TopicName) -> String {
+        let image = self.0.image();
+        let topic = self.0.config.configs(&image).topic(topic);
+        let told = topic.text("odradek.stream.content.type").unwrap_or_default().into_owned();
+        // What could not be written down with a stream is nobody's type.
+        if told.len() > CONTENT_TYPE_BYTES_MAX { String::new() } else { told }
     }
 
     /// The mailbox, if it can be read; what is told of it is safe.

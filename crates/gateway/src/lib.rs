@@ -14,6 +14,7 @@ mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod token;
+mod topics;
 
 pub use json::{NotJson, split};
 pub use mailboxes::{
@@ -22,3 +23,4 @@ pub use mailboxes::{
 pub use problem::Problem;
 pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;
+pub use topics::{NewRecord, Records, Shape, Topics};

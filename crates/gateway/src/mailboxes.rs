@@ -1,6 +1,6 @@
 //! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
 
-use crate::{request::Path, token::Token};
+use crate::{request::Path, token::Token, topics::Topics};
 use bytes::Bytes;
 use env::BoxFuture;
 use mailbox::{Life, Lifetime, Refusal, Sent};
@@ -141,10 +141,14 @@ pub enum Denied {
     Refused(Refusal, Option<Token>),
     /// There is no such topic.
     UnknownTopic,
+    /// The topic has only so many partitions.
+    UnknownPartition(usize),
     /// The body is no JSON.
     NotJson(String),
     /// The fork cannot begin there.
     ForkOffset(String),
+    /// The topic does not take such records.
+    NotTaken(String),
     /// The body is larger than the topic allows, in bytes.
     TooLarge(usize),
     /// What was asked for is not kept any more; the earliest that is.
@@ -154,7 +158,7 @@ pub enum Denied {
 }
 
 /// See the head of the file. Everything is answered once it is as safe as the topic asks.
-pub trait Mailboxes: Send + Sync {
+pub trait Mailboxes: Topics {
     /// How large a body may be that is written to a topic; `None`: there is no such topic.
     fn body_bytes_max(&self, topic: &TopicName) -> Option<usize>;
 

@@ -374,6 +374,14 @@ fn problem(denied: Denied) -> Problem {
             "topic-not-found",
             "there is no such topic; whoever runs the cluster creates them",
         ),
+        Denied::UnknownPartition(count) => Problem::new(
+            StatusCode::NOT_FOUND,
+            "partition-not-found",
+            format!("the topic has {count} partitions, of which the first is 0"),
+        ),
+        Denied::NotTaken(text) => {
+            Problem::malformed("not-taken", format!("the topic does not take it: {text}"))
+        }
         Denied::NotJson(text) => Problem::malformed("no-json", text),
         Denied::ForkOffset(text) => Problem::malformed("fork-offset", text),
         Denied::TooLarge(max) => Problem::new(

@@ -17,12 +17,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+mod partitions;
+
 /// See the head of the file.
 pub struct Memory {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
     news: watch::Sender<()>,
     elsewhere: Mutex<Option<Reach>>,
+    partitions: partitions::Partitions,
 }
 
 #[derive(Default)]
@@ -60,7 +63,9 @@ fn fork_id(at: &Address) -> mailbox::ForkId {
 impl Memory {
     /// Nothing is there.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, held: Mutex::default(), news: watch::Sender::new(()), elsewhere: Mutex::default() }
+        let (held, elsewhere) = (Mutex::default(), Mutex::default());
+        let partitions = partitions::Partitions::new();
+        Self { clock, held, news: watch::Sender::new(()), elsewhere, partitions }
     }
 
     /// From now on another node has them.

@@ -59,7 +59,7 @@ impl Ground {
         Self { node, topic, client }
     }
 
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&[("odradek.stream.content.type", TEXT)]).await
     }
 

@@ -63,3 +63,4 @@ mod transactions_in_clusters;
 mod twice_or_late;
 mod unsupported;
 mod voting;
+mod whole_topics;
