@@ -3,10 +3,14 @@
 //! Whole requests are answered here. What a stream may do `mailbox` decides where the stream lies, which [`Mailboxes`] reaches;
 //! whoever listens hands requests over. Nothing here opens a socket or a log.
 
+mod base64;
 mod cors;
 mod cursor;
+mod form;
 mod json;
 mod mailboxes;
+mod many;
+mod positions;
 mod problem;
 mod request;
 mod serve;
@@ -20,6 +24,7 @@ pub use json::{NotJson, split};
 pub use mailboxes::{
     Address, Chunk, Denied, From, Latest, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken,
 };
+pub use many::{Asked, Many, Peers, Rest};
 pub use problem::Problem;
 pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;

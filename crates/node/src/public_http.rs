@@ -7,6 +7,8 @@ mod answers;
 mod body;
 mod events;
 mod forward;
+mod peers;
+mod several;
 mod stalling;
 
 use crate::{
@@ -27,6 +29,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
+use several::Several;
 use stalling::Stalling;
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -57,7 +60,7 @@ pub(crate) struct PublicHttp {
     is_closing: watch::Sender<bool>,
 }
 
-type Body = Either<Either<Full<Bytes>, Events>, Passing>;
+type Body = Either<Either<Full<Bytes>, Events>, Either<Passing, Several>>;
 
 impl PublicHttp {
     /// Nothing listens yet.
@@ -72,6 +75,7 @@ impl PublicHttp {
         Arc::new(Self {
             service: Service {
                 mailboxes,
+                peers: Arc::new(peers::Others(world.clock.clone())),
                 clock: world.clock.clone(),
                 random: world.random.clone(),
                 public_url: settings.public_url.clone(),
@@ -160,7 +164,7 @@ impl PublicHttp {
             }
         };
         let mut closing = self.is_closing.subscribe();
-        let is_read = head.method == Method::GET;
+        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
         let answering = self.ask(elsewhere, head, body);
         if !is_read {
             return answering.await;
@@ -180,7 +184,7 @@ impl PublicHttp {
     async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Response<Body> {
         if let Some(reach) = elsewhere {
             return match forward::forward(&reach, &head, &body, &self.clock).await {
-                Ok(response) => response.map(Either::Right),
+                Ok(response) => response.map(|rest| Either::Right(Either::Left(rest))),
                 Err(problem) => whole(refusal(&problem)),
             };
         }
@@ -196,6 +200,11 @@ impl PublicHttp {
                 let shared = (self.service.clone(), self.answers.clone());
                 let events = Events::new(shared, follow, self.is_closing.subscribe());
                 head.map(|()| Either::Left(Either::Right(events)))
+            }
+            Answer::Many(head, many) => {
+                let shared = (self.service.clone(), self.answers.clone());
+                let several = Several::new(shared, many, self.is_closing.subscribe());
+                head.map(|()| Either::Right(Either::Right(several)))
             }
         }
     }

@@ -10,6 +10,8 @@ pub(crate) enum Route {
     Stream(Path),
     /// `/v1/latest/{topic}/{key}`: the last value of a key.
     Latest(Address),
+    /// `/v1/subscribe`: many streams at once.
+    Subscribe,
 }
 
 impl Route {
@@ -23,7 +25,10 @@ impl Route {
                 _ => Err(no_route("below /v1/latest/ there is {topic}/{key}")),
             };
         }
-        Err(no_route("below /v1/ there is latest/{topic}/{key}"))
+        if rest == "subscribe" {
+            return Ok(Self::Subscribe);
+        }
+        Err(no_route("below /v1/ there are latest/{topic}/{key} and subscribe"))
     }
 }
 
@@ -43,6 +48,9 @@ mod tests {
             ("/v1/latest/rides/u42", latest(b"u42")),
             ("/v1/latest/rides/eu%2fu42", latest(b"eu/u42")),
             ("/v1/latest/rides/%00%ff", latest(b"\x00\xff")),
+            ("/v1/subscribe", Ok(Route::Subscribe)),
+            ("/v1/subscribe/", Err(404)),
+            ("/v1/subscribe/x", Err(404)),
             ("/v1/latest/rides", Err(404)),
             ("/v1/latest/rides/", Err(404)),
             ("/v1/latest/rides/-/p/0", Err(404)),

@@ -8,6 +8,8 @@ use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod routes;
+
 struct Ground {
     memory: Arc<Memory>,
     http: Arc<PublicHttp>,
