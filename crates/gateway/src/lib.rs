@@ -4,6 +4,7 @@
 //! whoever listens hands requests over. Nothing here opens a socket or a log.
 
 mod base64;
+mod cloud_event;
 mod cors;
 mod cursor;
 mod form;

@@ -294,9 +294,7 @@ impl Many {
         let event = self.next(service, service.bytes_max).await?;
         match event {
             Event::Gone(_, earliest) if self.show.of != Shown::Numbered => Err(Denied::Gone(earliest)),
-            event => {
-                Ok(self.tell(event, service.bytes_max, (service.clock.wall(), service.random.next_u64())))
-            }
+            event => Ok(self.tell(event, service.bytes_max, (service.clock.wall(), service.random.next_u64()))),
         }
     }
 

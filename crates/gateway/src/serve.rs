@@ -20,6 +20,7 @@ use mailbox::{Lifetime, media_type};
 use model::TopicPartition;
 use std::sync::Arc;
 
+mod cloud_events;
 mod follow;
 mod latest;
 mod subscribe;
@@ -90,6 +91,7 @@ impl Service {
             match Route::parse(request.uri().path())? {
                 Route::Stream(_) if is_query => return Ok(0),
                 Route::Stream(path) => path,
+                Route::Events(topic) => Path::Topic(topic),
                 Route::Subscribe if is_query && is_longer(request, LIST_BYTES_MAX) => {
                     let text = format!("the streams are named in at most {LIST_BYTES_MAX} bytes");
                     return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
@@ -118,7 +120,7 @@ impl Service {
             }
             Route::Latest(at) => self.mailboxes.elsewhere(&at),
             // Of these this node reads what it has, and asks others for the rest.
-            Route::Stream(_) | Route::Subscribe => None,
+            Route::Stream(_) | Route::Subscribe | Route::Events(_) => None,
         }
     }
 
@@ -131,6 +133,7 @@ impl Service {
             Route::Stream(Path::Partition(topic, partition)) => {
                 return self.whole(&Whole::Partition(TopicPartition { topic, partition }), request).await;
             }
+            Route::Events(topic) => return self.cloud_events(&topic, request).await.map(Answer::Whole),
             Route::Stream(Path::Control(..)) => {
                 return Err(Problem::new(
                     StatusCode::NOT_IMPLEMENTED,

@@ -2,6 +2,7 @@
 
 use super::{no_route, path::Path};
 use crate::{mailboxes::Address, problem::Problem};
+use model::TopicName;
 
 /// See the head of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(crate) enum Route {
     Latest(Address),
     /// `/v1/subscribe`: many streams at once.
     Subscribe,
+    /// `/v1/events/{topic}`: what is told as a CloudEvent.
+    Events(TopicName),
 }
 
 impl Route {
@@ -28,7 +31,13 @@ impl Route {
         if rest == "subscribe" {
             return Ok(Self::Subscribe);
         }
-        Err(no_route("below /v1/ there are latest/{topic}/{key} and subscribe"))
+        if let Some(name) = rest.strip_prefix("events/") {
+            return match Path::parse(&format!("/s/{name}"))? {
+                Path::Topic(topic) => Ok(Self::Events(topic)),
+                _ => Err(no_route("below /v1/events/ there is {topic}")),
+            };
+        }
+        Err(no_route("below /v1/ there are latest/{topic}/{key}, subscribe and events/{topic}"))
     }
 }
 
@@ -36,7 +45,6 @@ impl Route {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use model::TopicName;
 
     #[test]
     fn a_path_names_one_resource() {
@@ -51,6 +59,10 @@ mod tests {
             ("/v1/subscribe", Ok(Route::Subscribe)),
             ("/v1/subscribe/", Err(404)),
             ("/v1/subscribe/x", Err(404)),
+            ("/v1/events/rides", Ok(Route::Events(rides()))),
+            ("/v1/events/rides/u42", Err(404)),
+            ("/v1/events", Err(404)),
+            ("/v1/events/", Err(400)),
             ("/v1/latest/rides", Err(404)),
             ("/v1/latest/rides/", Err(404)),
             ("/v1/latest/rides/-/p/0", Err(404)),

@@ -6,6 +6,7 @@ use env::{BoxFuture, Deadline, Millis, Nanos};
 use model::TopicName;
 use std::{collections::BTreeMap, time::Duration};
 
+mod cloud_events;
 mod latest;
 mod subscribe;
 mod topics;
@@ -39,7 +40,11 @@ impl Random for Seven {
 struct Nobody;
 
 impl Peers for Nobody {
-    fn ask(&self, reach: Reach, _: Request<Bytes>) -> BoxFuture<'static, Asked> {
+    fn ask(
+        &self,
+        reach: Reach,
+        _: Request<Bytes>,
+    ) -> BoxFuture<'static, Asked> {
         panic!("{reach:?} is asked");
     }
 }

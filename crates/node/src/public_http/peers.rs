@@ -12,7 +12,11 @@ use std::{io, sync::Arc};
 pub(super) struct Others(pub(super) Arc<dyn Clock>);
 
 impl Peers for Others {
-    fn ask(&self, reach: Reach, request: Request<Bytes>) -> BoxFuture<'static, Asked> {
+    fn ask(
+        &self,
+        reach: Reach,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'static, Asked> {
         let clock = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();

@@ -227,7 +227,11 @@ impl crate::Rest for Sending {
 }
 
 impl Peers for Near {
-    fn ask(&self, reach: Reach, mut request: Request<Bytes>) -> BoxFuture<'static, crate::Asked> {
+    fn ask(
+        &self,
+        reach: Reach,
+        mut request: Request<Bytes>,
+    ) -> BoxFuture<'static, crate::Asked> {
         let service = self.0.get(&reach.host).cloned();
         Box::pin(async move {
             let unavailable = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "it is away");

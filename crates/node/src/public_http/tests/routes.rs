@@ -107,3 +107,15 @@ async fn who_waits_for_a_last_value_is_answered_when_the_node_stops() {
     );
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
 }
+
+#[tokio::test]
+async fn an_event_is_taken_by_the_node_that_has_its_partition() {
+    let (one, other) = two().await;
+    let headers = "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: s\r\nce-type: t\r\nce-subject: a\r\ncontent-type: text/plain\r\n";
+    for ground in [&one, &other] {
+        let told = ground.ask(&request("POST", "/v1/events/rides", headers, "hello")).await;
+        assert!(told.starts_with("HTTP/1.1 202 ") && told.contains("/s/rides/-/p/1"), "{told}");
+    }
+    let read = one.ask(&request("GET", "/s/rides/-/p/1", "", "")).await;
+    assert!(read.ends_with("hellohello"), "{read}");
+}
