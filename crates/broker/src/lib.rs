@@ -94,7 +94,7 @@ pub use config::{BACKLOG_BYTES_MAX_DEFAULT, Config, TAIL_BYTES_MAX_DEFAULT};
 pub use door::Door;
 pub use link::Address;
 pub use log_dir::LogDirError;
-pub use mailboxes::GATEWAY_LISTENER;
+pub use mailboxes::{GATEWAY_LISTENER, partition_of};
 pub use metrics::Metrics;
 pub use start::StartError;
 pub use unsupported::Unsupported;

@@ -8,8 +8,10 @@ mod create;
 mod desk;
 mod find;
 mod indexed;
+mod latest;
 mod marks;
 mod read;
+mod topics;
 mod waiting;
 mod walk;
 mod watch;
@@ -20,7 +22,7 @@ use bytes::Bytes;
 use cache::{Cache, Known};
 use desk::{Desk, Standing};
 use env::BoxFuture;
-use gateway::{Address, Author, Chunk, Denied, From, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{Address, Author, Chunk, Denied, From, Latest, NewRecords, NewStream, Reach, Taken, Token};
 use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
@@ -108,13 +110,16 @@ impl Mailboxes {
     /// The mailbox at the end of the log, if there is one, whatever has become of it.
     fn standing(&self, desk: &Desk, at: &Address, known: &Known) -> Result<Option<Standing>, Denied> {
         let start = desk.ends().map_err(denied)?.start;
-        Ok(known.standing(start, || {
-            let image = self.0.image();
-            let topic = self.0.config.configs(&image).topic(&at.topic);
-            let told = topic.text("odradek.stream.content.type").unwrap_or_default().into_owned();
-            // What could not be written down with a stream is nobody's type.
-            if told.len() > CONTENT_TYPE_BYTES_MAX { String::new() } else { told }
-        }))
+        Ok(known.standing(start, || self.content_type(&at.topic)))
+    }
+
+    /// What the values of a topic are, as far as nothing else is said.
+    fn content_type(&self, topic: &TopicName) -> String {
+        let image = self.0.image();
+        let topic = self.0.config.configs(&image).topic(topic);
+        let told = topic.text("odradek.stream.content.type").unwrap_or_default().into_owned();
+        // What could not be written down with a stream is nobody's type.
+        if told.len() > CONTENT_TYPE_BYTES_MAX { String::new() } else { told }
     }
 
     /// The mailbox, if it can be read; what is told of it is safe.
@@ -149,7 +154,7 @@ impl Mailboxes {
 }
 
 /// The partition of a key, as Kafka's Java producer finds it.
-fn partition_of(key: &[u8], partitions: usize) -> PartitionIndex {
+pub fn partition_of(key: &[u8], partitions: usize) -> PartitionIndex {
     let index = (client::murmur2(key) & 0x7fff_ffff) as usize % partitions.max(1);
     PartitionIndex::try_from(index).unwrap_or(0)
 }
@@ -279,5 +284,13 @@ impl gateway::Mailboxes for Mailboxes {
 
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()> {
         Box::pin(self.do_wait(at, seen))
+    }
+
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>> {
+        Box::pin(self.do_latest(at))
+    }
+
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()> {
+        Box::pin(self.do_wait_for_another(at, seen))
     }
 }

@@ -31,7 +31,6 @@ pub(crate) use damage::{Condition, ReadOf, is_damage};
 pub(crate) use find::{Found, Sought};
 pub(crate) use follow::{Fetched, Place};
 pub(crate) use keyed::Ends;
-pub use keys::KeyRecords;
 pub(crate) use own::{AppendRefused, Own, Part};
 pub(crate) use read::{Cold, Isolation, READ_TRIES, Read, Reader, Records, Watch};
 pub(crate) use relocate::{Copy, Held, Next, Promoted};

@@ -1,12 +1,6 @@
 //! What an exporter of metrics, a health check or a console may see of the broker, without going through an API.
 
-use crate::{
-    Broker,
-    partition::{Condition, Isolation},
-};
-
-pub use crate::partition::KeyRecords;
-
+use crate::{Broker, partition::Condition};
 use model::{Offset, PartitionIndex};
 use quorum::Quorum;
 
@@ -68,48 +62,7 @@ pub struct GroupView {
     pub members: usize,
 }
 
-/// How far readers of a key see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visible {
-    /// Everything that is durable.
-    Uncommitted,
-    /// What belongs to no open or aborted transaction.
-    Committed,
-}
-
-impl From<Visible> for Isolation {
-    fn from(visible: Visible) -> Self {
-        match visible {
-            Visible::Uncommitted => Self::HighWatermark,
-            Visible::Committed => Self::LastStable,
-        }
-    }
-}
-
 impl Broker {
-    /// Records with this key from an offset on, about `max` at most, of a replica that this node has. The key index finds
-    /// them, as far as there is one; the rest is read.
-    pub async fn records_of_key(
-        &self,
-        (topic, partition): (&str, PartitionIndex),
-        key: &[u8],
-        (from, visible): (Offset, Visible),
-        max: usize,
-    ) -> Option<KeyRecords> {
-        let partition = self.partitions.get(topic, partition)?;
-        partition.records_of_key(key, (from, visible.into()), max).await.ok()
-    }
-
-    /// The last record with this key, if there is one, of a replica that this node has.
-    pub async fn newest_of_key(
-        &self,
-        (topic, partition): (&str, PartitionIndex),
-        key: &[u8],
-        visible: Visible,
-    ) -> Option<Option<records::Record>> {
-        self.partitions.get(topic, partition)?.newest_of_key(key, visible.into()).await.ok()
-    }
-
     /// Whether this node is the active controller, as far as it knows.
     pub fn is_active_controller(&self) -> bool {
         self.quorum.leadership().borrow().is_active

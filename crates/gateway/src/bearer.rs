@@ -4,6 +4,17 @@
 use crate::{caller::Caller, origins::Page, problem::Problem, request};
 use http::{HeaderMap, Method, Request, header};
 
+/// A token that was verified, as an extension of its request: other nodes that are asked for its caller get it, and verify it again.
+#[derive(Clone)]
+pub struct Bearer(pub String);
+
+/// Nobody reads it in a log.
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(..)")
+    }
+}
+
 /// The token of a request for a page. `cookie`: the name of the one that is read.
 pub(crate) fn token<T>(
     request: &Request<T>,

@@ -6,10 +6,13 @@
 mod grant;
 
 use crate::problem::Problem;
+use bytes::Bytes;
 use grant::Grant;
 pub use grant::{Allowed, Verb};
 use http::StatusCode;
+use mailbox::headers;
 use model::TopicName;
+use records::Header;
 use serde_json::{Map, Value, json};
 
 /// The claim.
@@ -36,6 +39,18 @@ pub struct Author {
     pub subject: Option<String>,
     /// `iss`.
     pub issuer: Option<String>,
+}
+
+impl Author {
+    /// What each record says of it.
+    pub fn headers(&self) -> Vec<Header> {
+        let said = [(headers::SUBJECT, &self.subject), (headers::ISSUER, &self.issuer)];
+        let header = |(name, text): (&'static str, &Option<String>)| {
+            let value = Some(Bytes::from(text.clone()?.into_bytes()));
+            Some(Header { key: Bytes::from_static(name.as_bytes()), value })
+        };
+        said.into_iter().filter_map(header).collect()
+    }
 }
 
 impl Caller {
@@ -79,6 +94,14 @@ impl Caller {
             let told = "Bearer realm=\"odradek\", error=\"insufficient_scope\"";
             Problem::new(StatusCode::FORBIDDEN, "not-granted", text).with("www-authenticate", told)
         })
+    }
+
+    /// The same with some key of the topic: the first grant of the topic says how.
+    pub(crate) fn allow_some_key(&self, verb: Verb, topic: &TopicName) -> Result<Allowed, Problem> {
+        match self.grants.iter().find(|grant| grant.fits_some_key(verb, topic)) {
+            Some(grant) => Ok(grant.allowed()),
+            None => self.allow(verb, topic, None),
+        }
     }
 
     /// 401 once its time is over.

@@ -7,11 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 /// What a stream knows.
 pub(crate) const METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 /// Headers of requests that a page may set.
-const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, Expected-Offset, Producer-Id, Producer-Epoch, \
-                     Producer-Seq, Stream-Closed, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Forked-From, \
+const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, Expected-Offset, Producer-Id, \
+                     Producer-Epoch, Producer-Seq, Stream-Closed, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Forked-From, \
                      Stream-Fork-Offset, Stream-Fork-Sub-Offset";
 /// Headers of answers that a page may read.
-pub(crate) const TOLD: &str = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, \
+pub(crate) const TOLD: &str = "ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, \
+                               Producer-Expected-Seq, Producer-Received-Seq, \
                     Stream-Closed, Stream-Cursor, Stream-Earliest-Offset, Stream-Expires-At, Stream-Next-Offset, \
                     Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, WWW-Authenticate";
 /// How long a browser remembers the answer: some take no more than this.

@@ -2,7 +2,7 @@
 //!
 //! Messages are kept as they were written, to the byte: nobody's numbers are rounded and nobody's keys are sorted.
 
-use crate::sse::base64;
+use crate::base64;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -41,7 +41,7 @@ pub(crate) fn join<'a>(messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
             Err(_) => {
                 let text = match std::str::from_utf8(message) {
                     Ok(text) => serde_json::Value::from(text),
-                    Err(_) => serde_json::Value::from(base64(message)),
+                    Err(_) => serde_json::Value::from(base64::encode(message)),
                 };
                 out.extend_from_slice(text.to_string().as_bytes());
             }

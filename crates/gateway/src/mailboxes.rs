@@ -1,6 +1,6 @@
 //! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
 
-use crate::{caller::Author, request::Path, token::Token};
+use crate::{caller::Author, request::Path, token::Token, topics::Topics};
 use bytes::Bytes;
 use env::BoxFuture;
 use mailbox::{Life, Lifetime, Refusal, Sent};
@@ -116,6 +116,17 @@ pub struct Chunk {
     pub standing: Standing,
 }
 
+/// The last value of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// Of its record.
+    pub at: Token,
+    /// The value.
+    pub value: Bytes,
+    /// What it is.
+    pub content_type: String,
+}
+
 /// From where on it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -134,10 +145,14 @@ pub enum Denied {
     Refused(Refusal, Option<Token>),
     /// There is no such topic.
     UnknownTopic,
+    /// The topic has only so many partitions.
+    UnknownPartition(usize),
     /// The body is no JSON.
     NotJson(String),
     /// The fork cannot begin there.
     ForkOffset(String),
+    /// The topic does not take such records.
+    NotTaken(String),
     /// The body is larger than the topic allows, in bytes.
     TooLarge(usize),
     /// What was asked for is not kept any more; the earliest that is.
@@ -147,7 +162,7 @@ pub enum Denied {
 }
 
 /// See the head of the file. Everything is answered once it is as safe as the topic asks.
-pub trait Mailboxes: Send + Sync {
+pub trait Mailboxes: Topics {
     /// How large a body may be that is written to a topic; `None`: there is no such topic.
     fn body_bytes_max(&self, topic: &TopicName) -> Option<usize>;
 
@@ -183,6 +198,12 @@ pub trait Mailboxes: Send + Sync {
 
     /// Ends when there is something to read behind `seen`, the stream is closed or gone, or that cannot be known any more.
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()>;
+
+    /// The last value of a key that readers of committed records see; none if there was none, or it was deleted.
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>>;
+
+    /// Ends when the last value is another one than that at `seen`, or that cannot be known any more.
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()>;
 }
 
 #[cfg(test)]

@@ -9,18 +9,24 @@ use mailbox::{Lifetime, Sent, limits};
 use model::TopicName;
 
 mod path;
+mod prefer;
+mod route;
+mod subscription;
 
 pub(crate) use path::Path;
+pub(crate) use prefer::wait_seconds;
+pub(crate) use route::Route;
+pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish};
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum Start<T = Token> {
     /// `-1`, or nothing: with the first record that is kept.
     Begin,
     /// `now`: with the next one.
     Now,
     /// With what comes at this offset or behind it.
-    At(Token),
+    At(T),
 }
 
 /// How a reader waits.
@@ -36,9 +42,9 @@ pub(crate) enum Live {
 
 /// GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Read {
+pub(crate) struct Read<T = Token> {
     /// Where.
-    pub(crate) start: Start,
+    pub(crate) start: Start<T>,
     /// Whether it waits.
     pub(crate) live: Option<Live>,
     /// What it was sent as `Stream-Cursor` last.
@@ -89,21 +95,58 @@ pub(crate) struct AppendHead {
 impl Read {
     /// Reads the query and the headers of a GET.
     pub(crate) fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
-        let query = path::query(query.unwrap_or_default())?;
-        let one = |name: &str| match &query.iter().filter(|(key, _)| key == name).collect::<Vec<_>>()[..] {
-            [] => Ok(None),
-            [(_, value)] => Ok(Some(value.as_str())),
-            _ => Err(Problem::malformed("query", format!("{name} is there more than once"))),
-        };
-        let wants_events = text(headers, "accept")?.is_some_and(|accepted| {
-            accepted
-                .split(',')
-                .any(|one| one.split(';').next().unwrap_or_default().trim() == "text/event-stream")
-        });
+        Self::parse_as(&Query::parse(query)?, headers, Token::parse)
+    }
+}
+
+/// The pairs of a query.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
+        path::query(query.unwrap_or_default()).map(Self)
+    }
+
+    /// The one value of a name.
+    pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.all(name);
+        let value = values.next();
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(Problem::malformed("query", format!("{name} is there more than once"))),
+        }
+    }
+
+    /// All values of a name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a client would have events.
+pub(crate) fn wants_events(headers: &HeaderMap) -> Result<bool, Problem> {
+    Ok(text(headers, "accept")?.is_some_and(|accepted| {
+        accepted.split(',').any(|one| one.split(';').next().unwrap_or_default().trim() == "text/event-stream")
+    }))
+}
+
+/// Where a browser was cut off.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    Ok(text(headers, "last-event-id")?.filter(|id| !id.is_empty()))
+}
+
+impl<T> Read<T> {
+    /// The same, with places of another kind.
+    pub(crate) fn parse_as(
+        query: &Query,
+        headers: &HeaderMap,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Self, Problem> {
+        let one = |name: &str| query.one(name);
         let live = match one("live")? {
             Some("long-poll") => Some(Live::LongPoll),
             Some("sse") => Some(Live::Sse),
-            None if wants_events => Some(Live::EventSource),
+            None if wants_events(headers)? => Some(Live::EventSource),
             None => None,
             Some(other) => {
                 let text = format!("live is {other:?}; it can be long-poll or sse");
@@ -111,7 +154,7 @@ impl Read {
             }
         };
         // A browser tells where it was cut off, whatever its address says.
-        let last_event = text(headers, "last-event-id")?.filter(|id| !id.is_empty());
+        let last_event = last_event_id(headers)?;
         let offset = match last_event.filter(|_| live == Some(Live::EventSource)) {
             Some(id) => Some(id),
             None => one("offset")?,
@@ -124,10 +167,10 @@ impl Read {
             }
             None | Some("-1") => Start::Begin,
             Some("now") => Start::Now,
-            Some(token) => Start::At(parse_token("offset", token)?),
+            Some(token) => Start::At(parse(token).ok_or_else(|| unknown_token("offset", token))?),
         };
         let cursor = one("cursor")?.map(str::to_owned);
-        Ok(Self { start, live, cursor, none_match: text(headers, "if-none-match")?.map(str::to_owned) })
+        Ok(Self { start, live, cursor, none_match: none_match(headers)?.map(str::to_owned) })
     }
 }
 
@@ -183,6 +226,11 @@ pub(crate) fn one_of_query(query: &str, name: &str) -> Result<Option<String>, Pr
     }
 }
 
+/// `If-None-Match`.
+pub(crate) fn none_match(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    text(headers, "if-none-match")
+}
+
 fn lifetime(headers: &HeaderMap) -> Result<Option<Lifetime>, Problem> {
     let ttl = number(headers, "stream-ttl")?;
     let until = text(headers, "stream-expires-at")?;
@@ -230,7 +278,7 @@ fn is_closed(headers: &HeaderMap) -> bool {
 }
 
 /// The one value of a header.
-fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() && name != "accept" {
@@ -263,13 +311,15 @@ fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Proble
 }
 
 fn parse_token(what: &str, text: &str) -> Result<Token, Problem> {
-    Token::parse(text).ok_or_else(|| {
-        Problem::malformed("offset", format!("{what} is none that this server has given out: {text:?}"))
-    })
+    Token::parse(text).ok_or_else(|| unknown_token(what, text))
+}
+
+pub(crate) fn unknown_token(what: &str, text: &str) -> Problem {
+    Problem::malformed("offset", format!("{what} is none that this server has given out: {text:?}"))
 }
 
 /// A type and a subtype of tokens (RFC 9110, section 8.3.1).
-fn is_media_type(text: &str) -> bool {
+pub(crate) fn is_media_type(text: &str) -> bool {
     let is_token = |part: &str| {
         let is_mark = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_mark(byte))

@@ -9,27 +9,36 @@ use crate::{
     cursor::Cursor,
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
+    many::{Many, Peers},
     problem::Problem,
-    request::{AppendHead, CreateHead, Live, Path, Read, Start},
+    request::{AppendHead, CreateHead, LIST_BYTES_MAX, Live, Path, Read, Route, Start},
     token::Token,
 };
 use bytes::Bytes;
 use env::{Clock, Random};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use mailbox::{Lifetime, media_type};
+use model::TopicPartition;
 use std::sync::Arc;
 
 mod authorise;
+mod cloud_events;
 mod follow;
+mod latest;
+mod subscribe;
+mod topics;
 
-use authorise::{author, caller, source_of};
+use authorise::{asker, author, caller, source_of};
 pub use follow::{Follow, Sent};
+use topics::Whole;
 
 /// What it needs besides the request.
 #[derive(Clone)]
 pub struct Service {
     /// Where the streams are.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The other nodes.
+    pub peers: Arc<dyn Peers>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// For cursors.
@@ -48,6 +57,8 @@ pub enum Answer {
     Whole(Response<Bytes>),
     /// The head of an answer, and what follows until the reader goes.
     Follow(Response<()>, Follow),
+    /// The same of several streams.
+    Many(Response<()>, Box<Many>),
 }
 
 /// The header of a request that another node has handed on: it is not handed on again.
@@ -63,7 +74,7 @@ impl Service {
             answered.unwrap_or_else(|problem| Answer::Whole(problem.response().map(Bytes::from)));
         protect(match &mut answer {
             Answer::Whole(response) => response.headers_mut(),
-            Answer::Follow(response, _) => response.headers_mut(),
+            Answer::Follow(response, _) | Answer::Many(response, _) => response.headers_mut(),
         });
         if let Answer::Whole(response) = &mut answer
             && request.method() == Method::HEAD
@@ -75,19 +86,26 @@ impl Service {
 
     /// How many bytes of a request's body are worth reading; or why not, if that is known without the body.
     pub fn admit<T>(&self, request: &Request<T>) -> Result<usize, Problem> {
-        if !matches!(*request.method(), Method::PUT | Method::POST) {
+        let is_query = request.method().as_str() == "QUERY";
+        if !is_query && !matches!(*request.method(), Method::PUT | Method::POST) {
             return Ok(0);
         }
         let (Path::Key(topic, _) | Path::Topic(topic) | Path::Partition(topic, _) | Path::Control(topic, _)) =
-            Path::parse(request.uri().path())?;
+            match Route::parse(request.uri().path())? {
+                Route::Stream(_) if is_query => return Ok(0),
+                Route::Stream(path) => path,
+                Route::Events(topic) => Path::Topic(topic),
+                Route::Subscribe if is_query && is_longer(request, LIST_BYTES_MAX) => {
+                    let text = format!("the streams are named in at most {LIST_BYTES_MAX} bytes");
+                    return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
+                }
+                Route::Subscribe if is_query => return Ok(LIST_BYTES_MAX),
+                Route::Subscribe | Route::Latest(_) => return Ok(0),
+            };
         let allowed = self.authorise(request)?.and_then(|allowed| allowed.bytes_max);
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
         let max = max.min(allowed.unwrap_or(usize::MAX));
-        let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
-        match length.and_then(|text| text.parse::<u64>().ok()) {
-            Some(length) if length > max as u64 => Err(problem(Denied::TooLarge(max))),
-            _ => Ok(max),
-        }
+        if is_longer(request, max) { Err(problem(Denied::TooLarge(max))) } else { Ok(max) }
     }
 
     /// Which other node is to be asked instead, once.
@@ -95,18 +113,38 @@ impl Service {
         if request.headers().contains_key(FORWARDED) || *request.method() == Method::OPTIONS {
             return None;
         }
-        self.mailboxes.elsewhere(&Address::from_path(request.uri().path())?)
+        match Route::parse(request.uri().path()).ok()? {
+            Route::Stream(Path::Key(topic, key)) => {
+                self.mailboxes.elsewhere(&Address { topic, key: key.into() })
+            }
+            Route::Stream(Path::Partition(topic, partition)) => {
+                self.mailboxes.partition_elsewhere(&TopicPartition { topic, partition })
+            }
+            Route::Stream(Path::Topic(topic)) if *request.method() == Method::POST => {
+                self.topic_elsewhere(&topic)
+            }
+            Route::Latest(at) => self.mailboxes.elsewhere(&at),
+            // Of these this node reads what it has, and asks others for the rest.
+            Route::Stream(_) | Route::Subscribe | Route::Events(_) => None,
+        }
     }
 
     async fn route(&self, request: &Request<Bytes>) -> Result<Answer, Problem> {
         self.authorise_whole(request)?;
-        let at = match Path::parse(request.uri().path())? {
-            Path::Key(topic, key) => Address { topic, key: key.into() },
-            Path::Topic(_) | Path::Partition(..) | Path::Control(..) => {
+        let at = match Route::parse(request.uri().path())? {
+            Route::Latest(at) => return self.latest(&at, request).await.map(Answer::Whole),
+            Route::Stream(Path::Key(topic, key)) => Address { topic, key: key.into() },
+            Route::Subscribe => return self.subscribe(request).await,
+            Route::Stream(Path::Topic(topic)) => return self.whole(&Whole::Topic(topic), request).await,
+            Route::Stream(Path::Partition(topic, partition)) => {
+                return self.whole(&Whole::Partition(TopicPartition { topic, partition }), request).await;
+            }
+            Route::Events(topic) => return self.cloud_events(&topic, request).await.map(Answer::Whole),
+            Route::Stream(Path::Control(..)) => {
                 return Err(Problem::new(
                     StatusCode::NOT_IMPLEMENTED,
                     "not-served",
-                    "only streams of one key are served: /s/{topic}/{key}",
+                    "subscriptions are not served yet",
                 ));
             }
         };
@@ -292,6 +330,12 @@ impl Service {
     }
 }
 
+/// Whether a request says that its body is longer than this.
+fn is_longer<T>(request: &Request<T>, bytes_max: usize) -> bool {
+    let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
+    length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > bytes_max as u64)
+}
+
 /// A problem as it is answered, for whoever answers a request that never came here.
 pub fn refusal(problem: &Problem) -> Response<Bytes> {
     let mut response = problem.response().map(Bytes::from);
@@ -364,7 +408,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-fn problem(denied: Denied) -> Problem {
+pub(crate) fn problem(denied: Denied) -> Problem {
     match denied {
         Denied::Refused(refusal, end) => {
             Problem::refused(&refusal, end.map(|end| end.to_string()).unwrap_or_default())
@@ -374,6 +418,14 @@ fn problem(denied: Denied) -> Problem {
             "topic-not-found",
             "there is no such topic; whoever runs the cluster creates them",
         ),
+        Denied::UnknownPartition(count) => Problem::new(
+            StatusCode::NOT_FOUND,
+            "partition-not-found",
+            format!("the topic has {count} partitions, of which the first is 0"),
+        ),
+        Denied::NotTaken(text) => {
+            Problem::malformed("not-taken", format!("the topic does not take it: {text}"))
+        }
         Denied::NotJson(text) => Problem::malformed("no-json", text),
         Denied::ForkOffset(text) => Problem::malformed("fork-offset", text),
         Denied::TooLarge(max) => Problem::new(

@@ -3,7 +3,9 @@
 use crate::{
     caller::Author,
     json,
-    mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken},
+    mailboxes::{
+        Address, Chunk, Denied, From, Latest, Mailboxes, NewRecords, NewStream, Reach, Standing, Taken,
+    },
     token::Token,
 };
 use bytes::Bytes;
@@ -16,12 +18,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+mod partitions;
+
 /// See the head of the file.
 pub struct Memory {
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
     news: watch::Sender<()>,
     elsewhere: Mutex<Option<Reach>>,
+    partitions: partitions::Partitions,
 }
 
 #[derive(Default)]
@@ -59,7 +64,9 @@ fn fork_id(at: &Address) -> mailbox::ForkId {
 impl Memory {
     /// Nothing is there.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, held: Mutex::default(), news: watch::Sender::new(()), elsewhere: Mutex::default() }
+        let (held, elsewhere) = (Mutex::default(), Mutex::default());
+        let partitions = partitions::Partitions::new();
+        Self { clock, held, news: watch::Sender::new(()), elsewhere, partitions }
     }
 
     /// From now on another node has them.
@@ -325,6 +332,14 @@ impl Held {
         }
     }
 
+    fn latest(&self, at: &Address, now: i64) -> Option<Latest> {
+        self.check(at, now).ok()?;
+        let (Token(mut place), value) = self.records(at, Token::BEGIN).pop()?;
+        place.offset -= 1;
+        let content_type = self.streams.get(&key(at))?.life.content_type.clone();
+        Some(Latest { at: Token(place), value: value?, content_type })
+    }
+
     fn remove(&mut self, at: &Address, now: i64) {
         let Some(stream) = self.streams.remove(&key(at)) else { return };
         let Some((source, _)) = self.source(&stream) else { return };
@@ -380,6 +395,23 @@ impl Mailboxes for Memory {
         bytes_max: usize,
     ) -> BoxFuture<'a, Result<Chunk, Denied>> {
         Box::pin(async move { self.do_read(at, from, bytes_max) })
+    }
+
+    fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>> {
+        Box::pin(async move { Ok(self.held().latest(at, self.clock.wall())) })
+    }
+
+    fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()> {
+        let mut news = self.news.subscribe();
+        Box::pin(async move {
+            loop {
+                news.borrow_and_update();
+                let latest = self.held().latest(at, self.clock.wall()).map(|latest| latest.at);
+                if latest != seen || news.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()> {

@@ -8,6 +8,8 @@ mod body;
 mod clients;
 mod events;
 mod forward;
+mod peers;
+mod several;
 mod stalling;
 mod tokens;
 
@@ -23,13 +25,14 @@ use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
 use events::Events;
 use forward::Passing;
-use gateway::{Answer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
+use gateway::{Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
+use several::Several;
 use stalling::Stalling;
 use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, sync::watch};
@@ -73,7 +76,7 @@ pub(crate) struct PublicHttp {
     is_closing: watch::Sender<bool>,
 }
 
-type Body = Either<Either<Full<Bytes>, Events>, Passing>;
+type Body = Either<Either<Full<Bytes>, Events>, Either<Passing, Several>>;
 
 impl PublicHttp {
     /// Nothing listens yet.
@@ -89,6 +92,7 @@ impl PublicHttp {
         Arc::new(Self {
             service: Service {
                 mailboxes,
+                peers: Arc::new(peers::Others(world.clock.clone())),
                 clock: world.clock.clone(),
                 random: world.random.clone(),
                 public_url: settings.public_url.clone(),
@@ -208,6 +212,7 @@ impl PublicHttp {
         let token = self.screen.token(request, page)?;
         if let Some(caller) = self.tokens.caller(token.as_deref(), self.clock.wall())? {
             request.extensions_mut().insert(caller);
+            token.into_iter().for_each(|token| drop(request.extensions_mut().insert(Bearer(token))));
         }
         let allowed = self.service.authorise(request)?;
         let rate = allowed.and_then(|allowed| allowed.rate);
@@ -249,7 +254,7 @@ impl PublicHttp {
             Err(problem) => return self.refuse(&problem, incoming).await,
         };
         let mut closing = self.is_closing.subscribe();
-        let is_read = head.method == Method::GET;
+        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
         let answering = self.ask(elsewhere, head, body);
         if !is_read {
             return answering.await;
@@ -269,7 +274,7 @@ impl PublicHttp {
     async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Response<Body> {
         if let Some(reach) = elsewhere {
             return match forward::forward(&reach, &head, &body, &self.clock).await {
-                Ok(response) => response.map(Either::Right),
+                Ok(response) => response.map(|rest| Either::Right(Either::Left(rest))),
                 Err(problem) => whole(refusal(&problem)),
             };
         }
@@ -285,6 +290,11 @@ impl PublicHttp {
                 let shared = (self.service.clone(), self.answers.clone());
                 let events = Events::new(shared, follow, self.is_closing.subscribe());
                 head.map(|()| Either::Left(Either::Right(events)))
+            }
+            Answer::Many(head, many) => {
+                let shared = (self.service.clone(), self.answers.clone());
+                let several = Several::new(shared, many, self.is_closing.subscribe());
+                head.map(|()| Either::Right(Either::Right(several)))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{Error, Settings, http, limits, listeners, logging, public_http, system};
 use broker::{Broker, Config, Door};
-use public_http::PublicHttp;
+use public_http::{PublicHttp, Tokens};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -51,20 +51,67 @@ impl Finder {
         let indexed = self.index.upto().min(upto);
         let mut entry = match &name.producer {
             None => {
-                let last = self.newest((Term::key(&key), &key), indexed, |seen| seen.is_record).await?;
-                let life = self.newest((Term::life(&key), &key), indexed, |seen| seen.mark.is_some()).await?;
+                let (last, life) = ((Term::key(&key), &key), (Term::life(&key), &key));
+                let last = self.newest(last, indexed, Isolation::LogEnd, |seen| seen.is_record).await?;
+                let life = self.newest(life, indexed, Isolation::LogEnd, |seen| seen.mark.is_some()).await?;
                 let (last, mark) = (last.map(|seen| seen.offset), life.and_then(|seen| seen.mark));
                 Entry::Key(Known { mark, last })
             }
             Some(id) => {
                 let term = Term::producer(&key, id);
                 let is_of = |seen: &Seen| seen.producer.as_ref().is_some_and(|one| one.sent.id == *id);
-                let found = self.newest((term, &key), indexed, is_of).await?;
+                let found = self.newest((term, &key), indexed, Isolation::LogEnd, is_of).await?;
                 Entry::Producer(found.and_then(|seen| Some((seen.offset, seen.producer?))))
             }
         };
-        self.rest(&key, indexed, upto, |seen| entry.on_record(name, &seen)).await?;
+        self.rest(&key, (indexed, upto), Isolation::LogEnd, |seen| entry.on_record(name, &seen)).await?;
         Ok(entry)
+    }
+
+    /// The newest record of a mailbox from `from` on and before `upto` that no aborted transaction has written, with its value. `last` is
+    /// the newest of all, whoever has written it.
+    pub(crate) async fn newest_record(
+        &self,
+        key: &Bytes,
+        (from, upto): (Offset, Offset),
+        last: Offset,
+    ) -> Result<Option<(Offset, Option<Bytes>)>, Refused> {
+        if (from..upto).contains(&last) {
+            let key = key.clone();
+            let bounds = (last, last.saturating_add(1));
+            let piece = self.ground.walk_batch(bounds, Isolation::LastStable, move |one| one == key).await?;
+            if let Some(seen) = piece.seen.into_iter().find(|seen| seen.is_record) {
+                return Ok(Some(valued(seen)));
+            }
+        }
+        let upto = upto.min(last);
+        for _ in 0..READ_TRIES {
+            match self.newest_record_once(key, (from, upto)).await {
+                Err(Refused::Overtaken) => {}
+                found => return found,
+            }
+        }
+        Err(unindexed())
+    }
+
+    async fn newest_record_once(
+        &self,
+        key: &Bytes,
+        (from, upto): (Offset, Offset),
+    ) -> Result<Option<(Offset, Option<Bytes>)>, Refused> {
+        let indexed = self.index.upto().clamp(from, upto.max(from));
+        let mut newest = None;
+        let rest = self.rest(key, (indexed, upto), Isolation::LastStable, |seen| {
+            if seen.is_record {
+                newest = Some(valued(seen));
+            }
+        });
+        rest.await?;
+        if newest.is_some() {
+            return Ok(newest);
+        }
+        let found = self.newest((Term::key(key), key), indexed, Isolation::LastStable, |seen| seen.is_record);
+        Ok(found.await?.map(valued).filter(|(offset, _)| *offset >= from))
     }
 
     /// Records of a mailbox from `from` on and before `upto`, those that no aborted transaction has written. Where retention takes some
@@ -139,13 +186,14 @@ impl Finder {
         &self,
         (term, key): (Term, &Bytes),
         mut below: Offset,
+        isolation: Isolation,
         is_meant: impl Fn(&Seen) -> bool,
     ) -> Result<Option<Seen>, Refused> {
         // Terms that meet are rare; so many of them in a row are no chance.
         for _ in 0..limits::MAILBOX_SCAN_READS_MAX {
             let Some(offset) = self.index.newest(&term, below).await? else { return Ok(None) };
             let (wanted, bounds) = (key.clone(), (offset, offset.saturating_add(1)));
-            let piece = self.ground.walk_batch(bounds, Isolation::LogEnd, move |one| one == wanted).await?;
+            let piece = self.ground.walk_batch(bounds, isolation, move |one| one == wanted).await?;
             if let Some(seen) = piece.seen.into_iter().find(&is_meant) {
                 return Ok(Some(seen));
             }
@@ -158,15 +206,15 @@ impl Finder {
     async fn rest(
         &self,
         key: &Bytes,
-        from: Offset,
-        upto: Offset,
+        (from, upto): (Offset, Offset),
+        isolation: Isolation,
         mut on_record: impl FnMut(Seen),
     ) -> Result<(), Refused> {
         let (mut next, mut left) = (from, limits::MAILBOX_SCAN_READS_MAX);
         while next < upto {
             left = left.checked_sub(1).ok_or_else(unindexed)?;
             let key = key.clone();
-            let piece = self.ground.walk((next, upto), Isolation::LogEnd, move |one| one == key).await?;
+            let piece = self.ground.walk((next, upto), isolation, move |one| one == key).await?;
             piece.seen.into_iter().for_each(&mut on_record);
             next = piece.next;
         }
@@ -179,6 +227,11 @@ const POSTINGS_AT_ONCE: usize = 256;
 
 fn unindexed() -> Refused {
     Refused::Offline("its key index is not made yet, and there is too much to look through".into())
+}
+
+/// Where a record lies, and its value: what is referred to keeps all of the read that it came with.
+fn valued(seen: Seen) -> (Offset, Option<Bytes>) {
+    (seen.offset, seen.value.map(|value| Bytes::copy_from_slice(&value)))
 }
 
 struct Taking {
@@ -214,10 +267,8 @@ impl Taking {
             return false;
         }
         self.bytes += bytes;
-        // What is referred to keeps all of the read that it came with.
-        let value = seen.value.map(|value| Bytes::copy_from_slice(&value));
-        self.found.records.push((seen.offset, value));
         self.found.upto = seen.offset.saturating_add(1);
+        self.found.records.push(valued(seen));
         true
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It knows no postings; [`log::Log`] does, and `partition` looks them up on a lane. What is not indexed `find` reads.
 
-use crate::partition::{Isolation, Partition, Refused};
+use crate::partition::{Partition, Refused};
 use log::Term;
 use model::Offset;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Indexed {
         from: Offset,
         max: usize,
     ) -> Result<(Vec<Offset>, Offset), Refused> {
-        let found = self.0.key_postings(term.clone(), (from, Isolation::LogEnd), max).await?;
+        let found = self.0.key_postings(term.clone(), from, max).await?;
         Ok((found.offsets, found.upto))
     }
 

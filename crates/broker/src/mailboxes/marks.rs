@@ -76,14 +76,6 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// What each record says of who has posted it.
-    fn signature(&self) -> Vec<Header> {
-        let Author { subject, issuer } = &self.author;
-        let said = [(headers::SUBJECT, subject), (headers::ISSUER, issuer)];
-        let said = said.into_iter().filter_map(|(name, text)| Some(header(name, text.clone()?.into_bytes())));
-        said.collect()
-    }
-
     /// What the last one says besides.
     fn headers(&self) -> Vec<Header> {
         let mut all = Vec::new();
@@ -108,7 +100,7 @@ impl News {
         values: &[Option<Bytes>],
         bytes_max: usize,
     ) -> Option<io::Result<Batch>> {
-        let (mut builder, signature) = (BatchBuilder::new(), self.signature());
+        let (mut builder, signature) = (BatchBuilder::new(), self.author.headers());
         let all = [self.headers(), signature.clone()].concat();
         for (place, value) in values.iter().enumerate() {
             let is_last = place + 1 == values.len();

@@ -18,13 +18,13 @@ use model::{Offset, limits};
 use std::sync::Arc;
 
 /// One of the streams that a stream consists of.
-struct Part {
-    desk: Arc<Desk>,
-    key: Bytes,
-    standing: Standing,
-    ends: Ends,
+pub(super) struct Part {
+    pub(super) desk: Arc<Desk>,
+    pub(super) key: Bytes,
+    pub(super) standing: Standing,
+    pub(super) ends: Ends,
     /// Up to where it counts, if that is not all.
-    until: Option<Place>,
+    pub(super) until: Option<Place>,
 }
 
 /// Records that were read, and the token behind each.
@@ -114,7 +114,7 @@ impl Mailboxes {
     }
 
     /// What comes before a part, if it was forked from something and that is asked for.
-    async fn before(&self, part: &Part, begin: Token) -> Result<Option<Part>, Denied> {
+    pub(super) async fn before(&self, part: &Part, begin: Token) -> Result<Option<Part>, Denied> {
         let life = &part.standing.life;
         let Some(origin) = life.origin.as_ref().filter(|_| begin.0.generation < life.generation()) else {
             return Ok(None);
@@ -134,7 +134,7 @@ impl Mailboxes {
     }
 
     /// Reading keeps an idle stream alive, if the partition can be written for now.
-    async fn touch(&self, at: &Address, standing: &Standing) {
+    pub(super) async fn touch(&self, at: &Address, standing: &Standing) {
         if mailbox::touch(&standing.life, self.now_ms()).is_none() {
             return;
         }
@@ -150,7 +150,7 @@ impl Mailboxes {
 
 impl Part {
     /// From where to where it is read.
-    fn bounds(&self, begin: Token) -> Result<Option<(Offset, Offset)>, Denied> {
+    pub(super) fn bounds(&self, begin: Token) -> Result<Option<(Offset, Offset)>, Denied> {
         let generation = self.standing.life.generation();
         let from = match begin.0.generation.cmp(&generation) {
             std::cmp::Ordering::Less => self.standing.begin,

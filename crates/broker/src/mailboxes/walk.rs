@@ -1,8 +1,8 @@
-//! Walking over a partition's records in pieces, for whoever looks for those of one key.
+//! Walking over a partition's records in pieces, for whoever looks for those of one key, or reads all.
 //!
 //! It reads as a consumer does and decides nothing. What takes long to unpack is unpacked by a worker.
 
-use super::marks::Seen;
+use super::{find::Room, marks::Seen};
 use crate::{
     fetch_sessions::Wanted,
     partition::{
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use client::Aborts;
 use env::World;
 use model::{LeaderEpoch, Offset, ProducerId};
-use records::{Batch, BatchHeader, Codec, Decompressor, Entry, MAGIC_V2};
-use std::{io, sync::Arc};
+use records::{Batch, BatchHeader, Codec, Decompressor, Entry, Header, MAGIC_V2, Message, Record};
+use std::{cell::Cell, io, sync::Arc};
 use tokio::sync::Semaphore;
 
 /// So much is read at once, but one batch whatever its size.
@@ -35,8 +35,8 @@ pub(crate) struct Ground {
 }
 
 /// What one read has found.
-pub(crate) struct Piece {
-    pub(crate) seen: Vec<Seen>,
+pub(crate) struct Piece<T = Seen> {
+    pub(crate) seen: Vec<T>,
     /// From where on it was read: what lies before is not kept any more.
     pub(crate) from: Offset,
     /// Where to read on.
@@ -64,7 +64,7 @@ impl Ground {
         isolation: Isolation,
         is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Piece, Refused> {
-        self.walk_some(bounds, READ_BYTES_MAX, isolation, is_wanted).await
+        self.walk_some(bounds, READ_BYTES_MAX, isolation, of_mailboxes(is_wanted)).await
     }
 
     /// The same, of the batch alone in which `from` lies, or the next one.
@@ -74,16 +74,39 @@ impl Ground {
         isolation: Isolation,
         is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Piece, Refused> {
-        self.walk_some(bounds, 1, isolation, is_wanted).await
+        self.walk_some(bounds, 1, isolation, of_mailboxes(is_wanted)).await
     }
 
-    async fn walk_some(
+    /// All records from `from` on that readers of committed records see, as many as there is room for, but at least one.
+    pub(crate) async fn walk_all(
+        &self,
+        bounds: (Offset, Offset),
+        room: Room,
+    ) -> Result<Piece<Record>, Refused> {
+        let (mut bytes, mut count) = (0, 0);
+        let take = move |batch: Option<&Batch>, record: Record| {
+            if batch.is_some_and(|batch| batch.header.attributes.is_control()) {
+                return Take::Nothing;
+            }
+            let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+            let headers = record.headers.iter().map(|header| header.key.len() + of(&header.value));
+            bytes += of(&record.key) + of(&record.value) + headers.sum::<usize>();
+            count += 1;
+            match count > 1 && (bytes > room.bytes || count > room.records) {
+                true => Take::Stop,
+                false => Take::One(own(record)),
+            }
+        };
+        self.walk_some(bounds, room.bytes.min(READ_BYTES_MAX), Isolation::LastStable, take).await
+    }
+
+    async fn walk_some<T: Send + 'static>(
         &self,
         (from, upto): (Offset, Offset),
         bytes_max: usize,
         isolation: Isolation,
-        is_wanted: impl Fn(&[u8]) -> bool + Send + 'static,
-    ) -> Result<Piece, Refused> {
+        take: impl FnMut(Option<&Batch>, Record) -> Take<T> + Send + 'static,
+    ) -> Result<Piece<T>, Refused> {
         let _turn = self.reads.acquire().await.map_err(|_| Refused::Offline("the broker stops".into()))?;
         let Raw { bytes, aborted, from, of } = self.read(from, bytes_max, isolation).await?;
         if bytes.is_empty() {
@@ -91,7 +114,7 @@ impl Ground {
             return Ok(Piece { seen: Vec::new(), from, next: upto });
         }
         let is_small = bytes.len() <= BYTES_AT_ONCE_MAX && !is_packed(&bytes);
-        let look = move || look(bytes, (from, upto), aborted, is_wanted);
+        let look = move || look(bytes, (from, upto), aborted, take);
         let looked = match is_small {
             true => look(),
             false => {
@@ -166,19 +189,60 @@ fn is_packed(mut bytes: &[u8]) -> bool {
     false
 }
 
-fn look(
+/// What is taken of what is walked over.
+enum Take<T> {
+    One(T),
+    Nothing,
+    /// Nothing of this record, and nothing more.
+    Stop,
+}
+
+/// Of the records those of mailboxes, by their keys. What older formats hold was written before there were mailboxes.
+fn of_mailboxes(is_wanted: impl Fn(&[u8]) -> bool) -> impl FnMut(Option<&Batch>, Record) -> Take<Seen> {
+    move |batch, record| {
+        let seen = batch.and_then(|batch| Seen::new(batch, record));
+        seen.filter(|seen| is_wanted(&seen.key)).map_or(Take::Nothing, Take::One)
+    }
+}
+
+/// The same record in memory of its own: what is referred to keeps all of the read that it came with.
+fn own(record: Record) -> Record {
+    let own = |bytes: Option<Bytes>| bytes.map(|bytes| Bytes::copy_from_slice(&bytes));
+    let header =
+        |header: Header| Header { key: Bytes::copy_from_slice(&header.key), value: own(header.value) };
+    let headers = record.headers.into_iter().map(header).collect();
+    Record { key: own(record.key), value: own(record.value), headers, ..record }
+}
+
+fn look<T>(
     mut bytes: Bytes,
     (from, upto): (Offset, Offset),
     aborted: Option<Vec<(ProducerId, Offset)>>,
-    is_wanted: impl Fn(&[u8]) -> bool,
-) -> io::Result<Piece> {
+    mut take: impl FnMut(Option<&Batch>, Record) -> Take<T>,
+) -> io::Result<Piece<T>> {
     let (mut aborts, mut decompressor) = (aborted.map(Aborts::new), Decompressor::new());
     let mut piece = Piece { seen: Vec::new(), from, next: from };
+    let (mut seen, stopped_at) = (Vec::new(), Cell::new(None));
+    let mut visit = |batch: Option<&Batch>, record: Record| {
+        let offset = record.offset;
+        if stopped_at.get().is_some() || !(from..upto).contains(&offset) {
+            return;
+        }
+        match take(batch, record) {
+            Take::One(one) => seen.push(one),
+            Take::Nothing => {}
+            Take::Stop => stopped_at.set(Some(offset)),
+        }
+    };
     while let Some(entry) = Entry::peek(&bytes).filter(|entry| entry.bytes <= bytes.len()) {
+        if stopped_at.get().is_some() {
+            break;
+        }
         if entry.magic != MAGIC_V2 {
-            // What older formats hold was written before there were mailboxes.
-            bytes = bytes.slice(entry.bytes..);
+            let message = Message::split_off(&mut bytes).map_err(|error| damaged(error.to_string()))?;
             piece.next = piece.next.max(entry.offset.saturating_add(1));
+            let records = message.records(PLAIN_BYTES_MAX, &mut decompressor);
+            records.into_iter().flatten().for_each(|record| visit(None, record));
             continue;
         }
         let Some(batch) = Batch::split_off(&mut bytes) else { break };
@@ -196,15 +260,16 @@ fn look(
         if is_hidden && !header.attributes.is_control() {
             continue;
         }
-        let read = batch.each_record(PLAIN_BYTES_MAX, &mut decompressor, |record| {
-            if (from..upto).contains(&record.offset) {
-                piece.seen.extend(Seen::new(&batch, record).filter(|seen| is_wanted(&seen.key)));
-            }
-        });
+        let read =
+            batch.each_record(PLAIN_BYTES_MAX, &mut decompressor, |record| visit(Some(&batch), record));
         if let Err(error) = read {
             tracing::warn!(offset = header.base_offset, %error, "a batch cannot be looked into for records of streams");
         }
     }
+    if let Some(offset) = stopped_at.get() {
+        piece.next = offset;
+    }
+    piece.seen = seen;
     match piece.next > from {
         true => Ok(piece),
         false => Err(damaged(format!("no batch could be read at offset {from}"))),

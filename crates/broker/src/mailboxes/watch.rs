@@ -33,6 +33,30 @@ impl Mailboxes {
     }
 }
 
+impl Mailboxes {
+    /// Until the last value of a key is another one than that at `seen`.
+    pub(super) async fn do_wait_for_another(&self, at: &Address, seen: Option<Token>) {
+        loop {
+            let Ok(desk) = self.desk(at) else { return };
+            let (waiter, is_first) = desk.waiting.enter(&at.key);
+            if is_first {
+                self.0.world.tasks.spawn(Box::pin(watch(desk.clone())));
+            }
+            let mut news = pin!(waiter.news.notified());
+            news.as_mut().enable();
+            let Ok(state) = desk.state(&at.key, None).await else { return };
+            let Ok(ends) = desk.ends() else { return };
+            if let Some(last) = state.known.last.filter(|last| *last >= ends.stable) {
+                desk.waiting.expect(last, &at.key);
+            }
+            match self.do_latest(at).await {
+                Ok(latest) if latest.as_ref().map(|latest| latest.at) == seen => news.await,
+                _ => return,
+            }
+        }
+    }
+}
+
 /// Wakes whoever waits for what becomes visible in a partition, as long as anybody waits.
 async fn watch(desk: Arc<Desk>) {
     loop {

@@ -287,8 +287,11 @@ impl Mailboxes {
 
     /// Waits until all replicas in sync have what was appended.
     pub(super) async fn safe(&self, pending: Pending) -> Result<(), Denied> {
+        self.settled(pending.settled).await
+    }
+
+    pub(super) async fn settled(&self, mut settled: AllSettled) -> Result<(), Denied> {
         let clock = &self.0.world.clock;
-        let mut settled = pending.settled;
         let open = tokio::select! {
             biased;
             open = &mut settled => open,

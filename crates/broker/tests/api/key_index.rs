@@ -1,11 +1,14 @@
-//! Records found by their keys, as whoever has the broker beside it finds them: over restarts, compaction, and aborted
+//! Records found by their keys, as the gateway finds them: over restarts, compaction, and aborted
 //! transactions, with an index and without. What the index says of a log is tested in the log's own crate.
 
 use crate::{
     configs::{TOPIC, alter},
     harness::{BatchSpec, Client, LOG_DIR, Node, Topic, Transactional, batch_of},
 };
-use broker::view::Visible;
+use bytes::Bytes;
+use gateway::{Address, Denied, From};
+use mailbox::Refusal;
+use model::TopicName;
 
 const INDEXED: [(&str, &str); 2] = [("odradek.key.index", "true"), ("segment.ms", "1000")];
 /// So that a segment is closed before the next record.
@@ -16,20 +19,27 @@ async fn put(node: &Node, client: &mut Client, topic: &Topic, key: &str, values:
     assert_eq!(client.produce(topic, batch_of(&spec)).await.error_code, 0);
 }
 
-/// The offsets of a key's records, and that of the newest.
-async fn found(node: &Node, key: &str, visible: Visible) -> (Vec<i64>, Option<i64>) {
-    let (mut offsets, mut from) = (Vec::new(), 0);
+/// The offsets of a key's records that are committed, and that of the newest.
+async fn found(node: &Node, key: &str) -> (Vec<i64>, Option<i64>) {
+    let boxes = node.broker.mailboxes();
+    let at = Address { topic: TopicName::new("t").unwrap(), key: Bytes::copy_from_slice(key.as_bytes()) };
+    let (mut offsets, mut from) = (Vec::new(), From::Begin);
     loop {
-        // A few at a time, as a reader goes on.
-        let some = node.broker.records_of_key(("t", 0), key.as_bytes(), (from, visible), 2).await.unwrap();
-        if some.records.is_empty() {
-            break;
+        // One at a time, as a reader goes on.
+        match boxes.read(&at, from, 1).await {
+            Ok(chunk) => {
+                offsets.extend(chunk.records.iter().map(|(next, _)| next.0.offset as i64 - 1));
+                from = From::At(chunk.next);
+                if chunk.is_up_to_date {
+                    break;
+                }
+            }
+            Err(Denied::Refused(Refusal::NotFound, _)) => break,
+            Err(other) => panic!("{other:?}"),
         }
-        offsets.extend(some.records.iter().map(|record| record.offset));
-        from = some.upto;
     }
-    let newest = node.broker.newest_of_key(("t", 0), key.as_bytes(), visible).await.unwrap();
-    (offsets, newest.map(|record| record.offset))
+    let latest = boxes.latest(&at).await.unwrap();
+    (offsets, latest.map(|latest| latest.at.0.offset as i64))
 }
 
 fn key_files(node: &Node) -> usize {
@@ -48,23 +58,23 @@ async fn records_are_found_by_their_keys_with_an_index_and_without() {
         node.pass(ROLL_MS).await;
     }
     let of_a = (vec![0, 1, 4, 5], Some(5));
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a);
+    assert_eq!(found(&node, "a").await, of_a);
     assert_eq!((key_files(&node), node.broker.metrics().key_index.records_behind()), (0, 0));
     alter(&mut client, TOPIC, "t", "odradek.key.index", Some("true")).await;
     node.pass(3000).await;
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a);
+    assert_eq!(found(&node, "a").await, of_a);
     assert_eq!((key_files(&node), node.broker.metrics().key_index.records_behind()), (3, 0));
     let node = node.cut_power().await;
     let mut client = node.client();
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, of_a, "before anything is indexed");
+    assert_eq!(found(&node, "a").await, of_a, "before anything is indexed");
     node.pass(3000).await;
     put(&node, &mut client, &topic, "a", &["9"]).await;
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5, 8], Some(8)));
-    assert_eq!(found(&node, "d", Visible::Uncommitted).await, (vec![], None));
+    assert_eq!(found(&node, "a").await, (vec![0, 1, 4, 5, 8], Some(8)));
+    assert_eq!(found(&node, "d").await, (vec![], None));
     alter(&mut client, TOPIC, "t", "odradek.key.index", None).await;
     node.pass(3000).await;
     assert_eq!(key_files(&node), 0);
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5, 8], Some(8)));
+    assert_eq!(found(&node, "a").await, (vec![0, 1, 4, 5, 8], Some(8)));
     node.assert_sound();
 }
 
@@ -83,7 +93,7 @@ async fn a_compacted_segment_has_its_index_from_the_beginning() {
         put(&node, &mut client, &topic, "c", &["y"]).await;
         node.pass(5000).await;
         let last = 3 * round + 1;
-        assert_eq!(found(&node, "b", Visible::Uncommitted).await, (vec![last], Some(last)), "round {round}");
+        assert_eq!(found(&node, "b").await, (vec![last], Some(last)), "round {round}");
         assert_eq!(node.broker.metrics().key_index.records_behind(), 0);
     }
     assert_eq!(node.broker.metrics().key_index.discarded.get(), 0);
@@ -103,8 +113,7 @@ async fn what_was_aborted_is_not_found_by_readers_of_committed_records() {
         producer.end(&mut client, 5, committed).await;
     }
     for _ in 0..2 {
-        assert_eq!(found(&node, "key", Visible::Committed).await, (vec![0, 3], Some(3)));
-        assert_eq!(found(&node, "key", Visible::Uncommitted).await.0, [0, 1, 3, 5]);
+        assert_eq!(found(&node, "key").await, (vec![0, 3], Some(3)));
         node.pass(3000).await;
     }
     node.assert_sound();
@@ -131,10 +140,10 @@ async fn a_file_of_the_index_that_is_missing_is_made_again() {
         env::Disk::remove_file(&*node.disk, path).unwrap();
     }
     for _ in 0..2 {
-        assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5], Some(5)));
+        assert_eq!(found(&node, "a").await, (vec![0, 1, 4, 5], Some(5)));
         node.pass(3000).await;
     }
-    assert_eq!(found(&node, "b", Visible::Uncommitted).await, (vec![2, 3], Some(3)));
+    assert_eq!(found(&node, "b").await, (vec![2, 3], Some(3)));
     node.pass(3000).await;
     assert_eq!(key_files(&node), 3);
     node.assert_sound();
@@ -157,7 +166,7 @@ async fn where_there_was_no_room_no_index_is_built_for_a_minute() {
     *node.disk.switches().full_below.lock().unwrap() = None;
     node.pass(10_000).await;
     assert_eq!(key_files(&node), 0, "others have the room first");
-    assert_eq!(found(&node, "a", Visible::Uncommitted).await, (vec![0, 1, 4, 5], Some(5)));
+    assert_eq!(found(&node, "a").await, (vec![0, 1, 4, 5], Some(5)));
     node.pass(60_000).await;
     assert_eq!(key_files(&node), 3);
     node.assert_sound();

@@ -15,23 +15,23 @@ use std::sync::Arc;
 use tokio::time::{Duration, timeout};
 use wire::DeleteTopicsRequest;
 
-const TEXT: &str = "text/plain";
+pub(crate) const TEXT: &str = "text/plain";
 
-struct Ground {
-    node: Node,
-    topic: Topic,
-    client: Client,
+pub(crate) struct Ground {
+    pub(crate) node: Node,
+    pub(crate) topic: Topic,
+    pub(crate) client: Client,
 }
 
-fn at(key: &str) -> Address {
+pub(crate) fn at(key: &str) -> Address {
     Address { topic: TopicName::new("t").unwrap(), key: Bytes::copy_from_slice(key.as_bytes()) }
 }
 
-fn stream() -> NewStream {
+pub(crate) fn stream() -> NewStream {
     NewStream { content_type: Some(TEXT.into()), ..NewStream::default() }
 }
 
-fn post(body: &'static str) -> NewRecords {
+pub(crate) fn post(body: &'static str) -> NewRecords {
     NewRecords {
         content_type: Some(TEXT.into()),
         body: Bytes::from_static(body.as_bytes()),
@@ -52,22 +52,22 @@ fn text(chunk: &Chunk) -> Vec<String> {
 }
 
 impl Ground {
-    async fn with(configs: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(configs: &[(&str, &str)]) -> Self {
         let node = Node::start().await;
         let mut client = node.client();
         let topic = client.create("t", 1, configs).await;
         Self { node, topic, client }
     }
 
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&[("odradek.stream.content.type", TEXT)]).await
     }
 
-    fn boxes(&self) -> Arc<dyn Mailboxes> {
+    pub(crate) fn boxes(&self) -> Arc<dyn Mailboxes> {
         self.node.broker.mailboxes()
     }
 
-    async fn append(&self, key: &str, new: NewRecords) -> Result<Taken, Denied> {
+    pub(crate) async fn append(&self, key: &str, new: NewRecords) -> Result<Taken, Denied> {
         self.boxes().append(&at(key), new).await
     }
 
@@ -80,12 +80,12 @@ impl Ground {
     }
 
     /// What one of Kafka's producers does.
-    async fn produce(&mut self, key: &str, values: &[&str]) {
+    pub(crate) async fn produce(&mut self, key: &str, values: &[&str]) {
         let batch = batch_of(&BatchSpec { key: Some(key), values, ..BatchSpec::default() });
         assert_eq!(self.client.produce(&self.topic, batch).await.error_code, 0);
     }
 
-    async fn again(self, is_power_cut: bool) -> Self {
+    pub(crate) async fn again(self, is_power_cut: bool) -> Self {
         let node = if is_power_cut { self.node.cut_power().await } else { self.node.restart().await };
         let client = node.client();
         Self { node, client, ..self }
@@ -582,9 +582,9 @@ async fn a_fork_whose_time_is_over_lets_its_source_go_with_its_path() {
         for key in ["c", "b"] {
             if is_created_again {
                 assert!(ground.boxes().create(&at(key), stream()).await.unwrap().0);
-                ground.boxes().delete(&at(key)).await.unwrap();
+                ground.boxes().delete(&at(key), &Author::default()).await.unwrap();
             } else {
-                let deleted = refused(ground.boxes().delete(&at(key)).await);
+                let deleted = refused(ground.boxes().delete(&at(key), &Author::default()).await);
                 assert!(matches!(deleted, Refusal::NotFound), "{key}: {deleted:?}");
             }
         }

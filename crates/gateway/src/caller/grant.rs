@@ -120,6 +120,13 @@ impl Grant {
         has_key && self.verbs.contains(&verb) && self.topic.fits(topic.to_string().as_bytes())
     }
 
+    /// Whether it is of the topic at all.
+    pub(super) fn fits_some_key(&self, verb: Verb, topic: &TopicName) -> bool {
+        self.key != Pattern::Nothing
+            && self.verbs.contains(&verb)
+            && self.topic.fits(topic.to_string().as_bytes())
+    }
+
     pub(super) fn allowed(&self) -> Allowed {
         Allowed { rate: self.rate.map(|rate| (rate, self.name.clone())), bytes_max: self.bytes_max }
     }

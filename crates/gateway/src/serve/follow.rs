@@ -3,16 +3,16 @@
 //! It is small and waits for nothing: whoever holds the connection reads from [`Follow::next`] on, hands the chunk over, and sends
 //! what comes. A reader that is slow is a place in a stream, and no buffer.
 
-use super::{JSON, put};
+use super::put;
 use crate::{
     cursor::Cursor,
-    json,
+    form::Form,
     mailboxes::{Address, Chunk},
     sse,
     token::Token,
 };
+use bytes::Bytes;
 use http::Response;
-use mailbox::media_type;
 
 /// See the head of the file.
 #[derive(Debug, Clone)]
@@ -24,14 +24,6 @@ pub struct Follow {
     form: Form,
     is_plain: bool,
     until_ms: Option<i64>,
-}
-
-/// How records are put into events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Text,
-    Base64,
 }
 
 /// What is sent next.
@@ -50,13 +42,7 @@ impl Follow {
         content_type: &str,
         (cursor, is_plain): (Option<String>, bool),
     ) -> Self {
-        let media = media_type(content_type);
-        let form = match media.as_str() {
-            JSON => Form::Json,
-            text if text.starts_with("text/") => Form::Text,
-            _ => Form::Base64,
-        };
-        Self { at, next, cursor, form, is_plain, until_ms: None }
+        Self { at, next, cursor, form: Form::of(content_type), is_plain, until_ms: None }
     }
 
     pub(super) fn until(self, until_ms: Option<i64>) -> Self {
@@ -99,7 +85,7 @@ impl Follow {
         let values: Vec<&[u8]> = chunk.records.iter().filter_map(|(_, value)| value.as_deref()).collect();
         let mut text = String::new();
         if !values.is_empty() {
-            text = sse::event(chunk.next, Some("data"), &self.payload(&values));
+            text = sse::event(chunk.next, Some("data"), &self.form.all(&values));
         }
         let cursor = Cursor::next(self.cursor.as_deref(), now_ms, random);
         text.push_str(&sse::control(chunk.next, (!is_over).then_some(cursor), chunk.is_up_to_date));
@@ -108,30 +94,10 @@ impl Follow {
 
     /// For readers that know nothing of this protocol: an event for each record, of which each is a place to resume.
     fn one_by_one(&self, chunk: &Chunk) -> String {
-        let event = |(token, value): &(Token, Option<_>)| match value {
-            Some(value) => {
-                let value: &bytes::Bytes = value;
-                let payload = match self.form {
-                    // One message is no array of one.
-                    Form::Json => String::from_utf8_lossy(value).into_owned(),
-                    _ => self.payload(&[value]),
-                };
-                sse::event(*token, None, &payload)
-            }
+        let event = |(token, value): &(Token, Option<Bytes>)| match value {
+            Some(value) => sse::event(*token, None, &self.form.one(value)),
             None => sse::event(*token, Some("delete"), ""),
         };
         chunk.records.iter().map(event).collect()
-    }
-
-    fn payload(&self, values: &[&[u8]]) -> String {
-        let text = |bytes: Vec<u8>| {
-            String::from_utf8(bytes)
-                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-        };
-        match self.form {
-            Form::Json => text(json::join(values.iter().copied())),
-            Form::Text => text(values.concat()),
-            Form::Base64 => sse::base64(&values.concat()),
-        }
     }
 }

@@ -1,10 +1,15 @@
 #![allow(clippy::disallowed_methods, reason = "a paused clock is no clock of the machine")]
 
 use super::*;
-use crate::testing::Memory;
+use crate::{Asked, positions::STREAMS_MAX, testing::Memory};
 use env::{BoxFuture, Deadline, Millis, Nanos};
 use model::TopicName;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+mod cloud_events;
+mod latest;
+mod subscribe;
+mod topics;
 
 /// The paused clock of a test; it began at some time of day.
 struct Paused(tokio::time::Instant);
@@ -31,6 +36,15 @@ impl Random for Seven {
     }
 }
 
+/// There is no other node.
+struct Nobody;
+
+impl Peers for Nobody {
+    fn ask(&self, reach: Reach, _: Request<Bytes>) -> BoxFuture<'static, Asked> {
+        panic!("{reach:?} is asked");
+    }
+}
+
 struct Ground {
     service: Service,
     memory: Arc<Memory>,
@@ -44,6 +58,7 @@ impl Ground {
         let memory = Arc::new(Memory::new(clock.clone()));
         let service = Service {
             mailboxes: memory.clone(),
+            peers: Arc::new(Nobody),
             clock,
             random: Arc::new(Seven),
             public_url: None,
@@ -70,7 +85,7 @@ impl Ground {
     ) -> Response<Bytes> {
         match self.answer(method, path, headers, body).await {
             Answer::Whole(response) => response,
-            Answer::Follow(..) => panic!("{method} {path} is followed"),
+            Answer::Follow(..) | Answer::Many(..) => panic!("{method} {path} is followed"),
         }
     }
 
@@ -78,6 +93,15 @@ impl Ground {
         match self.answer("GET", path, headers, "").await {
             Answer::Follow(response, follow) => (response, follow),
             Answer::Whole(response) => panic!("{path}: {}", response.status()),
+            Answer::Many(..) => panic!("{path} is several"),
+        }
+    }
+
+    async fn several(&self, path: &str, headers: &[(&str, &str)]) -> (Response<()>, Box<Many>) {
+        match self.answer("GET", path, headers, "").await {
+            Answer::Many(response, many) => (response, many),
+            Answer::Whole(response) => panic!("{path}: {response:?}"),
+            Answer::Follow(..) => panic!("{path} is one stream"),
         }
     }
 
@@ -331,7 +355,7 @@ async fn what_makes_no_sense_is_told_as_a_problem() {
     ground.ask("PUT", KEY, &[("content-type", "application/json")], "").await;
     for (method, path, body, status, kind) in [
         ("GET", "/", "", 404, "no-route"),
-        ("GET", "/s/rides", "", 501, "not-served"),
+        ("GET", "/s/rides/__ds/subscriptions/a", "", 501, "not-served"),
         ("PATCH", KEY, "", 405, "method"),
         ("GET", "/s/rides/none", "", 404, "stream-not-found"),
         ("GET", "/s/rides/u42?offset=7", "", 400, "offset"),

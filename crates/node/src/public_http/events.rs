@@ -16,9 +16,9 @@ use tokio::sync::watch;
 
 /// A connection ends after this, so that what lies between can give many readers one answer (PROTOCOL.md, section 5.8); they come
 /// again by themselves.
-const FOLLOW_MS_MAX: i64 = 60_000;
+pub(super) const FOLLOW_MS_MAX: i64 = 60_000;
 /// Readers that are sent nothing for so long are shown that the connection is alive.
-const QUIET_MS_MAX: i64 = 25_000;
+pub(super) const QUIET_MS_MAX: i64 = 25_000;
 /// When it is looked again whether there is room for what it is sent.
 const BUSY_MS: i64 = 1_000;
 /// What an `EventSource` passes over.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod limits;
+mod routes;
 mod screen;
 mod tokens;
 

@@ -11,7 +11,10 @@ use crate::{
     plan::{Durability, TopicPlan},
     value::ValueId,
 };
-use broker::view::Visible;
+use broker::partition_of;
+use bytes::Bytes;
+use gateway::{Address, Denied, From, Mailboxes, Token};
+use model::TopicName;
 use records::{Batch, Decompressor, Record};
 use std::sync::Arc;
 use stdx::{Parts, Uuid};
@@ -37,6 +40,8 @@ const RESOURCE_TOPIC: i8 = 2;
 const SOURCE_TOPIC: i8 = 1;
 const RESOURCE_GROUP: i8 = 32;
 const RETRY_MS: u64 = 100;
+/// So much of a key is read at once.
+const PIECE_BYTES: usize = 500;
 /// Batches are not unpacked beyond this.
 const PLAIN_BYTES_MAX: usize = 16 << 20;
 /// How much longer than locks last nothing has to come until nothing more will.
@@ -82,7 +87,8 @@ impl Oracle {
         loop {
             let mut link = self.ground.connect(Seek::Leader(place), "oracle", &mut self.dice).await;
             if let Ok(Some(all)) = read_with_keys(&mut link, place, id).await
-                && let Some(looked) = self.look_for_keys(place, &all).await
+                && let Ok(Some((partitions, _))) = describe(&mut link, &place.topic, 12).await
+                && let Some(looked) = self.look_for_keys(place, &all, partitions).await
             {
                 return looked.into_iter().for_each(|read| self.ground.history.tell(read));
             }
@@ -90,22 +96,22 @@ impl Oracle {
         }
     }
 
-    /// No client can ask for a key yet: the leader itself is asked.
-    async fn look_for_keys(&self, place: &Place, all: &[(i64, u8)]) -> Option<Vec<Event>> {
+    /// As the gateway finds them at their leader: keys that belong into this partition, although clients write them into any.
+    async fn look_for_keys(&self, place: &Place, all: &[(i64, u8)], partitions: i32) -> Option<Vec<Event>> {
         let (leader, _) = self.ground.cluster.leader(&place.topic, place.partition)?;
-        let broker = self.ground.cluster.node(leader)?.broker()?;
-        let (of, visible) = ((&*place.topic, place.partition), Visible::Uncommitted);
+        let mailboxes = self.ground.cluster.node(leader)?.broker()?.mailboxes();
         let mut looked = Vec::new();
-        for key in 0..ValueId::KEYS {
+        let count = usize::try_from(partitions).ok()?;
+        for key in (0..ValueId::KEYS).filter(|key| partition_of(&[*key], count) == place.partition) {
             let scanned = all.iter().filter(|(_, known)| *known == key).map(|(offset, _)| *offset).collect();
-            let found = broker.records_of_key(of, &[key], (0, visible), usize::MAX).await?;
-            let newest = broker.newest_of_key(of, &[key], visible).await?;
+            let topic = TopicName::new(&place.topic).ok()?;
+            let at = Address { topic, key: Bytes::copy_from_slice(&[key]) };
             looked.push(Event::KeyRead {
                 place: place.clone(),
                 key,
                 scanned,
-                found: found.records.iter().map(|record| record.offset).collect(),
-                newest: newest.map(|record| record.offset),
+                found: read_key(&*mailboxes, &at).await?,
+                newest: mailboxes.latest(&at).await.ok()?.map(|latest| offset(latest.at)),
             });
         }
         Some(looked)
@@ -278,6 +284,27 @@ async fn read_letters(
 ) -> Result<Option<Vec<(String, i32, i64)>>, Lost> {
     let records = read_records(link, place, id, 0).await?;
     Ok(records.map(|records| records.iter().filter_map(letter_of).collect()))
+}
+
+/// The offsets of all records that the stream of a key has, piece by piece.
+async fn read_key(mailboxes: &dyn Mailboxes, at: &Address) -> Option<Vec<i64>> {
+    let (mut found, mut from) = (Vec::new(), From::Begin);
+    loop {
+        let chunk = match mailboxes.read(at, from, PIECE_BYTES).await {
+            Err(Denied::Refused(..)) => return Some(found),
+            read => read.ok()?,
+        };
+        // Each has the place behind it.
+        found.extend(chunk.records.iter().map(|(next, _)| offset(*next) - 1));
+        if chunk.is_up_to_date {
+            return Some(found);
+        }
+        from = From::At(chunk.next);
+    }
+}
+
+fn offset(token: Token) -> i64 {
+    i64::try_from(token.0.offset).unwrap_or(i64::MAX)
 }
 
 /// The offsets of all records of a partition that have a key, and the key.

@@ -27,7 +27,7 @@ struct Known {
 }
 
 /// A part of an address's share.
-pub(super) struct Part {
+pub(in crate::public_http) struct Part {
     _permit: OwnedSemaphorePermit,
     _known: Known,
 }

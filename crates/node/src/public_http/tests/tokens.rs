@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use tokens::testing::{SECRET, jwks, signed, token};
 use tokio::io::AsyncWriteExt;
 
+mod routes;
+
 /// A server with keys in a file.
 struct Gate {
     ground: Ground,
