@@ -117,8 +117,19 @@ impl PublicHttp {
         })
     }
 
+    /// Serves until the node stops.
+    pub(crate) fn listen(self: &Arc<Self>, listeners: Vec<Listener>) {
+        if !listeners.is_empty() {
+            self.tasks.spawn(Box::pin(self.clone().follow_nodes()));
+            self.tasks.spawn(Box::pin(self.clone().follow_keys()));
+        }
+        for listener in listeners {
+            self.tasks.spawn(Box::pin(self.clone().accept(listener)));
+        }
+    }
+
     /// Accepts connections until the node stops.
-    pub(crate) async fn accept(self: Arc<Self>, listener: Listener) {
+    async fn accept(self: Arc<Self>, listener: Listener) {
         let mut closing = self.is_closing.subscribe();
         let is_local = listener.address.ip().is_loopback();
         loop {
@@ -300,7 +311,7 @@ impl PublicHttp {
     }
 
     /// Looks again and again where the cluster's nodes are: they ask for clients that they have counted.
-    pub(crate) async fn follow_nodes(self: Arc<Self>) {
+    async fn follow_nodes(self: Arc<Self>) {
         let mut closing = self.is_closing.subscribe();
         loop {
             let mut found = BTreeSet::new();
@@ -319,7 +330,7 @@ impl PublicHttp {
     }
 
     /// Looks again and again at the keys for tokens.
-    pub(crate) async fn follow_keys(self: Arc<Self>) {
+    async fn follow_keys(self: Arc<Self>) {
         let mut closing = self.is_closing.subscribe();
         tokio::select! {
             biased;

@@ -88,13 +88,7 @@ async fn serve(
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
     let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, tokens, for_public);
-    if !public.is_empty() {
-        world.tasks.spawn(Box::pin(streams.clone().follow_nodes()));
-        world.tasks.spawn(Box::pin(streams.clone().follow_keys()));
-    }
-    for listener in public {
-        world.tasks.spawn(Box::pin(streams.clone().accept(listener)));
-    }
+    streams.listen(public);
     greet(&greeting);
     let ended = tokio::select! {
         biased;

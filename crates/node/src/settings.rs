@@ -4,7 +4,7 @@ use crate::{Error, Layers, listeners::ListenerAddress};
 use broker::Address;
 use metadata::{
     Image,
-    config::{Configs, Statics},
+    config::{Configs, Resolved, Statics},
 };
 use model::NodeId;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -96,14 +96,7 @@ impl Settings {
         };
         let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
         let gateway_listeners = list("odradek.gateway.listeners");
-        let public_url = text("odradek.gateway.public.url");
-        let gateway = Gateway {
-            listeners: gateway_listeners,
-            connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
-            poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
-            trust: Trust::read(&statics, &resolved, public_url.as_deref(), &mut problems),
-            public_url,
-        };
+        let gateway = Gateway::read(gateway_listeners, (&statics, &resolved), &mut problems);
         let (own, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| names.contains(&listener.name));
         let listed = listed(&resolved.list("controller.quorum.bootstrap.servers"))
@@ -115,7 +108,6 @@ impl Settings {
                 problems.push(why);
                 Vec::new()
             });
-        problems.extend(gateway.problem());
         let roles = resolved.list("process.roles");
         let is_one = roles.is_empty() || roles.iter().any(|role| role == "controller");
         let is_broker = roles.is_empty() || roles.iter().any(|role| role == "broker");
@@ -149,6 +141,25 @@ impl Settings {
 }
 
 impl Gateway {
+    /// Adds what is wrong to `problems`.
+    fn read(
+        listeners: Vec<ListenerAddress>,
+        (statics, resolved): (&Statics, &Resolved<'_>),
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let public_url = resolved.text("odradek.gateway.public.url").filter(|url| !url.trim().is_empty());
+        let public_url = public_url.map(|url| url.into_owned());
+        let gateway = Self {
+            listeners,
+            connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
+            poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
+            trust: Trust::read(statics, resolved, public_url.as_deref(), problems),
+            public_url,
+        };
+        problems.extend(gateway.problem());
+        gateway
+    }
+
     fn problem(&self) -> Option<String> {
         let wrong = self.listeners.iter().find(|listener| listener.name != "HTTP");
         if let Some(ListenerAddress { name, host, port }) = wrong {

@@ -10,9 +10,13 @@ use aws_lc_rs::{
     signature::{ParsedPublicKey, UnparsedPublicKey},
 };
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 
 /// More keys would make a token without a name of its key expensive.
 const KEYS_MAX: usize = 16;
+
+/// What the library verifies with.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// See the head of the file.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +122,9 @@ impl Key {
             (Some("oct"), _) => (SECRET, number("k").ok_or("has no secret k in base64url")?),
             (Some("RSA"), _) => {
                 let modulus = number("n").ok_or("has no modulus n in base64url")?;
+                if !RSA_BITS.contains(&bits(&modulus)) {
+                    return Err("has a modulus of other than 2048 to 8192 bits");
+                }
                 (RSA, rsa(&modulus, &number("e").ok_or("has no exponent e in base64url")?))
             }
             (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
@@ -162,7 +169,7 @@ impl Key {
         };
         match first.means() {
             Means::Public(means) if ParsedPublicKey::new(means, &self.bytes).is_err() => {
-                Err("is no public key that can be used; RSA wants 2048 to 8192 bits")
+                Err("is no public key")
             }
             _ => Ok(self),
         }
@@ -171,6 +178,13 @@ impl Key {
 
 fn text_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     fields.get(name).and_then(Value::as_str)
+}
+
+/// How long a number is.
+fn bits(number: &[u8]) -> usize {
+    let mut bare = number.iter().skip_while(|byte| **byte == 0);
+    let first = bare.next().map_or(0, |byte| 8 - byte.leading_zeros() as usize);
+    first + 8 * bare.count()
 }
 
 /// An RSA public key in DER (RFC 8017, appendix A.1.1).

@@ -103,6 +103,12 @@ pub(super) const BROKER_KEYS: &[Key] = &[
          odradek.gateway.tokens.keys.file whoever reaches it may read and write all topics but the internal ones."),
     key(GATEWAY_POLL, Long, Text("20000"), Between(1, 300_000), Low,
         "How long a reader of a stream that asks for news waits, if none come. Less than what proxies before the node allow."),
+    key(GATEWAY_PROXIES, List, Text("127.0.0.0/8,::1"), Any, Medium,
+        "Addresses and networks of proxies before the gateway listeners. What they say in X-Forwarded-For is believed: that client is \
+         counted, and not the proxy."),
+    key(GATEWAY_URL, String, Text(""), Any, Low,
+        "What clients put before the paths of streams, such as https://streams.example.com, if that is not http:// and the Host \
+         that they send."),
     key(GATEWAY_AUDIENCES, List, Text(""), Any, Medium,
         "Which aud a token for the gateway listeners may have; empty: it has none."),
     key(GATEWAY_COOKIE, String, Text(""), Any, Low,
@@ -116,12 +122,6 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         "How many seconds the clocks of those who sign tokens may be apart from this one."),
     key(GATEWAY_TOKENS_REQUIRED, Boolean, Text("true"), Any, Medium,
         "Whether requests without a token are refused, where there are keys; else they may do anything."),
-    key(GATEWAY_URL, String, Text(""), Any, Low,
-        "What clients put before the paths of streams, such as https://streams.example.com, if that is not http:// and the Host \
-         that they send."),
-    key(GATEWAY_PROXIES, List, Text("127.0.0.0/8,::1"), Any, Medium,
-        "Addresses and networks of proxies before the gateway listeners. What they say in X-Forwarded-For is believed: that client is \
-         counted, and not the proxy."),
     key(HTTP_LISTENER, String, Text("127.0.0.1:9644"), Any, Medium,
         "Where the private HTTP port listens (metrics, health); empty for none. It must not be reachable from \
          outside."),

@@ -91,7 +91,7 @@ impl Clients {
 
     /// One more request of an address.
     pub(super) fn take(&self, place: Place) -> Option<Quota> {
-        let count = self.limits.requests_per_second.checked_mul(WINDOW_SECONDS).unwrap_or(u32::MAX);
+        let count = self.limits.requests_per_second.saturating_mul(WINDOW_SECONDS);
         let rate = Rate { count, seconds: WINDOW_SECONDS };
         let now = self.clock.now();
         (count > 0).then(|| self.held.lock().rates.take("address", &place.bytes(), rate, now))
