@@ -179,7 +179,8 @@ impl RaftQuorum {
         let upto = self.0.committed.borrow().offset;
         let end = {
             let state = self.0.store.0.state.lock();
-            let start = state.log.log.start_offset();
+            // What the log has in the place of a snapshot of another replica need not be what was committed.
+            let start = state.log.log.start_offset().max(state.replaced_before());
             if from < start {
                 let snapshot =
                     state.checkpoint.as_ref().filter(|checkpoint| checkpoint.id().end_offset > from);

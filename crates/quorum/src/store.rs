@@ -85,6 +85,15 @@ impl State {
         }
     }
 
+    /// The end of a snapshot that another replica has sent and that the log does not lead to: before it the log may have entries that
+    /// nobody has committed, until it is begun anew behind the snapshot. 0: there is none.
+    pub(crate) fn replaced_before(&self) -> Offset {
+        let Some(checkpoint) = &self.checkpoint else { return 0 };
+        let last = checkpoint.head().last;
+        let is_known = self.log.purged() >= Some(last) || self.log.log_id(last.index) == Some(last);
+        if is_known { 0 } else { checkpoint.id().end_offset }
+    }
+
     /// Who takes part after the entry of `index`, as far as the log and the snapshot say it.
     pub(crate) fn membership_at(&self, index: u64) -> StoredMembership {
         let in_log = self.log.membership_at(index);

@@ -3,7 +3,7 @@
 use crate::{
     Committed, Quorum,
     tests::{
-        cluster::{Cluster, dir, replica, snapshot_batches},
+        cluster::{Cluster, batch_of, dir, replica, snapshot_batches},
         world::run,
     },
 };
@@ -56,6 +56,37 @@ fn a_follower_that_is_far_behind_gets_the_snapshot() {
             matches!(quorum.read(0, 1000).await.unwrap(), Committed::InSnapshot(id) if id == snapshot.id())
         );
         assert_eq!(checkpoints(&cluster.disk(behind)), [snapshot.id().file_name()], "older ones are gone");
+        cluster.judge.finish();
+    });
+}
+
+#[test]
+fn what_a_deposed_leader_has_and_nobody_committed_is_not_read_while_a_snapshot_takes_its_place() {
+    run(async {
+        let cluster = Cluster::started(16, 3).await;
+        cluster.propose().await;
+        let old = cluster.leader().await;
+        let epoch = old.leadership().borrow().epoch;
+        for other in cluster.replicas() {
+            cluster.net.cut(old.replica(), other);
+            cluster.net.cut(other, old.replica());
+        }
+        for value in 900..903 {
+            drop(old.propose(epoch, batch_of(value)).await.unwrap());
+        }
+        cluster.clock.sleep_ms(3000).await;
+        for _ in 0..40 {
+            cluster.propose().await;
+        }
+        let end = cluster.propose().await.last_offset + 1;
+        for quorum in cluster.all_running().into_iter().filter(|quorum| quorum.replica() != old.replica()) {
+            quorum.leadership().wait_for(|now| now.high_watermark >= end).await.unwrap();
+            quorum.write_snapshot(end, snapshot_batches(end)).await.unwrap();
+        }
+        cluster.clock.sleep_ms(500).await;
+        cluster.net.heal();
+        cluster.settle(cluster.propose().await.last_offset + 1).await;
+        assert_eq!(old.snapshot().unwrap().id().end_offset, end);
         cluster.judge.finish();
     });
 }
