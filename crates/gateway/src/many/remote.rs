@@ -246,3 +246,128 @@ fn told(source: &Source, from: From) -> Value {
         Source::Partition(of) => json!({"topic": &*of.topic, "partition": of.partition, "offset": offset}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailboxes::Address;
+    use model::TopicName;
+    use proptest::prelude::*;
+
+    fn remote() -> Remote {
+        Remote {
+            numbers: vec![7, 4],
+            of: 9,
+            reading: Box::pin(std::future::pending()),
+            text: Text::default(),
+            is_placed: false,
+            is_here: false,
+        }
+    }
+
+    fn id(offsets: [u64; 2]) -> String {
+        let places = offsets.map(|offset| Token::new(0, offset)).to_vec();
+        Positions { of: 9, places }.encode()
+    }
+
+    /// What was heard, in words.
+    fn words(heard: &VecDeque<Heard>) -> Vec<String> {
+        let word = |heard: &Heard| match heard {
+            Heard::Places(places) => format!("{places:?}"),
+            Heard::Event(Event::Records(items)) => {
+                items.iter().map(|item| format!("{}@{}", item.stream, item.next.0.offset)).collect()
+            }
+            Heard::Event(event) => format!("{event:?}"),
+        };
+        heard.iter().map(word).collect()
+    }
+
+    #[test]
+    fn events_are_understood_wherever_they_are_cut() {
+        let record = |stream: u32, offset: u64| {
+            let next = Token::new(0, offset + 1);
+            format!(
+                "id: {}\ndata:{{\"stream\":{stream},\"topic\":\"t\",\"offset\":{offset},\"next\":\"{next}\"}}\n\n",
+                id([0, 0])
+            )
+        };
+        let about = |kind: &str| {
+            format!("event: {kind}\ndata:{{\"stream\":1,\"next\":\"{}\"}}\n\n", Token::new(0, 5))
+        };
+        let begin = format!("id: {}\n\n:\n\n", id([1, 2]));
+        let here = format!("id: {}\nevent: here\n\n", id([3, 6]));
+        let text = begin
+            + &record(0, 1)
+            + &record(1, 2)
+            + &about("gone")
+            + "event: new\ndata:x\n\n"
+            + &about("end")
+            + &here;
+        let place = |stream: u32, offset: u64| (stream as usize, Token::new(0, offset));
+        let expected = [
+            format!("{:?}", [place(7, 1), place(4, 2)]),
+            "7@2".to_owned(),
+            "4@3".to_owned(),
+            format!("{:?}", Event::Gone(4, Token::new(0, 5))),
+            format!("{:?}", Event::Over(4)),
+            format!("{:?}", [place(7, 3), place(4, 6)]),
+        ];
+        for size in [1, 2, 3, 7, 50, text.len()] {
+            let (mut remote, mut heard) = (remote(), VecDeque::new());
+            for piece in text.as_bytes().chunks(size) {
+                remote.on_piece(piece, &mut heard).unwrap();
+            }
+            assert_eq!(words(&heard).concat(), expected.concat(), "{size}");
+            assert!(remote.is_here && remote.is_placed && remote.text.bytes.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_of_other_streams_or_no_event_is_not_understood() {
+        let other = Positions { of: 8, places: vec![Token::BEGIN; 2] }.encode();
+        let short = Positions { of: 9, places: vec![Token::BEGIN] }.encode();
+        let next = Token::BEGIN;
+        for text in [
+            format!("id: {other}\n\n"),
+            format!("id: {short}\n\n"),
+            "id: x\n\n".to_owned(),
+            "data:x\n\n".to_owned(),
+            format!("data:{{\"stream\":2,\"offset\":0,\"next\":\"{next}\"}}\n\n"),
+            format!("event: gone\ndata:{{\"stream\":2,\"next\":\"{next}\"}}\n\n"),
+            "event: end\ndata:\n\n".to_owned(),
+        ] {
+            let (mut remote, mut heard) = (remote(), VecDeque::new());
+            assert!(remote.on_piece(text.as_bytes(), &mut heard).is_none(), "{text}");
+        }
+        let (mut remote, mut heard) = (remote(), VecDeque::new());
+        assert!(remote.on_piece(b"data:\xff\n\n", &mut heard).is_none(), "no UTF-8");
+        let (mut remote, endless) = (self::remote(), vec![b'x'; 1 << 20]);
+        let is_ended = (0..40).any(|_| remote.on_piece(&endless, &mut heard).is_none());
+        assert!(is_ended, "an event has an end");
+    }
+
+    #[test]
+    fn another_node_is_asked_for_the_same_stream() {
+        let topic = || TopicName::new("rides").unwrap();
+        let key = |key: &'static [u8]| Source::Key(Address { topic: topic(), key: Bytes::from_static(key) });
+        let partition = Source::Partition(model::TopicPartition { topic: topic(), partition: 3 });
+        let all =
+            [(key(b"u42"), From::Begin), (key(b"\xff"), From::End), (partition, From::At(Token::new(2, 7)))];
+        let list: Vec<Value> = all.iter().map(|(source, from)| told(source, *from)).collect();
+        let read = crate::request::Subscription::from_json(json!({"streams": list}).to_string().as_bytes());
+        let wished = all.map(|(source, from)| (crate::request::Wish::One(source), from));
+        assert_eq!(read.unwrap().0, wished);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_understood_or_not(pieces in prop::collection::vec("(id|data|event|:| |\n|[a-z{}\"0-9]){0,30}", 0..6)) {
+            let (mut remote, mut heard) = (remote(), VecDeque::new());
+            for piece in pieces {
+                if remote.on_piece(piece.as_bytes(), &mut heard).is_none() {
+                    break;
+                }
+            }
+        }
+    }
+}
