@@ -96,10 +96,10 @@ impl Caller {
         })
     }
 
-    /// The same with some key of the topic: the first grant of the topic says how.
+    /// The same with some key of the topic: the first grant of the topic says how often. How large each of them may be is known with its key.
     pub(crate) fn allow_some_key(&self, verb: Verb, topic: &TopicName) -> Result<Allowed, Problem> {
         match self.grants.iter().find(|grant| grant.fits_some_key(verb, topic)) {
-            Some(grant) => Ok(grant.allowed()),
+            Some(grant) => Ok(Allowed { bytes_max: None, ..grant.allowed() }),
             None => self.allow(verb, topic, None),
         }
     }

@@ -270,6 +270,11 @@ impl Many {
         self.until_ms.map_or(most, |until| until.saturating_sub(now_ms).clamp(0, most))
     }
 
+    /// How many streams it follows.
+    pub fn count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Where it is, as text.
     pub(crate) fn positions(&self) -> String {
         match &self.streams[..] {

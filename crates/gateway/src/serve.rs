@@ -104,7 +104,12 @@ impl Service {
             };
         let allowed = self.authorise(request)?.and_then(|allowed| allowed.bytes_max);
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
-        let max = max.min(allowed.unwrap_or(usize::MAX));
+        // Events that another node hands on are in JSON, and what is binary in base64; each of them is held to the limits all the same.
+        let is_handed_on = request.headers().contains_key(FORWARDED);
+        let max = match Route::parse(request.uri().path())? {
+            Route::Events(_) if is_handed_on => max.saturating_mul(2),
+            _ => max.min(allowed.unwrap_or(usize::MAX)),
+        };
         if is_longer(request, max) { Err(problem(Denied::TooLarge(max))) } else { Ok(max) }
     }
 
@@ -346,6 +351,8 @@ pub fn refusal(problem: &Problem) -> Response<Bytes> {
 /// What every answer says to browsers.
 fn protect(headers: &mut HeaderMap) {
     put(headers, "x-content-type-options", "nosniff");
+    // A stream may be a page that somebody has posted: it is shown as if it were of no origin, and does nothing.
+    put(headers, "content-security-policy", "sandbox; default-src 'none'");
 }
 
 fn unknown_method() -> Problem {

@@ -35,7 +35,10 @@ use metadata::Endpoint;
 use several::Several;
 use stalling::Stalling;
 use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+};
 
 pub(crate) use clients::Limits;
 pub(crate) use tokens::{TokenRules, Tokens};
@@ -47,6 +50,8 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
 /// What one answer has at most, but for one larger record.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Of the streams that readers of several follow there are so many: each takes a few kilobytes while nothing comes.
+const FOLLOWED_MAX: usize = 64 * 1024;
 /// How long those that are answered may take while the node stops.
 const DRAIN_MS_MAX: i64 = 5_000;
 /// How often it is looked where the cluster's nodes are.
@@ -72,6 +77,8 @@ pub(crate) struct PublicHttp {
     connections_max: u32,
     budget: Budget,
     answers: Answers,
+    /// Streams that those follow who follow several.
+    followed: Arc<Semaphore>,
     /// Turns true when the node stops.
     is_closing: watch::Sender<bool>,
 }
@@ -113,6 +120,7 @@ impl PublicHttp {
             connections_max,
             budget: Budget::new(),
             answers: Answers::new(),
+            followed: Arc::new(Semaphore::new(FOLLOWED_MAX)),
             is_closing: watch::Sender::new(false),
         })
     }
@@ -303,8 +311,14 @@ impl PublicHttp {
                 head.map(|()| Either::Left(Either::Right(events)))
             }
             Answer::Many(head, many) => {
+                let count = u32::try_from(many.count()).unwrap_or(u32::MAX);
+                let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
+                    return whole(refusal(&busy(
+                        "too many streams are being followed; ask again a little later",
+                    )));
+                };
                 let shared = (self.service.clone(), self.answers.clone());
-                let several = Several::new(shared, many, self.is_closing.subscribe());
+                let several = Several::new(shared, many, seats, self.is_closing.subscribe());
                 head.map(|()| Either::Right(Either::Right(several)))
             }
         }

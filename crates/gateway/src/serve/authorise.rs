@@ -9,10 +9,10 @@ use crate::{
     mailboxes::{Address, Denied},
     many::{Asker, Source},
     problem::Problem,
-    request::{Path, Route},
+    request::{Path, Route, Subscription, Wish},
 };
 use http::{Method, Request, StatusCode};
-use model::TopicName;
+use model::{TopicName, TopicPartition};
 use std::sync::Arc;
 
 impl Service {
@@ -49,7 +49,7 @@ impl Service {
         .map(Some)
     }
 
-    /// The same for one of the events that a request has, of this key and so many bytes. How often is counted before the keys are
+    /// The same for one of the events that a request has, of this key and so many bytes with all it says. How often is counted before the keys are
     /// known: an event that is counted otherwise is not taken so.
     pub(super) fn authorise_event<T>(
         &self,
@@ -70,16 +70,18 @@ impl Service {
     }
 
     /// The same for the streams of a subscription.
-    pub(super) fn authorise_streams<'a, T>(
+    pub(super) fn authorise_streams<T>(
         &self,
         request: &Request<T>,
-        streams: impl Iterator<Item = &'a Source>,
+        Subscription(wishes): &Subscription,
     ) -> Result<(), Problem> {
         let Some(caller) = caller(request) else { return Ok(()) };
-        for stream in streams {
-            let allowed = match stream {
-                Source::Key(at) => caller.allow(Verb::Read, &at.topic, Some(&at.key))?,
-                Source::Partition(of) => caller.allow(Verb::Read, &of.topic, None)?,
+        for (wish, _) in wishes {
+            let allowed = match wish {
+                Wish::One(Source::Key(at)) => caller.allow(Verb::Read, &at.topic, Some(&at.key))?,
+                Wish::One(Source::Partition(TopicPartition { topic, .. })) | Wish::Topic(topic) => {
+                    caller.allow(Verb::Read, topic, None)?
+                }
             };
             if allowed.rate.is_some() {
                 return Err(rate_of_its_own("follow the stream alone, by /s/{topic}/{key}"));
@@ -102,7 +104,10 @@ impl Service {
 pub(super) fn source_of<T>(request: &Request<T>, at: &Address, path: &str) -> Result<Address, Problem> {
     let source = source(at, path)?;
     if let Some(caller) = caller(request) {
-        caller.allow(Verb::Read, &source.topic, Some(&source.key))?;
+        let allowed = caller.allow(Verb::Read, &source.topic, Some(&source.key))?;
+        if allowed.rate.is_some() {
+            return Err(rate_of_its_own("read the source by /s/{topic}/{key}"));
+        }
     }
     Ok(source)
 }

@@ -39,7 +39,10 @@ impl Service {
         let shape = self.mailboxes.shape(topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
         let events = CloudEvent::from_http(request.headers(), request.body())?;
         for event in &events {
-            let bytes = event.record().value.map_or(0, |value| value.len());
+            let record = event.record();
+            let said =
+                record.headers.iter().map(|said| said.key.len() + said.value.as_ref().map_or(0, Bytes::len));
+            let bytes = record.value.as_ref().map_or(0, Bytes::len) + said.sum::<usize>();
             self.authorise_event(request, topic, (event.key().map(str::as_bytes), bytes))?;
         }
         let signature = author(request).headers();

@@ -46,6 +46,7 @@ impl Service {
                 return Err(problem.with("allow", METHODS));
             }
         };
+        self.authorise_streams(request, &subscription)?;
         let mut wanted = self.expand(subscription)?;
         let sources: Vec<Source> = wanted.iter().map(|(source, _)| source.clone()).collect();
         let of = Source::hash(&sources);
@@ -67,7 +68,6 @@ impl Service {
                 wanted.iter_mut().zip(read.places).for_each(|((_, from), place)| *from = From::At(place));
             }
         }
-        self.authorise_streams(request, sources.iter())?;
         let show = Show { of: Shown::Numbered, is_one: false, is_plain: true, cursor: None };
         let many = Many::new(self, wanted, (of, asker(request)), show).await?;
         Ok(Answer::Many(many.head(), Box::new(many)))

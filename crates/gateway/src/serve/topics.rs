@@ -3,7 +3,7 @@
 //! They are there as long as the topic is: nobody creates, closes or deletes them here. A topic of one partition has the tokens of that
 //! partition, one of several a text that does not sort.
 
-use super::{Answer, Service, asker, author, is_match, no_content, problem, put};
+use super::{Answer, Service, asker, author, caller, is_match, no_content, problem, put};
 use crate::{
     cors,
     cursor::Cursor,
@@ -78,12 +78,14 @@ impl Whole {
 
 impl Service {
     pub(super) async fn whole(&self, of: &Whole, request: &Request<Bytes>) -> Result<Answer, Problem> {
+        if *request.method() == Method::OPTIONS {
+            return Ok(Answer::Whole(cors::preflight()));
+        }
         let shape = self.shape(of.topic())?;
         Ok(Answer::Whole(match *request.method() {
             Method::GET => return self.read_whole(of, &shape, request).await,
             Method::HEAD => self.head_whole(of, &shape, request).await?,
             Method::POST => self.append_whole(of, &shape, request).await?,
-            Method::OPTIONS => cors::preflight(),
             _ => {
                 let text = "a topic and its partitions are read and appended to; Kafka's tools create and delete them";
                 let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", text);
@@ -156,6 +158,9 @@ impl Service {
             return Ok(Answer::Many(many.head(), Box::new(many)));
         }
         let found = self.found(&mut many, read.live == Some(Live::LongPoll)).await?;
+        if let Some(caller) = caller(request) {
+            caller.check_time(self.clock.wall())?;
+        }
         Ok(Answer::Whole(self.answer_whole(of, shape, &many, &found, &read)))
     }
 

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// See the head of the file.
 pub(crate) struct Several(Option<BoxFuture<'static, Option<(Bytes, Reader)>>>);
@@ -22,6 +22,7 @@ struct Reader {
     service: Service,
     answers: Answers,
     many: Box<Many>,
+    _seats: OwnedSemaphorePermit,
     closing: watch::Receiver<bool>,
     until: Deadline,
     /// Whether nothing follows.
@@ -32,11 +33,14 @@ impl Several {
     pub(super) fn new(
         (service, answers): (Service, Answers),
         many: Box<Many>,
+        seats: OwnedSemaphorePermit,
         closing: watch::Receiver<bool>,
     ) -> Self {
         let left = many.left_ms(service.clock.wall(), super::events::FOLLOW_MS_MAX);
         let until = service.clock.after_millis(left);
-        Self(Some(Box::pin(Reader { service, answers, many, closing, until, is_over: false }.next())))
+        Self(Some(Box::pin(
+            Reader { service, answers, many, _seats: seats, closing, until, is_over: false }.next(),
+        )))
     }
 }
 

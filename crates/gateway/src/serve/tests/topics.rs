@@ -272,3 +272,13 @@ async fn what_has_no_key_goes_where_this_node_leads() {
     assert_eq!(elsewhere(), Some(reach));
     assert_eq!(ground.ask("POST", ALL, &[], "x").await.status(), 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_pages_may_do_says_nothing_of_which_topics_there_are() {
+    let ground = Ground::new();
+    for path in ["/s/rides", "/s/unknown", "/s/unknown/-/p/0", "/s/unknown/u42", "/v1/events/unknown"] {
+        let told = ground.ask("OPTIONS", path, &[], "").await;
+        assert_eq!(told.status(), 204, "{path}");
+        assert_eq!(header(&told, "content-security-policy"), Some("sandbox; default-src 'none'"));
+    }
+}

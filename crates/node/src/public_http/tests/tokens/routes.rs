@@ -86,6 +86,20 @@ async fn a_subscription_has_only_streams_that_may_be_read() {
     let slow = granted(&json!([{"do": ["read"], "topic": "rides", "key": "*", "rate": "1/h"}]));
     let refused = gate.status("QUERY", "/v1/subscribe", &format!("{JSON}{slow}"), &list(json!([mine]))).await;
     assert_eq!(refused, "403", "it would not be counted");
+    for name in ["rides", "nosuch", "unknown"] {
+        let asked = gate.status("GET", &format!("/v1/subscribe?stream={name}"), &own(), "").await;
+        assert_eq!(asked, "403", "whether there is such a topic is nobody's business: {name}");
+    }
+    let forks = granted(&json!([
+        {"do": ["read"], "topic": "rides", "key": "u42", "rate": "1/h"},
+        {"do": ["create", "read"], "topic": "rides", "key": "mine*"},
+    ]));
+    let fork = format!("{TEXT}{forks}stream-forked-from: /s/rides/u42\r\n");
+    assert_eq!(
+        gate.status("PUT", "/s/rides/mine", &fork, "").await,
+        "403",
+        "nobody would count what is read there"
+    );
     for (token, streams) in [(own(), json!([mine])), (all(), json!([mine, others, whole, part]))] {
         let body = list(streams);
         let mut stream = gate.ground.connect().await;
@@ -134,6 +148,15 @@ async fn events_are_taken_for_keys_that_may_be_appended_to() {
     let small = granted(&json!([{"do": ["append"], "topic": "rides", "key": "*", "max_bytes": 300}]));
     assert_eq!(tell(&small, &event(None, "x")).await, "202");
     assert_eq!(tell(&small, &event(None, &"x".repeat(301))).await, "413");
+    let mut wide = event(None, "x");
+    wide["ceext"] = json!("x".repeat(301));
+    assert_eq!(tell(&small, &wide).await, "413", "what it says of itself counts, too");
+    let two = granted(&json!([
+        {"do": ["append"], "topic": "rides", "key": "a", "max_bytes": 300},
+        {"do": ["append"], "topic": "rides", "key": "b"},
+    ]));
+    assert_eq!(tell(&two, &event(Some("b"), &"x".repeat(301))).await, "202", "each by its own grant");
+    assert_eq!(tell(&two, &event(Some("a"), &"x".repeat(301))).await, "413");
     // What is counted before the key is known is the first grant of the topic.
     let rated = granted(&json!([
         {"do": ["append"], "topic": "rides", "key": "a", "rate": "100/s"},
