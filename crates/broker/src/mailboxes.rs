@@ -22,7 +22,9 @@ use bytes::Bytes;
 use cache::{Cache, Known};
 use desk::{Desk, Standing};
 use env::BoxFuture;
-use gateway::{Address, Author, Chunk, Denied, From, Latest, NewRecords, NewStream, Reach, Taken, Token};
+use gateway::{
+    Address, Author, Bell, Chunk, Denied, From, Hook, Latest, NewRecords, NewStream, Reach, Taken, Token,
+};
 use log::AppendError;
 use mailbox::{Life, Refusal, limits::CONTENT_TYPE_BYTES_MAX};
 use model::{Offset, PartitionIndex, TopicId, TopicName, limits};
@@ -292,5 +294,9 @@ impl gateway::Mailboxes for Mailboxes {
 
     fn latest_changed<'a>(&'a self, at: &'a Address, seen: Option<Token>) -> BoxFuture<'a, ()> {
         Box::pin(self.do_wait_for_another(at, seen))
+    }
+
+    fn listen<'a>(&'a self, at: &'a Address, seen: Token, bell: Bell) -> BoxFuture<'a, Option<Hook>> {
+        Box::pin(self.do_listen(at, seen, bell))
     }
 }

@@ -11,18 +11,27 @@ const JITTER_SECONDS_MAX: u64 = 3600;
 pub(crate) struct Cursor(pub(crate) u64);
 
 impl Cursor {
-    /// The cursor of an answer at this time to a reader that sent `before`: the interval, or more than what was sent. What is no
-    /// number counts as nothing. `random` is anything.
-    pub(crate) fn next(before: Option<&str>, now_ms: i64, random: u64) -> Self {
-        let interval = u64::try_from(now_ms.saturating_sub(BEGIN_MS) / INTERVAL_MS).unwrap_or(0);
-        let is_number =
-            |text: &&str| !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
-        match before.filter(is_number).and_then(|text| text.parse::<u64>().ok()) {
-            Some(before) if before >= interval => {
+    /// What a reader sent; what is no number counts as nothing.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_number = !text.is_empty() && text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number).map(Self)
+    }
+
+    /// The interval of a time.
+    pub(crate) fn of(now_ms: i64) -> Self {
+        Self(u64::try_from(now_ms.saturating_sub(BEGIN_MS) / INTERVAL_MS).unwrap_or(0))
+    }
+
+    /// The cursor of an answer at this time to a reader that sent `before`: the interval, or more than what was sent. `random` is
+    /// anything.
+    pub(crate) fn next(before: Option<Self>, now_ms: i64, random: u64) -> Self {
+        let interval = Self::of(now_ms);
+        match before.filter(|before| *before >= interval) {
+            Some(Self(before)) => {
                 let seconds = 1 + random % JITTER_SECONDS_MAX;
                 Self(before + seconds.div_ceil(INTERVAL_MS as u64 / 1000))
             }
-            _ => Self(interval),
+            None => interval,
         }
     }
 }
@@ -37,17 +46,17 @@ mod tests {
         let now = BEGIN_MS + 20_000 * 7 + 19_999;
         for before in [None, Some("6"), Some("0"), Some(""), Some("-9"), Some("x"), Some("9999999999999999")]
         {
-            assert_eq!(Cursor::next(before, now, 5), Cursor(7), "{before:?}");
+            assert_eq!(Cursor::next(before.and_then(Cursor::parse), now, 5), Cursor(7), "{before:?}");
         }
-        assert_eq!(Cursor::next(Some("7"), now, 0), Cursor(8), "one second is one interval");
-        assert_eq!(Cursor::next(Some("9"), now, 3599), Cursor(9 + 180), "an hour");
+        assert_eq!(Cursor::next(Cursor::parse("7"), now, 0), Cursor(8), "one second is one interval");
+        assert_eq!(Cursor::next(Cursor::parse("9"), now, 3599), Cursor(9 + 180), "an hour");
         assert_eq!(Cursor::next(None, 0, 0), Cursor(0), "a clock that is far off");
     }
 
     proptest! {
         #[test]
         fn it_never_goes_back(before in 0u64..1_000_000_000, now in any::<i64>(), random in any::<u64>()) {
-            prop_assert!(Cursor::next(Some(&before.to_string()), now, random) > Cursor(before));
+            prop_assert!(Cursor::next(Cursor::parse(&before.to_string()), now, random) > Cursor(before));
         }
     }
 }

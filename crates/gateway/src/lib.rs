@@ -6,6 +6,7 @@
 mod addresses;
 mod base64;
 mod bearer;
+mod bell;
 mod caller;
 mod cloud_event;
 mod cors;
@@ -30,6 +31,7 @@ mod topics;
 
 pub use addresses::{Place, Proxies};
 pub use bearer::Bearer;
+pub use bell::{Bell, Bells, Hook};
 pub use caller::{Allowed, Author, Caller, Verb};
 pub use hosts::Hosts;
 pub use json::{NotJson, split};
@@ -41,6 +43,6 @@ pub use origins::{Origins, Page};
 pub use problem::Problem;
 pub use rates::{Quota, Rate, Rates};
 pub use screen::Screen;
-pub use serve::{Answer, FORWARDED, Follow, Sent, Service, refusal};
+pub use serve::{Answer, EventShape, FORWARDED, Follow, Sent, Service, refusal};
 pub use token::Token;
 pub use topics::{NewRecord, Records, Shape, Topics};

@@ -1,6 +1,12 @@
 //! What the gateway asks of whoever holds streams: the leader of a key's partition, here or on another node.
 
-use crate::{caller::Author, request::Path, token::Token, topics::Topics};
+use crate::{
+    bell::{Bell, Hook},
+    caller::Author,
+    request::Path,
+    token::Token,
+    topics::Topics,
+};
 use bytes::Bytes;
 use env::BoxFuture;
 use mailbox::{Life, Lifetime, Refusal, Sent};
@@ -54,6 +60,13 @@ pub struct Standing {
     pub life: Life,
     /// Behind its last record.
     pub end: Token,
+}
+
+impl Standing {
+    /// Whether it ends by itself: when it is not used, or at a certain time.
+    pub fn is_mortal(&self) -> bool {
+        self.life.lifetime != Lifetime::Endless
+    }
 }
 
 /// PUT: what a stream is to be, and its first records.
@@ -198,6 +211,10 @@ pub trait Mailboxes: Topics {
 
     /// Ends when there is something to read behind `seen`, the stream is closed or gone, or that cannot be known any more.
     fn changed<'a>(&'a self, at: &'a Address, seen: Token) -> BoxFuture<'a, ()>;
+
+    /// Rings each time when there may be something to read behind `seen`, the stream is closed or gone, or that cannot be known any
+    /// more, which is the last time. `None`: it cannot be known now.
+    fn listen<'a>(&'a self, at: &'a Address, seen: Token, bell: Bell) -> BoxFuture<'a, Option<Hook>>;
 
     /// The last value of a key that readers of committed records see; none if there was none, or it was deleted.
     fn latest<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, Result<Option<Latest>, Denied>>;

@@ -29,7 +29,7 @@ mod subscribe;
 mod topics;
 
 use authorise::{asker, author, caller, source_of};
-pub use follow::{Follow, Sent};
+pub use follow::{EventShape, Follow, Sent};
 use topics::Whole;
 
 /// What it needs besides the request.
@@ -246,7 +246,8 @@ impl Service {
         };
         if let Some(live @ (Live::Sse | Live::EventSource)) = read.live {
             let follow = self.follow(at, from, live, read.cursor).await?;
-            let follow = follow.until(caller(request).map(|caller| caller.until_ms));
+            let until_ms = caller(request).map(|caller| caller.until_ms);
+            let follow = Follow { until_ms, ..follow };
             return Ok(Answer::Follow(follow.head(), follow));
         }
         let mut chunk = self.mailboxes.read(at, from, self.bytes_max).await.map_err(problem)?;
@@ -274,8 +275,9 @@ impl Service {
             From::End => chunk.standing.end,
             From::At(token) => token,
         };
-        let is_plain = live == Live::EventSource;
-        Ok(Follow::new(at.clone(), next, &chunk.standing.life.content_type, (cursor, is_plain)))
+        let cursor = cursor.as_deref().and_then(Cursor::parse);
+        let shape = EventShape::new(&chunk.standing.life.content_type, live == Live::EventSource, cursor);
+        Ok(Follow { at: at.clone(), next, shape, until_ms: None })
     }
 
     /// Waits for something new, or until the time is over, that of the caller too.
@@ -329,7 +331,8 @@ impl Service {
         if is_over {
             put(headers, "stream-closed", "true");
         } else if read.live == Some(Live::LongPoll) {
-            let cursor = Cursor::next(read.cursor.as_deref(), self.clock.wall(), self.random.next_u64());
+            let before = read.cursor.as_deref().and_then(Cursor::parse);
+            let cursor = Cursor::next(before, self.clock.wall(), self.random.next_u64());
             put(headers, "stream-cursor", &cursor.0.to_string());
         }
     }

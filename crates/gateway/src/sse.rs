@@ -33,6 +33,11 @@ pub(crate) fn event(id: impl Display, kind: Option<&str>, text: &str) -> String 
     out
 }
 
+/// Tells an `EventSource` after how long it comes again when this connection has ended.
+pub(crate) fn retry(ms: u64) -> String {
+    format!("retry: {ms}\n\n")
+}
+
 /// A `control` event: where the reader is. `cursor` is `None` once the stream is closed and all of it was sent.
 pub(crate) fn control(next: impl ToString, cursor: Option<Cursor>, is_up_to_date: bool) -> String {
     let mut says = json!({"streamNextOffset": next.to_string()});

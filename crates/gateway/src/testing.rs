@@ -1,6 +1,7 @@
 //! Streams in memory, for tests: one partition that holds every key, decided by `mailbox` as a leader decides.
 
 use crate::{
+    bell::{Bell, Hook},
     caller::Author,
     json,
     mailboxes::{
@@ -27,6 +28,7 @@ pub struct Memory {
     news: watch::Sender<()>,
     elsewhere: Mutex<Option<Reach>>,
     partitions: partitions::Partitions,
+    bells: Arc<Mutex<Vec<(Sorted, Bell)>>>,
 }
 
 #[derive(Default)]
@@ -45,6 +47,11 @@ struct Stream {
     records: Vec<(u64, Option<Bytes>)>,
     /// Behind its last record, or where it was created.
     end: Token,
+}
+
+/// How a reader of the protocol wants the events of a text.
+pub fn shape() -> crate::EventShape {
+    crate::EventShape::new("text/plain", false, None)
 }
 
 fn key(at: &Address) -> Sorted {
@@ -66,7 +73,7 @@ impl Memory {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (held, elsewhere) = (Mutex::default(), Mutex::default());
         let partitions = partitions::Partitions::new();
-        Self { clock, held, news: watch::Sender::new(()), elsewhere, partitions }
+        Self { clock, held, news: watch::Sender::new(()), elsewhere, partitions, bells: Arc::default() }
     }
 
     /// From now on another node has them.
@@ -80,7 +87,7 @@ impl Memory {
         let end = Token::new(0, held.next);
         held.streams.entry(key(at)).or_insert_with(|| Stream::new(Life::implied("text/plain"), end));
         held.put(at, vec![value.map(Bytes::from_static)]);
-        self.news.send_replace(());
+        self.tell();
     }
 
     /// What one of them does in a transaction that is aborted: it takes a place, and nobody ever sees it.
@@ -92,7 +99,26 @@ impl Memory {
             stream.end = Token::new(stream.life.generation(), next);
         }
         drop(held);
+        self.tell();
+    }
+
+    /// Wakes all that wait or listen.
+    fn tell(&self) {
         self.news.send_replace(());
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.iter().for_each(|(_, bell)| bell.ring(false));
+    }
+
+    /// How many bells hang at a stream.
+    pub fn listeners(&self, at: &Address) -> usize {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.iter().filter(|(hung, _)| *hung == key(at)).count()
+    }
+
+    /// What nobody may be told of any more, for now: as where the leader moves.
+    pub fn silence(&self) {
+        let bells = std::mem::take(&mut *self.bells.lock().unwrap_or_else(PoisonError::into_inner));
+        bells.iter().for_each(|(_, bell)| bell.ring(true));
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -145,7 +171,7 @@ impl Memory {
         held.streams.insert(key(at), Stream::new(life, end));
         held.put(at, first.into_iter().map(Some).collect());
         drop(held);
-        self.news.send_replace(());
+        self.tell();
         self.held().standing(at).map(|standing| (true, standing))
     }
 
@@ -188,7 +214,7 @@ impl Memory {
                 stream.producers.insert(producer.sent.id.clone(), producer);
             }
         }
-        self.news.send_replace(());
+        self.tell();
         let standing = held.standing(at)?;
         Ok(Taken { is_new: true, seq: new.sent.map(|sent| sent.seq), standing })
     }
@@ -205,7 +231,7 @@ impl Memory {
             }
             None => held.remove(at, now),
         }
-        self.news.send_replace(());
+        self.tell();
         Ok(())
     }
 
@@ -427,5 +453,29 @@ impl Mailboxes for Memory {
                 }
             }
         })
+    }
+
+    fn listen<'a>(&'a self, at: &'a Address, seen: Token, bell: Bell) -> BoxFuture<'a, Option<Hook>> {
+        let hook = Hung { bells: self.bells.clone(), bell: bell.clone() };
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).push((key(at), bell.clone()));
+        let standing = self.held().standing(at);
+        if standing.is_err() || standing.is_ok_and(|s| s.end > seen || s.life.is_closed || s.life.is_deleted)
+        {
+            bell.ring(false);
+        }
+        Box::pin(std::future::ready(Some(Box::new(hook) as Hook)))
+    }
+}
+
+/// A bell that hangs at a stream.
+struct Hung {
+    bells: Arc<Mutex<Vec<(Sorted, Bell)>>>,
+    bell: Bell,
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|(_, bell)| !bell.is(&self.bell));
     }
 }

@@ -1,14 +1,17 @@
 //! The public HTTP port: streams of keys, and nothing else (docs/http.md).
 //!
-//! Connections, bodies and time are bounded here; what a request means `gateway` says. A reader that follows a stream is a place in
-//! it and a task that sleeps.
+//! Connections, bodies and time are bounded here; what a request means `gateway` says. A reader that follows a stream leaves the HTTP
+//! stack, and is a place in the stream and a socket.
 
 mod answers;
 mod body;
 mod clients;
-mod events;
+mod exit;
 mod forward;
+mod head;
+mod parked;
 mod peers;
+mod reader;
 mod several;
 mod stalling;
 mod tokens;
@@ -23,18 +26,32 @@ use body::{Budget, Unread};
 use bytes::Bytes;
 use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
-use events::Events;
+use exit::{Exit, Leaving};
 use forward::Passing;
-use gateway::{Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
+use gateway::{Address, Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header, http::request::Parts, service::service_fn,
+    HeaderMap, Method, Request, Response, StatusCode, Version, body::Incoming, header, http::request::Parts,
+    service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
+use parked::Lot;
+use reader::Reader;
 use several::Several;
 use stalling::Stalling;
-use std::{collections::BTreeSet, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    hash::BuildHasher,
+    io,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
@@ -52,6 +69,11 @@ const HEADERS_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Of the streams that readers of several follow there are so many: each takes a few kilobytes while nothing comes.
 const FOLLOWED_MAX: usize = 64 * 1024;
+/// An answer that is followed ends after this, so that what lies between can give many readers one answer (PROTOCOL.md, section 5.8);
+/// they come again by themselves.
+const FOLLOW_SECONDS_MAX: u32 = 60;
+/// Readers that are sent nothing for so long are shown that the connection is alive.
+const QUIET_SECONDS_MAX: u32 = 25;
 /// How long those that are answered may take while the node stops.
 const DRAIN_MS_MAX: i64 = 5_000;
 /// How often it is looked where the cluster's nodes are.
@@ -79,11 +101,28 @@ pub(crate) struct PublicHttp {
     answers: Answers,
     /// Streams that those follow who follow several.
     followed: Arc<Semaphore>,
+    lots: Vec<Arc<Lot>>,
     /// Turns true when the node stops.
     is_closing: watch::Sender<bool>,
 }
 
-type Body = Either<Either<Full<Bytes>, Events>, Either<Passing, Several>>;
+type Body = Either<Full<Bytes>, Either<Passing, Several>>;
+
+/// What a request comes to.
+enum Asked {
+    Answered(Response<Body>),
+    /// It leaves the HTTP stack.
+    Left(Leaving),
+}
+
+impl Asked {
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Self::Answered(response) => response.headers_mut(),
+            Self::Left(leaving) => leaving.head.headers_mut(),
+        }
+    }
+}
 
 impl PublicHttp {
     /// Nothing listens yet.
@@ -93,10 +132,13 @@ impl PublicHttp {
         settings: &Gateway,
         tokens: Arc<Tokens>,
         files_max: usize,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let connections_max =
             settings.connections_max.min(u32::try_from(files_max).unwrap_or(u32::MAX)).max(1);
-        Arc::new(Self {
+        let second = second_of(world.clock.now());
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let lots = (0..cores).map(|_| Lot::new(second)).collect::<io::Result<_>>()?;
+        let http = Arc::new(Self {
             service: Service {
                 mailboxes,
                 peers: Arc::new(peers::Others(world.clock.clone())),
@@ -121,8 +163,13 @@ impl PublicHttp {
             budget: Budget::new(),
             answers: Answers::new(),
             followed: Arc::new(Semaphore::new(FOLLOWED_MAX)),
+            lots,
             is_closing: watch::Sender::new(false),
-        })
+        });
+        for lot in &http.lots {
+            http.tasks.spawn(Box::pin(lot.clone().keep(http.clone())));
+        }
+        Ok(http)
     }
 
     /// Serves until the node stops.
@@ -162,38 +209,78 @@ impl PublicHttp {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, from: Origin, _seat: Seat) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, from: Origin, seat: Seat) {
         // What a follower is sent is small and awaited.
         let _ = stream.set_nodelay(true);
         let mut closing = self.is_closing.subscribe();
-        let io = TokioIo::new(Stalling::new(stream, self.clock.clone()));
-        let http = self.clone();
+        let exit = Arc::new(Exit::default());
+        let io = TokioIo::new(Stalling::new(stream, self.clock.clone(), exit.clone()));
+        let (http, out) = (self.clone(), exit.clone());
         let service = service_fn(move |request| {
-            let http = http.clone();
-            async move { Ok::<_, Infallible>(http.receive(request, from).await) }
+            let (http, out) = (http.clone(), out.clone());
+            async move {
+                match http.receive(request, from).await {
+                    Asked::Answered(response) => Ok::<_, Infallible>(response),
+                    Asked::Left(leaving) => {
+                        out.open(leaving);
+                        std::future::pending().await
+                    }
+                }
+            }
         });
-        let serving = hyper::server::conn::http1::Builder::new()
+        let mut serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(HEAD_SECONDS_MAX))
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(io, service);
-        let mut serving = pin!(serving);
-        let served = tokio::select! {
-            biased;
-            () = until_closing(&mut closing) => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
+        let mut until = pin!(until_closing(&mut closing));
+        let mut is_closing = false;
+        let served = poll_fn(|context| {
+            if !is_closing && until.as_mut().poll(context).is_ready() {
+                is_closing = true;
+                Pin::new(&mut serving).graceful_shutdown();
             }
-            served = serving.as_mut() => served,
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, "a connection to the public HTTP port has ended");
+            match Pin::new(&mut serving).poll(context) {
+                Poll::Ready(served) => Poll::Ready(served.map(|()| None)),
+                Poll::Pending => {
+                    exit.leaving().map_or(Poll::Pending, |leaving| Poll::Ready(Ok(Some(leaving))))
+                }
+            }
+        });
+        match served.await {
+            Ok(None) => {}
+            Ok(Some(leaving)) => {
+                let parts = serving.into_parts();
+                let stream = parts.io.into_inner().into_stream().into_std();
+                if let Ok(stream) = stream {
+                    let reader = Reader::begin(
+                        self.clone(),
+                        (stream, from, seat),
+                        leaving,
+                        !parts.read_buf.is_empty(),
+                    );
+                    self.tasks.spawn(Box::pin(reader.run()));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a connection to the public HTTP port has ended"),
         }
     }
 
+    /// A connection on which an answer has ended that was followed.
+    fn serve_again(self: Arc<Self>, stream: std::net::TcpStream, from: Origin, seat: Seat) {
+        self.tasks.clone().spawn(Box::pin(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => self.serve(stream, from, seat).await,
+                Err(error) => {
+                    tracing::debug!(%error, "a connection to the public HTTP port could not be served again")
+                }
+            }
+        }));
+    }
+
     /// Answers whoever may ask.
-    async fn receive(self: Arc<Self>, mut request: Request<Incoming>, from: Origin) -> Response<Body> {
+    async fn receive(&self, mut request: Request<Incoming>, from: Origin) -> Asked {
         let place = self.clients.place(from.peer, request.headers());
         let quota = place.and_then(|place| self.clients.take(place));
         let (page, allowed) = self.screen.look(&request, from.is_local);
@@ -207,20 +294,20 @@ impl PublicHttp {
             Ok(quota) => quota,
             Err(problem) => {
                 let mut response = self.refuse(&problem, request.into_body()).await;
-                self.mark(&page, [quota, None], &mut response);
-                return response;
+                self.mark(&page, [quota, None], response.headers_mut());
+                return Asked::Answered(response);
             }
         };
         let over = of_subject.filter(|quota| !quota.is_kept);
-        let mut response = match over {
+        let mut asked = match over {
             Some(over) => {
                 let text = "the token does not allow this so often; do it less often";
-                self.refuse(&over.problem(text), request.into_body()).await
+                Asked::Answered(self.refuse(&over.problem(text), request.into_body()).await)
             }
-            None => self.clone().answer(request, place).await,
+            None => self.answer(request, place).await,
         };
-        self.mark(&page, [quota, of_subject], &mut response);
-        response
+        self.mark(&page, [quota, of_subject], asked.headers_mut());
+        asked
     }
 
     /// Whose request it is, and how that subject stands with what it asks for.
@@ -238,8 +325,7 @@ impl PublicHttp {
         Ok(rate.map(|(rate, subject)| self.clients.take_as(&subject, rate)))
     }
 
-    fn mark(&self, page: &Page, quotas: [Option<Quota>; 2], response: &mut Response<Body>) {
-        let headers = response.headers_mut();
+    fn mark(&self, page: &Page, quotas: [Option<Quota>; 2], headers: &mut HeaderMap) {
         self.screen.mark(page, self.tokens.are_read(), headers);
         for name in ["ratelimit", "ratelimit-policy"] {
             // Another node may have answered, which counts for itself.
@@ -257,7 +343,7 @@ impl PublicHttp {
         whole(if is_over { response } else { closing(response) })
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, place: Option<Place>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, place: Option<Place>) -> Asked {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
         let (head, mut incoming) = request.into_parts();
@@ -270,56 +356,53 @@ impl PublicHttp {
         };
         let (body, _room) = match read {
             Ok(read) => read,
-            Err(problem) => return self.refuse(&problem, incoming).await,
+            Err(problem) => return Asked::Answered(self.refuse(&problem, incoming).await),
         };
         let mut closing = self.is_closing.subscribe();
         let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
         let answering = self.ask(elsewhere, head, body);
-        if !is_read {
-            return answering.await;
-        }
-        // Who waits for news does not keep the node.
-        tokio::select! {
-            biased;
-            answer = answering => answer,
-            () = until_closing(&mut closing) => {
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node stops; ask again");
-                whole(refusal(&problem.with("retry-after", 1)))
+        if is_read {
+            // Who waits for news does not keep the node.
+            tokio::select! {
+                biased;
+                asked = answering => asked,
+                () = until_closing(&mut closing) => {
+                    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the node stops; ask again");
+                    Asked::Answered(whole(refusal(&problem.with("retry-after", 1))))
+                }
             }
+        } else {
+            answering.await
         }
     }
 
     /// Asks whoever has the stream.
-    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Response<Body> {
+    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Asked {
         if let Some(reach) = elsewhere {
-            return match forward::forward(&reach, &head, &body, &self.clock).await {
+            return Asked::Answered(match forward::forward(&reach, &head, &body, &self.clock).await {
                 Ok(response) => response.map(|rest| Either::Right(Either::Left(rest))),
                 Err(problem) => whole(refusal(&problem)),
-            };
+            });
         }
+        let (version, is_kept) = (head.version, head.version == Version::HTTP_11 && !asks_to_close(&head));
         match self.service.answer(Request::from_parts(head, body)).await {
             Answer::Whole(response) => {
                 let (head, bytes) = response.into_parts();
-                whole(match self.answers.hold(bytes) {
+                Asked::Answered(whole(match self.answers.hold(bytes) {
                     Some(bytes) => Response::from_parts(head, bytes),
                     None => refusal(&busy("too many large answers are being sent; ask again a little later")),
-                })
+                }))
             }
-            Answer::Follow(head, follow) => {
-                let shared = (self.service.clone(), self.answers.clone());
-                let events = Events::new(shared, follow, self.is_closing.subscribe());
-                head.map(|()| Either::Left(Either::Right(events)))
-            }
+            Answer::Follow(head, follow) => Asked::Left(Leaving { head, follow, version, is_kept }),
             Answer::Many(head, many) => {
                 let count = u32::try_from(many.count()).unwrap_or(u32::MAX);
                 let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
-                    return whole(refusal(&busy(
-                        "too many streams are being followed; ask again a little later",
-                    )));
+                    let told = busy("too many streams are being followed; ask again a little later");
+                    return Asked::Answered(whole(refusal(&told)));
                 };
                 let shared = (self.service.clone(), self.answers.clone());
                 let several = Several::new(shared, many, seats, self.is_closing.subscribe());
-                head.map(|()| Either::Right(Either::Right(several)))
+                Asked::Answered(head.map(|()| Either::Right(Either::Right(several))))
             }
         }
     }
@@ -353,6 +436,23 @@ impl PublicHttp {
         }
     }
 
+    /// Who follows a stream is parked there.
+    fn lot(&self, at: &Address) -> &Arc<Lot> {
+        let hash = stdx::FixedState::default().hash_one(at) as usize;
+        let place = hash.checked_rem(self.lots.len()).unwrap_or(0);
+        #[allow(clippy::indexing_slicing, reason = "there is one for each core")]
+        &self.lots[place]
+    }
+
+    /// Monotonic time in seconds.
+    fn second(&self) -> u32 {
+        second_of(self.clock.now())
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.is_closing.borrow()
+    }
+
     /// Takes nothing more, and waits for what is being answered, but not for long.
     pub(crate) async fn drain(&self) {
         self.is_closing.send_replace(true);
@@ -365,13 +465,26 @@ impl PublicHttp {
     }
 }
 
+/// Of a monotonic time.
+fn second_of(nanos: u64) -> u32 {
+    u32::try_from(nanos / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+/// Whether a client ends its connection after this request.
+fn asks_to_close(head: &Parts) -> bool {
+    let all = head.headers.get_all(header::CONNECTION).iter();
+    all.filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
+
 /// Ends when the node stops.
 async fn until_closing(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|is_closing| *is_closing).await;
 }
 
 fn whole(response: Response<Bytes>) -> Response<Body> {
-    response.map(|bytes| Either::Left(Either::Left(Full::new(bytes))))
+    response.map(|bytes| Either::Left(Full::new(bytes)))
 }
 
 /// What a client sends after this is not read.

@@ -87,7 +87,10 @@ async fn serve(
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
-    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, tokens, for_public);
+    let streams =
+        PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, tokens, for_public).map_err(
+            |error| Error::System { what: "connections that follow streams cannot be waited for", error },
+        )?;
     streams.listen(public);
     greet(&greeting);
     let ended = tokio::select! {

@@ -113,7 +113,7 @@ impl Many {
     }
 
     fn control(&self, place: String, is_up_to_date: bool, now_ms: i64, random: u64) -> String {
-        let cursor = Cursor::next(self.show.cursor.as_deref(), now_ms, random);
+        let cursor = Cursor::next(self.show.cursor.as_deref().and_then(Cursor::parse), now_ms, random);
         sse::control(place, Some(cursor), is_up_to_date)
     }
 }

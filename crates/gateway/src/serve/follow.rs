@@ -1,4 +1,4 @@
-//! A reader that follows a stream as events: what it is sent for each chunk, and where it is.
+//! A reader that follows a stream as events: where it is, and what it is sent for each chunk.
 //!
 //! It is small and waits for nothing: whoever holds the connection reads from [`Follow::next`] on, hands the chunk over, and sends
 //! what comes. A reader that is slow is a place in a stream, and no buffer.
@@ -19,11 +19,20 @@ use http::Response;
 pub struct Follow {
     /// Of which stream.
     pub at: Address,
-    next: Token,
-    cursor: Option<String>,
+    /// From there on it is to be read.
+    pub next: Token,
+    /// How it wants its events.
+    pub shape: EventShape,
+    pub(super) until_ms: Option<i64>,
+}
+
+/// How readers want their events: those of one stream that want the same are sent the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventShape {
     form: Form,
     is_plain: bool,
-    until_ms: Option<i64>,
+    /// What it sent as `cursor`, or none.
+    cursor: Option<Cursor>,
 }
 
 /// What is sent next.
@@ -35,33 +44,15 @@ pub struct Sent {
     pub is_over: bool,
 }
 
+/// Readers that know nothing of this protocol come again after so long, and by chance up to twice as long.
+const RETRY_MS: u64 = 500;
+/// ... and where the node stops.
+const RETRY_LATE_MS: u64 = 2_000;
+
 impl Follow {
-    pub(super) fn new(
-        at: Address,
-        next: Token,
-        content_type: &str,
-        (cursor, is_plain): (Option<String>, bool),
-    ) -> Self {
-        Self { at, next, cursor, form: Form::of(content_type), is_plain, until_ms: None }
-    }
-
-    pub(super) fn until(self, until_ms: Option<i64>) -> Self {
-        Self { until_ms, ..self }
-    }
-
     /// How long it may be followed yet, at most so long, in milliseconds: no longer than the token of its reader is worth something.
     pub fn left_ms(&self, now_ms: i64, most: i64) -> i64 {
         self.until_ms.map_or(most, |until| until.saturating_sub(now_ms).clamp(0, most))
-    }
-
-    /// Where it is: from there on it is to be read.
-    pub fn next(&self) -> Token {
-        self.next
-    }
-
-    /// What was read had nothing for it: it goes on behind that. What an aborted transaction has written is not read again and again.
-    pub fn pass(&mut self, chunk: &Chunk) {
-        self.next = chunk.next;
     }
 
     pub(super) fn head(&self) -> Response<()> {
@@ -69,15 +60,25 @@ impl Follow {
         let headers = response.headers_mut();
         put(headers, "content-type", "text/event-stream");
         put(headers, "cache-control", "no-cache");
-        if self.form == Form::Base64 {
+        if self.shape.form == Form::Base64 {
             put(headers, "stream-sse-data-encoding", "base64");
         }
         response
     }
+}
 
-    /// What is sent of what was read, or to show that the connection is alive; `random` is anything.
-    pub fn send(&mut self, chunk: &Chunk, now_ms: i64, random: u64) -> Sent {
-        self.next = chunk.next;
+impl EventShape {
+    pub(crate) fn new(content_type: &str, is_plain: bool, cursor: Option<Cursor>) -> Self {
+        Self { form: Form::of(content_type), is_plain, cursor: cursor.filter(|_| !is_plain) }
+    }
+
+    /// What of it counts at this time: a cursor that time has passed is as good as none.
+    pub fn at(self, now_ms: i64) -> Self {
+        Self { cursor: self.cursor.filter(|cursor| *cursor >= Cursor::of(now_ms)), ..self }
+    }
+
+    /// What is sent of what was read; `random` is anything.
+    pub fn send(&self, chunk: &Chunk, now_ms: i64, random: u64) -> Sent {
         let is_over = chunk.is_up_to_date && chunk.standing.life.is_closed;
         if self.is_plain {
             return Sent { text: self.one_by_one(chunk), is_over };
@@ -87,9 +88,15 @@ impl Follow {
         if !values.is_empty() {
             text = sse::event(chunk.next, Some("data"), &self.form.all(&values));
         }
-        let cursor = Cursor::next(self.cursor.as_deref(), now_ms, random);
+        let cursor = Cursor::next(self.cursor, now_ms, random);
         text.push_str(&sse::control(chunk.next, (!is_over).then_some(cursor), chunk.is_up_to_date));
         Sent { text, is_over }
+    }
+
+    /// When the reader is to come again, if it takes that from the stream; `is_late`: the node stops. `random` is anything.
+    pub fn retry(&self, is_late: bool, random: u64) -> String {
+        let ms = if is_late { RETRY_LATE_MS } else { RETRY_MS };
+        if self.is_plain { sse::retry(ms + random % ms) } else { String::new() }
     }
 
     /// For readers that know nothing of this protocol: an event for each record, of which each is a place to resume.

@@ -107,8 +107,9 @@ impl Ground {
 
     /// What a follower is sent next.
     async fn next(&self, follow: &mut Follow) -> Sent {
-        let chunk = self.memory.read(&follow.at, From::At(follow.next()), 100).await.unwrap();
-        follow.send(&chunk, self.service.clock.wall(), 7)
+        let chunk = self.memory.read(&follow.at, From::At(follow.next), 100).await.unwrap();
+        follow.next = chunk.next;
+        follow.shape.send(&chunk, self.service.clock.wall(), 7)
     }
 
     async fn text(&self, path: &str) -> String {

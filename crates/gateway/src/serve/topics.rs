@@ -231,7 +231,11 @@ impl Service {
             put(headers, "stream-up-to-date", "true");
         }
         if is_polled {
-            let cursor = Cursor::next(read.cursor.as_deref(), self.clock.wall(), self.random.next_u64());
+            let cursor = Cursor::next(
+                read.cursor.as_deref().and_then(Cursor::parse),
+                self.clock.wall(),
+                self.random.next_u64(),
+            );
             put(headers, "stream-cursor", &cursor.0.to_string());
         }
         if response.status() == StatusCode::NO_CONTENT {

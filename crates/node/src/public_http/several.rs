@@ -2,7 +2,7 @@
 //!
 //! What is sent `gateway` says. A reader for whose pieces there is no room is ended: it comes again, and is behind then.
 
-use super::answers::Answers;
+use super::{FOLLOW_SECONDS_MAX, QUIET_SECONDS_MAX, answers::Answers};
 use bytes::Bytes;
 use env::{BoxFuture, Deadline};
 use gateway::{Many, Service};
@@ -36,7 +36,7 @@ impl Several {
         seats: OwnedSemaphorePermit,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let left = many.left_ms(service.clock.wall(), super::events::FOLLOW_MS_MAX);
+        let left = many.left_ms(service.clock.wall(), i64::from(FOLLOW_SECONDS_MAX) * 1000);
         let until = service.clock.after_millis(left);
         Self(Some(Box::pin(
             Reader { service, answers, many, _seats: seats, closing, until, is_over: false }.next(),
@@ -60,7 +60,7 @@ impl Reader {
                 self.is_over = sent.is_over;
                 sent.text
             }
-            () = clock.sleep_until(clock.after_millis(super::events::QUIET_MS_MAX)) => self.many.alive(&self.service),
+            () = clock.sleep_until(clock.after_millis(i64::from(QUIET_SECONDS_MAX) * 1000)) => self.many.alive(&self.service),
         };
         Some((self.answers.hold(text.into())?, self))
     }

@@ -2,6 +2,7 @@
 //!
 //! It knows no HTTP. How long a peer may take to send something is measured where that is read.
 
+use super::exit::Exit;
 use env::{BoxFuture, Clock};
 use std::{
     io,
@@ -23,11 +24,16 @@ pub(super) struct Stalling {
     clock: Arc<dyn Clock>,
     /// Ends when the peer has taken nothing for too long; there while it takes nothing.
     stalled: Option<BoxFuture<'static, ()>>,
+    exit: Arc<Exit>,
 }
 
 impl Stalling {
-    pub(super) fn new(stream: TcpStream, clock: Arc<dyn Clock>) -> Self {
-        Self { stream, clock, stalled: None }
+    pub(super) fn new(stream: TcpStream, clock: Arc<dyn Clock>, exit: Arc<Exit>) -> Self {
+        Self { stream, clock, stalled: None, exit }
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// What a write has come to, or that the peer is given up.
@@ -59,11 +65,13 @@ impl AsyncWrite for Stalling {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.exit.on_write();
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.judge(wrote, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.exit.on_flush();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -80,6 +88,7 @@ impl AsyncWrite for Stalling {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.exit.on_write();
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.judge(wrote, context)
     }

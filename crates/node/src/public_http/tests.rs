@@ -8,6 +8,7 @@ use model::TopicName;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod followers;
 mod limits;
 mod routes;
 mod screen;
@@ -26,10 +27,13 @@ impl Ground {
     }
 
     async fn with(settings: Gateway) -> Self {
-        let world = system::world();
+        Self::of(system::world(), settings).await
+    }
+
+    async fn of(world: World, settings: Gateway) -> Self {
         let memory = Arc::new(Memory::new(world.clock.clone()));
         let tokens = Tokens::open(&settings.trust.tokens, world.disk.as_ref()).unwrap();
-        let http = PublicHttp::new(memory.clone(), &world, &settings, tokens, 1000);
+        let http = PublicHttp::new(memory.clone(), &world, &settings, tokens, 1000).unwrap();
         let listener = system::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener { name: "HTTP".into(), address, listener };

@@ -1,8 +1,8 @@
 //! How much one address may have, over real sockets. The whole loopback belongs to this machine, so that it has as many addresses as a
 //! test wants.
 
-use super::{Ground, TEXT, request, settings, until};
-use gateway::Proxies;
+use super::{Ground, TEXT, request, rides, settings, until};
+use gateway::{Origins, Proxies};
 use std::{net::Ipv4Addr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -128,4 +128,38 @@ async fn an_address_that_sends_slowly_leaves_the_others_room() {
     assert!(other.as_ref().is_ok_and(|answer| answer.starts_with("HTTP/1.1 204 ")), "{other:?}");
     let same = ask(&ground, 1, &large).await;
     assert!(same.starts_with("HTTP/1.1 429 ") && same.contains("/problems/too-many-bodies"), "{same}");
+}
+
+#[tokio::test]
+async fn who_follows_is_counted_while_it_is_parked_and_afterwards() {
+    let mut settings = settings();
+    settings.trust.screen.origins = Origins::new(&["https://app.example".to_owned()], None).unwrap();
+    (settings.trust.limits.connections_max, settings.trust.limits.requests_per_second) = (1, 1);
+    let ground = Ground::with(settings).await;
+    ground.memory.produce(&rides(), Some(b"one"));
+    let mut reader = connect(&ground, 1).await;
+    let get = |accept| {
+        format!("GET /s/rides/u42 HTTP/1.1\r\nhost: h\r\norigin: https://app.example\r\n{accept}\r\n")
+    };
+    reader.write_all(get("accept: text/event-stream\r\n").as_bytes()).await.unwrap();
+    let marks =
+        ["access-control-allow-origin: https://app.example\r\n", "ratelimit: \"address\";r=", "vary: "];
+    let head = until(&mut reader, "data:one\n").await;
+    assert!(head.contains("text/event-stream") && marks.iter().all(|mark| head.contains(mark)), "{head}");
+    ground.until("it is parked", || ground.memory.listeners(&rides()) == 1).await;
+    let over = ask(&ground, 1, "").await;
+    assert!(over.starts_with("HTTP/1.1 429 "), "its connection is still the one of its address: {over}");
+    ask(&ground, 2, &request("DELETE", "/s/rides/u42", "", "")).await;
+    until(&mut reader, "0\r\n\r\n").await;
+    for _ in 0..30 {
+        reader.write_all(get("").as_bytes()).await.unwrap();
+        let next = until(&mut reader, "}").await;
+        assert!(marks.iter().all(|mark| next.contains(mark)), "{next}");
+        if next.starts_with("HTTP/1.1 429 ") {
+            assert_eq!(ground.memory.listeners(&rides()), 0);
+            return;
+        }
+        assert!(next.starts_with("HTTP/1.1 404 ") && next.contains("stream-not-found"), "{next}");
+    }
+    panic!("what it asks afterwards is not counted");
 }
