@@ -198,6 +198,14 @@ impl Cluster {
         self.end(replica).await;
     }
 
+    /// Nothing comes from it to anybody, or to it, until the net is healed.
+    pub(super) fn cut_off(&self, replica: Replica) {
+        for other in self.replicas() {
+            self.net.cut(replica, other);
+            self.net.cut(other, replica);
+        }
+    }
+
     /// Waits for a replica that may decide, among those whom a client can reach.
     pub(super) async fn leader(&self) -> RaftQuorum {
         self.leader_within(20_000).await.expect("nobody leads")

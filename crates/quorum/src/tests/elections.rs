@@ -76,10 +76,7 @@ fn a_leader_that_is_cut_off_commits_nothing_and_its_records_are_gone() {
         cluster.propose().await;
         let old = cluster.leader().await;
         let epoch = old.leadership().borrow().epoch;
-        for other in cluster.replicas() {
-            cluster.net.cut(old.replica(), other);
-            cluster.net.cut(other, old.replica());
-        }
+        cluster.cut_off(old.replica());
         let lost = old.propose(epoch, batch_of(999)).await.unwrap();
         cluster.clock.sleep_ms(3000).await;
         let placed = cluster.propose().await;

@@ -67,10 +67,7 @@ fn what_a_deposed_leader_has_and_nobody_committed_is_not_read_while_a_snapshot_t
         cluster.propose().await;
         let old = cluster.leader().await;
         let epoch = old.leadership().borrow().epoch;
-        for other in cluster.replicas() {
-            cluster.net.cut(old.replica(), other);
-            cluster.net.cut(other, old.replica());
-        }
+        cluster.cut_off(old.replica());
         for value in 900..903 {
             drop(old.propose(epoch, batch_of(value)).await.unwrap());
         }
