@@ -1,7 +1,8 @@
 //! Stretches of offsets with one delivery state, as they are written down, and how later ones are laid over earlier ones.
 //!
-//! It does not say what the states mean: to the share coordinator they are numbers.
+//! All that it knows of the states is which of them are final.
 
+use crate::partition::span::DeliveryState;
 use model::Offset;
 use std::collections::BTreeMap;
 
@@ -19,9 +20,19 @@ pub struct StateBatch {
 }
 
 impl StateBatch {
-    /// Of two states of one offset the later one: deliveries only grow, and within one delivery the states rise.
-    fn rank(&self) -> (i16, i8) {
-        (self.count, self.state)
+    /// Of two states of one offset the greater one counts. What is done stays done, and what was given up is not available again.
+    /// Else deliveries grow, and within one delivery the states rise.
+    ///
+    /// Kafka goes by deliveries and states alone. But a leader whose group leaves it and comes back reads its state anew within
+    /// one leader epoch, while something that it wrote before may still be on its way, with more deliveries than it has read:
+    /// behind an acceptance that was answered, that would bring the record back.
+    fn rank(&self) -> (u8, i16, i8) {
+        let finality = match DeliveryState::from_number(self.state) {
+            Some(DeliveryState::Acknowledged | DeliveryState::Archived) => 2,
+            Some(DeliveryState::Archiving) => 1,
+            Some(DeliveryState::Available | DeliveryState::Acquired) | None => 0,
+        };
+        (finality, self.count, self.state)
     }
 
     /// Whether it stands for offsets that can be.
@@ -30,7 +41,7 @@ impl StateBatch {
     }
 }
 
-/// Lays `new` over `known`: each offset has the later of its states. What lies before `start` is left out (-1: nothing), and
+/// Lays `new` over `known`: each offset has the state that counts. What lies before `start` is left out (-1: nothing), and
 /// neighbours of one state become one.
 pub fn combine(known: &[StateBatch], new: &[StateBatch], start: Offset) -> Vec<StateBatch> {
     let mut map = BTreeMap::new();

@@ -66,6 +66,27 @@ fn a_state_is_initialised_read_and_written() {
 }
 
 #[test]
+fn what_is_done_stays_done_whatever_an_older_write_counted() {
+    let mut desk = Desk::new();
+    desk.initialize(1, 0).unwrap();
+    desk.read(3).unwrap();
+    // A leader read its state anew, while a third delivery of before was still on its way here: what it hands out then counts
+    // as the second.
+    desk.write((1, 3), 0, vec![batch(2, 3, 2, 2), batch(4, 4, 3, 2), batch(5, 5, 0, 2)]).unwrap();
+    desk.write((1, 3), 0, vec![batch(2, 5, 0, 3)]).unwrap();
+    let told = vec![batch(2, 3, 2, 2), batch(4, 4, 3, 2), batch(5, 5, 0, 3)];
+    assert_eq!(desk.read(3).unwrap().batches, told);
+
+    // And the other way round.
+    let mut desk = Desk::new();
+    desk.initialize(1, 0).unwrap();
+    desk.read(3).unwrap();
+    desk.write((1, 3), 0, vec![batch(2, 5, 0, 3)]).unwrap();
+    desk.write((1, 3), 0, vec![batch(2, 3, 2, 2), batch(4, 4, 3, 2)]).unwrap();
+    assert_eq!(desk.read(3).unwrap().batches, told);
+}
+
+#[test]
 fn who_is_not_the_newest_is_fenced() {
     let mut desk = Desk::new();
     desk.initialize(2, 0).unwrap();
