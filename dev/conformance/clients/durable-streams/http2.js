@@ -28,13 +28,15 @@ async function text({ head, request }) {
 }
 
 /** Reads until the text is there. */
-async function until(request, wanted) {
+function until(request, wanted) {
   let all = "";
-  for await (const part of request) {
-    all += part;
-    if (all.includes(wanted)) return all;
-  }
-  throw new Error(`it ends before ${wanted}: ${all}`);
+  return new Promise((resolve, reject) => {
+    request.on("data", (part) => {
+      all += part;
+      if (all.includes(wanted)) resolve(all);
+    });
+    request.on("end", () => reject(new Error(`it ends before ${wanted}: ${all}`)));
+  });
 }
 
 const plain = { "content-type": "text/plain" };
@@ -45,7 +47,7 @@ const followed = await Promise.all(
 const seen = followed.map(({ request }) => until(request, "data:two\n"));
 const posted = await text(await ask("POST", plain, "two"));
 const events = await Promise.all(seen);
-followed.forEach(({ request }) => request.close());
+followed.forEach(({ request }) => request.removeAllListeners("end").close());
 const read = await text(await ask("GET", {}));
 console.log(
   JSON.stringify({
