@@ -3,8 +3,11 @@
 //! Each workload has a server of its own. Called by `main`; what sends the load is `streams.c`.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,13 +17,22 @@ use conformance::quotas;
 use conformance::server::{Kind, Server, Setup, odradek_binary};
 use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
+use tls::rustls::{ClientConfig, ClientConnection, StreamOwned};
+use tls::testing::SelfSigned;
 
 use crate::contestant::{cpu_seconds, resident_mib};
 use crate::samples::Samples;
 
 /// What is measured, by the names that `--only` takes.
-pub const NAMES: [&str; 6] =
-    ["streams-idle", "streams-fan-out", "streams-append", "streams-keys", "streams-cold", "streams-return"];
+pub const NAMES: [&str; 7] = [
+    "streams-idle",
+    "streams-idle-tls",
+    "streams-fan-out",
+    "streams-append",
+    "streams-keys",
+    "streams-cold",
+    "streams-return",
+];
 
 const NAME: &str = "Odradek, fsync";
 const TOPIC: &str = "streams";
@@ -28,6 +40,8 @@ const LOAD_LIMIT: Duration = Duration::from_secs(600);
 const RECORD_BYTES: &str = "256";
 /// Readers that wait, where the machine allows so many open files.
 const IDLE_READERS: usize = 100_000;
+/// The same under TLS.
+const IDLE_SECURE_READERS: usize = 20_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// Readers that come back.
 const RETURNING: usize = 20_000;
@@ -76,6 +90,10 @@ impl Streams {
             "streams-idle" => {
                 format!("{} readers that wait (SSE), each for a stream of its own", readers(IDLE_READERS))
             }
+            "streams-idle-tls" => format!(
+                "{} readers that wait (SSE) under TLS 1.3, each for a stream of its own",
+                readers(IDLE_SECURE_READERS)
+            ),
             "streams-fan-out" => "A record of 256 B to 1000 readers (SSE)".to_owned(),
             "streams-append" => {
                 format!(
@@ -96,6 +114,7 @@ impl Streams {
             let counts = if round >= warm { &mut samples } else { &mut ignored };
             match name {
                 "streams-idle" => self.idle(counts)?,
+                "streams-idle-tls" => self.idle_secure(counts)?,
                 "streams-fan-out" => self.fan_out(counts)?,
                 "streams-append" => self.append(counts)?,
                 "streams-keys" => self.keys(counts)?,
@@ -109,11 +128,14 @@ impl Streams {
 
     /// A server without data that serves streams.
     fn start(&self) -> Result<Server> {
+        self.start_with(|setup| setup.set("odradek.gateway.listeners", "HTTP://127.0.0.1:0"))
+    }
+
+    fn start_with(&self, set: impl FnOnce(Setup) -> Setup) -> Result<Server> {
         if self.dir.exists() {
             fs::remove_dir_all(&self.dir)?;
         }
-        let setup = Setup::new(Kind::Odradek, &self.dir)
-            .set("odradek.gateway.listeners", "HTTP://127.0.0.1:0")
+        let setup = set(Setup::new(Kind::Odradek, &self.dir))
             .set("odradek.gateway.connections.max", 1_000_000)
             .set("max.connections", KAFKA_CONNECTIONS)
             .set("odradek.ack.durability", "fsync");
@@ -145,24 +167,38 @@ impl Streams {
         let server = self.start()?;
         let count = readers(IDLE_READERS).to_string();
         self.load(&server, "create", &[&count])?;
-        let pid = server.pid()?;
-        let (resident, kernel, cpu) = (resident_mib(pid)?, kernel_mib()?, cpu_seconds(&pid.to_string())?);
-        let mut command = Command::new(&self.program);
-        command.args(["follow", port(&server)?, TOPIC, &count, &count]);
-        let holding = Program::start_fed("streams", command, Stdio::piped())?;
-        let told = holding.line(LOAD_LIMIT).context("the readers were not served")?;
-        let opened = figures(&serde_json::from_str(&told)?)?;
-        samples.add(NAME, "open s", opened.seconds);
-        samples.add(NAME, "CPU s", cpu_seconds(&pid.to_string())? - cpu);
-        let (begun, cpu) = (Instant::now(), cpu_seconds(&pid.to_string())?);
-        std::thread::sleep(IDLE);
-        let more = resident_mib(pid)? - resident;
-        let busy = (cpu_seconds(&pid.to_string())? - cpu) / begun.elapsed().as_secs_f64();
-        samples.add(NAME, "MiB more", more);
-        samples.add(NAME, "KiB each", more * 1024.0 / opened.count);
-        samples.add(NAME, "kernel KiB each, both ends", (kernel_mib()? - kernel) * 1024.0 / opened.count);
-        samples.add(NAME, "idle CPU % of a core", busy * 100.0);
-        Ok(())
+        waiting(&server, samples, || {
+            let mut command = Command::new(&self.program);
+            command.args(["follow", port(&server)?, TOPIC, &count, &count]);
+            let holding = Program::start_fed("streams", command, Stdio::piped())?;
+            let told = holding.line(LOAD_LIMIT).context("the readers were not served")?;
+            let opened = figures(&serde_json::from_str(&told)?)?;
+            Ok((holding, opened.count, opened.seconds))
+        })
+    }
+
+    fn idle_secure(&self, samples: &mut Samples) -> Result<()> {
+        let own = SelfSigned::new(&["127.0.0.1"]);
+        let (certificate, key) = (self.dir.with_extension("certificate"), self.dir.with_extension("key"));
+        fs::write(&certificate, &own.certificate)?;
+        fs::write(&key, &own.key)?;
+        let server = self.start_with(|setup| {
+            setup
+                .set("odradek.gateway.listeners", "HTTP://127.0.0.1:0,HTTPS://127.0.0.1:0")
+                .set("odradek.gateway.tls.certificate.file", certificate.display())
+                .set("odradek.gateway.tls.key.file", key.display())
+                .set("odradek.gateway.address.connections.max", 0)
+                .set("odradek.gateway.address.requests.per.second", 0)
+        })?;
+        let count = readers(IDLE_SECURE_READERS);
+        self.load(&server, "create", &[&count.to_string()])?;
+        let (client, address) = (own.client(&[b"http/1.1"]), server.secure_gateway().context("no TLS")?);
+        waiting(&server, samples, || {
+            let begun = Instant::now();
+            let all: Vec<_> =
+                (0..count).map(|number| follow(&client, &address, number)).collect::<Result<_>>()?;
+            Ok((all, count as f64, begun.elapsed().as_secs_f64()))
+        })
     }
 
     fn fan_out(&self, samples: &mut Samples) -> Result<()> {
@@ -232,6 +268,47 @@ impl Streams {
         samples.add(NAME, "p99 ms", back.p99_ms);
         Ok(())
     }
+}
+
+/// What readers that wait cost, once `open` has opened them; what it gives holds them.
+fn waiting<T>(
+    server: &Server,
+    samples: &mut Samples,
+    open: impl FnOnce() -> Result<(T, f64, f64)>,
+) -> Result<()> {
+    let pid = server.pid()?;
+    let (resident, kernel, cpu) = (resident_mib(pid)?, kernel_mib()?, cpu_seconds(&pid.to_string())?);
+    let (_held, count, seconds) = open()?;
+    samples.add(NAME, "open s", seconds);
+    samples.add(NAME, "CPU s", cpu_seconds(&pid.to_string())? - cpu);
+    let (begun, cpu) = (Instant::now(), cpu_seconds(&pid.to_string())?);
+    std::thread::sleep(IDLE);
+    let more = resident_mib(pid)? - resident;
+    let busy = (cpu_seconds(&pid.to_string())? - cpu) / begun.elapsed().as_secs_f64();
+    samples.add(NAME, "MiB more", more);
+    samples.add(NAME, "KiB each", more * 1024.0 / count);
+    samples.add(NAME, "kernel KiB each, both ends", (kernel_mib()? - kernel) * 1024.0 / count);
+    samples.add(NAME, "idle CPU % of a core", busy * 100.0);
+    Ok(())
+}
+
+/// A reader under TLS that has everything.
+fn follow(
+    client: &Arc<ClientConfig>,
+    address: &str,
+    number: usize,
+) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+    let session = ClientConnection::new(client.clone(), "127.0.0.1".try_into()?)?;
+    let mut stream = StreamOwned::new(session, TcpStream::connect(address)?);
+    let request = format!("GET /s/{TOPIC}/k{number}?offset=-1&live=sse HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    while !read.windows(9).any(|nine| nine == b"upToDate\"") {
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "it ends: {}", String::from_utf8_lossy(&read));
+        read.extend(buffer.iter().take(count));
+    }
+    Ok(stream)
 }
 
 fn port(server: &Server) -> Result<&'static str> {
