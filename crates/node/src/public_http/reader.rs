@@ -8,11 +8,11 @@ use super::{
     clients::Seat as Room,
     exit::Leaving,
     head,
-    parked::{Rest, Seat},
     second_of,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use gateway::{Address, Chunk, From};
+use parking::{Rest, Seat};
 use std::{
     io::{ErrorKind, Write},
     net::TcpStream,
