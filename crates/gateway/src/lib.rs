@@ -23,6 +23,7 @@ mod rates;
 mod request;
 mod screen;
 mod serve;
+mod socket;
 mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -44,5 +45,6 @@ pub use problem::Problem;
 pub use rates::{Quota, Rate, Rates};
 pub use screen::Screen;
 pub use serve::{Answer, EventShape, FORWARDED, Follow, Sent, Service, refusal};
+pub use socket::{Entrant, Job, MESSAGE_BYTES_MAX, Outcome, Socket, Work};
 pub use token::Token;
 pub use topics::{NewRecord, Records, Shape, Topics};

@@ -12,11 +12,13 @@ mod path;
 mod prefer;
 mod route;
 mod subscription;
+mod upgrade;
 
 pub(crate) use path::Path;
 pub(crate) use prefer::wait_seconds;
 pub(crate) use route::Route;
-pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish};
+pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish, address as key_address};
+pub(crate) use upgrade::upgrade;
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,7 +335,7 @@ fn no_route(detail: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-route", detail)
 }
 
-fn topic(text: &str) -> Result<TopicName, Problem> {
+pub(crate) fn topic(text: &str) -> Result<TopicName, Problem> {
     TopicName::new(text).map_err(|error| Problem::malformed("topic", error.to_string()))
 }
 

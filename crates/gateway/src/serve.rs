@@ -4,6 +4,7 @@
 //! no HTTP connection object each.
 
 use crate::{
+    bearer::Bearer,
     caller::{Author, Caller},
     cors,
     cursor::Cursor,
@@ -11,7 +12,8 @@ use crate::{
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
     many::{Many, Peers},
     problem::Problem,
-    request::{AppendHead, CreateHead, LIST_BYTES_MAX, Live, Path, Read, Route, Start},
+    request::{AppendHead, CreateHead, LIST_BYTES_MAX, Live, Path, Read, Route, Start, upgrade},
+    socket::Entrant,
     token::Token,
 };
 use bytes::Bytes;
@@ -59,6 +61,8 @@ pub enum Answer {
     Follow(Response<()>, Follow),
     /// The same of several streams.
     Many(Response<()>, Box<Many>),
+    /// The head of an answer that makes its connection a WebSocket, and who has opened it.
+    Socket(Response<()>, Entrant),
 }
 
 /// The header of a request that another node has handed on: it is not handed on again.
@@ -74,7 +78,9 @@ impl Service {
             answered.unwrap_or_else(|problem| Answer::Whole(problem.response().map(Bytes::from)));
         protect(match &mut answer {
             Answer::Whole(response) => response.headers_mut(),
-            Answer::Follow(response, _) | Answer::Many(response, _) => response.headers_mut(),
+            Answer::Follow(response, _) | Answer::Many(response, _) | Answer::Socket(response, _) => {
+                response.headers_mut()
+            }
         });
         if let Answer::Whole(response) = &mut answer
             && request.method() == Method::HEAD
@@ -100,7 +106,7 @@ impl Service {
                     return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
                 }
                 Route::Subscribe if is_query => return Ok(LIST_BYTES_MAX),
-                Route::Subscribe | Route::Latest(_) => return Ok(0),
+                Route::Subscribe | Route::Socket | Route::Latest(_) => return Ok(0),
             };
         let allowed = self.authorise(request)?.and_then(|allowed| allowed.bytes_max);
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
@@ -130,7 +136,7 @@ impl Service {
             }
             Route::Latest(at) => self.mailboxes.elsewhere(&at),
             // Of these this node reads what it has, and asks others for the rest.
-            Route::Stream(_) | Route::Subscribe | Route::Events(_) => None,
+            Route::Stream(_) | Route::Subscribe | Route::Socket | Route::Events(_) => None,
         }
     }
 
@@ -140,6 +146,7 @@ impl Service {
             Route::Latest(at) => return self.latest(&at, request).await.map(Answer::Whole),
             Route::Stream(Path::Key(topic, key)) => Address { topic, key: key.into() },
             Route::Subscribe => return self.subscribe(request).await,
+            Route::Socket => return open(request),
             Route::Stream(Path::Topic(topic)) => return self.whole(&Whole::Topic(topic), request).await,
             Route::Stream(Path::Partition(topic, partition)) => {
                 return self.whole(&Whole::Partition(TopicPartition { topic, partition }), request).await;
@@ -336,6 +343,16 @@ impl Service {
             put(headers, "stream-cursor", &cursor.0.to_string());
         }
     }
+}
+
+/// Opens a WebSocket.
+fn open(request: &Request<Bytes>) -> Result<Answer, Problem> {
+    if *request.method() == Method::OPTIONS {
+        return Ok(Answer::Whole(cors::preflight()));
+    }
+    let bearer = request.extensions().get::<Bearer>().cloned();
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    Ok(Answer::Socket(upgrade(request)?, Entrant { caller, bearer }))
 }
 
 /// Whether a request says that its body is longer than this.

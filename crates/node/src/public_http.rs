@@ -15,6 +15,7 @@ mod reader;
 mod several;
 mod stalling;
 mod tokens;
+mod web_socket;
 
 use crate::{
     Error,
@@ -26,7 +27,7 @@ use body::{Budget, Unread};
 use bytes::Bytes;
 use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
-use exit::{Exit, Leaving};
+use exit::{Exit, Leaving, Then};
 use forward::Passing;
 use gateway::{Address, Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
 use http_body_util::{Either, Full};
@@ -54,7 +55,7 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 pub(crate) use clients::Limits;
@@ -252,18 +253,34 @@ impl PublicHttp {
             Ok(None) => {}
             Ok(Some(leaving)) => {
                 let parts = serving.into_parts();
-                let stream = parts.io.into_inner().into_stream().into_std();
-                if let Ok(stream) = stream {
-                    let reader = Reader::begin(
-                        self.clone(),
-                        (stream, from, seat),
-                        leaving,
-                        !parts.read_buf.is_empty(),
-                    );
+                let (stream, read) = (parts.io.into_inner(), parts.read_buf);
+                self.leave(stream, (from, seat), leaving, read);
+            }
+            Err(error) => tracing::debug!(%error, "a connection to the public HTTP port has ended"),
+        }
+    }
+
+    /// A connection that is no more of the HTTP stack; `read`: what its client has sent besides.
+    fn leave(
+        self: Arc<Self>,
+        stream: Stalling,
+        (from, seat): (Origin, Seat),
+        Leaving { head, then }: Leaving,
+        read: Bytes,
+    ) {
+        match then {
+            Then::Follow { follow, version, is_kept } => {
+                if let Ok(stream) = stream.into_stream().into_std() {
+                    let (line, is_kept) = ((stream, from, seat), is_kept && read.is_empty());
+                    let reader = Reader::begin(self.clone(), line, (head, follow), version, is_kept);
                     self.tasks.spawn(Box::pin(reader.run()));
                 }
             }
-            Err(error) => tracing::debug!(%error, "a connection to the public HTTP port has ended"),
+            Then::Socket(entrant, place) => {
+                let head = head::switch(&head, self.clock.wall());
+                let line = (stream, seat, place);
+                self.tasks.clone().spawn(Box::pin(web_socket::serve(self, line, (head, read), entrant)));
+            }
         }
     }
 
@@ -360,7 +377,7 @@ impl PublicHttp {
         };
         let mut closing = self.is_closing.subscribe();
         let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
-        let answering = self.ask(elsewhere, head, body);
+        let answering = self.ask(elsewhere, head, body, place);
         if is_read {
             // Who waits for news does not keep the node.
             tokio::select! {
@@ -377,7 +394,7 @@ impl PublicHttp {
     }
 
     /// Asks whoever has the stream.
-    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Asked {
+    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes, place: Option<Place>) -> Asked {
         if let Some(reach) = elsewhere {
             return Asked::Answered(match forward::forward(&reach, &head, &body, &self.clock).await {
                 Ok(response) => response.map(|rest| Either::Right(Either::Left(rest))),
@@ -393,18 +410,29 @@ impl PublicHttp {
                     None => refusal(&busy("too many large answers are being sent; ask again a little later")),
                 }))
             }
-            Answer::Follow(head, follow) => Asked::Left(Leaving { head, follow, version, is_kept }),
+            Answer::Follow(head, follow) => {
+                Asked::Left(Leaving { head, then: Then::Follow { follow, version, is_kept } })
+            }
+            Answer::Socket(head, entrant) => {
+                Asked::Left(Leaving { head, then: Then::Socket(entrant, place) })
+            }
             Answer::Many(head, many) => {
-                let count = u32::try_from(many.count()).unwrap_or(u32::MAX);
-                let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
-                    let told = busy("too many streams are being followed; ask again a little later");
-                    return Asked::Answered(whole(refusal(&told)));
+                let seats = match self.seats(many.count()) {
+                    Ok(seats) => seats,
+                    Err(told) => return Asked::Answered(whole(refusal(&told))),
                 };
                 let shared = (self.service.clone(), self.answers.clone());
                 let several = Several::new(shared, many, seats, self.is_closing.subscribe());
                 Asked::Answered(head.map(|()| Either::Right(Either::Right(several))))
             }
         }
+    }
+
+    /// Room for a reader of so many streams.
+    fn seats(&self, count: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let seats = self.followed.clone().try_acquire_many_owned(count);
+        seats.map_err(|_| busy("too many streams are being followed; ask again a little later"))
     }
 
     /// Looks again and again where the cluster's nodes are: they ask for clients that they have counted.

@@ -13,6 +13,8 @@ pub(crate) enum Route {
     Latest(Address),
     /// `/v1/subscribe`: many streams at once.
     Subscribe,
+    /// `/v1/ws`: a WebSocket.
+    Socket,
     /// `/v1/events/{topic}`: what is told as a CloudEvent.
     Events(TopicName),
 }
@@ -31,13 +33,16 @@ impl Route {
         if rest == "subscribe" {
             return Ok(Self::Subscribe);
         }
+        if rest == "ws" {
+            return Ok(Self::Socket);
+        }
         if let Some(name) = rest.strip_prefix("events/") {
             return match Path::parse(&format!("/s/{name}"))? {
                 Path::Topic(topic) => Ok(Self::Events(topic)),
                 _ => Err(no_route("below /v1/events/ there is {topic}")),
             };
         }
-        Err(no_route("below /v1/ there are latest/{topic}/{key}, subscribe and events/{topic}"))
+        Err(no_route("below /v1/ there are latest/{topic}/{key}, subscribe, ws and events/{topic}"))
     }
 }
 
@@ -57,6 +62,8 @@ mod tests {
             ("/v1/latest/rides/eu%2fu42", latest(b"eu/u42")),
             ("/v1/latest/rides/%00%ff", latest(b"\x00\xff")),
             ("/v1/subscribe", Ok(Route::Subscribe)),
+            ("/v1/ws", Ok(Route::Socket)),
+            ("/v1/ws/x", Err(404)),
             ("/v1/subscribe/", Err(404)),
             ("/v1/subscribe/x", Err(404)),
             ("/v1/events/rides", Ok(Route::Events(rides()))),

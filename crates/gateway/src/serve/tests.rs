@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 mod cloud_events;
 mod latest;
+mod socket;
 mod subscribe;
 mod topics;
 
@@ -85,7 +86,7 @@ impl Ground {
     ) -> Response<Bytes> {
         match self.answer(method, path, headers, body).await {
             Answer::Whole(response) => response,
-            Answer::Follow(..) | Answer::Many(..) => panic!("{method} {path} is followed"),
+            _ => panic!("{method} {path} is followed"),
         }
     }
 
@@ -93,7 +94,7 @@ impl Ground {
         match self.answer("GET", path, headers, "").await {
             Answer::Follow(response, follow) => (response, follow),
             Answer::Whole(response) => panic!("{path}: {}", response.status()),
-            Answer::Many(..) => panic!("{path} is several"),
+            _ => panic!("{path} is several"),
         }
     }
 
@@ -101,7 +102,7 @@ impl Ground {
         match self.answer("GET", path, headers, "").await {
             Answer::Many(response, many) => (response, many),
             Answer::Whole(response) => panic!("{path}: {response:?}"),
-            Answer::Follow(..) => panic!("{path} is one stream"),
+            _ => panic!("{path} is one stream"),
         }
     }
 

@@ -52,6 +52,12 @@ impl Memory {
         self.news.send_replace(());
     }
 
+    /// This partition of each topic is here again.
+    pub fn lead_partition_here(&self, partition: i32) {
+        held(&self.partitions.elsewhere).remove(&partition);
+        self.news.send_replace(());
+    }
+
     /// What one of Kafka's producers writes, with a key and without.
     pub fn write(&self, of: &TopicPartition, key: Option<&'static str>, value: Option<&'static str>) {
         let (key, value) = (

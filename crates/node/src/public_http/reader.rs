@@ -3,15 +3,10 @@
 //!
 //! What is sent `gateway` says. Nothing is kept for a reader that is slow but what its connection has taken a part of.
 
-use super::{
-    FOLLOW_SECONDS_MAX, Origin, PublicHttp,
-    clients::Seat as Room,
-    exit::Leaving,
-    head,
-    second_of,
-};
+use super::{FOLLOW_SECONDS_MAX, Origin, PublicHttp, clients::Seat as Room, head, second_of};
 use bytes::{Buf, Bytes, BytesMut};
-use gateway::{Address, Chunk, From};
+use gateway::{Address, Chunk, Follow, From};
+use hyper::{Response, Version};
 use parking::{Rest, Seat};
 use std::{
     io::{ErrorKind, Write},
@@ -56,15 +51,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// One that has asked. `has_more`: it has sent something behind its request, which nobody reads here.
+    /// One that has asked. `is_kept`: other requests may come on its connection, and it has not sent anything yet that nobody reads here.
     pub(super) fn begin(
         http: Arc<PublicHttp>,
         (stream, from, room): (TcpStream, Origin, Room),
-        leaving: Leaving,
-        has_more: bool,
+        (head, follow): (Response<()>, Follow),
+        version: Version,
+        is_kept: bool,
     ) -> Self {
-        let Leaving { head, follow, version, is_kept } = leaving;
-        let is_kept = is_kept && !has_more;
         let head = head::head(&head, version, is_kept, http.clock.wall());
         let jitter = http.service.random.next_u64() as u32 % (FOLLOW_SECONDS_JITTER + 1);
         // The second in which a token is over does not belong to it.

@@ -13,6 +13,7 @@ mod limits;
 mod routes;
 mod screen;
 mod tokens;
+mod web_socket;
 
 struct Ground {
     memory: Arc<Memory>,

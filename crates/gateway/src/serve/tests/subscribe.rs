@@ -31,7 +31,7 @@ impl Ground {
         match self.service.answer(request.body(list.to_string().into()).unwrap()).await {
             Answer::Many(response, many) => (response, many),
             Answer::Whole(response) => panic!("{response:?}"),
-            Answer::Follow(..) => panic!("one stream"),
+            _ => panic!("one stream"),
         }
     }
 
@@ -242,7 +242,7 @@ impl Peers for Near {
                     let rest = Box::new(Some(body)) as Box<dyn crate::Rest>;
                     Ok((Response::from_parts(head, ()), rest))
                 }
-                Answer::Follow(..) => panic!("one stream"),
+                _ => panic!("one stream"),
             }
         })
     }

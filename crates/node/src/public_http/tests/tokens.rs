@@ -11,18 +11,18 @@ use tokio::io::AsyncWriteExt;
 mod routes;
 
 /// A server with keys in a file.
-struct Gate {
-    ground: Ground,
+pub(super) struct Gate {
+    pub(super) ground: Ground,
     dir: TempDir,
 }
 
-fn now_seconds() -> i64 {
+pub(super) fn now_seconds() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_secs() as i64
 }
 
 /// A token of u42 for its rides, for a minute.
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({"sub": "u42", "iss": "https://id.example", "exp": now_seconds() + 60, "od": [
         {"do": ["read", "append", "create", "delete"], "topic": "rides", "key": "${sub}"},
     ]})
@@ -33,7 +33,7 @@ fn bearer(token: &str) -> String {
 }
 
 impl Gate {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(true, jwks()).await
     }
 
