@@ -8,12 +8,14 @@ use http::{HeaderMap, StatusCode};
 use mailbox::{Lifetime, Sent, limits};
 use model::TopicName;
 
+mod once;
 mod path;
 mod prefer;
 mod route;
 mod subscription;
 mod upgrade;
 
+pub(crate) use once::Once;
 pub(crate) use path::Path;
 pub(crate) use prefer::wait_seconds;
 pub(crate) use route::Route;
@@ -92,6 +94,8 @@ pub(crate) struct AppendHead {
     pub(crate) sent: Option<Sent>,
     /// `Expected-Offset`.
     pub(crate) expected: Option<Token>,
+    /// `Idempotency-Key`.
+    pub(crate) once: Option<Once>,
 }
 
 impl Read {
@@ -206,11 +210,17 @@ impl CreateHead {
 impl AppendHead {
     /// Reads the headers of a POST.
     pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
+        let (sent, once) = (sent(headers)?, Once::read(headers)?);
+        if sent.is_some() && once.is_some() {
+            let text = "Producer-Id and Idempotency-Key exclude each other: both say which append this is";
+            return Err(Problem::malformed("idempotency-key", text));
+        }
         Ok(Self {
             content_type: text(headers, "content-type")?.map(str::to_owned),
             seq: text(headers, "stream-seq")?.map(str::to_owned),
             closes: is_closed(headers),
-            sent: sent(headers)?,
+            sent,
+            once,
             expected: text(headers, "expected-offset")?
                 .map(|token| parse_token("Expected-Offset", token))
                 .transpose()?,

@@ -68,6 +68,9 @@ pub enum Answer {
 /// The header of a request that another node has handed on: it is not handed on again.
 pub const FORWARDED: &str = "odradek-forwarded";
 
+/// Says of an answer that the request had been taken before.
+const REPLAYED: &str = "idempotency-replayed";
+
 const JSON: &str = "application/json";
 
 impl Service {
@@ -206,9 +209,19 @@ impl Service {
     }
 
     async fn append(&self, at: &Address, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
-        let AppendHead { content_type, seq, closes, sent, expected } = AppendHead::parse(request.headers())?;
+        let AppendHead { content_type, seq, closes, sent, expected, once } =
+            AppendHead::parse(request.headers())?;
         let (has_body, epoch) = (!request.body().is_empty(), sent.as_ref().map(|sent| sent.epoch));
         let (body, author) = (request.body().clone(), author(request));
+        let is_once = once.is_some();
+        let sent = match once {
+            None => sent,
+            Some(once) => {
+                let kind = content_type.as_deref().map(media_type);
+                let closing = closes.then_some(&b"closes"[..]);
+                Some(once.sent(&author, [kind.as_deref().map(str::as_bytes), closing, Some(&body[..])]))
+            }
+        };
         let new = NewRecords { content_type, seq, closes, sent, expected, body, author };
         let taken = self.mailboxes.append(at, new).await.map_err(problem)?;
         let mut response = Response::new(Bytes::new());
@@ -217,6 +230,9 @@ impl Service {
         *response.status_mut() = if is_told { StatusCode::OK } else { StatusCode::NO_CONTENT };
         let headers = response.headers_mut();
         stands(headers, &taken.standing);
+        if is_once && !taken.is_new {
+            put(headers, REPLAYED, "true");
+        }
         if let (Some(epoch), Some(seq)) = (epoch, taken.seq) {
             put(headers, "producer-epoch", &epoch.to_string());
             put(headers, "producer-seq", &seq.to_string());

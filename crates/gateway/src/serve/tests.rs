@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 mod cloud_events;
 mod latest;
+mod once;
 mod socket;
 mod subscribe;
 mod topics;

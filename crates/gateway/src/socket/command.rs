@@ -112,6 +112,7 @@ fn publish(fields: &Fields<'_>) -> Result<Command, Problem> {
         "base64",
         "contentType",
         "producer",
+        "idempotencyKey",
         "streamSeq",
         "expectedOffset",
         "closes",
@@ -133,7 +134,12 @@ fn publish(fields: &Fields<'_>) -> Result<Command, Problem> {
         request =
             request.header("producer-id", id).header("producer-epoch", epoch).header("producer-seq", seq);
     }
-    for (name, header) in [("streamSeq", "stream-seq"), ("expectedOffset", "expected-offset")] {
+    let texts = [
+        ("streamSeq", "stream-seq"),
+        ("expectedOffset", "expected-offset"),
+        ("idempotencyKey", "idempotency-key"),
+    ];
+    for (name, header) in texts {
         if let Some(text) = fields.text(name)? {
             request = request.header(header, text);
         }

@@ -114,6 +114,9 @@ pub(super) fn published(id: u64, has_producer: bool, response: &Response<Bytes>)
             fields.insert("seq".to_owned(), seq.into());
         }
     }
+    if header("idempotency-replayed") == Some("true") {
+        fields.insert("duplicate".to_owned(), true.into());
+    }
     if header("stream-closed") == Some("true") {
         fields.insert("closed".to_owned(), true.into());
     }

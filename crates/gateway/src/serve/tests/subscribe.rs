@@ -255,6 +255,11 @@ impl crate::Rest for Option<Bytes> {
     }
 }
 
+/// Another node that is near.
+pub(super) fn near(name: &str, ground: &Ground) -> Arc<dyn Peers> {
+    Arc::new(Near([(name.to_owned(), ground.service.clone())].into()))
+}
+
 /// Two nodes of which each has one partition of three, and nobody the third.
 pub(super) fn two(is_third_led: bool) -> (Ground, Ground) {
     let (mut one, other) = (Ground::new(), Ground::new());
