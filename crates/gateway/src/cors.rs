@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 /// What a stream knows.
 pub(crate) const METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 /// Headers of requests that a page may set.
-const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, Expected-Offset, Idempotency-Key, Producer-Id, \
+const ASKED: &str = "Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, Prefer, Expected-Offset, Idempotency-Key, Producer-Id, \
                      Producer-Epoch, Producer-Seq, Stream-Closed, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Forked-From, \
                      Stream-Fork-Offset, Stream-Fork-Sub-Offset, traceparent, tracestate, ce-specversion, ce-id, ce-source, ce-type, \
                      ce-subject, ce-time, ce-datacontenttype, ce-dataschema, ce-partitionkey, ce-traceparent";

@@ -9,6 +9,7 @@ mod bearer;
 mod bell;
 mod caller;
 mod cloud_event;
+mod coding;
 mod cors;
 mod cursor;
 mod form;
@@ -34,6 +35,7 @@ pub use addresses::{Place, Proxies};
 pub use bearer::Bearer;
 pub use bell::{Bell, Bells, Hook};
 pub use caller::{Allowed, Author, Caller, Verb};
+pub use coding::Coding;
 pub use hosts::Hosts;
 pub use json::{NotJson, split};
 pub use mailboxes::{

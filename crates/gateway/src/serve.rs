@@ -6,7 +6,7 @@
 use crate::{
     bearer::Bearer,
     caller::{Author, Caller},
-    cors,
+    coding, cors,
     cursor::Cursor,
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
@@ -85,10 +85,13 @@ impl Service {
                 response.headers_mut()
             }
         });
-        if let Answer::Whole(response) = &mut answer
-            && request.method() == Method::HEAD
-        {
-            *response.body_mut() = Bytes::new();
+        if let Answer::Whole(response) = &mut answer {
+            if [Method::GET, Method::HEAD].contains(request.method()) {
+                coding::pack(request.headers(), response);
+            }
+            if request.method() == Method::HEAD {
+                *response.body_mut() = Bytes::new();
+            }
         }
         answer
     }
@@ -445,7 +448,7 @@ fn no_content() -> Response<Bytes> {
 }
 
 /// What is no header is left out: of what a client sent only what was one once comes here.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(HeaderName::from_static(name), value);
     }

@@ -23,13 +23,15 @@ use crate::{
     settings::{GATEWAY_LISTENERS, Gateway},
 };
 use answers::Answers;
-use body::{Budget, Unread};
+use body::{Budget, Room, Unread};
 use bytes::Bytes;
 use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
 use exit::{Exit, Leaving, Then};
 use forward::Passing;
-use gateway::{Address, Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
+use gateway::{
+    Address, Answer, Bearer, Coding, Page, Place, Problem, Quota, Reach, Screen, Service, refusal,
+};
 use http_body_util::{Either, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version, body::Incoming, header, http::request::Parts,
@@ -363,12 +365,9 @@ impl PublicHttp {
     async fn answer(&self, request: Request<Incoming>, place: Option<Place>) -> Asked {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
-        let (head, mut incoming) = request.into_parts();
+        let (mut head, mut incoming) = request.into_parts();
         let read = match admitted {
-            Ok(bytes_max) => {
-                let read = self.budget.read(&mut incoming, bytes_max, place, &self.clock).await;
-                read.map_err(|unread| unread.problem())
-            }
+            Ok(bytes_max) => self.read(&mut head, &mut incoming, bytes_max, place).await,
             Err(problem) => Err(problem),
         };
         let (body, _room) = match read {
@@ -391,6 +390,28 @@ impl PublicHttp {
         } else {
             answering.await
         }
+    }
+
+    /// Reads a body, and unpacks it.
+    async fn read(
+        &self,
+        head: &mut Parts,
+        incoming: &mut Incoming,
+        bytes_max: usize,
+        place: Option<Place>,
+    ) -> Result<(Bytes, Room), Problem> {
+        let coding = Coding::of(&head.headers)?;
+        let read = self.budget.read(incoming, bytes_max, place, &self.clock).await;
+        let (packed, room) = read.map_err(|unread| unread.problem())?;
+        let Some(coding) = coding.filter(|_| !packed.is_empty()) else { return Ok((packed, room)) };
+        let body = coding.unpack(&packed, bytes_max)?;
+        for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+            head.headers.remove(name);
+        }
+        // Nobody holds room and waits for more.
+        drop((packed, room));
+        let room = self.budget.room(body.len(), place, &self.clock).await;
+        Ok((body, room.map_err(|unread| unread.problem())?))
     }
 
     /// Asks whoever has the stream.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod followers;
 mod limits;
+mod packed;
 mod routes;
 mod screen;
 mod tokens;
