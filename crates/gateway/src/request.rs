@@ -17,7 +17,7 @@ mod upgrade;
 
 pub(crate) use once::Once;
 pub(crate) use path::Path;
-pub(crate) use prefer::wait_seconds;
+pub(crate) use prefer::{responds_async, wait_seconds};
 pub(crate) use route::Route;
 pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish, address as key_address};
 pub(crate) use upgrade::upgrade;

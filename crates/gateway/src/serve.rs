@@ -24,6 +24,7 @@ use model::TopicPartition;
 use std::sync::Arc;
 
 mod authorise;
+mod call;
 mod cloud_events;
 mod follow;
 mod latest;
@@ -107,6 +108,8 @@ impl Service {
                 Route::Stream(_) if is_query => return Ok(0),
                 Route::Stream(path) => path,
                 Route::Events(topic) => Path::Topic(topic),
+                Route::Call(_) if is_query => return Ok(0),
+                Route::Call(Address { topic, .. }) => Path::Topic(topic),
                 Route::Subscribe if is_query && is_longer(request, LIST_BYTES_MAX) => {
                     let text = format!("the streams are named in at most {LIST_BYTES_MAX} bytes");
                     return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
@@ -141,6 +144,7 @@ impl Service {
                 self.topic_elsewhere(&topic)
             }
             Route::Latest(at) => self.mailboxes.elsewhere(&at),
+            Route::Call(at) => self.call_elsewhere(&at, request),
             // Of these this node reads what it has, and asks others for the rest.
             Route::Stream(_) | Route::Subscribe | Route::Socket | Route::Events(_) => None,
         }
@@ -150,6 +154,7 @@ impl Service {
         self.authorise_whole(request)?;
         let at = match Route::parse(request.uri().path())? {
             Route::Latest(at) => return self.latest(&at, request).await.map(Answer::Whole),
+            Route::Call(at) => return self.call(&at, request).await.map(Answer::Whole),
             Route::Stream(Path::Key(topic, key)) => Address { topic, key: key.into() },
             Route::Subscribe => return self.subscribe(request).await,
             Route::Socket => return open(request),

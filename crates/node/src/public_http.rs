@@ -375,7 +375,8 @@ impl PublicHttp {
             Err(problem) => return Asked::Answered(self.refuse(&problem, incoming).await),
         };
         let mut closing = self.is_closing.subscribe();
-        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
+        let is_call = head.uri.path().starts_with("/v1/call/");
+        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY" || is_call;
         let answering = self.ask(elsewhere, head, body, place);
         if is_read {
             // Who waits for news does not keep the node.

@@ -40,14 +40,23 @@ impl Once {
         format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\""))
     }
 
+    /// A number that nobody else has for it, and for what is told besides.
+    pub(crate) fn hash_for<'a>(
+        &'a self,
+        author: &'a Author,
+        parts: impl IntoIterator<Item = Option<&'a [u8]>>,
+    ) -> [u8; 32] {
+        let whose = [&author.issuer, &author.subject].map(|one| one.as_ref().map(String::as_bytes));
+        hash(whose.into_iter().chain([Some(self.0.as_bytes())]).chain(parts))
+    }
+
     /// The producer that it is, for somebody who sends this.
     pub(crate) fn sent<'a>(
         &self,
         author: &Author,
         parts: impl IntoIterator<Item = Option<&'a [u8]>>,
     ) -> Sent {
-        let whose = [&author.issuer, &author.subject].map(|one| one.as_ref().map(String::as_bytes));
-        let name = hash(whose.into_iter().chain([Some(self.0.as_bytes())]));
+        let name = self.hash_for(author, []);
         let [a, b, c, d, e, f, g, h, ..] = hash(parts);
         Sent::once(&base64::encode_url(&name), u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }

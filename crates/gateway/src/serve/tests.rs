@@ -6,6 +6,7 @@ use env::{BoxFuture, Deadline, Millis, Nanos};
 use model::TopicName;
 use std::{collections::BTreeMap, time::Duration};
 
+mod call;
 mod cloud_events;
 mod latest;
 mod once;
