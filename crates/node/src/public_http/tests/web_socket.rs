@@ -73,6 +73,20 @@ impl Client {
         }
     }
 
+    /// What acknowledges a publication, and what has come of it, in whichever order.
+    async fn hear_both(&mut self) -> (Value, Value) {
+        let (mut ack, mut records) = (None, None);
+        while ack.is_none() || records.is_none() {
+            let told = self.hear().await;
+            match told["op"].as_str() {
+                Some("ack") => ack = Some(told),
+                Some("records") => records = Some(told),
+                _ => assert_eq!(told["op"], "here", "{told}"),
+            }
+        }
+        (ack.unwrap(), records.unwrap())
+    }
+
     /// The code with which it is closed.
     async fn end(&mut self) -> u16 {
         loop {
@@ -107,10 +121,8 @@ async fn streams_are_followed_and_written_on_one_connection() {
     assert_eq!(client.hear().await["op"], "subscribed");
     assert_eq!(client.hear().await["op"], "here");
     client.say(&publish(2, "one")).await;
-    let mut told = [client.hear().await, client.hear().await];
-    told.sort_by_key(|told| told["op"].to_string());
-    assert_eq!((&told[0]["op"], &told[0]["id"]), (&"ack".into(), &2.into()));
-    assert_eq!(told[1]["records"][0]["text"], "one");
+    let (ack, told) = client.hear_both().await;
+    assert_eq!((&ack["id"], &told["records"][0]["text"]), (&2.into(), &"one".into()));
     // In more than one part.
     let long = "x\u{fc}".repeat(20_000);
     client.say(&publish(3, &long)).await;
@@ -263,7 +275,7 @@ async fn a_node_that_stops_says_so() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_not_read_for() {
+async fn what_a_client_takes_late_comes_then() {
     let ground = ground().await;
     let text = "x".repeat(60_000);
     for _ in 0..200 {
@@ -277,5 +289,30 @@ async fn a_client_that_takes_nothing_is_not_read_for() {
     while count < 200 {
         let told = client.hear().await;
         count += told["records"].as_array().map_or(0, Vec::len);
+    }
+}
+
+#[tokio::test]
+async fn what_another_node_leads_is_followed_and_written_there() {
+    let (one, other) = super::routes::two().await;
+    let mut client = Client::open(&one).await;
+    client.say(&json!({"op": "subscribe", "id": 1, "streams": [{"topic": "rides"}]})).await;
+    assert_eq!(client.hear().await["op"], "subscribed");
+    assert_eq!(client.hear().await["op"], "here");
+    client.say(&json!({"op": "publish", "id": 2, "topic": "rides", "partition": 1, "text": "far"})).await;
+    let (ack, told) = client.hear_both().await;
+    assert_eq!((&ack["location"], &told["records"][0]["text"]), (&"/s/rides/-/p/1".into(), &"far".into()));
+    // It stops, and what it had is here.
+    other.http.drain().await;
+    for text in ["far", "near"] {
+        one.memory.write(&super::routes::of(1), None, Some(text));
+    }
+    one.memory.lead_partition_here(1);
+    loop {
+        let told = client.hear().await;
+        if told["op"] == "records" {
+            assert_eq!(told["records"][0]["text"], "near", "the connection lasts, and nothing comes twice");
+            break;
+        }
     }
 }
