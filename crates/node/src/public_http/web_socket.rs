@@ -121,8 +121,9 @@ impl Line {
                     self.say(text).await
                 }
                 message = stream.next(), if is_read => {
-                    (heard_at, is_asked) = (clock.now(), false);
-                    self.on_message(message).await
+                    heard_at = clock.now();
+                    let was_asked = std::mem::take(&mut is_asked);
+                    self.on_message(message, was_asked).await
                 }
                 text = socket.next() => self.say(text).await,
                 () = silence, if is_read => {
@@ -155,10 +156,17 @@ impl Line {
         Ok(())
     }
 
-    async fn on_message(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+    /// `was_asked`: the client was asked for a sign of life.
+    async fn on_message(
+        &mut self,
+        message: Option<Result<Message, Error>>,
+        was_asked: bool,
+    ) -> Result<(), End> {
         let message = match message {
             None => return Err(End::Gone),
             Some(Err(error)) => return Err(end_of(&error)),
+            // Nobody is to lose a connection because he has answered.
+            Some(Ok(Message::Pong(_))) if was_asked => return Ok(()),
             Some(Ok(message)) => message,
         };
         let quota = self.place.and_then(|place| self.http.clients.take(place)).filter(|quota| !quota.is_kept);
@@ -234,7 +242,8 @@ impl Line {
             if stream.shutdown().await.is_err() {
                 return;
             }
-            let (mut buffer, mut left) = ([0; READ_BYTES], LAST_BYTES_MAX);
+            // On the heap: what waits for this keeps it else.
+            let (mut buffer, mut left) = (vec![0; READ_BYTES], LAST_BYTES_MAX);
             while left > 0
                 && let Ok(count @ 1..) = stream.read(&mut buffer).await
             {

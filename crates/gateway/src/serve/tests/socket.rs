@@ -281,6 +281,38 @@ async fn retention_leaves_a_gap_that_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_offset_that_was_never_given_out_is_a_gap() {
+    let ground = Ground::new();
+    ground.memory.write(&of(0), None, Some("x"));
+    let mut line = Line::new(&ground);
+    for offset in [Token::new(0, 99), Token::new(0, 9_999_999_999_999_999)] {
+        let from = json!({"streams": [{"topic": "rides", "partition": 0, "offset": offset.to_string()}]});
+        line.say(&subscribe(1, &from)).await;
+        let gone = line.next().await;
+        assert_eq!(
+            (&gone["op"], &gone["stream"]["next"]),
+            (&"gone".into(), &json!(Token::BEGIN.to_string()))
+        );
+        assert_eq!(values(&line.next().await), ["x"], "with the earliest that is kept");
+        line.say(&json!({"op": "unsubscribe", "id": 1})).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_with_a_key_is_taken_once() {
+    let ground = Ground::new();
+    ground.ask("PUT", "/s/rides/a", &TEXT, "").await;
+    let mut line = Line::new(&ground);
+    let publish = |text: &str| json!({"op": "publish", "id": 1, "topic": "rides", "key": "a", "text": text, "idempotencyKey": "k"});
+    let first = line.say(&publish("one")).await.remove(0);
+    let again = line.say(&publish("one")).await.remove(0);
+    assert_eq!((&first["next"], first.get("duplicate")), (&again["next"], None));
+    assert_eq!(again["duplicate"], true);
+    let other = line.say(&publish("two")).await;
+    assert_eq!(kind(&other[0]), ("error", "/problems/idempotency-key-reused", 422));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscription_goes_on_where_a_node_was_away() {
     let (one, other) = super::subscribe::two(true);
     other.memory.write(&of(1), None, Some("b0"));

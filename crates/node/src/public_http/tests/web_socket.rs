@@ -213,6 +213,29 @@ async fn what_breaks_the_protocol_ends_the_connection_with_the_reason() {
 }
 
 #[tokio::test]
+async fn any_bytes_leave_the_server_alive() {
+    let ground = Ground::new(300).await;
+    ground.ask(&request("PUT", "/s/rides/u42", TEXT, "")).await;
+    let mut random = 7_u64;
+    let mut byte = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    };
+    for round in 0..200_u8 {
+        let mut stream = raw(&ground, "/v1/ws", "").await;
+        let mut bytes: Vec<u8> = (0..300).map(|_| byte()).collect();
+        if round % 2 == 0 {
+            // What looks like a message.
+            bytes.splice(..2, [0x81, 0x80 | (round % 126)]);
+        }
+        let _ = stream.write_all(&bytes).await;
+    }
+    let mut client = Client::open(&ground).await;
+    client.say(&publish(1, "one")).await;
+    assert_eq!(client.hear().await["op"], "ack");
+}
+
+#[tokio::test]
 async fn who_sends_too_often_is_not_listened_to() {
     let mut some = settings();
     some.trust.limits.requests_per_second = 1;
