@@ -24,7 +24,7 @@ impl Clock for Fast {
     }
 }
 
-async fn fast() -> Ground {
+pub(super) async fn fast() -> Ground {
     let mut world = system::world();
     world.clock = Arc::new(Fast(world.clock, 10));
     Ground::of(world, settings()).await

@@ -339,3 +339,27 @@ async fn what_another_node_leads_is_followed_and_written_there() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_gives_no_sign_of_life_is_gone() {
+    // Ten seconds are one.
+    let ground = super::followers::fast().await;
+    let (mut silent, mut alive) = (raw(&ground, "/v1/ws", "").await, Client::open(&ground).await);
+    let mut told = Vec::new();
+    let heard = async { silent.read_to_end(&mut told).await.unwrap() };
+    let living = async {
+        let until = tokio::time::sleep(Duration::from_secs(8));
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                message = alive.0.next() => assert!(message.unwrap().unwrap().is_ping()),
+                () = &mut until => return,
+            }
+        }
+    };
+    tokio::join!(heard, living);
+    assert_eq!((told[0], told[1], told[2]), (0x89, 0, 0x88), "a ping, and the end");
+    assert_eq!(u16::from_be_bytes([told[4], told[5]]), 4408);
+    alive.say(&json!({"op": "ping"})).await;
+    assert_eq!(alive.hear().await["op"], "pong");
+}
