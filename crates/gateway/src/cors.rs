@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 /// What a stream knows.
 pub(crate) const METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 /// Headers of requests that a page may set.
-const ASKED: &str = "Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, Expected-Offset, Producer-Id, \
+const ASKED: &str = "Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, Prefer, Expected-Offset, Idempotency-Key, Producer-Id, \
                      Producer-Epoch, Producer-Seq, Stream-Closed, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Forked-From, \
                      Stream-Fork-Offset, Stream-Fork-Sub-Offset, traceparent, tracestate, ce-specversion, ce-id, ce-source, ce-type, \
                      ce-subject, ce-time, ce-datacontenttype, ce-dataschema, ce-partitionkey, ce-traceparent";
 /// Headers of answers that a page may read.
-pub(crate) const TOLD: &str = "Accept-Query, Content-Location, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, \
+pub(crate) const TOLD: &str = "Accept-Query, Content-Location, ETag, Idempotency-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Producer-Epoch, Producer-Seq, \
                                Producer-Expected-Seq, Producer-Received-Seq, \
                     Stream-Closed, Stream-Cursor, Stream-Earliest-Offset, Stream-Expires-At, Stream-Next-Offset, \
                     Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, WWW-Authenticate";

@@ -341,6 +341,34 @@ impl Many {
         self.heard.push_front(Heard::Event(event));
     }
 
+    /// These records are not told now. What is here is read again; what another node has said is kept, and no more than that.
+    pub(crate) fn give_back(&mut self, items: Vec<Item>) {
+        let is_ready = |one: &mut One| match one.state {
+            State::Elsewhere => false,
+            _ => {
+                one.state = State::Ready;
+                true
+            }
+        };
+        let mut kept = items;
+        kept.retain(|item| !self.streams.get_mut(item.stream).is_some_and(is_ready));
+        if !kept.is_empty() {
+            self.put_back(Event::Records(kept));
+        }
+    }
+
+    /// The list of its streams, each from its place on, as a reader would ask for them.
+    pub(crate) fn list(&self) -> String {
+        let all: Vec<_> =
+            self.streams.iter().map(|one| remote::told(&one.source, From::At(one.place))).collect();
+        serde_json::Value::from(all).to_string()
+    }
+
+    /// One of its streams, and where it is in it.
+    pub(crate) fn stream(&self, stream: usize) -> Option<(&Source, Token)> {
+        self.streams.get(stream).map(|one| (&one.source, one.place))
+    }
+
     /// What happens next. It may be dropped while it waits, and loses nothing.
     pub(crate) async fn next(&mut self, service: &Service, bytes_max: usize) -> Result<Event, Denied> {
         loop {

@@ -58,6 +58,7 @@ impl Problem {
             Refusal::StaleEpoch { current } => {
                 of(S::FORBIDDEN, "stale-epoch").with("producer-epoch", current)
             }
+            Refusal::OtherRequest => of(S::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
             Refusal::NotFirst => of(S::BAD_REQUEST, "epoch-begins-with-0"),
             Refusal::Gap { expected, received } => {
                 let gap = of(S::CONFLICT, "sequence-gap").with("producer-expected-seq", expected);

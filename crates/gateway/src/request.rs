@@ -8,15 +8,19 @@ use http::{HeaderMap, StatusCode};
 use mailbox::{Lifetime, Sent, limits};
 use model::TopicName;
 
+mod once;
 mod path;
 mod prefer;
 mod route;
 mod subscription;
+mod upgrade;
 
+pub(crate) use once::Once;
 pub(crate) use path::Path;
-pub(crate) use prefer::wait_seconds;
+pub(crate) use prefer::{responds_async, wait_seconds};
 pub(crate) use route::Route;
-pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish};
+pub(crate) use subscription::{LIST_BYTES_MAX, Subscription, Wish, address as key_address};
+pub(crate) use upgrade::upgrade;
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +94,8 @@ pub(crate) struct AppendHead {
     pub(crate) sent: Option<Sent>,
     /// `Expected-Offset`.
     pub(crate) expected: Option<Token>,
+    /// `Idempotency-Key`.
+    pub(crate) once: Option<Once>,
 }
 
 impl Read {
@@ -204,11 +210,17 @@ impl CreateHead {
 impl AppendHead {
     /// Reads the headers of a POST.
     pub(crate) fn parse(headers: &HeaderMap) -> Result<Self, Problem> {
+        let (sent, once) = (sent(headers)?, Once::read(headers)?);
+        if sent.is_some() && once.is_some() {
+            let text = "Producer-Id and Idempotency-Key exclude each other: both say which append this is";
+            return Err(Problem::malformed("idempotency-key", text));
+        }
         Ok(Self {
             content_type: text(headers, "content-type")?.map(str::to_owned),
             seq: text(headers, "stream-seq")?.map(str::to_owned),
             closes: is_closed(headers),
-            sent: sent(headers)?,
+            sent,
+            once,
             expected: text(headers, "expected-offset")?
                 .map(|token| parse_token("Expected-Offset", token))
                 .transpose()?,
@@ -333,7 +345,7 @@ fn no_route(detail: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no-route", detail)
 }
 
-fn topic(text: &str) -> Result<TopicName, Problem> {
+pub(crate) fn topic(text: &str) -> Result<TopicName, Problem> {
     TopicName::new(text).map_err(|error| Problem::malformed("topic", error.to_string()))
 }
 

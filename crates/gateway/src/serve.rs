@@ -4,14 +4,16 @@
 //! no HTTP connection object each.
 
 use crate::{
+    bearer::Bearer,
     caller::{Author, Caller},
-    cors,
+    coding, cors,
     cursor::Cursor,
     json,
     mailboxes::{Address, Chunk, Denied, From, Mailboxes, NewRecords, NewStream, Reach, Standing},
     many::{Many, Peers},
     problem::Problem,
-    request::{AppendHead, CreateHead, LIST_BYTES_MAX, Live, Path, Read, Route, Start},
+    request::{AppendHead, CreateHead, LIST_BYTES_MAX, Live, Path, Read, Route, Start, upgrade},
+    socket::Entrant,
     token::Token,
 };
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use model::TopicPartition;
 use std::sync::Arc;
 
 mod authorise;
+mod call;
 mod cloud_events;
 mod follow;
 mod latest;
@@ -59,12 +62,17 @@ pub enum Answer {
     Follow(Response<()>, Follow),
     /// The same of several streams.
     Many(Response<()>, Box<Many>),
+    /// The head of an answer that makes its connection a WebSocket, and who has opened it.
+    Socket(Response<()>, Entrant),
 }
 
 /// The header of a request that another node has handed on: it is not handed on again.
 pub const FORWARDED: &str = "odradek-forwarded";
 /// How the client came: `https`, if it came so. Proxies set it, and the node whose TLS it is.
 pub const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Says of an answer that the request had been taken before.
+const REPLAYED: &str = "idempotency-replayed";
 
 const JSON: &str = "application/json";
 
@@ -76,12 +84,17 @@ impl Service {
             answered.unwrap_or_else(|problem| Answer::Whole(problem.response().map(Bytes::from)));
         protect(match &mut answer {
             Answer::Whole(response) => response.headers_mut(),
-            Answer::Follow(response, _) | Answer::Many(response, _) => response.headers_mut(),
+            Answer::Follow(response, _) | Answer::Many(response, _) | Answer::Socket(response, _) => {
+                response.headers_mut()
+            }
         });
-        if let Answer::Whole(response) = &mut answer
-            && request.method() == Method::HEAD
-        {
-            *response.body_mut() = Bytes::new();
+        if let Answer::Whole(response) = &mut answer {
+            if [Method::GET, Method::HEAD].contains(request.method()) {
+                coding::pack(request.headers(), response);
+            }
+            if request.method() == Method::HEAD {
+                *response.body_mut() = Bytes::new();
+            }
         }
         answer
     }
@@ -97,12 +110,14 @@ impl Service {
                 Route::Stream(_) if is_query => return Ok(0),
                 Route::Stream(path) => path,
                 Route::Events(topic) => Path::Topic(topic),
+                Route::Call(_) if is_query => return Ok(0),
+                Route::Call(Address { topic, .. }) => Path::Topic(topic),
                 Route::Subscribe if is_query && is_longer(request, LIST_BYTES_MAX) => {
                     let text = format!("the streams are named in at most {LIST_BYTES_MAX} bytes");
                     return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
                 }
                 Route::Subscribe if is_query => return Ok(LIST_BYTES_MAX),
-                Route::Subscribe | Route::Latest(_) => return Ok(0),
+                Route::Subscribe | Route::Socket | Route::Latest(_) => return Ok(0),
             };
         let allowed = self.authorise(request)?.and_then(|allowed| allowed.bytes_max);
         let max = self.mailboxes.body_bytes_max(&topic).ok_or_else(|| problem(Denied::UnknownTopic))?;
@@ -131,8 +146,9 @@ impl Service {
                 self.topic_elsewhere(&topic)
             }
             Route::Latest(at) => self.mailboxes.elsewhere(&at),
+            Route::Call(at) => self.call_elsewhere(&at, request),
             // Of these this node reads what it has, and asks others for the rest.
-            Route::Stream(_) | Route::Subscribe | Route::Events(_) => None,
+            Route::Stream(_) | Route::Subscribe | Route::Socket | Route::Events(_) => None,
         }
     }
 
@@ -140,8 +156,10 @@ impl Service {
         self.authorise_whole(request)?;
         let at = match Route::parse(request.uri().path())? {
             Route::Latest(at) => return self.latest(&at, request).await.map(Answer::Whole),
+            Route::Call(at) => return self.call(&at, request).await.map(Answer::Whole),
             Route::Stream(Path::Key(topic, key)) => Address { topic, key: key.into() },
             Route::Subscribe => return self.subscribe(request).await,
+            Route::Socket => return open(request),
             Route::Stream(Path::Topic(topic)) => return self.whole(&Whole::Topic(topic), request).await,
             Route::Stream(Path::Partition(topic, partition)) => {
                 return self.whole(&Whole::Partition(TopicPartition { topic, partition }), request).await;
@@ -204,9 +222,19 @@ impl Service {
     }
 
     async fn append(&self, at: &Address, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
-        let AppendHead { content_type, seq, closes, sent, expected } = AppendHead::parse(request.headers())?;
+        let AppendHead { content_type, seq, closes, sent, expected, once } =
+            AppendHead::parse(request.headers())?;
         let (has_body, epoch) = (!request.body().is_empty(), sent.as_ref().map(|sent| sent.epoch));
         let (body, author) = (request.body().clone(), author(request));
+        let is_once = once.is_some();
+        let sent = match once {
+            None => sent,
+            Some(once) => {
+                let kind = content_type.as_deref().map(media_type);
+                let closing = closes.then_some(&b"closes"[..]);
+                Some(once.sent(&author, [kind.as_deref().map(str::as_bytes), closing, Some(&body[..])]))
+            }
+        };
         let new = NewRecords { content_type, seq, closes, sent, expected, body, author };
         let taken = self.mailboxes.append(at, new).await.map_err(problem)?;
         let mut response = Response::new(Bytes::new());
@@ -215,6 +243,9 @@ impl Service {
         *response.status_mut() = if is_told { StatusCode::OK } else { StatusCode::NO_CONTENT };
         let headers = response.headers_mut();
         stands(headers, &taken.standing);
+        if is_once && !taken.is_new {
+            put(headers, REPLAYED, "true");
+        }
         if let (Some(epoch), Some(seq)) = (epoch, taken.seq) {
             put(headers, "producer-epoch", &epoch.to_string());
             put(headers, "producer-seq", &seq.to_string());
@@ -343,6 +374,16 @@ impl Service {
     }
 }
 
+/// Opens a WebSocket.
+fn open(request: &Request<Bytes>) -> Result<Answer, Problem> {
+    if *request.method() == Method::OPTIONS {
+        return Ok(Answer::Whole(cors::preflight()));
+    }
+    let bearer = request.extensions().get::<Bearer>().cloned();
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    Ok(Answer::Socket(upgrade(request)?, Entrant { caller, bearer }))
+}
+
 /// Whether a request says that its body is longer than this.
 fn is_longer<T>(request: &Request<T>, bytes_max: usize) -> bool {
     let length = request.headers().get("content-length").and_then(|text| text.to_str().ok());
@@ -417,7 +458,7 @@ fn no_content() -> Response<Bytes> {
 }
 
 /// What is no header is left out: of what a client sent only what was one once comes here.
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(HeaderName::from_static(name), value);
     }

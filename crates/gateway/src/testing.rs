@@ -44,6 +44,8 @@ type Sorted = (String, Bytes);
 struct Stream {
     life: Life,
     producers: BTreeMap<String, Producer>,
+    /// Behind the newest append of each.
+    ends: BTreeMap<String, Token>,
     records: Vec<(u64, Option<Bytes>)>,
     /// Behind its last record, or where it was created.
     end: Token,
@@ -194,7 +196,11 @@ impl Memory {
             .map_err(|refusal| Denied::Refused(refusal, end))?;
         let (life, producer) = match appended {
             Appended::Again { seq, .. } => {
-                let standing = held.standing(at)?;
+                let mut standing = held.standing(at)?;
+                let taken = new.sent.as_ref().filter(|sent| sent.is_once()).zip(known);
+                if let Some(end) = taken.and_then(|(sent, known)| known.ends.get(&sent.id).copied()) {
+                    standing.end = end;
+                }
                 return Ok(Taken { is_new: false, seq, standing });
             }
             Appended::New { life, producer } => (life, producer),
@@ -211,6 +217,7 @@ impl Memory {
             stream.life = life.map_or_else(|| stream.life.clone(), |life| *life);
             stream.life.used_ms = now;
             if let Some(producer) = producer {
+                stream.ends.insert(producer.sent.id.clone(), stream.end);
                 stream.producers.insert(producer.sent.id.clone(), producer);
             }
         }
@@ -283,7 +290,7 @@ fn values(life: &Life, body: &Bytes) -> Result<Vec<Bytes>, Denied> {
 
 impl Stream {
     fn new(life: Life, end: Token) -> Self {
-        Self { life, producers: BTreeMap::new(), records: Vec::new(), end }
+        Self { life, producers: BTreeMap::new(), ends: BTreeMap::new(), records: Vec::new(), end }
     }
 }
 

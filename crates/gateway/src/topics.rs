@@ -8,6 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use env::BoxFuture;
+use mailbox::Sent;
 use model::{TopicName, TopicPartition};
 use records::{Header, Record};
 
@@ -74,4 +75,13 @@ pub trait Topics: Send + Sync {
         records: Vec<NewRecord>,
         expected: Option<Token>,
     ) -> BoxFuture<'a, Result<Token, Denied>>;
+
+    /// Appends records in one batch, of which the last has a key, unless that request was taken before; the place behind them, and whether
+    /// they are new.
+    fn append_once<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        records: Vec<NewRecord>,
+        sent: Sent,
+    ) -> BoxFuture<'a, Result<(Token, bool), Denied>>;
 }

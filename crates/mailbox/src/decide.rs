@@ -132,6 +132,9 @@ pub enum Refusal {
         /// `Producer-Received-Seq`.
         received: u64,
     },
+    /// 422.
+    #[error("the Idempotency-Key has come with another request before; take a new key for each")]
+    OtherRequest,
     /// 409.
     #[error("the Stream-Seq must be higher than {0:?}")]
     SeqNotHigher(String),
@@ -234,6 +237,11 @@ pub fn append(
     check_length("Stream-Seq", request.seq, limits::SEQ_BYTES_MAX)?;
     check_length("Producer-Id", request.sent.map(|sent| sent.id.as_str()), limits::PRODUCER_ID_BYTES_MAX)?;
     let life = found(life, now_ms)?;
+    // What was taken before others have closed it is taken.
+    let once = request.sent.filter(|sent| sent.is_once());
+    if once.map_or(Ok(false), |sent| sent.was_taken(producer))? {
+        return Ok(Appended::Again { seq: None, is_closed: life.is_closed });
+    }
     if life.is_closed {
         let is_same = request.sent.is_some() && request.sent == life.closed_by.as_ref();
         return match is_same || (request.closes && !request.has_body && request.sent.is_none()) {
@@ -248,11 +256,7 @@ pub fn append(
         return Err(Refusal::Empty);
     }
     if request.has_body {
-        let given = request.content_type.filter(|text| !text.trim().is_empty());
-        let given = given.ok_or(Refusal::NoContentType)?;
-        if media_type(given) != media_type(&life.content_type) {
-            return Err(Refusal::ContentType(life.content_type.clone()));
-        }
+        check_type(life, request.content_type)?;
     }
     if let Some(sent) = request.sent {
         match Producer::judge(producer, sent) {
@@ -265,6 +269,7 @@ pub fn append(
                 let current = producer.map_or(0, |known| known.sent.epoch);
                 return Err(Refusal::StaleEpoch { current });
             }
+            Verdict::OtherRequest => return Err(Refusal::OtherRequest),
             Verdict::NotFirst => return Err(Refusal::NotFirst),
             Verdict::Gap { expected } => return Err(Refusal::Gap { expected, received: sent.seq }),
         }
@@ -289,6 +294,14 @@ pub fn append(
         life: Some(after).filter(|after| after != life).map(Box::new),
         producer: request.sent.map(|sent| Producer { sent: sent.clone() }),
     })
+}
+
+fn check_type(life: &Life, given: Option<&str>) -> Result<(), Refusal> {
+    let given = given.filter(|text| !text.trim().is_empty()).ok_or(Refusal::NoContentType)?;
+    match media_type(given) == media_type(&life.content_type) {
+        true => Ok(()),
+        false => Err(Refusal::ContentType(life.content_type.clone())),
+    }
 }
 
 /// Somebody reads or writes: what is to be written down of it, so that an idle mailbox ends when it should. Most uses are not.

@@ -1,6 +1,7 @@
 //! What is known of one producer of a mailbox, and what it said with an append.
 
 use crate::{
+    Refusal,
     bytes::{Malformed, Reader, Writer},
     limits,
 };
@@ -30,6 +31,8 @@ pub(crate) enum Verdict {
     /// It is there already.
     Again,
     StaleEpoch,
+    /// It was another request that is known under its key.
+    OtherRequest,
     /// A new epoch begins with another number than 0.
     NotFirst,
     Gap {
@@ -38,6 +41,8 @@ pub(crate) enum Verdict {
 }
 
 const VERSION: u8 = 0;
+/// What the id of a request begins with that is to be taken once: no header can bring it.
+const ONCE: char = '\u{1}';
 
 impl Producer {
     pub(crate) fn judge(known: Option<&Producer>, sent: &Sent) -> Verdict {
@@ -45,6 +50,9 @@ impl Producer {
             return if sent.seq == 0 { Verdict::Next } else { Verdict::Gap { expected: 0 } };
         };
         let last = &known.sent;
+        if sent.is_once() && sent != last {
+            return Verdict::OtherRequest;
+        }
         match sent.epoch.cmp(&last.epoch) {
             std::cmp::Ordering::Less => Verdict::StaleEpoch,
             std::cmp::Ordering::Greater if sent.seq == 0 => Verdict::Next,
@@ -72,6 +80,26 @@ impl Producer {
 }
 
 impl Sent {
+    /// A request that is to be taken once: a producer that never sends another one (docs/decisions/0024). `name` is that of the request, and
+    /// `fingerprint` tells it from another one of the same name.
+    pub fn once(name: &str, fingerprint: u64) -> Self {
+        Self { id: format!("{ONCE}{name}"), epoch: fingerprint & limits::NUMBER_MAX, seq: 0 }
+    }
+
+    /// Whether it is such a request.
+    pub fn is_once(&self) -> bool {
+        self.id.starts_with(ONCE)
+    }
+
+    /// Whether such a request was taken already, by what is known of it.
+    pub fn was_taken(&self, known: Option<&Producer>) -> Result<bool, Refusal> {
+        match Producer::judge(known, self) {
+            Verdict::Next => Ok(false),
+            Verdict::Again => Ok(true),
+            _ => Err(Refusal::OtherRequest),
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Writer) {
         out.text(&self.id);
         out.number(self.epoch);

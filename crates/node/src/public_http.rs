@@ -19,6 +19,7 @@ mod several;
 mod stalling;
 mod tokens;
 mod traffic;
+mod web_socket;
 mod wire;
 
 use crate::{
@@ -27,15 +28,15 @@ use crate::{
     settings::{GATEWAY_LISTENERS, Gateway},
 };
 use answers::Answers;
-use body::{Budget, Unread};
+use body::{Budget, Room, Unread};
 use bytes::Bytes;
 use certificates::Certificates;
 use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
-use exit::{Exit, Leaving};
+use exit::{Exit, Leaving, Then};
 use forward::Passing;
 use gateway::{
-    Address, Answer, Bearer, Follow, Page, Place, Problem, Quota, Reach, Screen, Service, refusal,
+    Address, Answer, Bearer, Coding, Follow, Page, Place, Problem, Quota, Reach, Screen, Service, refusal,
 };
 use http_body_util::{Either, Full};
 use hyper::{
@@ -63,7 +64,7 @@ use std::{
 use tokens::Tokens;
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -309,13 +310,34 @@ impl PublicHttp {
             Ok(None) => {}
             Ok(Some(leaving)) => {
                 let parts = serving.into_parts();
-                if let Ok(held) = parts.io.into_inner().into_wire().hold() {
-                    let has_more = !parts.read_buf.is_empty();
-                    let reader = Reader::begin(self.clone(), (held, from, seat), leaving, has_more);
+                let (stream, read) = (parts.io.into_inner(), parts.read_buf);
+                self.leave(stream, (from, seat), leaving, read);
+            }
+            Err(error) => tracing::debug!(%error, "a connection to the public HTTP port has ended"),
+        }
+    }
+
+    /// A connection that is no more of the HTTP stack; `read`: what its client has sent besides.
+    fn leave(
+        self: Arc<Self>,
+        stream: Stalling,
+        (from, seat): (Origin, Seat),
+        Leaving { head, then }: Leaving,
+        read: Bytes,
+    ) {
+        match then {
+            Then::Follow { follow, version, is_kept } => {
+                if let Ok(held) = stream.into_wire().hold() {
+                    let (line, is_kept) = ((held, from, seat), is_kept && read.is_empty());
+                    let reader = Reader::begin(self.clone(), line, (head, follow), version, is_kept);
                     self.tasks.spawn(Box::pin(reader.run()));
                 }
             }
-            Err(error) => tracing::debug!(%error, "a connection to the public HTTP port has ended"),
+            Then::Socket(entrant, place) => {
+                let head = head::switch(&head, self.clock.wall());
+                let line = (stream, seat, place);
+                self.tasks.clone().spawn(Box::pin(web_socket::serve(self, line, (head, read), entrant)));
+            }
         }
     }
 
@@ -402,12 +424,9 @@ impl PublicHttp {
     async fn answer(&self, request: Request<Incoming>, place: Option<Place>) -> Asked {
         let elsewhere = self.service.elsewhere(&request);
         let admitted = self.service.admit(&request);
-        let (head, mut incoming) = request.into_parts();
+        let (mut head, mut incoming) = request.into_parts();
         let read = match admitted {
-            Ok(bytes_max) => {
-                let read = self.budget.read(&mut incoming, bytes_max, place, &self.clock).await;
-                read.map_err(|unread| unread.problem())
-            }
+            Ok(bytes_max) => self.read(&mut head, &mut incoming, bytes_max, place).await,
             Err(problem) => Err(problem),
         };
         let (body, _room) = match read {
@@ -415,8 +434,9 @@ impl PublicHttp {
             Err(problem) => return Asked::Answered(self.refuse(&problem, incoming).await),
         };
         let mut closing = self.is_closing.subscribe();
-        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY";
-        let answering = self.ask(elsewhere, head, body);
+        let is_call = head.uri.path().starts_with("/v1/call/");
+        let is_read = head.method == Method::GET || head.method.as_str() == "QUERY" || is_call;
+        let answering = self.ask(elsewhere, head, body, place);
         if is_read {
             // Who waits for news does not keep the node.
             tokio::select! {
@@ -432,8 +452,30 @@ impl PublicHttp {
         }
     }
 
+    /// Reads a body, and unpacks it.
+    async fn read(
+        &self,
+        head: &mut Parts,
+        incoming: &mut Incoming,
+        bytes_max: usize,
+        place: Option<Place>,
+    ) -> Result<(Bytes, Room), Problem> {
+        let coding = Coding::of(&head.headers)?;
+        let read = self.budget.read(incoming, bytes_max, place, &self.clock).await;
+        let (packed, room) = read.map_err(|unread| unread.problem())?;
+        let Some(coding) = coding.filter(|_| !packed.is_empty()) else { return Ok((packed, room)) };
+        let body = coding.unpack(&packed, bytes_max)?;
+        for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+            head.headers.remove(name);
+        }
+        // Nobody holds room and waits for more.
+        drop((packed, room));
+        let room = self.budget.room(body.len(), place, &self.clock).await;
+        Ok((body, room.map_err(|unread| unread.problem())?))
+    }
+
     /// Asks whoever has the stream.
-    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes) -> Asked {
+    async fn ask(&self, elsewhere: Option<Reach>, head: Parts, body: Bytes, place: Option<Place>) -> Asked {
         if let Some(reach) = elsewhere {
             return Asked::Answered(match forward::forward(&reach, &head, &body, &self.clock).await {
                 Ok(response) => response.map(|rest| Either::Right(Either::Left(rest))),
@@ -449,24 +491,36 @@ impl PublicHttp {
                     None => refusal(&busy("too many large answers are being sent; ask again a little later")),
                 }))
             }
-            Answer::Follow(head, follow) => Asked::Left(Leaving { head, follow, version, is_kept }),
+            Answer::Follow(head, follow) => {
+                Asked::Left(Leaving { head, then: Then::Follow { follow, version, is_kept } })
+            }
+            Answer::Socket(head, entrant) => {
+                Asked::Left(Leaving { head, then: Then::Socket(entrant, place) })
+            }
             Answer::Many(head, many) => {
                 let left = many.left_ms(self.clock.wall(), i64::from(FOLLOW_SECONDS_MAX) * 1000);
-                let count = u32::try_from(many.count()).unwrap_or(u32::MAX);
+                let count = many.count();
                 Asked::Answered(self.follow(head, (Source::Many(many), left), count))
             }
         }
     }
 
     /// The answer to a reader that stays in the HTTP stack, and follows so many streams.
-    fn follow(&self, head: Response<()>, what: (Source, i64), count: u32) -> Response<Body> {
-        let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
-            let told = busy("too many streams are being followed; ask again a little later");
-            return whole(refusal(&told));
+    fn follow(&self, head: Response<()>, what: (Source, i64), count: usize) -> Response<Body> {
+        let seats = match self.seats(count) {
+            Ok(seats) => seats,
+            Err(told) => return whole(refusal(&told)),
         };
         let shared = (self.service.clone(), self.answers.clone());
         let several = Several::new(shared, what, seats, self.is_closing.subscribe());
         head.map(|()| Either::Right(Either::Right(several)))
+    }
+
+    /// Room for a reader of so many streams.
+    fn seats(&self, count: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let seats = self.followed.clone().try_acquire_many_owned(count);
+        seats.map_err(|_| busy("too many streams are being followed; ask again a little later"))
     }
 
     /// How long a reader of one stream may follow it, in milliseconds.

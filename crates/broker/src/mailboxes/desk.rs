@@ -44,7 +44,8 @@ pub(crate) struct Desk {
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) known: Known,
-    pub(crate) producer: Option<Producer>,
+    /// ... and the offset of the record that says so.
+    pub(crate) producer: Option<(Offset, Producer)>,
     /// Everything before was looked at.
     pub(crate) upto: Offset,
 }
@@ -160,16 +161,23 @@ impl Desk {
                 producer: Some(id.to_owned()),
             }));
             for mut name in names {
-                let (number, upto) = {
+                let start = self.ends()?.start;
+                let (number, from, upto) = {
                     let (upto, mut cache) = (self.upto.lock(), self.cache.lock());
                     name.desk = self.number();
                     if cache.get(&name).is_some() {
                         continue;
                     }
+                    // What a producer has said to a mailbox lies behind the beginning of that.
+                    let mailbox = name.producer.is_some().then(|| Name { producer: None, ..name.clone() });
+                    let from = match mailbox.and_then(|mailbox| cache.get(&mailbox)) {
+                        Some(Entry::Key(known)) => known.begin(start),
+                        _ => 0,
+                    };
                     cache.expect(&name, *upto);
-                    (name.desk, *upto)
+                    (name.desk, from, *upto)
                 };
-                let found = self.finder.find(&name, upto).await?;
+                let found = self.finder.find(&name, (from, upto)).await?;
                 let _upto = self.upto.lock();
                 if number == self.number() {
                     self.cache.lock().complete(&name, found, upto);
@@ -191,7 +199,7 @@ impl Desk {
             // was there before.
             let start = self.ends().ok()?.start;
             let from = start.max(state.known.begin(start));
-            state.producer = producer.filter(|(at, _)| *at >= from).map(|(_, producer)| producer);
+            state.producer = producer.filter(|(at, _)| *at >= from);
         }
         Some(state)
     }

@@ -35,10 +35,10 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
-    /// What is known of a mailbox, or of one of its producers, from what lies before `upto`.
-    pub(crate) async fn find(&self, name: &Name, upto: Offset) -> Result<Entry, Refused> {
+    /// What is known of a mailbox, or of one of its producers, from what lies from `from` on and before `upto`.
+    pub(crate) async fn find(&self, name: &Name, (from, upto): (Offset, Offset)) -> Result<Entry, Refused> {
         for _ in 0..READ_TRIES {
-            match self.find_once(name, upto).await {
+            match self.find_once(name, (from, upto)).await {
                 Err(Refused::Overtaken) => {}
                 found => return found,
             }
@@ -46,7 +46,7 @@ impl Finder {
         Err(unindexed())
     }
 
-    async fn find_once(&self, name: &Name, upto: Offset) -> Result<Entry, Refused> {
+    async fn find_once(&self, name: &Name, (from, upto): (Offset, Offset)) -> Result<Entry, Refused> {
         let key = name.key.clone();
         let indexed = self.index.upto().min(upto);
         let mut entry = match &name.producer {
@@ -64,7 +64,8 @@ impl Finder {
                 Entry::Producer(found.and_then(|seen| Some((seen.offset, seen.producer?))))
             }
         };
-        self.rest(&key, (indexed, upto), Isolation::LogEnd, |seen| entry.on_record(name, &seen)).await?;
+        let rest = (indexed.max(from), upto);
+        self.rest(&key, rest, Isolation::LogEnd, |seen| entry.on_record(name, &seen)).await?;
         Ok(entry)
     }
 

@@ -123,7 +123,7 @@ impl News {
     }
 }
 
-fn header(name: &'static str, value: Vec<u8>) -> Header {
+pub(super) fn header(name: &'static str, value: Vec<u8>) -> Header {
     Header { key: Bytes::from_static(name.as_bytes()), value: Some(value.into()) }
 }
 

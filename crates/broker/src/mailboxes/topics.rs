@@ -2,11 +2,17 @@
 //!
 //! What is appended here is no more than what Kafka's producers write: the streams of keys have no say in it.
 
-use super::{Mailboxes, denied, find::Room, is_served, offset, partition_of, walk::Ground, write::token};
-use crate::{acks::Acks, mailboxes::GATEWAY_LISTENER, partition::Refused};
+use super::{
+    Mailboxes, denied, find::Room, is_served, marks, offset, partition_of, walk::Ground, write::token,
+};
+use crate::{
+    acks::{Acks, AllSettled},
+    mailboxes::GATEWAY_LISTENER,
+    partition::Refused,
+};
 use gateway::{Denied, From, NewRecord, Reach, Records, Shape, Token};
-use mailbox::Refusal;
-use model::{TopicName, TopicPartition, limits};
+use mailbox::{Producer, Refusal, Sent, headers};
+use model::{Offset, TopicName, TopicPartition, limits};
 use records::{BatchBuilder, Decompressor, Invalid, Unchecked};
 
 /// What is read at once; for readers of whole topics a lane must not be busy for longer.
@@ -84,7 +90,45 @@ impl Mailboxes {
         new: Vec<NewRecord>,
         expected: Option<Token>,
     ) -> Result<Token, Denied> {
-        let ground = self.ground(of)?;
+        let (last, settled) = self.put_records(&self.ground(of)?, new, expected).await?;
+        self.settled(settled).await?;
+        Ok(token(0, last.saturating_add(1)))
+    }
+
+    /// What a request has brought that is to be taken once lies with it, beside its last record (docs/decisions/0024).
+    async fn do_append_once(
+        &self,
+        of: &TopicPartition,
+        mut new: Vec<NewRecord>,
+        sent: Sent,
+    ) -> Result<(Token, bool), Denied> {
+        let desk = self.0.desks.open(self.ground(of)?).map_err(denied)?;
+        let last = new.last_mut().and_then(|last| Some((last.key.clone()?, last)));
+        let no_key = || Denied::NotTaken("what has no key is not found again".to_owned());
+        let (key, last) = last.ok_or_else(no_key)?;
+        let turn = desk.turn(&key).await;
+        let known = desk.state(&key, Some(&sent.id)).await.map_err(denied)?.producer;
+        let taken = sent.was_taken(known.as_ref().map(|(_, producer)| producer));
+        if let (true, Some((at, _))) = (taken.map_err(|refusal| Denied::Refused(refusal, None))?, &known) {
+            drop(turn);
+            let next = at.saturating_add(1);
+            self.until_safe(&desk, next).await?;
+            return Ok((token(0, next), false));
+        }
+        last.headers.push(marks::header(headers::PRODUCER, Producer { sent }.encode()));
+        let (last, settled) = self.put_records(desk.ground(), new, None).await?;
+        drop(turn);
+        self.settled(settled).await?;
+        Ok((token(0, last.saturating_add(1)), true))
+    }
+
+    /// Appends a batch; its last offset, and what says that it is safe.
+    async fn put_records(
+        &self,
+        ground: &Ground,
+        new: Vec<NewRecord>,
+        expected: Option<Token>,
+    ) -> Result<(Offset, AllSettled), Denied> {
         let now = self.now_ms();
         let rules = ground.partition.rules(now, true);
         let too_large = || Denied::TooLarge(rules.batch_bytes_max);
@@ -112,18 +156,17 @@ impl Mailboxes {
         let at = match expected {
             None => None,
             Some(Token(place)) if place.generation == 0 => Some(offset(place.offset)),
-            Some(_) => return Err(self.other_offset(&ground)),
+            Some(_) => return Err(self.other_offset(ground)),
         };
         let acks = Acks::new();
         acks.open(0);
         let appended = ground.partition.append_if(now, (ground.epoch, at), checked, acks.clone());
         let last = match appended {
             Ok(appended) => appended.last_offset,
-            Err(Refused::Overtaken) => return Err(self.other_offset(&ground)),
+            Err(Refused::Overtaken) => return Err(self.other_offset(ground)),
             Err(refused) => return Err(denied(refused)),
         };
-        self.settled(acks.wait()).await?;
-        Ok(token(0, last.saturating_add(1)))
+        Ok((last, acks.wait()))
     }
 
     /// The partition does not end where it was expected to.
@@ -184,5 +227,14 @@ impl gateway::Topics for Mailboxes {
         expected: Option<Token>,
     ) -> env::BoxFuture<'a, Result<Token, Denied>> {
         Box::pin(self.do_append_records(of, records, expected))
+    }
+
+    fn append_once<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        records: Vec<NewRecord>,
+        sent: Sent,
+    ) -> env::BoxFuture<'a, Result<(Token, bool), Denied>> {
+        Box::pin(self.do_append_once(of, records, sent))
     }
 }

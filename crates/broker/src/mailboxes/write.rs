@@ -86,8 +86,13 @@ impl Mailboxes {
                     Decided::Again(seq) => seq,
                     Decided::New(_) => None,
                 };
-                let standing = standing.as_ref().map(told).ok_or(Denied::Refused(Refusal::NotFound, None))?;
-                return Ok(Taken { is_new: false, seq, standing });
+                let mut standing = standing.ok_or(Denied::Refused(Refusal::NotFound, None))?;
+                // Who asks again hears what was told then.
+                let is_once = new.sent.as_ref().is_some_and(|sent| sent.is_once() && !new.body.is_empty());
+                if let Some((at, _)) = state.producer.as_ref().filter(|_| is_once) {
+                    standing.last = Some(*at);
+                }
+                return Ok(Taken { is_new: false, seq, standing: told(&standing) });
             };
             let New { values, news, after } = &**made;
             // Nothing that Kafka's producers write changes another decision than this one.
@@ -125,7 +130,8 @@ impl Mailboxes {
             expected: new.expected.zip(end).map(expected),
         };
         let life = standing.map(|standing| &standing.life);
-        let appended = mailbox::append(life, state.producer.as_ref(), self.now_ms(), &request)
+        let producer = state.producer.as_ref().map(|(_, producer)| producer);
+        let appended = mailbox::append(life, producer, self.now_ms(), &request)
             .map_err(|refusal| Denied::Refused(refusal, end))?;
         let (life, producer, standing) = match (appended, standing) {
             (Appended::Again { seq, .. }, _) => return Ok(Decided::Again(seq)),

@@ -1,6 +1,7 @@
 //! Streams of keys: what the gateway's host writes into logs and finds there again, beside Kafka's clients.
 
 mod listening;
+mod once;
 
 use crate::{
     harness::{BatchSpec, Client, Cluster, Node, Topic, Transactional, batch_of, bytes_of},

@@ -232,7 +232,7 @@ impl Text {
 }
 
 /// A stream, as `/v1/subscribe` reads it.
-fn told(source: &Source, from: From) -> Value {
+pub(super) fn told(source: &Source, from: From) -> Value {
     let offset = match from {
         From::Begin => "-1".to_owned(),
         From::End => "now".to_owned(),

@@ -17,6 +17,13 @@ pub(crate) fn wait_seconds(headers: &HeaderMap) -> Option<u64> {
     })
 }
 
+/// Whether a client would rather be told where the answer will be than wait for it (section 4.1).
+pub(crate) fn responds_async(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+    let mut all = texts.flat_map(|text| text.split(','));
+    all.any(|one| one.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("respond-async")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

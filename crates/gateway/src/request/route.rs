@@ -13,6 +13,10 @@ pub(crate) enum Route {
     Latest(Address),
     /// `/v1/subscribe`: many streams at once.
     Subscribe,
+    /// `/v1/call/{topic}/{key}`: a record that is answered.
+    Call(Address),
+    /// `/v1/ws`: a WebSocket.
+    Socket,
     /// `/v1/events/{topic}`: what is told as a CloudEvent.
     Events(TopicName),
 }
@@ -28,8 +32,17 @@ impl Route {
                 _ => Err(no_route("below /v1/latest/ there is {topic}/{key}")),
             };
         }
+        if let Some(key) = rest.strip_prefix("call/") {
+            return match Path::parse(&format!("/s/{key}"))? {
+                Path::Key(topic, key) => Ok(Self::Call(Address { topic, key: key.into() })),
+                _ => Err(no_route("below /v1/call/ there is {topic}/{key}")),
+            };
+        }
         if rest == "subscribe" {
             return Ok(Self::Subscribe);
+        }
+        if rest == "ws" {
+            return Ok(Self::Socket);
         }
         if let Some(name) = rest.strip_prefix("events/") {
             return match Path::parse(&format!("/s/{name}"))? {
@@ -37,7 +50,9 @@ impl Route {
                 _ => Err(no_route("below /v1/events/ there is {topic}")),
             };
         }
-        Err(no_route("below /v1/ there are latest/{topic}/{key}, subscribe and events/{topic}"))
+        Err(no_route(
+            "below /v1/ there are latest/{topic}/{key}, call/{topic}/{key}, subscribe, ws and events/{topic}",
+        ))
     }
 }
 
@@ -49,6 +64,10 @@ mod tests {
     #[test]
     fn a_path_names_one_resource() {
         let rides = || TopicName::new("rides").unwrap();
+        let address = |route| match route {
+            Route::Latest(at) => at,
+            other => panic!("{other:?}"),
+        };
         let latest =
             |key: &'static [u8]| Ok(Route::Latest(Address { topic: rides(), key: Bytes::from_static(key) }));
         for (path, expected) in [
@@ -57,6 +76,10 @@ mod tests {
             ("/v1/latest/rides/eu%2fu42", latest(b"eu/u42")),
             ("/v1/latest/rides/%00%ff", latest(b"\x00\xff")),
             ("/v1/subscribe", Ok(Route::Subscribe)),
+            ("/v1/call/rides/u42", Ok(Route::Call(latest(b"u42").map(address).unwrap()))),
+            ("/v1/call/rides", Err(404)),
+            ("/v1/ws", Ok(Route::Socket)),
+            ("/v1/ws/x", Err(404)),
             ("/v1/subscribe/", Err(404)),
             ("/v1/subscribe/x", Err(404)),
             ("/v1/events/rides", Ok(Route::Events(rides()))),

@@ -115,7 +115,7 @@ fn wish(value: &Value) -> Result<(Wish, From), Problem> {
     }
 }
 
-fn address(topic: TopicName, key: &[u8]) -> Result<Address, Problem> {
+pub(crate) fn address(topic: TopicName, key: &[u8]) -> Result<Address, Problem> {
     match key.len() {
         0 => Err(malformed("a key has at least one byte")),
         length if length > KEY_BYTES_MAX => {

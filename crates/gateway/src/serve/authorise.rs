@@ -29,8 +29,12 @@ impl Service {
             Route::Latest(Address { topic, key }) => {
                 return caller.allow(Verb::Read, &topic, Some(&key)).map(Some);
             }
+            // Who may ask may hear the answer.
+            Route::Call(Address { topic, key }) => {
+                return caller.allow(Verb::Append, &topic, Some(&key)).map(Some);
+            }
             // Its streams are known when the body is there, and the keys of events are.
-            Route::Subscribe => return Ok(None),
+            Route::Subscribe | Route::Socket => return Ok(None),
             Route::Events(topic) => return caller.allow_some_key(Verb::Append, &topic).map(Some),
         };
         let verb = match *request.method() {

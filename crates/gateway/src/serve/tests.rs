@@ -6,8 +6,11 @@ use env::{BoxFuture, Deadline, Millis, Nanos};
 use model::TopicName;
 use std::{collections::BTreeMap, time::Duration};
 
+mod call;
 mod cloud_events;
 mod latest;
+mod once;
+mod socket;
 mod subscribe;
 mod topics;
 
@@ -85,7 +88,7 @@ impl Ground {
     ) -> Response<Bytes> {
         match self.answer(method, path, headers, body).await {
             Answer::Whole(response) => response,
-            Answer::Follow(..) | Answer::Many(..) => panic!("{method} {path} is followed"),
+            _ => panic!("{method} {path} is followed"),
         }
     }
 
@@ -93,7 +96,7 @@ impl Ground {
         match self.answer("GET", path, headers, "").await {
             Answer::Follow(response, follow) => (response, follow),
             Answer::Whole(response) => panic!("{path}: {}", response.status()),
-            Answer::Many(..) => panic!("{path} is several"),
+            _ => panic!("{path} is several"),
         }
     }
 
@@ -101,7 +104,7 @@ impl Ground {
         match self.answer("GET", path, headers, "").await {
             Answer::Many(response, many) => (response, many),
             Answer::Whole(response) => panic!("{path}: {response:?}"),
-            Answer::Follow(..) => panic!("{path} is one stream"),
+            _ => panic!("{path} is one stream"),
         }
     }
 

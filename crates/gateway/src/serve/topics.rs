@@ -274,10 +274,10 @@ impl Service {
         shape: &Shape,
         request: &Request<Bytes>,
     ) -> Result<Response<Bytes>, Problem> {
-        let AppendHead { content_type, seq, closes, sent, expected } = AppendHead::parse(request.headers())?;
-        if seq.is_some() || closes || sent.is_some() {
-            let text =
-                "Stream-Seq, Stream-Closed and Producer-Id are of streams of one key: /s/{topic}/{key}";
+        let AppendHead { content_type, seq, closes, sent, expected, once } =
+            AppendHead::parse(request.headers())?;
+        if seq.is_some() || closes || sent.is_some() || once.is_some() {
+            let text = "Stream-Seq, Stream-Closed, Producer-Id and Idempotency-Key are of streams of one key: /s/{topic}/{key}";
             return Err(Problem::malformed("header", text));
         }
         let is = media_type(&shape.content_type);

@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use env::BoxFuture;
-use mailbox::Refusal;
+use mailbox::{Producer, Refusal, Sent};
 use model::{TopicName, TopicPartition};
 use records::Record;
 use std::{
@@ -21,7 +21,12 @@ pub(super) struct Partitions {
     count: Mutex<usize>,
     logs: Mutex<BTreeMap<TopicPartition, Log>>,
     elsewhere: Mutex<BTreeMap<i32, Option<Reach>>>,
+    /// Requests that were to be taken once, and what is behind them.
+    taken: Mutex<BTreeMap<Name, (Producer, Token)>>,
 }
+
+/// A partition, a key, and which request.
+type Name = (TopicPartition, Option<Bytes>, String);
 
 #[derive(Default)]
 struct Log {
@@ -36,7 +41,12 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Partitions {
     pub(super) fn new() -> Self {
-        Self { count: Mutex::new(1), logs: Mutex::default(), elsewhere: Mutex::default() }
+        Self {
+            count: Mutex::new(1),
+            logs: Mutex::default(),
+            elsewhere: Mutex::default(),
+            taken: Mutex::default(),
+        }
     }
 }
 
@@ -49,6 +59,12 @@ impl Memory {
     /// This partition of each topic another node has from now on, or one that nobody reaches.
     pub fn lead_partition_elsewhere(&self, partition: i32, reach: Option<Reach>) {
         held(&self.partitions.elsewhere).insert(partition, reach);
+        self.news.send_replace(());
+    }
+
+    /// This partition of each topic is here again.
+    pub fn lead_partition_here(&self, partition: i32) {
+        held(&self.partitions.elsewhere).remove(&partition);
         self.news.send_replace(());
     }
 
@@ -173,6 +189,25 @@ impl Topics for Memory {
                     return;
                 }
             }
+        })
+    }
+
+    fn append_once<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        records: Vec<NewRecord>,
+        sent: Sent,
+    ) -> BoxFuture<'a, Result<(Token, bool), Denied>> {
+        Box::pin(async move {
+            let name = (of.clone(), records.last().and_then(|record| record.key.clone()), sent.id.clone());
+            let known = held(&self.partitions.taken).get(&name).cloned();
+            let producer = known.as_ref().map(|(producer, _)| producer);
+            if sent.was_taken(producer).map_err(|refusal| Denied::Refused(refusal, None))? {
+                return Ok((known.map_or(Token::BEGIN, |(_, next)| next), false));
+            }
+            let next = self.append_records(of, records, None).await?;
+            held(&self.partitions.taken).insert(name, (Producer { sent }, next));
+            Ok((next, true))
         })
     }
 

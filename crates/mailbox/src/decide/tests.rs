@@ -319,3 +319,35 @@ proptest! {
         prop_assert!(log.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{:?}", log);
     }
 }
+
+#[test]
+fn a_request_that_is_to_be_taken_once_is_whatever_comes_between() {
+    let life = open("text/plain");
+    let (sent, other) = (Sent::once("k", 7), Sent::once("k", 8));
+    fn request(sent: &Sent) -> Append<'_> {
+        Append { sent: Some(sent), ..body() }
+    }
+    let Ok(Appended::New { producer: known, .. }) = append(Some(&life), None, NOW, &request(&sent)) else {
+        panic!("it is new");
+    };
+    let again = Ok(Appended::Again { seq: None, is_closed: false });
+    assert_eq!(append(Some(&life), known.as_ref(), NOW, &request(&sent)), again);
+    for fingerprint in [6, 8] {
+        let other = Sent::once("k", fingerprint);
+        assert_eq!(append(Some(&life), known.as_ref(), NOW, &request(&other)), Err(Refusal::OtherRequest));
+    }
+    let closed = Life { is_closed: true, ..life };
+    let again = Ok(Appended::Again { seq: None, is_closed: true });
+    assert_eq!(append(Some(&closed), known.as_ref(), NOW, &request(&sent)), again, "others have closed it");
+    assert_eq!(append(Some(&closed), None, NOW, &request(&other)), Err(Refusal::Closed));
+    let closing = Append { closes: true, ..request(&sent) };
+    let life = Life { is_closed: false, ..closed };
+    let Ok(Appended::New { life: Some(after), producer }) = append(Some(&life), None, NOW, &closing) else {
+        panic!("it closes");
+    };
+    let again = Ok(Appended::Again { seq: None, is_closed: true });
+    assert_eq!(append(Some(&after), producer.as_ref(), NOW, &closing), again);
+    assert_eq!(append(Some(&after), producer.as_ref(), NOW, &request(&other)), Err(Refusal::OtherRequest));
+    let decoded = Producer::decode(&known.unwrap().encode()).unwrap();
+    assert_eq!(decoded.sent, sent, "it is written down as any producer is");
+}

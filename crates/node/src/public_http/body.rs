@@ -107,7 +107,13 @@ impl Budget {
         }
     }
 
-    async fn room(&self, bytes: usize, place: Option<Place>, clock: &Arc<dyn Clock>) -> Result<Room, Unread> {
+    /// Room for so many bytes.
+    pub(super) async fn room(
+        &self,
+        bytes: usize,
+        place: Option<Place>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Room, Unread> {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }

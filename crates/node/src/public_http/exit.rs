@@ -3,7 +3,7 @@
 //!
 //! It sends nothing. `stalling` tells it whether the stack has anything left to send.
 
-use gateway::Follow;
+use gateway::{Entrant, Follow, Place};
 use hyper::{Response, Version};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Leaving {
     /// The head of the answer.
     pub(super) head: Response<()>,
-    pub(super) follow: Follow,
-    pub(super) version: Version,
-    /// Whether the client may send other requests afterwards.
-    pub(super) is_kept: bool,
+    pub(super) then: Then,
+}
+
+/// What follows the head.
+pub(super) enum Then {
+    /// A stream.
+    Follow {
+        follow: Follow,
+        version: Version,
+        /// Whether the client may send other requests afterwards.
+        is_kept: bool,
+    },
+    /// A WebSocket of somebody who comes from there.
+    Socket(Entrant, Option<Place>),
 }
 
 /// See the head of the file.

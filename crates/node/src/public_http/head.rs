@@ -13,10 +13,29 @@ pub(super) fn is_chunked(version: Version) -> bool {
     version == Version::HTTP_11
 }
 
-/// The head.
+/// The head of an answer whose body follows.
 pub(super) fn head(answer: &Response<()>, version: Version, is_kept: bool, now_ms: i64) -> BytesMut {
+    let is_chunked = is_chunked(version);
+    let mut out = lines(answer, if is_chunked { "HTTP/1.1" } else { "HTTP/1.0" });
+    if is_chunked {
+        out.put_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if !is_kept {
+        out.put_slice(b"connection: close\r\n");
+    }
+    end_of_head(&mut out, now_ms);
+    out
+}
+
+/// The head of an answer after which the connection is no more of HTTP.
+pub(super) fn switch(answer: &Response<()>, now_ms: i64) -> BytesMut {
+    let mut out = lines(answer, "HTTP/1.1");
+    end_of_head(&mut out, now_ms);
+    out
+}
+
+fn lines(answer: &Response<()>, version: &str) -> BytesMut {
     let mut out = BytesMut::with_capacity(1024);
-    let version = if is_chunked(version) { "HTTP/1.1" } else { "HTTP/1.0" };
     let status = answer.status();
     out.put_slice(
         format!("{version} {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or("")).as_bytes(),
@@ -27,14 +46,11 @@ pub(super) fn head(answer: &Response<()>, version: Version, is_kept: bool, now_m
         out.put_slice(value.as_bytes());
         out.put_slice(b"\r\n");
     }
-    if version == "HTTP/1.1" {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
-    }
-    if !is_kept {
-        out.put_slice(b"connection: close\r\n");
-    }
-    out.put_slice(format!("date: {}\r\n\r\n", date(now_ms)).as_bytes());
     out
+}
+
+fn end_of_head(out: &mut BytesMut, now_ms: i64) {
+    out.put_slice(format!("date: {}\r\n\r\n", date(now_ms)).as_bytes());
 }
 
 /// A piece of the body; an empty one would end it.

@@ -5,16 +5,17 @@
 use super::{
     Asked, Body, HEAD_BYTES_MAX, HEAD_SECONDS_MAX, Origin, PublicHttp,
     clients::Seat,
-    exit::{Exit, Leaving},
+    exit::{Exit, Leaving, Then},
     followed::Followed,
     several::Source,
     stalling::{STALL_MS_MAX, Stalling},
     traffic::{Standing, Traffic},
-    until_closing,
+    until_closing, whole,
     wire::Wire,
 };
+use gateway::{Problem, refusal};
 use hyper::{
-    HeaderMap, Request, Response,
+    HeaderMap, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderValue},
     service::service_fn,
@@ -93,10 +94,15 @@ impl PublicHttp {
                 response.headers_mut().remove(header::CONNECTION);
                 response
             }
-            Asked::Left(Leaving { head, follow, .. }) => {
+            Asked::Left(Leaving { head, then: Then::Follow { follow, .. } }) => {
                 let left = self.follow_ms(&follow);
                 let followed = Source::One(Box::new(Followed::new(follow)));
                 self.follow(head, (followed, left), 1)
+            }
+            // Who asks for one here has the headers of HTTP/1.1 for it, which mean nothing.
+            Asked::Left(Leaving { then: Then::Socket(..), .. }) => {
+                let text = "a WebSocket is a connection of HTTP/1.1 of its own";
+                whole(refusal(&Problem::new(StatusCode::UPGRADE_REQUIRED, "no-upgrade", text)))
             }
         }
     }

@@ -4,10 +4,6 @@
 //! What comes of a stream is read once for all its readers here, and put into events once for all that want the same. A connection
 //! that takes nothing is a place in a stream until it has room; who is behind then reads on by itself (`reader`).
 
-mod chains;
-mod seats;
-mod wheel;
-
 use super::{
     PublicHttp, QUIET_SECONDS_MAX, head,
     reader::{COMMENT, Line, Reader, finish},
@@ -16,13 +12,12 @@ use super::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 use gateway::{Address, Bell, Bells, Chunk, EventShape, From, Token};
+use parking::{Id, Parked, Parking, Rest, Seat, Seats};
 use parking_lot::Mutex;
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
 };
-use seats::{Id, Parked, Parking, Seats};
-pub(super) use seats::{Rest, Seat};
 use std::{io, os::fd::OwnedFd, sync::Arc};
 use stdx::Map;
 use tokio::{
@@ -362,13 +357,6 @@ impl Lot {
             }
             tokio::task::yield_now().await;
         }
-    }
-}
-
-impl Parked<Line> {
-    fn block(&mut self, bytes: Bytes, is_last: bool) {
-        self.is_blocked = true;
-        self.rest = Some(Box::new(Rest { bytes, is_last }));
     }
 }
 

@@ -6,14 +6,13 @@
 use super::{
     Origin, PublicHttp,
     clients::Seat as Room,
-    exit::Leaving,
-    head,
-    parked::{Rest, Seat},
-    second_of,
+    head, second_of,
     wire::{Held, Took},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use gateway::{Address, Chunk, From};
+use gateway::{Address, Chunk, Follow, From};
+use hyper::{Response, Version};
+use parking::{Rest, Seat};
 use std::sync::Arc;
 
 /// When it is looked again whether there is room for what it is sent.
@@ -44,15 +43,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// One that has asked. `has_more`: it has sent something behind its request, which nobody reads here.
+    /// One that has asked. `is_kept`: other requests may come on its connection, and it has not sent anything yet that nobody reads here.
     pub(super) fn begin(
         http: Arc<PublicHttp>,
         (wire, from, room): (Held, Origin, Room),
-        leaving: Leaving,
-        has_more: bool,
+        (head, follow): (Response<()>, Follow),
+        version: Version,
+        is_kept: bool,
     ) -> Self {
-        let Leaving { head, follow, version, is_kept } = leaving;
-        let is_kept = is_kept && !has_more;
         let head = head::head(&head, version, is_kept, http.clock.wall());
         // The second in which a token is over does not belong to it.
         let until = http.clock.after_millis(http.follow_ms(&follow));

@@ -10,10 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 mod followers;
 mod limits;
+mod packed;
 mod routes;
 mod screen;
 mod secure;
 mod tokens;
+mod web_socket;
 
 struct Ground {
     memory: Arc<Memory>,

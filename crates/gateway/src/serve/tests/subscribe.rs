@@ -31,7 +31,7 @@ impl Ground {
         match self.service.answer(request.body(list.to_string().into()).unwrap()).await {
             Answer::Many(response, many) => (response, many),
             Answer::Whole(response) => panic!("{response:?}"),
-            Answer::Follow(..) => panic!("one stream"),
+            _ => panic!("one stream"),
         }
     }
 
@@ -242,7 +242,7 @@ impl Peers for Near {
                     let rest = Box::new(Some(body)) as Box<dyn crate::Rest>;
                     Ok((Response::from_parts(head, ()), rest))
                 }
-                Answer::Follow(..) => panic!("one stream"),
+                _ => panic!("one stream"),
             }
         })
     }
@@ -253,6 +253,11 @@ impl crate::Rest for Option<Bytes> {
         let bytes = self.take().map(Ok);
         Box::pin(async move { bytes })
     }
+}
+
+/// Another node that is near.
+pub(super) fn near(name: &str, ground: &Ground) -> Arc<dyn Peers> {
+    Arc::new(Near([(name.to_owned(), ground.service.clone())].into()))
 }
 
 /// Two nodes of which each has one partition of three, and nobody the third.

@@ -1,14 +1,15 @@
 //! Whole topics, subscriptions and last values over sockets, on one node and on two.
 
 use super::*;
+use gateway::Topics;
 use model::TopicPartition;
 
-fn of(partition: i32) -> TopicPartition {
+pub(super) fn of(partition: i32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("rides").unwrap(), partition }
 }
 
 /// Two nodes of which each has one of two partitions.
-async fn two() -> (Ground, Ground) {
+pub(super) async fn two() -> (Ground, Ground) {
     let (one, other) = (Ground::new(10).await, Ground::new(10).await);
     for (ground, elsewhere, to) in [(&one, 1, &other), (&other, 0, &one)] {
         ground.memory.set_partitions(2);
@@ -118,4 +119,19 @@ async fn an_event_is_taken_by_the_node_that_has_its_partition() {
     }
     let read = one.ask(&request("GET", "/s/rides/-/p/1", "", "")).await;
     assert!(read.ends_with("hellohello"), "{read}");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_does_not_keep_a_node_that_stops() {
+    let ground = Ground::new(10).await;
+    let mut stream = ground.connect().await;
+    stream.write_all(request("POST", "/v1/call/rides/u42", TEXT, "where?").as_bytes()).await.unwrap();
+    let read = ground.memory.clone();
+    while read.read_records(&of(0), gateway::From::Begin, 1).await.unwrap().records.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ground.http.drain().await;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }

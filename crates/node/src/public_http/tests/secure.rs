@@ -278,6 +278,24 @@ async fn many_subscriptions_and_polls_go_over_http2() {
 }
 
 #[tokio::test]
+async fn a_web_socket_is_served_under_tls_and_not_over_http2() {
+    let secure = Secure::new(1).await;
+    let mut stream = secure.connect(H1).await;
+    let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let head = until(&mut stream, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let ping = br#"{"op":"ping","id":4}"#;
+    // A text with a mask of zeros.
+    let frame = [&[0x81, 0x80 | ping.len() as u8, 0, 0, 0, 0][..], ping].concat();
+    stream.write_all(&frame).await.unwrap();
+    until(&mut stream, r#""op":"pong""#).await;
+    let (mut client, _connection) = secure.http2().await;
+    assert_eq!(send(&mut client, "GET", "/v1/ws", "").await.status(), 426);
+}
+
+#[tokio::test]
 async fn a_connection_of_http2_without_requests_ends() {
     let secure = Secure::new(20).await;
     let (mut client, connection) = secure.http2().await;

@@ -3,7 +3,7 @@
 //! It reads nothing and sends nothing, and knows of what a reader holds (its socket) only that it is there. A reader that has all that
 //! its row has waits for news with the others; one that is behind is told to go and read.
 
-use super::{
+use crate::{
     chains::{Chains, Head},
     wheel::Wheel,
 };
@@ -14,41 +14,45 @@ use stdx::Map;
 
 /// Which reader, or which row: a place that is used again bears another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id {
+pub struct Id {
     place: u32,
     number: u32,
 }
 
 /// A reader and what it holds.
 #[derive(Debug)]
-pub(in crate::public_http) struct Seat<T> {
+pub struct Seat<T> {
     /// Its connection.
-    pub(in crate::public_http) held: T,
+    pub held: T,
     /// From there on it is to be sent its stream.
-    pub(in crate::public_http) next: Token,
-    pub(in crate::public_http) shape: EventShape,
+    pub next: Token,
+    /// How it wants its events.
+    pub shape: EventShape,
     /// The second in which its time is over.
-    pub(in crate::public_http) until: u32,
+    pub until: u32,
     /// Its stream ends when it is not used, or at a certain time.
-    pub(in crate::public_http) is_mortal: bool,
+    pub is_mortal: bool,
 }
 
 /// What its connection has not taken of what it was sent.
 #[derive(Debug)]
-pub(in crate::public_http) struct Rest {
-    pub(in crate::public_http) bytes: Bytes,
+pub struct Rest {
+    /// They are sent when there is room.
+    pub bytes: Bytes,
     /// Nothing follows it.
-    pub(in crate::public_http) is_last: bool,
+    pub is_last: bool,
 }
 
 /// A reader that is parked.
-pub(super) struct Parked<T> {
-    pub(super) seat: Seat<T>,
+pub struct Parked<T> {
+    /// Who it is.
+    pub seat: Seat<T>,
     /// When it took something last.
-    pub(super) heard: u32,
+    pub heard: u32,
     /// Its connection has no room.
-    pub(super) is_blocked: bool,
-    pub(super) rest: Option<Box<Rest>>,
+    pub is_blocked: bool,
+    /// What is sent before anything else.
+    pub rest: Option<Box<Rest>>,
     row: u32,
     number: u32,
     /// Whether it is yet to be looked at in the round of its row.
@@ -75,7 +79,7 @@ struct Row {
 }
 
 /// What became of a reader that wanted to park.
-pub(super) enum Parking<T> {
+pub enum Parking<T> {
     /// It is behind.
     Behind(Seat<T>),
     /// It is there. The row must be read for, if it is new.
@@ -83,7 +87,7 @@ pub(super) enum Parking<T> {
 }
 
 /// See the head of the file.
-pub(super) struct Seats<T> {
+pub struct Seats<T> {
     parked: Slab<Parked<T>>,
     rows: Slab<Row>,
     by_stream: Map<Address, u32>,
@@ -93,17 +97,28 @@ pub(super) struct Seats<T> {
 }
 
 impl Id {
-    pub(super) fn to_u64(self) -> u64 {
+    /// Both in one number, such as an epoll keeps.
+    pub fn to_u64(self) -> u64 {
         u64::from(self.number) << 32 | u64::from(self.place)
     }
 
-    pub(super) fn from_u64(both: u64) -> Self {
+    /// What [`Id::to_u64`] gave.
+    pub fn from_u64(both: u64) -> Self {
         Self { place: both as u32, number: (both >> 32) as u32 }
     }
 }
 
+impl<T> Parked<T> {
+    /// Its connection has not taken this; it is sent before anything else.
+    pub fn block(&mut self, bytes: Bytes, is_last: bool) {
+        self.is_blocked = true;
+        self.rest = Some(Box::new(Rest { bytes, is_last }));
+    }
+}
+
 impl<T> Seats<T> {
-    pub(super) fn new(now: u32) -> Self {
+    /// Nobody is parked.
+    pub fn new(now: u32) -> Self {
         Self {
             parked: Slab::new(),
             rows: Slab::new(),
@@ -115,7 +130,7 @@ impl<T> Seats<T> {
     }
 
     /// Parks a reader in the row of its stream. One whose connection has no room may be behind.
-    pub(super) fn park(
+    pub fn park(
         &mut self,
         at: &Address,
         seat: Seat<T>,
@@ -159,19 +174,20 @@ impl<T> Seats<T> {
         place
     }
 
-    pub(super) fn get(&mut self, id: Id) -> Option<&mut Parked<T>> {
+    /// One of them, if it is still there.
+    pub fn get(&mut self, id: Id) -> Option<&mut Parked<T>> {
         self.parked.get_mut(id.place as usize).filter(|parked| parked.number == id.number)
     }
 
     /// Whether it lacks what its row has.
-    pub(super) fn is_behind(&self, id: Id) -> bool {
+    pub fn is_behind(&self, id: Id) -> bool {
         let parked = self.parked.get(id.place as usize).filter(|parked| parked.number == id.number);
         let row = parked.and_then(|parked| self.rows.get(parked.row as usize));
         parked.zip(row).is_some_and(|(parked, row)| parked.seat.next < row.tail)
     }
 
     /// It is parked no more.
-    pub(super) fn leave(&mut self, id: Id) -> Option<(Address, Parked<T>)> {
+    pub fn leave(&mut self, id: Id) -> Option<(Address, Parked<T>)> {
         self.get(id)?;
         let parked = self.parked.try_remove(id.place as usize)?;
         self.wheel.take(id.place);
@@ -194,13 +210,13 @@ impl<T> Seats<T> {
     }
 
     /// Any of them.
-    pub(super) fn any(&self) -> Option<Id> {
+    pub fn any(&self) -> Option<Id> {
         let (place, parked) = self.parked.iter().next()?;
         Some(Id { place: place as u32, number: parked.number })
     }
 
     /// The row of a reader is read although nobody knows of news; the row, if somebody must begin to.
-    pub(super) fn ring_for(&mut self, id: Id) -> Option<Id> {
+    pub fn ring_for(&mut self, id: Id) -> Option<Id> {
         let place = self.get(id)?.row;
         let number = self.rows.get(place as usize)?.number;
         let row = Id { place, number };
@@ -208,21 +224,21 @@ impl<T> Seats<T> {
     }
 
     /// It is looked after in this second.
-    pub(super) fn look_after(&mut self, id: Id, second: u32) {
+    pub fn look_after(&mut self, id: Id, second: u32) {
         if self.get(id).is_some() {
             self.wheel.set(id.place, second);
         }
     }
 
     /// Who is to be looked after by now.
-    pub(super) fn up(&mut self, now: u32) -> Option<Id> {
+    pub fn up(&mut self, now: u32) -> Option<Id> {
         let place = self.wheel.pop(now)?;
         let number = self.parked.get(place as usize)?.number;
         Some(Id { place, number })
     }
 
     /// Whether there is anybody to look after.
-    pub(super) fn has_time(&self) -> bool {
+    pub fn has_time(&self) -> bool {
         !self.wheel.is_empty()
     }
 
@@ -231,7 +247,7 @@ impl<T> Seats<T> {
     }
 
     /// There may be news of a row; whether somebody must begin to read for it. `is_last`: it is not told any more.
-    pub(super) fn ring(&mut self, row: Id, is_last: bool) -> bool {
+    pub fn ring(&mut self, row: Id, is_last: bool) -> bool {
         let Some(row) = self.row(row) else { return false };
         row.is_rung = true;
         row.is_deaf |= is_last;
@@ -240,7 +256,7 @@ impl<T> Seats<T> {
 
     /// What to do for a row that is busy: its stream, from where on, and whether it must listen again first. `None`: nothing, and it is
     /// not busy any more.
-    pub(super) fn task(&mut self, id: Id) -> Option<(Address, Token, bool)> {
+    pub fn task(&mut self, id: Id) -> Option<(Address, Token, bool)> {
         let row = self.row(id)?;
         if row.count > 0 && row.is_deaf {
             // One hook goes before the next one is there: both mean the same bell.
@@ -256,7 +272,7 @@ impl<T> Seats<T> {
     }
 
     /// It is told of news from now on; or it cannot be, and must be read to learn why.
-    pub(super) fn hang(&mut self, row: Id, hook: Option<Hook>) {
+    pub fn hang(&mut self, row: Id, hook: Option<Hook>) {
         if let Some(row) = self.row(row) {
             row.is_rung |= hook.is_none();
             row.hook = hook;
@@ -264,14 +280,14 @@ impl<T> Seats<T> {
     }
 
     /// What was read for a row was not enough, or it could not be told of more: it is read on.
-    pub(super) fn read_on(&mut self, row: Id) {
+    pub fn read_on(&mut self, row: Id) {
         if let Some(row) = self.row(row) {
             row.is_rung = true;
         }
     }
 
     /// The row has everything before `tail` from now on: each of its readers is due once.
-    pub(super) fn begin_round(&mut self, row: Id, tail: Token) {
+    pub fn begin_round(&mut self, row: Id, tail: Token) {
         let known = self.rows.get_mut(row.place as usize).filter(|known| known.number == row.number);
         if let Some(row) = known {
             row.tail = row.tail.max(tail);
@@ -285,7 +301,7 @@ impl<T> Seats<T> {
     }
 
     /// The next one of the round.
-    pub(super) fn next_due(&mut self, row: Id) -> Option<Id> {
+    pub fn next_due(&mut self, row: Id) -> Option<Id> {
         let row = self.rows.get_mut(row.place as usize).filter(|known| known.number == row.number)?;
         let place = self.members.pop(&mut row.due)?;
         self.members.push(&mut row.members, place);

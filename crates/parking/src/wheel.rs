@@ -8,7 +8,7 @@ use super::chains::{Chains, Head};
 const SPOKES: u32 = 64;
 
 /// See the head of the file.
-pub(super) struct Wheel {
+pub(crate) struct Wheel {
     chains: Chains,
     spokes: [Head; SPOKES as usize],
     /// Of each item, the spoke that it is on.
@@ -22,7 +22,7 @@ pub(super) struct Wheel {
 const OFF: u8 = u8::MAX;
 
 impl Wheel {
-    pub(super) fn new(now: u32) -> Self {
+    pub(crate) fn new(now: u32) -> Self {
         Self {
             chains: Chains::default(),
             spokes: std::array::from_fn(|_| Head::default()),
@@ -33,12 +33,12 @@ impl Wheel {
     }
 
     /// Whether nothing is to come.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// The item comes up in this second, and not when it was to before.
-    pub(super) fn set(&mut self, item: u32, second: u32) {
+    pub(crate) fn set(&mut self, item: u32, second: u32) {
         self.take(item);
         let spoke = second.clamp(self.next, self.next.saturating_add(SPOKES - 1)) % SPOKES;
         let place = item as usize;
@@ -53,7 +53,7 @@ impl Wheel {
     }
 
     /// It does not come up any more.
-    pub(super) fn take(&mut self, item: u32) {
+    pub(crate) fn take(&mut self, item: u32) {
         let Some(on) = self.on.get_mut(item as usize) else { return };
         let spoke = std::mem::replace(on, OFF);
         if let Some(head) = self.spokes.get_mut(usize::from(spoke)) {
@@ -63,7 +63,7 @@ impl Wheel {
     }
 
     /// One whose second has come.
-    pub(super) fn pop(&mut self, now: u32) -> Option<u32> {
+    pub(crate) fn pop(&mut self, now: u32) -> Option<u32> {
         // After a long sleep each spoke is looked at once.
         self.next = self.next.max(now.saturating_sub(SPOKES));
         while self.next <= now {

@@ -8,11 +8,11 @@ const NONE: u32 = u32::MAX;
 
 /// One list.
 #[derive(Debug)]
-pub(super) struct Head(u32);
+pub(crate) struct Head(u32);
 
 /// The links of all items.
 #[derive(Debug, Default)]
-pub(super) struct Chains(Vec<Link>);
+pub(crate) struct Chains(Vec<Link>);
 
 #[derive(Debug, Clone, Copy)]
 struct Link {
@@ -27,14 +27,14 @@ impl Default for Head {
 }
 
 impl Head {
-    pub(super) fn first(&self) -> Option<u32> {
+    pub(crate) fn first(&self) -> Option<u32> {
         (self.0 != NONE).then_some(self.0)
     }
 }
 
 impl Chains {
     /// Puts an item in front, which is in no list.
-    pub(super) fn push(&mut self, head: &mut Head, item: u32) {
+    pub(crate) fn push(&mut self, head: &mut Head, item: u32) {
         let place = item as usize;
         if self.0.len() <= place {
             self.0.resize(place + 1, Link { before: NONE, after: NONE });
@@ -45,7 +45,7 @@ impl Chains {
     }
 
     /// Takes an item out of the list that it is in.
-    pub(super) fn take(&mut self, head: &mut Head, item: u32) {
+    pub(crate) fn take(&mut self, head: &mut Head, item: u32) {
         let Some(Link { before, after }) = self.0.get(item as usize).copied() else { return };
         if head.0 == item {
             head.0 = after;
@@ -57,7 +57,7 @@ impl Chains {
     }
 
     /// Takes the first one out.
-    pub(super) fn pop(&mut self, head: &mut Head) -> Option<u32> {
+    pub(crate) fn pop(&mut self, head: &mut Head) -> Option<u32> {
         let first = head.first()?;
         self.take(head, first);
         Some(first)
