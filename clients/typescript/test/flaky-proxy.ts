@@ -10,8 +10,8 @@ interface Fate {
 export class FlakyProxy {
   /** How many connections were cut in the midst of requests, and of answers. */
   readonly cuts = { request: 0, answer: 0 };
-  /** Whether connections are cut; where it is `away`, none is even taken. */
-  mood: "calm" | "flaky" | "away" = "flaky";
+  /** Whether connections are cut; where it is `away`, none is even taken; where it is `deaf`, nothing passes and nothing ends. */
+  mood: "calm" | "flaky" | "away" | "deaf" = "flaky";
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #random: number;
@@ -57,6 +57,7 @@ export class FlakyProxy {
     let passed = 0;
     this.#sockets.add(from);
     from.on("data", (bytes) => {
+      if (this.mood === "deaf") return;
       const rest = bytes.subarray(0, Math.max(0, most - passed));
       passed += bytes.length;
       if (passed < most) {

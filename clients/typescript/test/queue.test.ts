@@ -82,6 +82,34 @@ for (const seed of [1, 2, 3]) {
   });
 }
 
+test("a network that is silent and does not end is left after a while", async () => {
+  const proxy = await FlakyProxy.start(server.port, 1);
+  proxy.mood = "calm";
+  const direct = new Client({ url: server.url }).stream<number>("rides", "silent");
+  await direct.create();
+  const client = new Client({ url: proxy.url, timeoutMs: 200, silenceMs: 200 });
+  const queue = client.queue({ store: new MemoryStore(), backoff: BACKOFF });
+  const stream = client.stream<number>("rides", direct.key);
+  const read: (number | undefined)[] = [];
+  const end = new AbortController();
+  const reading = (async () => {
+    for await (const { value } of stream.follow({ backoff: BACKOFF, signal: end.signal })) read.push(value);
+  })();
+  await (await queue.append(stream, 0)).sent();
+  proxy.mood = "deaf";
+  const kept = await queue.append(stream, 1);
+  await assert.rejects(stream.readOnce(), { name: "ConnectionError" });
+  await pause(500);
+  proxy.mood = "calm";
+  await kept.sent();
+  while (read.length < 2) await pause(5);
+  assert.deepEqual(read, [0, 1]);
+  end.abort(new Error("enough"));
+  await assert.rejects(reading, /enough/);
+  await queue.close();
+  await proxy.end();
+});
+
 test("what is queued offline is sent when the network is back, and the tries in between become rare", async () => {
   const proxy = await FlakyProxy.start(server.port, 1);
   proxy.mood = "away";
@@ -155,6 +183,21 @@ test("two that send from one store at once, without a lock, lose and double noth
   assert.deepEqual(await all("two"), counted(200));
   for (const queue of queues) await queue.close();
   await proxy.end();
+});
+
+test("where there are no locks a reader takes over from another of its name", async () => {
+  const stream = new Client({ url: server.url }).stream<number>("rides", "over");
+  await stream.create({ values: [1, 2, 3] });
+  const resume = { store: withoutLocks(new MemoryStore()), name: "reader" };
+  const first = stream.follow({ resume });
+  await first.next();
+  assert.equal((await first.next()).value?.value, 2);
+  const second = stream.follow({ resume });
+  // The second was not taken yet: nobody knows whether the first was done with it.
+  assert.equal((await second.next()).value?.value, 2);
+  await assert.rejects(first.next(), { name: "TakenOverError" });
+  assert.equal((await second.next()).value?.value, 3);
+  await second.return();
 });
 
 test("a process that is killed again and again loses and doubles nothing that it kept", async () => {

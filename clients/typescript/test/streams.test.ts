@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { Client, ConnectionError, MemoryStore, Problem, type StreamRecord, type SubscribedEvent } from "@odradek/client";
+import { Client, ConnectionError, EventParser, MemoryStore, Problem, type StreamRecord, type SubscribedEvent } from "@odradek/client";
 import { Server } from "./server.js";
 
 const KEY = Buffer.alloc(32, 7);
@@ -160,6 +160,21 @@ test("a subscription follows several, waits for those that come, and remembers",
   for await (const event of client.subscribe(list, { resume })) rest.push(event);
   assert.deepEqual(rest.flatMap((event) => (event.is === "record" ? [event.value] : [])), [3]);
   assert.deepEqual(rest.flatMap((event) => (event.is === "end" ? [event.stream] : [])).sort(), [0, 1]);
+});
+
+test("events are the same wherever their bytes are cut", () => {
+  const text = "\uFEFFretry: 5\r\n\r\n: sign of life\nid: 1\ndata:a\ndata: b\n\nevent: delete\rid: 2\rdata\r\rid: 3\n\ndata: cut off";
+  const expected = [
+    { event: "", data: "a\nb", id: "1" },
+    { event: "delete", data: "", id: "2" },
+    { event: "", data: "", id: "3" },
+  ];
+  for (let at = 0; at <= text.length; at += 1) {
+    const parser = new EventParser();
+    assert.deepEqual([...parser.push(text.slice(0, at)), ...parser.push(text.slice(at))], expected, `cut at ${at}`);
+  }
+  const parser = new EventParser();
+  assert.deepEqual([...text].flatMap((unit) => parser.push(unit)), expected);
 });
 
 test("the last value is told, and each other one as it comes", async () => {
