@@ -16,7 +16,8 @@ use crate::program::{Program, run};
 /// Time for one client to write or read the whole data set, on a slow and busy machine.
 pub const WORK_LIMIT: Duration = Duration::from_secs(600);
 
-const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
+/// Time for one package manager to install what it is asked for.
+pub(crate) const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
 
 /// A client as it comes from its own project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +169,7 @@ pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-fn step(what: &str, install: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+pub(crate) fn step(what: &str, install: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let started = Instant::now();
     let dir = install()?;
     println!("  ready {what} ({:.1} s)", started.elapsed().as_secs_f64());

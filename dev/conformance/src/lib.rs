@@ -8,6 +8,7 @@
 )]
 
 pub mod bad_input;
+pub mod browsers;
 pub mod cache;
 pub mod clients;
 pub mod cluster;
