@@ -183,6 +183,11 @@ impl PublicHttp {
         }
     }
 
+    /// Has keys that sign tokens read again where only others ask for them.
+    pub(crate) fn follow_only_keys(self: &Arc<Self>) {
+        self.tasks.spawn(Box::pin(self.clone().follow_keys()));
+    }
+
     /// Accepts connections until the node stops.
     async fn accept(self: Arc<Self>, listener: Listener) {
         let mut closing = self.is_closing.subscribe();
