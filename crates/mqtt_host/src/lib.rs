@@ -14,6 +14,8 @@ mod message;
 mod reading;
 mod runner;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use access::{Access, Everybody};
 pub use cluster_log::ClusterLog;

@@ -13,7 +13,7 @@ use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::suites::Pick;
 use conformance::{
-    bad_input, cluster, compaction, compare, dump_log, durable_streams, groups, main_job, quick_start,
+    bad_input, cluster, compaction, compare, dump_log, durable_streams, groups, main_job, mqtt, quick_start,
     quotas, share, streams, suites, tools, transactions,
 };
 
@@ -31,6 +31,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only NAME]...
   dump-log    Kafka's own reader of log files over every file of the data directory
   compaction  a compacted topic under transactions: what readers end up with, and Kafka's reader of its files
   durable-streams  streams of keys over HTTP: their project's suite, and the Java client in the same streams
+  mqtt        topics over MQTT 3.1.1 and 5.0: Paho's clients and Kafka's in one topic, and sessions over kill -9
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
@@ -46,7 +47,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 13] = [
+const SUBJECTS: [&str; 14] = [
     "quick-start",
     "main-job",
     "groups",
@@ -58,6 +59,7 @@ const SUBJECTS: [&str; 13] = [
     "dump-log",
     "compaction",
     "durable-streams",
+    "mqtt",
     "cluster",
     "bad-input",
 ];
@@ -102,6 +104,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "dump-log" => dump_log::run(report, &options.kind),
         "compaction" => compaction::run(report, &options.kind),
         "durable-streams" => durable_streams::run(report, &options.kind),
+        "mqtt" => mqtt::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
         "compare" => compare::run(report, &options.kind, compare::Part::Requests, &options.pick.only),
