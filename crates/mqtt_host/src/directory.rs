@@ -24,6 +24,8 @@ const PARTITIONS: PartitionIndex = 8;
 const READ_BYTES: usize = 1 << 20;
 /// How often a claim is made when others make theirs at the same time.
 const CLAIMS_MAX: u32 = 8;
+/// How long a claim may take until it was read.
+const READ_MS: i64 = 10_000;
 /// How long it is waited until it is tried again.
 const PAUSE_MS: i64 = 500;
 
@@ -34,6 +36,8 @@ const SUBJECT: &[u8] = b"subject";
 const BOUNDS: &[u8] = b"bounds";
 /// Only a claim: what is kept stays what it is.
 const CLAIMS: &[u8] = b"claims";
+/// The value of a claim where nothing is kept, for compaction must not take it for the end of the session.
+const NOTHING: &[u8] = &[0];
 
 /// What a session's owner is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -140,7 +144,7 @@ impl Directory {
     pub(crate) async fn until_read(&self) -> Result<(), Failure> {
         for (index, read) in (0..).zip(&self.read) {
             let end = self.log.end(TopicPartition::new(self.topic.clone(), index)).await?;
-            wait_for(&mut read.subscribe(), |read| *read >= end).await;
+            wait_for(read.subscribe(), |read| *read >= end).await;
         }
         Ok(())
     }
@@ -162,7 +166,7 @@ impl Directory {
         };
         let (Some(owner), Some(claim)) = (text(OWNER), numbered(CLAIM)) else { return };
         let mut known = self.known.lock();
-        let entry = known.entry(client).or_default();
+        let entry = known.entry(client.clone()).or_default();
         let is_newer = claim > entry.claim;
         let is_owners = claim == entry.claim && owner == entry.owner;
         if !is_newer && !is_owners {
@@ -180,9 +184,14 @@ impl Directory {
         }
         (entry.claim, entry.owner) = (claim, owner);
         let is_first = entry.state.is_none() && entry.bounds.is_empty();
-        if header(CLAIMS).is_none() || (is_first && entry.owner_is_told.is_none()) {
+        let is_claim = header(CLAIMS).is_some();
+        if !is_claim && value.is_none() {
+            known.remove(&client);
+            return;
+        }
+        if !is_claim || (is_first && entry.owner_is_told.is_none()) {
             entry.subject = text(SUBJECT).unwrap_or_default();
-            entry.state = value.filter(|value| !value.is_empty());
+            entry.state = value.filter(|value| *value != NOTHING);
             entry.bounds = header(BOUNDS).unwrap_or_default();
         }
         if let (Some(save), Some(told)) = (numbered(SAVE), &entry.owner_is_told) {
@@ -211,7 +220,13 @@ impl Directory {
             let saving = Saving { client, claim, save: 0, subject, state, bounds };
             let (index, offset) = self.append(saving, true).await?;
             if let Some(read) = usize::try_from(index).ok().and_then(|index| self.read.get(index)) {
-                wait_for(&mut read.subscribe(), |read| *read > offset).await;
+                let clock = &self.world.clock;
+                tokio::select! {
+                    () = wait_for(read.subscribe(), |read| *read > offset) => {}
+                    () = clock.sleep_until(clock.after_millis(READ_MS)) => {
+                        return Err(Failure::Unavailable(format!("{}-{index} cannot be read", self.topic)));
+                    }
+                }
             }
             let mut known = self.known.lock();
             let entry = known.entry(client.clone()).or_default();
@@ -243,22 +258,16 @@ impl Directory {
             true => headers.push(header(CLAIMS, Bytes::from_static(b"1"))),
             false => headers.push(header(SAVE, saving.save.to_string().into())),
         }
-        let record = NewRecord { key: Some(saving.client.clone()), value: saving.state, headers };
+        let value = saving.state.or(claims.then_some(Bytes::from_static(NOTHING)));
+        let record = NewRecord { key: Some(saving.client.clone()), value, headers };
         let offset = self.log.append(&at, record).await?.await?;
         Ok((index, offset))
     }
 
-    /// This node has nothing to do with the session any more.
+    /// This node does not want to be told of the session any more. What is known of it only the log changes: all nodes must know the same.
     pub(crate) fn forget(&self, client: &Bytes, claim: u64) {
-        let mut known = self.known.lock();
-        let is_gone = known.get_mut(client).is_some_and(|entry| {
-            if entry.claim == claim {
-                entry.owner_is_told = None;
-            }
-            entry.claim == claim && entry.state.is_none()
-        });
-        if is_gone {
-            known.remove(client);
+        if let Some(entry) = self.known.lock().get_mut(client).filter(|entry| entry.claim == claim) {
+            entry.owner_is_told = None;
         }
     }
 
@@ -287,6 +296,6 @@ fn header(name: &'static [u8], value: Bytes) -> Header {
 }
 
 /// The sender lives as long as what it is a part of.
-async fn wait_for(read: &mut watch::Receiver<Offset>, is_there: impl FnMut(&Offset) -> bool) {
+async fn wait_for(mut read: watch::Receiver<Offset>, is_there: impl FnMut(&Offset) -> bool) {
     let _ = read.wait_for(is_there).await;
 }

@@ -261,7 +261,8 @@ impl Durable {
     fn discard(&mut self) {
         self.kept = None;
         self.bounds.clear();
-        let Some(Holding { claim, subject, .. }) = self.holding.clone() else { return };
+        // Who comes back claims a session anew.
+        let Some(Holding { claim, subject, .. }) = self.holding.take() else { return };
         let (directory, client) = (self.directory.clone(), self.client.bytes().clone());
         self.saving = Some(Box::pin(async move {
             let saving = Saving {

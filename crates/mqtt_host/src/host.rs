@@ -40,6 +40,8 @@ const COMMANDS_MAX: usize = 4;
 const RATES: usize = 64 * 1024;
 /// How often it is looked which nodes are up.
 const NODES_MS: i64 = 10_000;
+/// How long a client waits for a node that has just started.
+const READY_MS: i64 = 5_000;
 /// How long it is waited until sessions are read, if they cannot be.
 const PAUSE_MS: i64 = 500;
 
@@ -71,7 +73,7 @@ pub struct Host {
     runners: Mutex<BTreeMap<Bytes, mpsc::Sender<Command>>>,
     seats: Arc<Mutex<BTreeMap<Origin, usize>>>,
     /// The sessions of before are known.
-    is_ready: AtomicBool,
+    is_ready: watch::Sender<bool>,
     is_one_of_several: AtomicBool,
 }
 
@@ -112,7 +114,7 @@ impl Host {
             access,
             runners: Mutex::default(),
             seats: Arc::default(),
-            is_ready: AtomicBool::new(false),
+            is_ready: watch::Sender::new(false),
             is_one_of_several: AtomicBool::new(false),
             world,
         }))
@@ -135,7 +137,7 @@ impl Host {
         loop {
             match self.adopt().await {
                 Ok(()) => {
-                    self.is_ready.store(true, Ordering::Relaxed);
+                    self.is_ready.send_replace(true);
                     self.pause(NODES_MS).await;
                 }
                 Err(why) => {
@@ -189,6 +191,7 @@ impl Host {
             Greeted::Accepted(connect, data) => (connect, data),
         };
         let (version, max) = (connect.version, takes(&connect));
+        self.until_ready().await;
         let grants = match self.admit(&connect) {
             Ok(grants) => grants,
             Err((reason, why)) => {
@@ -200,6 +203,15 @@ impl Host {
             if connect.client_id.is_empty() { self.new_client() } else { connect.client_id.detached() };
         let connecting = Connecting { connect, data, grants, stream, input, seat };
         self.tell(client, Command::Connect(Box::new(connecting))).await;
+    }
+
+    /// Waits a little for a node that has just started.
+    async fn until_ready(&self) {
+        let mut ready = self.is_ready.subscribe();
+        tokio::select! {
+            _ = ready.wait_for(|is_ready| *is_ready) => {}
+            () = self.pause(READY_MS) => {}
+        }
     }
 
     /// A place for a connection, if there is one.
@@ -262,7 +274,7 @@ impl Host {
 
     /// Who it is, by the token in its password, and whether it may leave that will.
     fn admit(&self, connect: &Connect) -> Result<Grants, (Reason, String)> {
-        if !self.is_ready.load(Ordering::Relaxed) {
+        if !*self.is_ready.borrow() {
             return Err((Reason::ServerUnavailable, "sessions are not known yet; come again".into()));
         }
         let password = connect.password.as_ref().map(|password| String::from_utf8_lossy(password.bytes()));

@@ -250,7 +250,18 @@ impl Runner {
         if is_others {
             return self.refuse(connecting, Reason::NotAuthorized, "the client identifier is another one's");
         }
+        if self.session.state().is_none() {
+            self.finish().await; // what is left of a session before
+        }
         let needs_claim = is_durable || kept.is_some() || self.host.is_one_of_several();
+        let is_clear = self.session.state().is_some() || self.durable.is_idle();
+        if !is_clear {
+            return self.refuse(
+                connecting,
+                Reason::ServerUnavailable,
+                "the session before has not ended yet",
+            );
+        }
         if needs_claim
             && self.durable.holding.is_none()
             && let Err(why) = self.claim(&subject).await

@@ -7,8 +7,12 @@ use bytes::Bytes;
 use mqtt::codec::*;
 use proptest::prelude::*;
 
-const QOS2: Options =
-    Options { qos: QoS::ExactlyOnce, no_local: false, retain_as_published: false, retain_handling: RetainHandling::Always };
+const QOS2: Options = Options {
+    qos: QoS::ExactlyOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: RetainHandling::Always,
+};
 
 #[tokio::test(start_paused = true)]
 async fn what_one_publishes_the_other_gets_in_every_qos() {
@@ -24,7 +28,10 @@ async fn what_one_publishes_the_other_gets_in_every_qos() {
     }
     let records = cluster.records("rides");
     assert_eq!(records.len(), 3);
-    assert!(records.iter().all(|record| record.key.as_deref() == Some(b"u42")), "any consumer of Kafka sees the key");
+    assert!(
+        records.iter().all(|record| record.key.as_deref() == Some(b"u42")),
+        "any consumer of Kafka sees the key"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,9 +39,12 @@ async fn a_new_subscription_brings_the_last_value_of_each_key() {
     let cluster = Cluster::new();
     let host = cluster.host(1).await;
     let mut writer = Phone::connected(&host, connect("writer")).await;
-    for (name, payload, retain) in
-        [("rides/a", &b"1"[..], false), ("rides/a", b"2", true), ("rides/b", b"3", false), ("rides/b", b"", true)]
-    {
+    for (name, payload, retain) in [
+        ("rides/a", &b"1"[..], false),
+        ("rides/a", b"2", true),
+        ("rides/b", b"3", false),
+        ("rides/b", b"", true),
+    ] {
         writer.publish_with(name, QoS::AtLeastOnce, payload, retain).await;
     }
     assert_eq!(cluster.records("rides").last().unwrap().value, None, "an empty one is a tombstone");
@@ -42,7 +52,11 @@ async fn a_new_subscription_brings_the_last_value_of_each_key() {
         let mut reader = Phone::connected(&host, connect("reader")).await;
         reader.subscribe(pattern, QOS2).await;
         let got = reader.receive().await;
-        assert_eq!((got.topic.as_str(), &got.payload[..], got.retain), ("rides/a", &b"2"[..], true), "{pattern}");
+        assert_eq!(
+            (got.topic.as_str(), &got.payload[..], got.retain),
+            ("rides/a", &b"2"[..], true),
+            "{pattern}"
+        );
         writer.publish("rides/a", QoS::AtLeastOnce, b"2").await;
         assert!(!reader.receive().await.retain, "and then what comes");
     }

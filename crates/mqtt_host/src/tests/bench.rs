@@ -11,7 +11,6 @@ use records::Record;
 use std::{
     collections::BTreeMap,
     io,
-    ops::Deref,
     path::Path,
     sync::{
         Arc,
@@ -152,7 +151,12 @@ impl Cluster {
             address_connections_max: 0,
             sessions_max: 100,
         };
-        let env = World { clock: world.clone(), disk: Arc::new(NoDisk), random: world.clone(), tasks: world.clone() };
+        let env = World {
+            clock: world.clone(),
+            disk: Arc::new(NoDisk),
+            random: world.clone(),
+            tasks: world.clone(),
+        };
         let host = Host::new(config, env, Arc::new(Logs(self.clone())), Arc::new(Everybody)).unwrap();
         host.start();
         pass(2_000).await;
@@ -173,8 +177,8 @@ impl Cluster {
             let is_last = |record: &&Record| {
                 record.key.as_deref() == Some(client.as_bytes())
                     && record.value.as_ref().is_some_and(|value| {
-                        let state = mqtt::session::State::decode(value).unwrap();
-                        state.received.values().any(|received| received.is_stored)
+                        mqtt::session::State::decode(value)
+                            .is_ok_and(|state| state.received.values().any(|received| received.is_stored))
                     })
             };
             if let Some(offset) = partition.records.iter().find(is_last).map(|record| record.offset) {
@@ -190,7 +194,11 @@ impl Log for Logs {
         Box::pin(async move { found })
     }
 
-    fn append<'a>(&'a self, at: &'a TopicPartition, new: NewRecord) -> BoxFuture<'a, Result<Appending, Failure>> {
+    fn append<'a>(
+        &'a self,
+        at: &'a TopicPartition,
+        new: NewRecord,
+    ) -> BoxFuture<'a, Result<Appending, Failure>> {
         Box::pin(async move {
             let mut topics = self.0.topics.lock();
             let partition = topics
@@ -215,7 +223,12 @@ impl Log for Logs {
         Box::pin(async move { end })
     }
 
-    fn read(&self, at: TopicPartition, from: Offset, max: usize) -> BoxFuture<'static, Result<Chunk, Failure>> {
+    fn read(
+        &self,
+        at: TopicPartition,
+        from: Offset,
+        max: usize,
+    ) -> BoxFuture<'static, Result<Chunk, Failure>> {
         let topics = self.0.topics.lock();
         let found = topics.get(&at.topic).and_then(|topic| topic.get(at.partition as usize));
         let read = found.ok_or(Failure::UnknownTopic).map(|partition| {
@@ -268,7 +281,8 @@ impl Log for Logs {
     }
 
     fn nodes<'a>(&'a self) -> BoxFuture<'a, Result<Vec<i32>, Failure>> {
-        let nodes = self.0.nodes.lock().iter().filter(|(_, count)| **count > 0).map(|(node, _)| *node).collect();
+        let nodes =
+            self.0.nodes.lock().iter().filter(|(_, count)| **count > 0).map(|(node, _)| *node).collect();
         Box::pin(async move { Ok(nodes) })
     }
 }
@@ -449,7 +463,10 @@ pub(super) fn connect_for(client: &str, expiry_s: u32) -> Connect {
         version: Version::V5,
         clean_start: expiry_s == 0,
         keep_alive: 0,
-        properties: ConnectProperties { session_expiry_interval: Some(expiry_s), ..ConnectProperties::default() },
+        properties: ConnectProperties {
+            session_expiry_interval: Some(expiry_s),
+            ..ConnectProperties::default()
+        },
         client_id: text(client),
         will: None,
         user_name: None,
