@@ -43,6 +43,6 @@ pub use origins::{Origins, Page};
 pub use problem::Problem;
 pub use rates::{Quota, Rate, Rates};
 pub use screen::Screen;
-pub use serve::{Answer, EventShape, FORWARDED, Follow, Sent, Service, refusal};
+pub use serve::{Answer, EventShape, FORWARDED, FORWARDED_PROTO, Follow, Sent, Service, refusal};
 pub use token::Token;
 pub use topics::{NewRecord, Records, Shape, Topics};

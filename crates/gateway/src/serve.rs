@@ -63,6 +63,8 @@ pub enum Answer {
 
 /// The header of a request that another node has handed on: it is not handed on again.
 pub const FORWARDED: &str = "odradek-forwarded";
+/// How the client came: `https`, if it came so. Proxies set it, and the node whose TLS it is.
+pub const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 const JSON: &str = "application/json";
 
@@ -193,7 +195,10 @@ impl Service {
         let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
         match (&self.public_url, host) {
             (Some(url), _) => format!("{}{path}", url.trim_end_matches('/')),
-            (None, Some(host)) => format!("http://{host}{path}"),
+            (None, Some(host)) => {
+                let is_secure = request.headers().get(FORWARDED_PROTO).is_some_and(|how| how == "https");
+                format!("{}://{host}{path}", if is_secure { "https" } else { "http" })
+            }
             (None, None) => path.to_owned(),
         }
     }

@@ -24,6 +24,16 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The certificate of the public port, or its key, cannot be used.
+    #[error(
+        "{path} {why}; name PEM files in odradek.gateway.tls.certificate.file and odradek.gateway.tls.key.file", path = path.display()
+    )]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A listener cannot be opened.
     #[error(
         "{name} cannot listen on {address}: {error}; stop what uses the port, or choose another with {key}"

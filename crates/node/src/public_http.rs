@@ -5,16 +5,21 @@
 
 mod answers;
 mod body;
+mod certificates;
 mod clients;
 mod exit;
+mod followed;
 mod forward;
 mod head;
+mod http2;
 mod parked;
 mod peers;
 mod reader;
 mod several;
 mod stalling;
 mod tokens;
+mod traffic;
+mod wire;
 
 use crate::{
     Error,
@@ -24,11 +29,14 @@ use crate::{
 use answers::Answers;
 use body::{Budget, Unread};
 use bytes::Bytes;
+use certificates::Certificates;
 use clients::{Clients, Seat};
 use env::{Clock, Disk, Tasks, World};
 use exit::{Exit, Leaving};
 use forward::Passing;
-use gateway::{Address, Answer, Bearer, Page, Place, Problem, Quota, Reach, Screen, Service, refusal};
+use gateway::{
+    Address, Answer, Bearer, Follow, Page, Place, Problem, Quota, Reach, Screen, Service, refusal,
+};
 use http_body_util::{Either, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version, body::Incoming, header, http::request::Parts,
@@ -38,7 +46,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metadata::Endpoint;
 use parked::Lot;
 use reader::Reader;
-use several::Several;
+use several::{Several, Source};
 use stalling::Stalling;
 use std::{
     collections::BTreeSet,
@@ -56,15 +64,25 @@ use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
 };
+use tokio_rustls::TlsAcceptor;
 
+use wire::{Held, Wire};
+
+pub(crate) use certificates::Files;
 pub(crate) use clients::Limits;
 pub(crate) use tokens::{TokenRules, Tokens};
+
+/// Names of listeners.
+pub(crate) const HTTP: &str = "HTTP";
+pub(crate) const HTTPS: &str = "HTTPS";
 
 /// How long a client may take to send the head of a request, or to begin the next one.
 const HEAD_SECONDS_MAX: u64 = 30;
 /// The head of a request has at most so many bytes, and so many headers.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_MS_MAX: i64 = 10_000;
 /// What one answer has at most, but for one larger record.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Of the streams that readers of several follow there are so many: each takes a few kilobytes while nothing comes.
@@ -72,6 +90,8 @@ const FOLLOWED_MAX: usize = 64 * 1024;
 /// An answer that is followed ends after this, so that what lies between can give many readers one answer (PROTOCOL.md, section 5.8);
 /// they come again by themselves.
 const FOLLOW_SECONDS_MAX: u32 = 60;
+/// ... or up to a tenth earlier, so that those that came at once do not come again at once.
+const FOLLOW_SECONDS_JITTER: u32 = 6;
 /// Readers that are sent nothing for so long are shown that the connection is alive.
 const QUIET_SECONDS_MAX: u32 = 25;
 /// How long those that are answered may take while the node stops.
@@ -85,6 +105,7 @@ struct Origin {
     peer: IpAddr,
     /// Only this machine reaches the listener.
     is_local: bool,
+    is_secure: bool,
 }
 
 /// What all listeners and their connections share.
@@ -92,6 +113,7 @@ pub(crate) struct PublicHttp {
     service: Service,
     screen: Screen,
     tokens: Arc<Tokens>,
+    certificates: Certificates,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
@@ -130,7 +152,7 @@ impl PublicHttp {
         mailboxes: Arc<dyn gateway::Mailboxes>,
         world: &World,
         settings: &Gateway,
-        tokens: Arc<Tokens>,
+        (tokens, certificates): (Arc<Tokens>, Certificates),
         files_max: usize,
     ) -> io::Result<Arc<Self>> {
         let connections_max =
@@ -150,6 +172,7 @@ impl PublicHttp {
             },
             screen: settings.trust.screen.clone(),
             tokens,
+            certificates,
             disk: world.disk.clone(),
             clock: world.clock.clone(),
             tasks: world.tasks.clone(),
@@ -177,6 +200,7 @@ impl PublicHttp {
         if !listeners.is_empty() {
             self.tasks.spawn(Box::pin(self.clone().follow_nodes()));
             self.tasks.spawn(Box::pin(self.clone().follow_keys()));
+            self.tasks.spawn(Box::pin(self.clone().follow_certificates()));
         }
         for listener in listeners {
             self.tasks.spawn(Box::pin(self.clone().accept(listener)));
@@ -192,6 +216,7 @@ impl PublicHttp {
     async fn accept(self: Arc<Self>, listener: Listener) {
         let mut closing = self.is_closing.subscribe();
         let is_local = listener.address.ip().is_loopback();
+        let is_secure = listener.name == HTTPS;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -201,9 +226,11 @@ impl PublicHttp {
             match accepted {
                 Ok((stream, from)) => match self.clients.seat(from.ip()) {
                     Ok(seat) => {
-                        let from = Origin { peer: from.ip(), is_local };
-                        self.tasks.spawn(Box::pin(self.clone().serve(stream, from, seat)));
+                        let from = Origin { peer: from.ip(), is_local, is_secure };
+                        self.tasks.spawn(Box::pin(self.clone().begin(stream, from, seat)));
                     }
+                    // Nothing can be said before a handshake, which costs more than to be served.
+                    Err(_) if is_secure => {}
                     Err(status) => turn_away(stream, status).await,
                 },
                 Err(error) => {
@@ -214,12 +241,41 @@ impl PublicHttp {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, from: Origin, seat: Seat) {
+    async fn begin(self: Arc<Self>, stream: TcpStream, from: Origin, seat: Seat) {
         // What a follower is sent is small and awaited.
         let _ = stream.set_nodelay(true);
+        let wire = if from.is_secure { self.shake(stream).await } else { Some(Wire::Plain(stream)) };
+        match wire {
+            Some(wire) if wire.is_http2() => self.serve_http2(wire, from, seat).await,
+            Some(wire) => self.serve(wire, from, seat).await,
+            None => {}
+        }
+    }
+
+    /// The handshake of TLS.
+    async fn shake(&self, stream: TcpStream) -> Option<Wire> {
+        let server = self.certificates.server()?;
+        let mut closing = self.is_closing.subscribe();
+        let shaking = TlsAcceptor::from(server.config()).accept(stream);
+        let shaken = tokio::select! {
+            biased;
+            () = until_closing(&mut closing) => return None,
+            shaken = shaking => shaken,
+            () = self.clock.sleep_until(self.clock.after_millis(HANDSHAKE_MS_MAX)) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match shaken {
+            Ok(stream) => Some(Wire::secure(stream)),
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the public HTTP port has not begun TLS");
+                None
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, wire: Wire, from: Origin, seat: Seat) {
         let mut closing = self.is_closing.subscribe();
         let exit = Arc::new(Exit::default());
-        let io = TokioIo::new(Stalling::new(stream, self.clock.clone(), exit.clone()));
+        let io = TokioIo::new(Stalling::new(wire, self.clock.clone(), exit.clone()));
         let (http, out) = (self.clone(), exit.clone());
         let service = service_fn(move |request| {
             let (http, out) = (http.clone(), out.clone());
@@ -257,14 +313,9 @@ impl PublicHttp {
             Ok(None) => {}
             Ok(Some(leaving)) => {
                 let parts = serving.into_parts();
-                let stream = parts.io.into_inner().into_stream().into_std();
-                if let Ok(stream) = stream {
-                    let reader = Reader::begin(
-                        self.clone(),
-                        (stream, from, seat),
-                        leaving,
-                        !parts.read_buf.is_empty(),
-                    );
+                if let Ok(held) = parts.io.into_inner().into_wire().hold() {
+                    let has_more = !parts.read_buf.is_empty();
+                    let reader = Reader::begin(self.clone(), (held, from, seat), leaving, has_more);
                     self.tasks.spawn(Box::pin(reader.run()));
                 }
             }
@@ -273,10 +324,10 @@ impl PublicHttp {
     }
 
     /// A connection on which an answer has ended that was followed.
-    fn serve_again(self: Arc<Self>, stream: std::net::TcpStream, from: Origin, seat: Seat) {
+    fn serve_again(self: Arc<Self>, held: Held, from: Origin, seat: Seat) {
         self.tasks.clone().spawn(Box::pin(async move {
-            match TcpStream::from_std(stream) {
-                Ok(stream) => self.serve(stream, from, seat).await,
+            match held.serve() {
+                Ok(wire) => self.serve(wire, from, seat).await,
                 Err(error) => {
                     tracing::debug!(%error, "a connection to the public HTTP port could not be served again")
                 }
@@ -286,6 +337,10 @@ impl PublicHttp {
 
     /// Answers whoever may ask.
     async fn receive(&self, mut request: Request<Incoming>, from: Origin) -> Asked {
+        if from.is_secure {
+            let https = header::HeaderValue::from_static("https");
+            request.headers_mut().insert(gateway::FORWARDED_PROTO, https);
+        }
         let place = self.clients.place(from.peer, request.headers());
         let quota = place.and_then(|place| self.clients.take(place));
         let (page, allowed) = self.screen.look(&request, from.is_local);
@@ -400,16 +455,28 @@ impl PublicHttp {
             }
             Answer::Follow(head, follow) => Asked::Left(Leaving { head, follow, version, is_kept }),
             Answer::Many(head, many) => {
+                let left = many.left_ms(self.clock.wall(), i64::from(FOLLOW_SECONDS_MAX) * 1000);
                 let count = u32::try_from(many.count()).unwrap_or(u32::MAX);
-                let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
-                    let told = busy("too many streams are being followed; ask again a little later");
-                    return Asked::Answered(whole(refusal(&told)));
-                };
-                let shared = (self.service.clone(), self.answers.clone());
-                let several = Several::new(shared, many, seats, self.is_closing.subscribe());
-                Asked::Answered(head.map(|()| Either::Right(Either::Right(several))))
+                Asked::Answered(self.follow(head, (Source::Many(many), left), count))
             }
         }
+    }
+
+    /// The answer to a reader that stays in the HTTP stack, and follows so many streams.
+    fn follow(&self, head: Response<()>, what: (Source, i64), count: u32) -> Response<Body> {
+        let Ok(seats) = self.followed.clone().try_acquire_many_owned(count) else {
+            let told = busy("too many streams are being followed; ask again a little later");
+            return whole(refusal(&told));
+        };
+        let shared = (self.service.clone(), self.answers.clone());
+        let several = Several::new(shared, what, seats, self.is_closing.subscribe());
+        head.map(|()| Either::Right(Either::Right(several)))
+    }
+
+    /// How long a reader of one stream may follow it, in milliseconds.
+    fn follow_ms(&self, follow: &Follow) -> i64 {
+        let jitter = self.service.random.next_u64() as u32 % (FOLLOW_SECONDS_JITTER + 1);
+        follow.left_ms(self.clock.wall(), i64::from(FOLLOW_SECONDS_MAX - jitter) * 1000)
     }
 
     /// Looks again and again where the cluster's nodes are: they ask for clients that they have counted.
@@ -438,6 +505,16 @@ impl PublicHttp {
             biased;
             () = until_closing(&mut closing) => {}
             () = self.tokens.follow(self.disk.clone(), self.tasks.clone(), self.clock.clone()) => {}
+        }
+    }
+
+    /// Looks again and again at the certificate.
+    async fn follow_certificates(self: Arc<Self>) {
+        let mut closing = self.is_closing.subscribe();
+        tokio::select! {
+            biased;
+            () = until_closing(&mut closing) => {}
+            () = self.certificates.follow(self.disk.clone(), self.tasks.clone(), self.clock.clone()) => {}
         }
     }
 
@@ -537,9 +614,16 @@ impl Unread {
     }
 }
 
-/// Where other nodes are told that streams are served.
-pub(crate) fn endpoint(listener: &Listener) -> Endpoint {
-    Endpoint { name: broker::GATEWAY_LISTENER.to_owned(), ..listener.endpoint(&[]) }
+/// Where other nodes are told that streams are served: they speak HTTP without TLS.
+pub(crate) fn endpoint(listeners: &[Listener]) -> Option<Endpoint> {
+    let listener = listeners.iter().find(|listener| listener.name == HTTP)?;
+    Some(Endpoint { name: broker::GATEWAY_LISTENER.to_owned(), ..listener.endpoint(&[]) })
+}
+
+/// Reads the keys for tokens and the certificate, where there are to be some.
+pub(crate) fn open(settings: &Gateway, disk: &dyn Disk) -> Result<(Arc<Tokens>, Certificates), Error> {
+    let tokens = Tokens::open(&settings.trust.tokens, disk)?;
+    Ok((tokens, Certificates::open(settings.certificate.as_ref(), disk)?))
 }
 
 /// Opens the listeners.

@@ -2,7 +2,7 @@
 
 use crate::{Error, Settings, http, limits, listeners, logging, mqtt, public_http, system};
 use broker::{Broker, Config, Door};
-use public_http::{PublicHttp, Tokens};
+use public_http::PublicHttp;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,7 +51,7 @@ async fn serve(
     let own = settings.controllers.listeners.iter().map(|listener| listener.bind());
     let own = own.collect::<Result<Vec<_>, _>>()?;
     let http = settings.http.map(bind_http).transpose()?;
-    let tokens = Tokens::open(&settings.gateway.trust.tokens, world.disk.as_ref())?;
+    let files = public_http::open(&settings.gateway, world.disk.as_ref())?;
     let public = public_http::bind(&settings.gateway)?;
     let for_mqtt = mqtt::bind(&settings.gateway)?;
     let kafka = listeners.first().map(|listener| listener.address);
@@ -94,11 +94,10 @@ async fn serve(
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
-    let keys = tokens.clone();
-    let streams =
-        PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, tokens, for_public).map_err(
-            |error| Error::System { what: "connections that follow streams cannot be waited for", error },
-        )?;
+    let keys = files.0.clone();
+    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, files, for_public).map_err(
+        |error| Error::System { what: "connections that follow streams cannot be waited for", error },
+    )?;
     if public.is_empty() && !for_mqtt.is_empty() {
         streams.follow_only_keys();
     }
@@ -133,7 +132,7 @@ fn endpoints(
 ) -> Vec<metadata::Endpoint> {
     let kafka = kafka.iter().map(|listener| listener.endpoint(advertised));
     // Last: where a listener of a name is not there, the first one is taken.
-    kafka.chain(public.first().map(public_http::endpoint)).collect()
+    kafka.chain(public_http::endpoint(public)).collect()
 }
 
 fn told(all: &[listeners::Listener]) -> Vec<(String, SocketAddr)> {

@@ -1,6 +1,10 @@
 //! What a node was told, read and checked: the one place where configuration becomes plain values.
 
-use crate::{Error, Layers, listeners::ListenerAddress};
+use crate::{
+    Error, Layers,
+    listeners::ListenerAddress,
+    public_http::{Files, HTTP, HTTPS},
+};
 use broker::Address;
 use metadata::{
     Image,
@@ -20,6 +24,9 @@ pub(crate) const LISTENERS: Keys = ("listeners", "advertised.listeners");
 pub(crate) const GATEWAY_LISTENERS: Keys = ("odradek.gateway.listeners", "odradek.gateway.public.url");
 
 pub(crate) const MQTT_LISTENERS: Keys = ("odradek.gateway.mqtt.listeners", "its host");
+
+const CERTIFICATE: &str = "odradek.gateway.tls.certificate.file";
+const CERTIFICATE_KEY: &str = "odradek.gateway.tls.key.file";
 
 /// Everything that a node needs to start.
 #[derive(Debug)]
@@ -60,6 +67,8 @@ pub(crate) struct Gateway {
     pub(crate) poll_ms: i64,
     /// How clients reach them, if they are told.
     pub(crate) public_url: Option<String>,
+    /// Who it is under TLS.
+    pub(crate) certificate: Option<Files>,
     /// Who may use them.
     pub(crate) trust: Trust,
 }
@@ -125,6 +134,7 @@ impl Settings {
         // A lone node whose properties name a listener for controllers needs none.
         let is_clustered = !listed.is_empty();
         problems.extend(wrong_roles(is_one, is_broker, is_clustered, &own));
+        problems.extend(gateway.unreached().filter(|_| is_clustered));
         let controllers =
             Controllers { is_one, listeners: if is_clustered { own } else { Vec::new() }, names, listed };
         if listeners.is_empty() && is_broker && problems.is_empty() {
@@ -160,8 +170,22 @@ impl Gateway {
     ) -> Self {
         let public_url = resolved.text("odradek.gateway.public.url").filter(|url| !url.trim().is_empty());
         let public_url = public_url.map(|url| url.into_owned());
+        let file =
+            |key: &str| resolved.text(key).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let certificate = match (file(CERTIFICATE), file(CERTIFICATE_KEY)) {
+            (Some(certificate), Some(key)) => {
+                Some(Files { certificate: certificate.into(), key: key.into() })
+            }
+            (None, None) => None,
+            _ => {
+                problems
+                    .push(format!("{CERTIFICATE} and {CERTIFICATE_KEY} belong together; name both files"));
+                None
+            }
+        };
         let gateway = Self {
             listeners,
+            certificate,
             connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
             mqtt_listeners: Vec::new(),
             mqtt_connections_max: u32::try_from(resolved.integer("odradek.gateway.mqtt.connections.max"))
@@ -174,6 +198,7 @@ impl Gateway {
         gateway
     }
 
+    /// What is wrong with where MQTT is to be served.
     fn mqtt_problem(&self, is_broker: bool) -> Option<String> {
         let wrong = self.mqtt_listeners.iter().find(|listener| listener.name != "MQTT");
         if let Some(ListenerAddress { name, host, port }) = wrong {
@@ -188,12 +213,28 @@ impl Gateway {
         })
     }
 
+    /// What is wrong with it in a cluster.
+    fn unreached(&self) -> Option<String> {
+        let is_unreached =
+            !self.listeners.is_empty() && self.listeners.iter().all(|listener| listener.name != HTTP);
+        is_unreached.then(|| {
+            "odradek.gateway.listeners has HTTPS only, and the cluster's nodes ask each other without TLS; add a listener such as \
+             HTTP://10.0.0.1:8080 that only they reach"
+                .to_owned()
+        })
+    }
+
     fn problem(&self) -> Option<String> {
-        let wrong = self.listeners.iter().find(|listener| listener.name != "HTTP");
+        let wrong = self.listeners.iter().find(|listener| ![HTTP, HTTPS].contains(&listener.name.as_str()));
         if let Some(ListenerAddress { name, host, port }) = wrong {
             return Some(format!(
-                "odradek.gateway.listeners has {name}://{host}:{port}; this version serves HTTP only: write \
-                 HTTP://{host}:{port}, and let a proxy before it do TLS"
+                "odradek.gateway.listeners has {name}://{host}:{port}; write HTTP://{host}:{port}, or HTTPS://{host}:{port} for TLS"
+            ));
+        }
+        let is_secure = self.listeners.iter().any(|listener| listener.name == HTTPS);
+        if is_secure && self.certificate.is_none() {
+            return Some(format!(
+                "odradek.gateway.listeners has HTTPS, and no certificate; name PEM files in {CERTIFICATE} and {CERTIFICATE_KEY}"
             ));
         }
         let url = self
@@ -392,7 +433,17 @@ mod tests {
         let one = one.unwrap();
         assert_eq!((one.listeners.len(), one.listeners[0].port, one.connections_max), (2, 8080, 7));
         assert_eq!(one.public_url.as_deref(), Some("https://s.example.com"));
-        assert!(gateway("odradek.gateway.listeners=HTTPS://a:1").unwrap_err().contains("HTTP://a:1"));
+        assert!(gateway("odradek.gateway.listeners=FTP://a:1").unwrap_err().contains("HTTPS://a:1 for TLS"));
+        assert!(gateway("odradek.gateway.listeners=HTTPS://a:1").unwrap_err().contains("tls.key.file"));
+        let (certificate, key) =
+            ("odradek.gateway.tls.certificate.file=/c.pem", "odradek.gateway.tls.key.file=/k.pem");
+        assert!(gateway(certificate).unwrap_err().contains("belong together"));
+        let secure = format!("odradek.gateway.listeners=HTTPS://a:1\n{certificate}\n{key}");
+        let files = Files { certificate: "/c.pem".into(), key: "/k.pem".into() };
+        assert_eq!(gateway(&secure).unwrap().certificate, Some(files));
+        let cluster = "controller.quorum.bootstrap.servers=h:9\ncontroller.listener.names=C\nlisteners=PLAINTEXT://:1,C://:2";
+        let unreached = read(&format!("log.dirs=/d\n{cluster}\n{secure}")).unwrap_err();
+        assert!(unreached.contains("without TLS"), "{unreached}");
         assert!(gateway("odradek.gateway.public.url=s.example.com").unwrap_err().contains("scheme"));
     }
 

@@ -269,16 +269,16 @@ fn install_go() -> Result<PathBuf> {
 }
 
 fn install_node() -> Result<PathBuf> {
-    install_npm("node", "client.js")
+    install_npm("node", &["client.js"])
 }
 
 /// The suite of the Durable Streams project, and the file by which vitest finds it.
 pub fn install_durable_streams() -> Result<PathBuf> {
-    step("suite of durable streams", || install_npm("durable-streams", "suite.test.js"))
+    step("suite of durable streams", || install_npm("durable-streams", &["suite.test.js", "http2.js"]))
 }
 
-fn install_npm(folder: &str, script: &str) -> Result<PathBuf> {
-    let pinned = files(folder, &["package.json", "package-lock.json", script]);
+fn install_npm(folder: &str, scripts: &[&str]) -> Result<PathBuf> {
+    let pinned = files(folder, &[&["package.json", "package-lock.json"], scripts].concat());
     cache::installed(folder, &pinned, |dir| {
         copy(&pinned, dir)?;
         let mut npm = Command::new("npm");

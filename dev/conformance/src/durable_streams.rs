@@ -1,15 +1,18 @@
 //! Streams of keys over HTTP: the suite that the Durable Streams project ships for servers, unmodified; and the Java client, which must
-//! read what was posted and be read by who follows, over a `kill -9` of the broker.
+//! read what was posted and be read by who follows, over a `kill -9` of the broker. Under TLS the suite is the same, and Node's client of
+//! HTTP/2 follows on one connection.
 //! It knows no details of the protocol. Called as `conformance durable-streams`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tls::testing::SelfSigned;
 
 use crate::clients::{Client, Clients, install_durable_streams};
 use crate::main_job::fresh;
@@ -30,13 +33,27 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
     }
     let dir = tempfile::tempdir()?;
     let clients = Clients::install()?;
-    let setup = Setup::new(kind.clone(), dir.path())
-        .set("odradek.gateway.listeners", "HTTP://127.0.0.1:0")
+    let own = SelfSigned::new(&["127.0.0.1"]);
+    let (certificate, key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
+    std::fs::write(&certificate, &own.certificate)?;
+    std::fs::write(&key, &own.key)?;
+    let setup = Setup::new(kind.clone(), dir.path().join("data"))
+        .set("odradek.gateway.listeners", "HTTP://127.0.0.1:0,HTTPS://127.0.0.1:0")
+        .set("odradek.gateway.tls.certificate.file", certificate.display())
+        .set("odradek.gateway.tls.key.file", key.display())
         // The suite gives a poll that finds nothing five seconds.
         .set("odradek.gateway.long.poll.ms", 2000)
         .set("auto.create.topics.enable", "false");
     let mut server = Server::start(setup)?;
-    report.check("durable streams: their project's suite", || suite(&clients, &server));
+    report.check("durable streams: their project's suite", || {
+        suite(&clients, &server, &gateway(&server)?, &certificate)
+    });
+    report.check("durable streams: their project's suite under TLS", || {
+        suite(&clients, &server, &secure_gateway(&server)?, &certificate)
+    });
+    report.check("durable streams: readers that share a connection of HTTP/2", || {
+        share(&clients, &server, &certificate)
+    });
     let topic = fresh("mailboxes");
     let args = [topic.as_str(), "3", "odradek.stream.content.type=text/plain"];
     clients.call(Client::Librdkafka, "create", server.bootstrap(), &args)?;
@@ -61,7 +78,7 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
 }
 
 /// All that it has must pass, but for what it skips itself.
-fn suite(clients: &Clients, server: &Server) -> Result<String> {
+fn suite(clients: &Clients, server: &Server, gateway: &str, trusted: &Path) -> Result<String> {
     let installed = install_durable_streams()?;
     let topic = fresh("suite");
     clients.call(
@@ -74,7 +91,7 @@ fn suite(clients: &Clients, server: &Server) -> Result<String> {
     let mut vitest = Command::new("npx");
     vitest.args(["--no-install", "vitest", "run", "suite.test.js", "--reporter=json"]);
     vitest.arg(format!("--outputFile={}", results.display())).current_dir(&installed);
-    vitest.env("STREAMS_URL", format!("{}/s/{topic}", gateway(server)?));
+    vitest.env("STREAMS_URL", format!("{gateway}/s/{topic}")).env("NODE_EXTRA_CA_CERTS", trusted);
     let ended = Program::start("vitest", vitest)?.finish(SUITE_LIMIT);
     let told = std::fs::read_to_string(&results).with_context(|| format!("{ended:?}"))?;
     let _ = std::fs::remove_file(&results);
@@ -91,6 +108,21 @@ fn suite(clients: &Clients, server: &Server) -> Result<String> {
     let (passed, skipped) = (count("numPassedTests"), count("numPendingTests"));
     ensure!(passed >= TESTS_MIN, "only {passed} tests were run");
     Ok(format!("{passed} passed, {skipped} skipped"))
+}
+
+/// Node's own client, and a crowd of readers in it.
+fn share(clients: &Clients, server: &Server, trusted: &Path) -> Result<String> {
+    const READERS: u64 = 50;
+    let topic = fresh("shared");
+    clients.call(Client::Librdkafka, "create", server.bootstrap(), &[&topic, "1"])?;
+    let url = format!("{}/s/{topic}/u42", secure_gateway(server)?);
+    let mut node = Command::new("node");
+    node.arg(install_durable_streams()?.join("http2.js")).args([&url, &READERS.to_string()]);
+    node.env("NODE_EXTRA_CA_CERTS", trusted);
+    let told = Program::start("node", node)?.json(ANSWER_LIMIT)?;
+    let wanted = json!({"created": 201, "location": url, "posted": 204, "whole": READERS, "read": "onetwo"});
+    ensure!(told == wanted, "{told}");
+    Ok(format!("{READERS} readers"))
 }
 
 /// The suite has so many; six more, of subscriptions, it skips itself.
@@ -180,6 +212,10 @@ impl Answer {
 
 fn gateway(server: &Server) -> Result<String> {
     Ok(format!("http://{}", server.gateway().context("it serves no streams")?))
+}
+
+fn secure_gateway(server: &Server) -> Result<String> {
+    Ok(format!("https://{}", server.secure_gateway().context("it serves no streams under TLS")?))
 }
 
 /// One request on a connection of its own.

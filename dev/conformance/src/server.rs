@@ -74,6 +74,7 @@ pub struct Server {
     port: u16,
     http_port: u16,
     gateway_port: u16,
+    secure_port: u16,
     bootstrap: String,
 }
 
@@ -81,8 +82,15 @@ impl Server {
     /// Starts it and waits for its first answer.
     pub fn start(setup: Setup) -> Result<Server> {
         let port = setup.port;
-        let mut server =
-            Server { setup, child: None, port, http_port: 0, gateway_port: 0, bootstrap: String::new() };
+        let mut server = Server {
+            setup,
+            child: None,
+            port,
+            http_port: 0,
+            gateway_port: 0,
+            secure_port: 0,
+            bootstrap: String::new(),
+        };
         match &server.setup.kind {
             Kind::External(bootstrap) => server.bootstrap = bootstrap.clone(),
             Kind::Odradek | Kind::Kafka => {
@@ -128,6 +136,11 @@ impl Server {
     /// The address where it serves streams over HTTP, if it does.
     pub fn gateway(&self) -> Option<String> {
         (self.gateway_port != 0).then(|| format!("127.0.0.1:{}", self.gateway_port))
+    }
+
+    /// The same under TLS.
+    pub fn secure_gateway(&self) -> Option<String> {
+        (self.secure_port != 0).then(|| format!("127.0.0.1:{}", self.secure_port))
     }
 
     /// Whether it can be killed and started again.
@@ -219,11 +232,12 @@ impl Server {
         let said = follow(child.stdout.take().context("no standard output")?, self.open_log()?);
         self.child = Some(child);
         let started = Instant::now();
-        let (mut kafka, mut http, mut gateway) = (None, None, None);
+        let (mut kafka, mut http, mut gateway, mut secure) = (None, None, None, None);
         while kafka.is_none() || http.is_none() {
             match said.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) if line.starts_with("listening PLAINTEXT ") => kafka = port_of(&line),
                 Ok(line) if line.starts_with("listening gateway HTTP ") => gateway = port_of(&line),
+                Ok(line) if line.starts_with("listening gateway HTTPS ") => secure = port_of(&line),
                 Ok(line) if line.starts_with("listening HTTP ") => http = port_of(&line),
                 Ok(_) => {}
                 Err(_) => {
@@ -234,8 +248,8 @@ impl Server {
             }
         }
         (self.port, self.http_port) = (kafka.unwrap_or_default(), http.unwrap_or_default());
-        // It is told before the private port.
-        self.gateway_port = gateway.unwrap_or_default();
+        // They are told before the private port.
+        (self.gateway_port, self.secure_port) = (gateway.unwrap_or_default(), secure.unwrap_or_default());
         Ok(())
     }
 

@@ -62,6 +62,12 @@ pub(super) const GATEWAY_LEEWAY: &str = "odradek.gateway.tokens.leeway.seconds";
 /// In which cookie they are.
 pub(super) const GATEWAY_COOKIE: &str = "odradek.gateway.tokens.cookie";
 
+/// Who it is under TLS.
+pub(super) const GATEWAY_CERTIFICATE: &str = "odradek.gateway.tls.certificate.file";
+
+/// What proves that.
+pub(super) const GATEWAY_CERTIFICATE_KEY: &str = "odradek.gateway.tls.key.file";
+
 /// How many connections at most.
 pub(super) const GATEWAY_CONNECTIONS: &str = "odradek.gateway.connections.max";
 
@@ -105,7 +111,7 @@ pub(super) const BROKER_KEYS: &[Key] = &[
         "By which names clients may call the gateway listeners besides that of odradek.gateway.public.url and localhost; * for any. \
          Empty: any, but for listeners that only this machine reaches, which keeps foreign pages from them."),
     key(GATEWAY_LISTENERS, List, Text(""), Any, Medium,
-        "Where keys of topics are served as streams over HTTP, such as HTTP://127.0.0.1:8080; empty for nowhere. Without \
+        "Where keys of topics are served as streams over HTTP, such as HTTP://127.0.0.1:8080 or HTTPS://:8443; empty for nowhere. Without \
          odradek.gateway.tokens.keys.file whoever reaches it may read and write all topics but the internal ones."),
     key(GATEWAY_POLL, Long, Text("20000"), Between(1, 300_000), Low,
         "How long a reader of a stream that asks for news waits, if none come. Less than what proxies before the node allow."),
@@ -120,6 +126,11 @@ pub(super) const BROKER_KEYS: &[Key] = &[
     key(GATEWAY_URL, String, Text(""), Any, Low,
         "What clients put before the paths of streams, such as https://streams.example.com, if that is not http:// and the Host \
          that they send."),
+    key(GATEWAY_CERTIFICATE, String, Text(""), Any, Medium,
+        "A PEM file: the certificate of the gateway's HTTPS listeners, and those that lead to one that clients trust. It is read again \
+         when it changes."),
+    key(GATEWAY_CERTIFICATE_KEY, String, Text(""), Any, Medium,
+        "A PEM file: the private key of that certificate, without a password. It is read again when it changes."),
     key(GATEWAY_AUDIENCES, List, Text(""), Any, Medium,
         "Which aud a token for the gateway listeners may have; empty: it has none."),
     key(GATEWAY_COOKIE, String, Text(""), Any, Low,

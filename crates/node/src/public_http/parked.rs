@@ -10,8 +10,9 @@ mod wheel;
 
 use super::{
     PublicHttp, QUIET_SECONDS_MAX, head,
-    reader::{COMMENT, Line, Reader, Took, finish},
+    reader::{COMMENT, Line, Reader, finish},
     until_closing,
+    wire::Took,
 };
 use bytes::{Buf, Bytes, BytesMut};
 use gateway::{Address, Bell, Bells, Chunk, EventShape, From, Token};
@@ -108,7 +109,7 @@ impl Lot {
             let data = epoll::EventData::new_u64(id.to_u64());
             // What it sends stays in the socket until it is served again.
             let events = epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-            match epoll::add(&self.poller, &parked.seat.held.stream, data, events) {
+            match epoll::add(&self.poller, &parked.seat.held.wire, data, events) {
                 Ok(()) => seats.look_after(id, due),
                 Err(error) => {
                     tracing::warn!(%error, "a connection that follows a stream cannot be waited for; see fs.epoll.max_user_watches");
@@ -277,7 +278,7 @@ impl Lot {
     fn leave(&self, seats: &mut Seats<Line>, id: Id) -> Option<(Address, Parked<Line>)> {
         let (at, parked) = seats.leave(id)?;
         // Where that fails nothing is told of it any more, which is what is wanted.
-        let _ = epoll::delete(&self.poller, &parked.seat.held.stream);
+        let _ = epoll::delete(&self.poller, &parked.seat.held.wire);
         Some((at, parked))
     }
 

@@ -4,23 +4,18 @@
 //! What is sent `gateway` says. Nothing is kept for a reader that is slow but what its connection has taken a part of.
 
 use super::{
-    FOLLOW_SECONDS_MAX, Origin, PublicHttp,
+    Origin, PublicHttp,
     clients::Seat as Room,
     exit::Leaving,
     head,
     parked::{Rest, Seat},
     second_of,
+    wire::{Held, Took},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use gateway::{Address, Chunk, From};
-use std::{
-    io::{ErrorKind, Write},
-    net::TcpStream,
-    sync::Arc,
-};
+use std::sync::Arc;
 
-/// A reader's time is over up to a tenth earlier than it must be, so that those that came at once do not come again at once.
-const FOLLOW_SECONDS_JITTER: u32 = 6;
 /// When it is looked again whether there is room for what it is sent.
 const BUSY_MS: i64 = 1_000;
 /// What an `EventSource` passes over.
@@ -28,20 +23,13 @@ pub(super) const COMMENT: &str = ":\n\n";
 
 /// The connection of a reader.
 pub(super) struct Line {
-    pub(super) stream: TcpStream,
+    pub(super) wire: Held,
     pub(super) is_chunked: bool,
     /// Whether other requests may come on it.
     is_kept: bool,
     from: Origin,
     /// Its room, among all connections and among those of its address.
     room: Room,
-}
-
-/// How much of something a connection took.
-pub(super) enum Took {
-    All,
-    Part(usize),
-    Broken,
 }
 
 /// See the head of the file.
@@ -59,19 +47,17 @@ impl Reader {
     /// One that has asked. `has_more`: it has sent something behind its request, which nobody reads here.
     pub(super) fn begin(
         http: Arc<PublicHttp>,
-        (stream, from, room): (TcpStream, Origin, Room),
+        (wire, from, room): (Held, Origin, Room),
         leaving: Leaving,
         has_more: bool,
     ) -> Self {
         let Leaving { head, follow, version, is_kept } = leaving;
         let is_kept = is_kept && !has_more;
         let head = head::head(&head, version, is_kept, http.clock.wall());
-        let jitter = http.service.random.next_u64() as u32 % (FOLLOW_SECONDS_JITTER + 1);
         // The second in which a token is over does not belong to it.
-        let most = i64::from(FOLLOW_SECONDS_MAX - jitter) * 1000;
-        let until = http.clock.after_millis(follow.left_ms(http.clock.wall(), most));
+        let until = http.clock.after_millis(http.follow_ms(&follow));
         let seat = Seat {
-            held: Line { stream, is_chunked: head::is_chunked(version), is_kept, from, room },
+            held: Line { wire, is_chunked: head::is_chunked(version), is_kept, from, room },
             next: follow.next,
             shape: follow.shape,
             until: second_of(until),
@@ -182,28 +168,20 @@ impl Reader {
 
 impl Line {
     /// Sends what there is room for.
-    pub(super) fn send(&self, bytes: &[u8]) -> Took {
-        loop {
-            match (&self.stream).write(bytes) {
-                Ok(count) if count == bytes.len() => return Took::All,
-                Ok(0) => return Took::Broken,
-                Ok(count) => return Took::Part(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Took::Part(0),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Took::Broken,
-            }
-        }
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Took {
+        self.wire.send(bytes)
     }
 }
 
 /// Ends an answer. Its connection waits for other requests, if it may.
 pub(super) fn finish(http: &Arc<PublicHttp>, seat: Seat<Line>, before: &[u8]) {
-    let Seat { held: line, shape, .. } = seat;
+    let Seat { held: mut line, shape, .. } = seat;
     let is_closing = http.is_closing();
     let retry = if is_closing { shape.retry(true, http.service.random.next_u64()) } else { String::new() };
     let end = [before, &head::end(retry.as_bytes(), line.is_chunked)].concat();
     let is_told = matches!(line.send(&end), Took::All);
-    if is_told && line.is_kept && !is_closing {
-        http.clone().serve_again(line.stream, line.from, line.room);
+    match is_told && line.is_kept && !is_closing {
+        true => http.clone().serve_again(line.wire, line.from, line.room),
+        false => line.wire.end(),
     }
 }

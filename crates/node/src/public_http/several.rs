@@ -1,11 +1,12 @@
-//! The body of an answer that follows several streams: events as they come, until the reader goes or its time is over.
+//! The body of an answer that follows several streams, or one on a connection that others share: events as they come, until the reader
+//! goes or its time is over.
 //!
 //! What is sent `gateway` says. A reader for whose pieces there is no room is ended: it comes again, and is behind then.
 
-use super::{FOLLOW_SECONDS_MAX, QUIET_SECONDS_MAX, answers::Answers};
+use super::{QUIET_SECONDS_MAX, answers::Answers, followed::Followed, reader::COMMENT};
 use bytes::Bytes;
 use env::{BoxFuture, Deadline};
-use gateway::{Many, Service};
+use gateway::{Many, Sent, Service};
 use hyper::body::{Body, Frame};
 use std::{
     convert::Infallible,
@@ -17,11 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 /// See the head of the file.
 pub(crate) struct Several(Option<BoxFuture<'static, Option<(Bytes, Reader)>>>);
 
+/// What is followed.
+pub(super) enum Source {
+    Many(Box<Many>),
+    One(Box<Followed>),
+}
+
 /// Where a reader is.
 struct Reader {
     service: Service,
     answers: Answers,
-    many: Box<Many>,
+    source: Source,
     _seats: OwnedSemaphorePermit,
     closing: watch::Receiver<bool>,
     until: Deadline,
@@ -30,39 +37,69 @@ struct Reader {
 }
 
 impl Several {
+    /// For so many milliseconds.
     pub(super) fn new(
         (service, answers): (Service, Answers),
-        many: Box<Many>,
+        (source, left_ms): (Source, i64),
         seats: OwnedSemaphorePermit,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let left = many.left_ms(service.clock.wall(), i64::from(FOLLOW_SECONDS_MAX) * 1000);
-        let until = service.clock.after_millis(left);
-        Self(Some(Box::pin(
-            Reader { service, answers, many, _seats: seats, closing, until, is_over: false }.next(),
-        )))
+        let until = service.clock.after_millis(left_ms);
+        let reader = Reader { service, answers, source, _seats: seats, closing, until, is_over: false };
+        Self(Some(Box::pin(reader.next())))
+    }
+}
+
+impl Source {
+    /// What is sent next, which it waits for. `None`: nothing can be.
+    async fn send(&mut self, service: &Service) -> Option<Sent> {
+        match self {
+            Self::Many(many) => many.send(service).await.ok(),
+            Self::One(one) => one.send(service).await,
+        }
+    }
+
+    /// What shows that the connection is alive.
+    fn alive(&self, service: &Service) -> String {
+        match self {
+            Self::Many(many) => many.alive(service),
+            Self::One(_) => COMMENT.to_owned(),
+        }
+    }
+
+    fn last(&self, is_closing: bool, service: &Service) -> String {
+        match self {
+            Self::Many(_) => String::new(),
+            Self::One(one) => one.last(is_closing, service),
+        }
     }
 }
 
 impl Reader {
     /// What it is sent next; `None` ends the connection.
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        if self.is_over || *self.closing.borrow() {
+        if self.is_over {
             return None;
         }
         let clock = &self.service.clock;
         let text = tokio::select! {
             biased;
-            () = super::until_closing(&mut self.closing) => return None,
-            () = clock.sleep_until(self.until) => return None,
-            sent = self.many.send(&self.service) => {
-                let sent = sent.ok()?;
+            () = super::until_closing(&mut self.closing) => return self.end(true),
+            () = clock.sleep_until(self.until) => return self.end(false),
+            sent = self.source.send(&self.service) => {
+                let sent = sent?;
                 self.is_over = sent.is_over;
                 sent.text
             }
-            () = clock.sleep_until(clock.after_millis(i64::from(QUIET_SECONDS_MAX) * 1000)) => self.many.alive(&self.service),
+            () = clock.sleep_until(clock.after_millis(i64::from(QUIET_SECONDS_MAX) * 1000)) => self.source.alive(&self.service),
         };
         Some((self.answers.hold(text.into())?, self))
+    }
+
+    fn end(mut self, is_closing: bool) -> Option<(Bytes, Self)> {
+        self.is_over = true;
+        let text = self.source.last(is_closing, &self.service);
+        (!text.is_empty()).then(|| (text.into(), self))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It knows no HTTP. How long a peer may take to send something is measured where that is read.
 
-use super::exit::Exit;
+use super::{exit::Exit, wire::Wire};
 use env::{BoxFuture, Clock};
 use std::{
     io,
@@ -10,17 +10,14 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long a peer may take nothing.
-const STALL_MS_MAX: i64 = 30_000;
+pub(super) const STALL_MS_MAX: i64 = 30_000;
 
 /// See the head of the file.
 pub(super) struct Stalling {
-    stream: TcpStream,
+    wire: Wire,
     clock: Arc<dyn Clock>,
     /// Ends when the peer has taken nothing for too long; there while it takes nothing.
     stalled: Option<BoxFuture<'static, ()>>,
@@ -28,12 +25,12 @@ pub(super) struct Stalling {
 }
 
 impl Stalling {
-    pub(super) fn new(stream: TcpStream, clock: Arc<dyn Clock>, exit: Arc<Exit>) -> Self {
-        Self { stream, clock, stalled: None, exit }
+    pub(super) fn new(wire: Wire, clock: Arc<dyn Clock>, exit: Arc<Exit>) -> Self {
+        Self { wire, clock, stalled: None, exit }
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
+    pub(super) fn into_wire(self) -> Wire {
+        self.wire
     }
 
     /// What a write has come to, or that the peer is given up.
@@ -55,7 +52,7 @@ impl AsyncRead for Stalling {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        Pin::new(&mut self.wire).poll_read(context, buffer)
     }
 }
 
@@ -66,21 +63,21 @@ impl AsyncWrite for Stalling {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.exit.on_write();
-        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let wrote = Pin::new(&mut self.wire).poll_write(context, bytes);
         self.judge(wrote, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.exit.on_flush();
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.wire).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(&mut self.wire).poll_shutdown(context)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -89,7 +86,7 @@ impl AsyncWrite for Stalling {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.exit.on_write();
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let wrote = Pin::new(&mut self.wire).poll_write_vectored(context, slices);
         self.judge(wrote, context)
     }
 }

@@ -6,12 +6,13 @@ use gateway::{Address, Hosts, Reach, testing::Memory};
 use http_body_util::BodyExt;
 use model::TopicName;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 mod followers;
 mod limits;
 mod routes;
 mod screen;
+mod secure;
 mod tokens;
 
 struct Ground {
@@ -33,10 +34,12 @@ impl Ground {
     async fn of(world: World, settings: Gateway) -> Self {
         let memory = Arc::new(Memory::new(world.clock.clone()));
         let tokens = Tokens::open(&settings.trust.tokens, world.disk.as_ref()).unwrap();
-        let http = PublicHttp::new(memory.clone(), &world, &settings, tokens, 1000).unwrap();
+        let certificates = Certificates::open(settings.certificate.as_ref(), world.disk.as_ref()).unwrap();
+        let name = if certificates.server().is_some() { HTTPS } else { HTTP };
+        let http = PublicHttp::new(memory.clone(), &world, &settings, (tokens, certificates), 1000).unwrap();
         let listener = system::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Listener { name: "HTTP".into(), address, listener };
+        let listener = Listener { name: name.into(), address, listener };
         tokio::spawn(http.clone().accept(listener));
         Self { memory, http, address }
     }
@@ -70,7 +73,7 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
 }
 
 /// Reads until the text is there.
-async fn until(stream: &mut TcpStream, text: &str) -> String {
+async fn until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> String {
     let mut read = String::new();
     while !read.contains(text) {
         let mut buffer = [0; 1024];

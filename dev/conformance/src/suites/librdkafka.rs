@@ -146,6 +146,8 @@ fn write_distribution(kafka: &Path, class_path: &str) -> Result<()> {
 
 /// Why a test of a part that is not asked for stands in the table.
 const FILTERED: &str = "negative test flags";
+/// A row of its table into which it said something else: how that test ended it has said before.
+const INTERRUPTED: &str = "[<MAIN>";
 
 /// A test says how it ended, where it failed, and stands in the table at the end; its parts say when they have passed.
 fn read(line: &str) -> Line {
@@ -181,6 +183,7 @@ fn read(line: &str) -> Line {
         && name.starts_with(|first: char| first.is_ascii_digit())
         && let Some(how) = how(state)
         && !line.contains(FILTERED)
+        && !line.contains(INTERRUPTED)
     {
         return Line::Ended(how, name.to_owned());
     }
@@ -209,6 +212,8 @@ mod tests {
         assert_eq!(read(part), ended(How::Passed, "0081_admin/do_test_ListOffsets"));
         let row = "|\x1b[36m 0016_client_swname                       |    SKIPPED |   0.000s \x1b[0m| \x1b[36m no JMX\x1b[0m";
         assert_eq!(read(row), ended(How::Skipped, "0016_client_swname"));
+        let cut = "|\x1b[36m 0138_admin_mock  |    SKIPPED |   0.000s \x1b[0m|\x1b[36m[<MAIN>    /584.691s] 28 thread(s) in use, waiting...";
+        assert_eq!(read(cut), Line::Other);
         assert_eq!(read("[<MAIN>/ 1s] ================= Running test 0001_multiobj ======"), Line::Other);
     }
 }

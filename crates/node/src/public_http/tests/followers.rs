@@ -5,10 +5,10 @@ use gateway::Mailboxes;
 use std::time::Instant;
 
 const END: &str = "0\r\n\r\n";
-const PLAIN: &[u8] = b"GET /s/rides/u42 HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n";
+pub(super) const PLAIN: &[u8] = b"GET /s/rides/u42 HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n";
 
 /// A clock that is so many times as fast.
-struct Fast(Arc<dyn Clock>, u64);
+pub(super) struct Fast(pub(super) Arc<dyn Clock>, pub(super) u64);
 
 impl Clock for Fast {
     fn wall(&self) -> env::Millis {
