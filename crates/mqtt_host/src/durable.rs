@@ -170,6 +170,11 @@ impl Durable {
                 Some(Op::Store(_)) => {
                     if let Some(Op::Store(publication)) = self.ops.pop_front() {
                         let bytes = publication.payload.len();
+                        if publication.token == Token::Will {
+                            self.bytes = self.bytes.saturating_sub(bytes);
+                            self.leave_will(*publication, grants);
+                            continue;
+                        }
                         let (token, result) = (publication.token, self.store(*publication, grants).await);
                         if let Some(result) = result {
                             self.bytes = self.bytes.saturating_sub(bytes);
@@ -313,9 +318,6 @@ impl Durable {
                     return Ok(true);
                 }
             }
-            if publication.token == Token::Will && !self.bounds.contains_key(&sequence.number) {
-                self.keep_bound(sequence.number, (at.partition, self.log.end(at.clone()).await?)).await?;
-            }
         }
         let now_ms = self.world.clock.wall();
         let record = message::to_record(&publication, &self.client, &grants.author(), now_ms);
@@ -334,15 +336,81 @@ impl Durable {
         Ok(false)
     }
 
-    /// Of a will: it is stored before the save that forgets it, so its bound must be kept with what was kept last.
-    async fn keep_bound(&mut self, number: u64, bound: (PartitionIndex, Offset)) -> Result<(), Failure> {
-        self.bounds.insert(number, bound);
-        let (Some((save, state)), Some(holding)) = (&self.kept, &self.holding) else { return Ok(()) };
+    /// A will is tried until it is there: nobody is left who would publish it again. It is stored before the save that forgets it, so its
+    /// bound is kept with what was kept last.
+    fn leave_will(&mut self, publication: Publication, grants: &Grants) {
+        let number = publication.sequence.map(|sequence| sequence.number);
+        let leaving = Leaving {
+            log: self.log.clone(),
+            directory: self.directory.clone(),
+            client: self.client.clone(),
+            record: message::to_record(&publication, &self.client, &grants.author(), self.world.clock.wall()),
+            bound: number.and_then(|number| self.bounds.get(&number).copied()),
+            publication,
+            holding: self.holding.clone().zip(self.kept.clone()),
+            bounds: self.bounds.clone(),
+        };
+        let world = self.world.clone();
+        self.saving = Some(Box::pin(async move {
+            let mut leaving = leaving;
+            loop {
+                match leaving.attempt().await {
+                    Ok(()) => return None,
+                    Err(Failure::Unavailable(why)) => {
+                        tracing::debug!(%why, "a will cannot be published for now; it is tried again");
+                        world.clock.sleep_until(world.clock.after_millis(PAUSE_MS)).await;
+                    }
+                    Err(why) => {
+                        tracing::warn!(client = %leaving.client.as_str(), %why, "a will is not published");
+                        return None;
+                    }
+                }
+            }
+        }));
+    }
+}
+
+/// A will that is being published.
+struct Leaving {
+    log: Arc<dyn Log>,
+    directory: Arc<Directory>,
+    client: Text,
+    publication: Publication,
+    record: gateway::NewRecord,
+    /// Set once it may have been tried.
+    bound: Option<(PartitionIndex, Offset)>,
+    holding: Option<(Holding, (u64, Bytes))>,
+    bounds: Bounds,
+}
+
+impl Leaving {
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        let at = place(self.log.clone(), &self.client, &self.publication).await?;
+        match (self.publication.sequence, self.bound) {
+            (Some(sequence), Some((partition, from))) => {
+                let tried = TopicPartition::new(at.topic.clone(), partition);
+                if is_there(self.log.clone(), &self.client, (tried, from), sequence).await? {
+                    return Ok(());
+                }
+            }
+            (Some(sequence), None) => {
+                let bound = (at.partition, self.log.end(at.clone()).await?);
+                self.bounds.insert(sequence.number, bound);
+                self.keep_bound().await?;
+                self.bound = Some(bound);
+            }
+            (None, _) => {}
+        }
+        self.log.append(&at, self.record.clone()).await?.await.map(drop)
+    }
+
+    async fn keep_bound(&self) -> Result<(), Failure> {
+        let Some((Holding { claim, subject, .. }, (save, state))) = &self.holding else { return Ok(()) };
         let saving = Saving {
             client: self.client.bytes(),
-            claim: holding.claim,
+            claim: *claim,
             save: *save,
-            subject: &holding.subject,
+            subject,
             state: Some(state.clone()),
             bounds: write_bounds(&self.bounds),
         };
