@@ -78,22 +78,28 @@ impl Caller {
     }
 
     /// Whether it may do that with a key, or with all of a topic: the first grant that fits says how.
-    pub(crate) fn allow(
-        &self,
-        verb: Verb,
-        topic: &TopicName,
-        key: Option<&[u8]>,
-    ) -> Result<Allowed, Problem> {
+    pub fn allow(&self, verb: Verb, topic: &TopicName, key: Option<&[u8]>) -> Result<Allowed, Problem> {
         let grant = self.grants.iter().find(|grant| grant.fits(verb, topic, key));
         grant.map(Grant::allowed).ok_or_else(|| {
             let key = key.map_or("*".into(), |key| String::from_utf8_lossy(key));
-            let missing = json!({"do": [verb.name()], "topic": topic.to_string(), "key": key});
-            let text =
-                format!("the token does not allow this; its claim {CLAIM} has no grant such as {missing}");
-            // No header has all characters that a key may have.
-            let told = "Bearer realm=\"odradek\", error=\"insufficient_scope\"";
-            Problem::new(StatusCode::FORBIDDEN, "not-granted", text).with("www-authenticate", told)
+            Self::not_granted(verb, topic, &key)
         })
+    }
+
+    /// The same with all keys of a topic that begin so.
+    pub fn allow_keys(&self, verb: Verb, topic: &TopicName, prefix: &[u8]) -> Result<Allowed, Problem> {
+        let grant = self.grants.iter().find(|grant| grant.fits_keys(verb, topic, prefix));
+        grant
+            .map(Grant::allowed)
+            .ok_or_else(|| Self::not_granted(verb, topic, &format!("{}*", String::from_utf8_lossy(prefix))))
+    }
+
+    fn not_granted(verb: Verb, topic: &TopicName, key: &str) -> Problem {
+        let missing = json!({"do": [verb.name()], "topic": topic.to_string(), "key": key});
+        let text = format!("the token does not allow this; its claim {CLAIM} has no grant such as {missing}");
+        // No header has all characters that a key may have.
+        let told = "Bearer realm=\"odradek\", error=\"insufficient_scope\"";
+        Problem::new(StatusCode::FORBIDDEN, "not-granted", text).with("www-authenticate", told)
     }
 
     /// The same with some key of the topic: the first grant of the topic says how often. How large each of them may be is known with its key.

@@ -10,6 +10,7 @@ mod limits;
 mod listeners;
 mod logging;
 mod metrics;
+mod mqtt;
 mod public_http;
 mod run;
 mod settings;

@@ -61,7 +61,6 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokens::Tokens;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -72,7 +71,7 @@ use wire::{Held, Wire};
 
 pub(crate) use certificates::Files;
 pub(crate) use clients::Limits;
-pub(crate) use tokens::TokenRules;
+pub(crate) use tokens::{TokenRules, Tokens};
 
 /// Names of listeners.
 pub(crate) const HTTP: &str = "HTTP";
@@ -207,6 +206,11 @@ impl PublicHttp {
         for listener in listeners {
             self.tasks.spawn(Box::pin(self.clone().accept(listener)));
         }
+    }
+
+    /// Has keys that sign tokens read again where only others ask for them.
+    pub(crate) fn follow_only_keys(self: &Arc<Self>) {
+        self.tasks.spawn(Box::pin(self.clone().follow_keys()));
     }
 
     /// Accepts connections until the node stops.

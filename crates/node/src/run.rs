@@ -1,6 +1,6 @@
 //! A node from its start to its end.
 
-use crate::{Error, Settings, http, limits, listeners, logging, public_http, system};
+use crate::{Error, Settings, http, limits, listeners, logging, mqtt, public_http, system};
 use broker::{Broker, Config, Door};
 use public_http::PublicHttp;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -12,6 +12,8 @@ pub struct Greeting {
     pub listeners: Vec<(String, SocketAddr)>,
     /// Where streams of keys are served over HTTP.
     pub gateway: Vec<(String, SocketAddr)>,
+    /// Where MQTT is served.
+    pub mqtt: Vec<(String, SocketAddr)>,
     /// The private HTTP port.
     pub http: Option<SocketAddr>,
 }
@@ -51,6 +53,8 @@ async fn serve(
     let http = settings.http.map(bind_http).transpose()?;
     let files = public_http::open(&settings.gateway, world.disk.as_ref())?;
     let public = public_http::bind(&settings.gateway)?;
+    let for_mqtt = mqtt::bind(&settings.gateway)?;
+    let kafka = listeners.first().map(|listener| listener.address);
     let endpoints = endpoints(&listeners, &public, &settings.advertised);
     let reached = own.iter().map(|listener| listener.controller_endpoint(&settings.advertised)).collect();
     let mut config = Config::new(settings.node_id, settings.dirs.metadata, endpoints, settings.statics);
@@ -62,7 +66,9 @@ async fn serve(
     config.controller_endpoints = reached;
     doubt_names(&world, &config);
     config.log_levels = log_levels;
-    let (for_kafka, for_public) = shares(open_files_max, config.connections_max, !public.is_empty());
+    let gateways = usize::from(!public.is_empty()) + usize::from(!for_mqtt.is_empty());
+    let (for_kafka, for_public) = shares(open_files_max, config.connections_max, gateways > 0);
+    let for_public = for_public / gateways.max(1);
     config.connections_max = for_kafka;
     let door = Door::new();
     // The others must reach this node's controller before it can start.
@@ -79,6 +85,7 @@ async fn serve(
     let greeting = Greeting {
         listeners: told(&listeners),
         gateway: told(&public),
+        mqtt: told(&for_mqtt),
         http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
     for listener in listeners {
@@ -87,10 +94,16 @@ async fn serve(
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
+    let keys = files.0.clone();
     let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, files, for_public).map_err(
         |error| Error::System { what: "connections that follow streams cannot be waited for", error },
     )?;
+    if public.is_empty() && !for_mqtt.is_empty() {
+        streams.follow_only_keys();
+    }
     streams.listen(public);
+    let served = (settings.node_id, kafka, for_public);
+    let phones = mqtt::serve(for_mqtt, served, &settings.gateway, (&world, broker.mailboxes(), keys))?;
     greet(&greeting);
     let ended = tokio::select! {
         biased;
@@ -98,7 +111,7 @@ async fn serve(
         _ = interrupt.recv() => Ok(()),
         why = broker.until_unsupported() => Err(broker::StartError::Unsupported(why).into()),
     };
-    stop((&broker, &streams), &mut interrupt).await;
+    stop((&broker, &streams, phones.as_ref()), &mut interrupt).await;
     ended
 }
 
@@ -140,9 +153,15 @@ fn doubt_names(world: &env::World, config: &Config) {
     }
 }
 
-async fn stop((broker, streams): (&Arc<Broker>, &PublicHttp), interrupt: &mut tokio::signal::unix::Signal) {
+async fn stop(
+    (broker, streams, phones): (&Arc<Broker>, &PublicHttp, Option<&Arc<mqtt_host::Host>>),
+    interrupt: &mut tokio::signal::unix::Signal,
+) {
     let stopping = async {
         // What is being answered there needs the broker.
+        if let Some(phones) = phones {
+            phones.stop().await;
+        }
         streams.drain().await;
         broker.stop().await;
     };

@@ -23,6 +23,8 @@ pub(crate) type Keys = (&'static str, &'static str);
 pub(crate) const LISTENERS: Keys = ("listeners", "advertised.listeners");
 pub(crate) const GATEWAY_LISTENERS: Keys = ("odradek.gateway.listeners", "odradek.gateway.public.url");
 
+pub(crate) const MQTT_LISTENERS: Keys = ("odradek.gateway.mqtt.listeners", "its host");
+
 const CERTIFICATE: &str = "odradek.gateway.tls.certificate.file";
 const CERTIFICATE_KEY: &str = "odradek.gateway.tls.key.file";
 
@@ -57,6 +59,10 @@ pub(crate) struct Gateway {
     pub(crate) listeners: Vec<ListenerAddress>,
     /// Of all listeners together.
     pub(crate) connections_max: u32,
+    /// Where MQTT is served; none by default.
+    pub(crate) mqtt_listeners: Vec<ListenerAddress>,
+    /// Of all these together.
+    pub(crate) mqtt_connections_max: u32,
     /// How long a long poll waits.
     pub(crate) poll_ms: i64,
     /// How clients reach them, if they are told.
@@ -105,7 +111,12 @@ impl Settings {
         };
         let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
         let gateway_listeners = list("odradek.gateway.listeners");
-        let gateway = Gateway::read(gateway_listeners, (&statics, &resolved), &mut problems);
+        let mqtt_listeners = list("odradek.gateway.mqtt.listeners");
+        let gateway = Gateway {
+            mqtt_listeners,
+            ..Gateway::read(gateway_listeners, (&statics, &resolved), &mut problems)
+        };
+        problems.extend(gateway.mqtt_problem(is_listed_broker(&resolved)));
         let (own, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| names.contains(&listener.name));
         let listed = listed(&resolved.list("controller.quorum.bootstrap.servers"))
@@ -119,7 +130,7 @@ impl Settings {
             });
         let roles = resolved.list("process.roles");
         let is_one = roles.is_empty() || roles.iter().any(|role| role == "controller");
-        let is_broker = roles.is_empty() || roles.iter().any(|role| role == "broker");
+        let is_broker = is_listed_broker(&resolved);
         // A lone node whose properties name a listener for controllers needs none.
         let is_clustered = !listed.is_empty();
         problems.extend(wrong_roles(is_one, is_broker, is_clustered, &own));
@@ -176,12 +187,30 @@ impl Gateway {
             listeners,
             certificate,
             connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
+            mqtt_listeners: Vec::new(),
+            mqtt_connections_max: u32::try_from(resolved.integer("odradek.gateway.mqtt.connections.max"))
+                .unwrap_or(1),
             poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
             trust: Trust::read(statics, resolved, public_url.as_deref(), problems),
             public_url,
         };
         problems.extend(gateway.problem());
         gateway
+    }
+
+    /// What is wrong with where MQTT is to be served.
+    fn mqtt_problem(&self, is_broker: bool) -> Option<String> {
+        let wrong = self.mqtt_listeners.iter().find(|listener| listener.name != "MQTT");
+        if let Some(ListenerAddress { name, host, port }) = wrong {
+            return Some(format!(
+                "odradek.gateway.mqtt.listeners has {name}://{host}:{port}; this version serves MQTT over TCP only: write \
+                 MQTT://{host}:{port}"
+            ));
+        }
+        (!is_broker && !self.mqtt_listeners.is_empty()).then(|| {
+            "odradek.gateway.mqtt.listeners is for nodes that are brokers; this one is a controller only: set it there"
+                .into()
+        })
     }
 
     /// What is wrong with it in a cluster.
@@ -216,6 +245,12 @@ impl Gateway {
             format!("odradek.gateway.public.url is {url}; write it with its scheme, such as https://streams.example.com")
         })
     }
+}
+
+/// Whether the node keeps partitions.
+fn is_listed_broker(resolved: &Resolved<'_>) -> bool {
+    let roles = resolved.list("process.roles");
+    roles.is_empty() || roles.iter().any(|role| role == "broker")
 }
 
 /// `host:port` of each.

@@ -93,6 +93,13 @@ impl Clients {
         Program::start(&format!("{} {verb}", client.name()), command)
     }
 
+    /// Starts `VERB PORT ARGS...` of Paho's clients of MQTT.
+    pub fn phones(&self, verb: &str, port: &str, args: &[&str]) -> Result<Program> {
+        let mut command = self.python("phones.py");
+        command.arg(verb).arg(port).args(args);
+        Program::start(&format!("phones {verb}"), command)
+    }
+
     /// Starts `VERB BOOTSTRAP ARGS...` of the Java client's program for compacted topics.
     pub fn compaction(&self, verb: &str, bootstrap: &str, args: &[&str]) -> Result<Program> {
         let mut command = self.java("Compaction")?;

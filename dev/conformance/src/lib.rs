@@ -21,6 +21,7 @@ pub mod groups;
 pub mod java_tools;
 pub mod log_dirs;
 pub mod main_job;
+pub mod mqtt;
 pub mod nodes;
 pub mod program;
 pub mod quick_start;

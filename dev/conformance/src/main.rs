@@ -13,7 +13,7 @@ use conformance::report::Report;
 use conformance::server::Kind;
 use conformance::suites::Pick;
 use conformance::{
-    bad_input, browsers, cluster, compaction, compare, dump_log, durable_streams, groups, main_job,
+    bad_input, browsers, cluster, compaction, compare, dump_log, durable_streams, groups, main_job, mqtt,
     quick_start, quotas, share, streams, suites, tools, transactions,
 };
 
@@ -32,6 +32,7 @@ conformance SUBJECT... [--codec NAME] [--against odradek|kafka] [--only NAME]...
   compaction  a compacted topic under transactions: what readers end up with, and Kafka's reader of its files
   durable-streams  streams of keys over HTTP: their project's suite, and the Java client in the same streams
   browsers    the TypeScript client: on Node through a network that cuts, and in pages of Chromium, offline and in several tabs
+  mqtt        topics over MQTT 3.1.1 and 5.0: Paho's clients and Kafka's in one topic, and sessions over kill -9
   cluster     three nodes: killed leaders and controllers, rolling restarts, a producer that must not notice
   bad-input   hostile bytes and connections, damaged files, a machine that runs out
   all         everything above, in this order
@@ -47,7 +48,7 @@ ODRADEK_CONFORMANCE_BOOTSTRAP  test the broker at this address; what needs a kil
 ODRADEK_CACHE                  where clients are installed (else ~/.cache/odradek)";
 
 /// In the order of `all`.
-const SUBJECTS: [&str; 14] = [
+const SUBJECTS: [&str; 15] = [
     "quick-start",
     "main-job",
     "groups",
@@ -60,6 +61,7 @@ const SUBJECTS: [&str; 14] = [
     "compaction",
     "durable-streams",
     "browsers",
+    "mqtt",
     "cluster",
     "bad-input",
 ];
@@ -105,6 +107,7 @@ fn run(report: &mut Report, subject: &str, options: &Options) -> Result<()> {
         "compaction" => compaction::run(report, &options.kind),
         "durable-streams" => durable_streams::run(report, &options.kind),
         "browsers" => browsers::run(report, &options.kind),
+        "mqtt" => mqtt::run(report, &options.kind),
         "cluster" => cluster::run(report, &options.kind),
         "bad-input" => bad_input::run(report, &options.kind),
         "compare" => compare::run(report, &options.kind, compare::Part::Requests, &options.pick.only),

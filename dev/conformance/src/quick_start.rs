@@ -17,6 +17,7 @@ use crate::server::{Kind, answers, odradek_binary};
 /// Where `odradek dev` listens.
 const ADDRESS: &str = "127.0.0.1:9092";
 const GATEWAY: &str = "127.0.0.1:8080";
+const MQTT: &str = "127.0.0.1:1883";
 
 /// What a newcomer types, and what stands for it here.
 const TYPED: &str = "cargo run --release --";
@@ -27,7 +28,7 @@ pub fn run(report: &mut Report, kind: &Kind) -> Result<()> {
         report.skip("quick start", "it is about our own commands");
         return Ok(());
     }
-    if let Some(taken) = [ADDRESS, GATEWAY].iter().find(|address| TcpListener::bind(address).is_err()) {
+    if let Some(taken) = [ADDRESS, GATEWAY, MQTT].iter().find(|address| TcpListener::bind(address).is_err()) {
         report.skip("quick start", format!("{taken} is taken on this machine"));
         return Ok(());
     }

@@ -120,6 +120,13 @@ impl Grant {
         has_key && self.verbs.contains(&verb) && self.topic.fits(topic.to_string().as_bytes())
     }
 
+    /// Whether it is of all keys that begin so.
+    pub(super) fn fits_keys(&self, verb: Verb, topic: &TopicName, prefix: &[u8]) -> bool {
+        matches!(&self.key, Pattern::From(begin) if prefix.starts_with(begin))
+            && self.verbs.contains(&verb)
+            && self.topic.fits(topic.to_string().as_bytes())
+    }
+
     /// Whether it is of the topic at all.
     pub(super) fn fits_some_key(&self, verb: Verb, topic: &TopicName) -> bool {
         self.key != Pattern::Nothing

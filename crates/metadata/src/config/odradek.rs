@@ -23,6 +23,12 @@ pub(super) const HTTP_LISTENER: &str = "odradek.http.listener";
 /// Where streams are served over HTTP.
 pub(super) const GATEWAY_LISTENERS: &str = "odradek.gateway.listeners";
 
+/// Where MQTT is served.
+pub(super) const MQTT_LISTENERS: &str = "odradek.gateway.mqtt.listeners";
+
+/// How many clients of MQTT at most.
+pub(super) const MQTT_CONNECTIONS: &str = "odradek.gateway.mqtt.connections.max";
+
 /// Whose pages may use them.
 pub(super) const GATEWAY_ORIGINS: &str = "odradek.gateway.cors.origins";
 
@@ -109,6 +115,11 @@ pub(super) const BROKER_KEYS: &[Key] = &[
          odradek.gateway.tokens.keys.file whoever reaches it may read and write all topics but the internal ones."),
     key(GATEWAY_POLL, Long, Text("20000"), Between(1, 300_000), Low,
         "How long a reader of a stream that asks for news waits, if none come. Less than what proxies before the node allow."),
+    key(MQTT_CONNECTIONS, Int, Text("10000"), AtLeast(1), Medium,
+        "How many connections all listeners for MQTT together serve; one more is closed."),
+    key(MQTT_LISTENERS, List, Text(""), Any, Medium,
+        "Where MQTT 3.1.1 and 5.0 are served, such as MQTT://127.0.0.1:1883; empty for nowhere. Without \
+         odradek.gateway.tokens.keys.file whoever reaches it may read and write all topics but the internal ones."),
     key(GATEWAY_PROXIES, List, Text("127.0.0.0/8,::1"), Any, Medium,
         "Addresses and networks of proxies before the gateway listeners. What they say in X-Forwarded-For is believed: that client is \
          counted, and not the proxy."),

@@ -55,7 +55,7 @@ impl Tokens {
     }
 
     /// Who asks. `None`: anyone may.
-    pub(super) fn caller(&self, token: Option<&str>, now_ms: i64) -> Result<Option<Arc<Caller>>, Problem> {
+    pub(crate) fn caller(&self, token: Option<&str>, now_ms: i64) -> Result<Option<Arc<Caller>>, Problem> {
         if !self.are_read() {
             return Ok(None);
         }

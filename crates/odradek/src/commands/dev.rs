@@ -21,6 +21,9 @@ pub(crate) struct Dev {
     /// Where keys of topics are served as streams over HTTP; empty for nowhere
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     gateway: String,
+    /// Where keys of topics are served over MQTT; empty for nowhere
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
+    mqtt: String,
     /// Where the private HTTP port listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
     http: String,
@@ -41,6 +44,11 @@ pub(crate) fn run(dev: Dev) -> anyhow::Result<()> {
     layers.set(
         "odradek.gateway.listeners",
         &gateway.map_or(String::new(), |address| format!("HTTP://{address}")),
+    );
+    let mqtt = Some(&dev.mqtt).filter(|address| !address.is_empty());
+    layers.set(
+        "odradek.gateway.mqtt.listeners",
+        &mqtt.map_or(String::new(), |address| format!("MQTT://{address}")),
     );
     // A developer's own pages, whatever serves them.
     layers.default_to("odradek.gateway.cors.origins", "loopback");
@@ -72,6 +80,9 @@ try it:
     );
     if let Some((_, gateway)) = greeting.gateway.first() {
         println!("  curl http://{gateway}/s/greetings/alice");
+    }
+    if let Some((_, mqtt)) = greeting.mqtt.first() {
+        println!("  mosquitto_sub -h {} -p {} -t 'greetings/#' -v", mqtt.ip(), mqtt.port());
     }
     if let Some(http) = greeting.http {
         println!("  curl http://{http}/healthz");

@@ -44,6 +44,9 @@ pub(crate) fn announce(greeting: &Greeting) {
     for (name, address) in &greeting.gateway {
         println!("listening gateway {name} {address}");
     }
+    for (name, address) in &greeting.mqtt {
+        println!("listening gateway {name} {address}");
+    }
     if let Some(address) = greeting.http {
         println!("listening HTTP {address}");
     }
