@@ -33,9 +33,10 @@ type Records = Vec<(Token, Option<Bytes>)>;
 impl Mailboxes {
     pub(super) async fn do_read(&self, at: &Address, from: From, bytes_max: usize) -> Result<Chunk, Denied> {
         let desk = self.desk(at)?;
+        // Before it is known how the stream stands: what is read then lies before where that says it ends.
+        let ends = desk.ends().map_err(denied)?;
         let standing = self.found(&desk, at).await?;
         self.touch(at, &standing).await;
-        let ends = desk.ends().map_err(denied)?;
         let mut told = gateway::Standing { end: visible_end(&standing, &ends), life: standing.life.clone() };
         // Who is told that it is closed looks for nothing more.
         told.life.is_closed &= told.end == end(&standing);

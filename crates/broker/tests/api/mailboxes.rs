@@ -288,6 +288,31 @@ async fn an_idle_stream_ends_unless_it_is_used() {
     assert_eq!(ground.texts("a").await, [""; 0]);
 }
 
+/// On threads of their own: between two looks at the log others write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_reads_while_others_write_is_told_everything_once() {
+    const APPENDS: usize = 3000;
+    let ground = Ground::new().await;
+    ground.boxes().create(&at("a"), stream()).await.unwrap();
+    let boxes = ground.boxes();
+    let writing = tokio::spawn(async move {
+        for _ in 0..APPENDS {
+            boxes.append(&at("a"), post("x")).await.unwrap();
+        }
+    });
+    let (mut seen, mut next) = (Vec::<Token>::new(), From::Begin);
+    while seen.len() < APPENDS {
+        let chunk = ground.boxes().read(&at("a"), next, 1 << 20).await.unwrap();
+        for (token, _) in &chunk.records {
+            assert!(seen.last().is_none_or(|last| last < token), "{token:?} is told again");
+            seen.push(*token);
+        }
+        assert!(seen.last().is_none_or(|last| *last <= chunk.next), "{:?} lies before {seen:?}", chunk.next);
+        next = From::At(chunk.next);
+    }
+    writing.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn json_is_one_batch_and_one_answer() {
     let mut ground = Ground::new().await;
