@@ -97,7 +97,12 @@ impl Program {
         let _ = self.child.wait();
     }
 
-    /// Waits for its end within `limit`; its remaining lines, or what it said when it failed.
+    /// For how long it has been there.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Waits for its end within `limit` of its start; its remaining lines, or what it said when it failed.
     pub fn finish(mut self, limit: Duration) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let mut pulse = Instant::now();

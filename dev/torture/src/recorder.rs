@@ -62,6 +62,9 @@ impl Gauges {
     }
 }
 
+/// How long a client may take to leave once it has said its last word.
+const LEAVING_LIMIT: Duration = Duration::from_secs(30);
+
 /// A client at work.
 #[derive(Debug)]
 pub struct Recorder {
@@ -138,7 +141,8 @@ fn take(
                 if event.what == What::End {
                     events.push(event);
                     file.flush()?;
-                    program.finish(Duration::from_secs(30))?;
+                    let limit = program.age() + LEAVING_LIMIT;
+                    program.finish(limit)?;
                     return Ok(events);
                 }
                 events.push(event);
@@ -151,7 +155,8 @@ fn take(
                 return Ok(events);
             }
             Err(RecvTimeoutError::Disconnected) => {
-                program.finish(Duration::from_secs(30))?;
+                let limit = program.age() + LEAVING_LIMIT;
+                program.finish(limit)?;
                 bail!("it ended without saying so");
             }
         }
