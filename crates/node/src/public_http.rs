@@ -674,8 +674,11 @@ pub(crate) fn endpoint(listeners: &[Listener]) -> Option<Endpoint> {
     Some(Endpoint { name: broker::GATEWAY_LISTENER.to_owned(), ..listener.endpoint(&[]) })
 }
 
+/// Keys for tokens, and the certificate.
+pub(crate) type Trusted = (Arc<Tokens>, Certificates);
+
 /// Reads the keys for tokens and the certificate, where there are to be some.
-pub(crate) fn open(settings: &Gateway, disk: &dyn Disk) -> Result<(Arc<Tokens>, Certificates), Error> {
+pub(crate) fn open(settings: &Gateway, disk: &dyn Disk) -> Result<Trusted, Error> {
     let tokens = Tokens::open(&settings.trust.tokens, disk)?;
     Ok((tokens, Certificates::open(settings.certificate.as_ref(), disk)?))
 }

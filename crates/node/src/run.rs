@@ -1,7 +1,12 @@
 //! A node from its start to its end.
 
-use crate::{Error, Settings, http, limits, listeners, logging, mqtt, public_http, system};
+use crate::{
+    Error, Settings, http, limits, listeners, logging, mqtt, public_http, settings::Gateway, system,
+};
 use broker::{Broker, Config, Door};
+use env::World;
+use gateway::Mailboxes;
+use model::NodeId;
 use public_http::PublicHttp;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -94,16 +99,10 @@ async fn serve(
     if let Some(listener) = http {
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
-    let keys = files.0.clone();
-    let streams = PublicHttp::new(broker.mailboxes(), &world, &settings.gateway, files, for_public).map_err(
-        |error| Error::System { what: "connections that follow streams cannot be waited for", error },
-    )?;
-    if public.is_empty() && !for_mqtt.is_empty() {
-        streams.follow_only_keys();
-    }
-    streams.listen(public);
     let served = (settings.node_id, kafka, for_public);
-    let phones = mqtt::serve(for_mqtt, served, &settings.gateway, (&world, broker.mailboxes(), keys))?;
+    let listening = (public, for_mqtt);
+    let (streams, phones) =
+        serve_gateway((&world, broker.mailboxes()), (&settings.gateway, files), listening, served)?;
     greet(&greeting);
     let ended = tokio::select! {
         biased;
@@ -113,6 +112,26 @@ async fn serve(
     };
     stop((&broker, &streams, phones.as_ref()), &mut interrupt).await;
     ended
+}
+
+/// Serves streams over HTTP and MQTT, where somebody listens for them. `served`: who this node is, where its own clients reach it, and
+/// how many connections each may have.
+fn serve_gateway(
+    (world, mailboxes): (&World, Arc<dyn Mailboxes>),
+    (settings, files): (&Gateway, public_http::Trusted),
+    (public, for_mqtt): (Vec<listeners::Listener>, Vec<listeners::Listener>),
+    served: (NodeId, Option<SocketAddr>, usize),
+) -> Result<(Arc<PublicHttp>, Option<Arc<mqtt_host::Host>>), Error> {
+    let keys = files.0.clone();
+    let streams = PublicHttp::new(mailboxes.clone(), world, settings, files, served.2).map_err(|error| {
+        Error::System { what: "connections that follow streams cannot be waited for", error }
+    })?;
+    if public.is_empty() && !for_mqtt.is_empty() {
+        streams.follow_only_keys();
+    }
+    streams.listen(public);
+    let phones = mqtt::serve(for_mqtt, served, settings, (world, mailboxes, keys))?;
+    Ok((streams, phones))
 }
 
 /// How many connections of Kafka's clients may be open, and how many to the public HTTP port: half each, or what those leave that are
@@ -140,7 +159,7 @@ fn told(all: &[listeners::Listener]) -> Vec<(String, SocketAddr)> {
 }
 
 /// Says which of the names that others are told have no address here; a resolver may take its time.
-fn doubt_names(world: &env::World, config: &Config) {
+fn doubt_names(world: &World, config: &Config) {
     let own =
         config.controller_endpoints.iter().map(|told| (told.name.clone(), told.host.clone(), told.port));
     let told = config.endpoints.iter().map(|told| (told.name.clone(), told.host.clone(), told.port));

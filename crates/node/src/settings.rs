@@ -110,13 +110,8 @@ impl Settings {
             })
         };
         let (listeners, advertised) = (list("listeners"), list("advertised.listeners"));
-        let gateway_listeners = list("odradek.gateway.listeners");
-        let mqtt_listeners = list("odradek.gateway.mqtt.listeners");
-        let gateway = Gateway {
-            mqtt_listeners,
-            ..Gateway::read(gateway_listeners, (&statics, &resolved), &mut problems)
-        };
-        problems.extend(gateway.mqtt_problem(is_listed_broker(&resolved)));
+        let for_gateway = (list("odradek.gateway.listeners"), list("odradek.gateway.mqtt.listeners"));
+        let gateway = Gateway::read(for_gateway, (&statics, &resolved), &mut problems);
         let (own, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| names.contains(&listener.name));
         let listed = listed(&resolved.list("controller.quorum.bootstrap.servers"))
@@ -164,7 +159,7 @@ impl Settings {
 impl Gateway {
     /// Adds what is wrong to `problems`.
     fn read(
-        listeners: Vec<ListenerAddress>,
+        (listeners, mqtt_listeners): (Vec<ListenerAddress>, Vec<ListenerAddress>),
         (statics, resolved): (&Statics, &Resolved<'_>),
         problems: &mut Vec<String>,
     ) -> Self {
@@ -187,7 +182,7 @@ impl Gateway {
             listeners,
             certificate,
             connections_max: u32::try_from(resolved.integer("odradek.gateway.connections.max")).unwrap_or(1),
-            mqtt_listeners: Vec::new(),
+            mqtt_listeners,
             mqtt_connections_max: u32::try_from(resolved.integer("odradek.gateway.mqtt.connections.max"))
                 .unwrap_or(1),
             poll_ms: resolved.integer("odradek.gateway.long.poll.ms"),
@@ -195,6 +190,7 @@ impl Gateway {
             public_url,
         };
         problems.extend(gateway.problem());
+        problems.extend(gateway.mqtt_problem(is_listed_broker(resolved)));
         gateway
     }
 

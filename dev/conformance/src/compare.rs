@@ -33,7 +33,9 @@ use sweep::Sweep;
 const FINDINGS_SHOWN_MAX: usize = 400;
 
 /// What both brokers are told, so that both can say the same.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
+    // Flights of 2013 are deleted when somebody looks.
+    ("log.retention.ms", "-1"),
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
     ("offsets.topic.num.partitions", "4"),
