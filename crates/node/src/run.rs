@@ -72,8 +72,7 @@ async fn serve(
     doubt_names(&world, &config);
     config.log_levels = log_levels;
     let gateways = usize::from(!public.is_empty()) + usize::from(!for_mqtt.is_empty());
-    let (for_kafka, for_public) = shares(open_files_max, config.connections_max, gateways > 0);
-    let for_public = for_public / gateways.max(1);
+    let (for_kafka, for_public) = shares(open_files_max, config.connections_max, gateways);
     config.connections_max = for_kafka;
     let door = Door::new();
     // The others must reach this node's controller before it can start.
@@ -100,9 +99,8 @@ async fn serve(
         world.tasks.spawn(Box::pin(http::serve(listener, broker.clone(), world.tasks.clone())));
     }
     let served = (settings.node_id, kafka, for_public);
-    let listening = (public, for_mqtt);
-    let (streams, phones) =
-        serve_gateway((&world, broker.mailboxes()), (&settings.gateway, files), listening, served)?;
+    let on = (&world, broker.mailboxes());
+    let (streams, phones) = serve_gateway(on, (&settings.gateway, files), (public, for_mqtt), served)?;
     greet(&greeting);
     let ended = tokio::select! {
         biased;
@@ -134,13 +132,14 @@ fn serve_gateway(
     Ok((streams, phones))
 }
 
-/// How many connections of Kafka's clients may be open, and how many to the public HTTP port: half each, or what those leave that are
-/// allowed fewer. Some files stay for segments: a crowd of clients must not keep logs from being written.
-fn shares(open_files_max: usize, kafka_max: usize, has_public: bool) -> (usize, usize) {
+/// How many connections of Kafka's clients may be open, and how many to each of so many gateways (the public HTTP port, MQTT): half, or
+/// what Kafka's clients leave that are allowed fewer. Some files stay for segments: a crowd of clients must not keep logs from being written.
+fn shares(open_files_max: usize, kafka_max: usize, gateways: usize) -> (usize, usize) {
     let for_segments = (open_files_max / 2).clamp(FILES_FOR_SEGMENTS_MIN, FILES_FOR_SEGMENTS_MAX);
     let for_connections = open_files_max.saturating_sub(for_segments);
-    let for_kafka = kafka_max.min(if has_public { for_connections / 2 } else { for_connections });
-    (for_kafka, if has_public { for_connections - for_kafka } else { 0 })
+    let for_kafka = kafka_max.min(if gateways > 0 { for_connections / 2 } else { for_connections });
+    let for_each = (for_connections - for_kafka).checked_div(gateways).unwrap_or(0);
+    (for_kafka, for_each)
 }
 
 /// What clients and other nodes are told to connect to.
@@ -206,10 +205,11 @@ mod tests {
 
     #[test]
     fn streams_get_what_kafkas_clients_leave_of_the_files() {
-        assert_eq!(shares(20_000, usize::MAX, false), (11_808, 0));
-        assert_eq!(shares(20_000, usize::MAX, true), (5_904, 5_904));
-        assert_eq!(shares(20_000, 100, true), (100, 11_708));
-        assert_eq!(shares(1024, 1000, false), (512, 0));
-        assert_eq!(shares(100, usize::MAX, true), (0, 0), "segments come first");
+        assert_eq!(shares(20_000, usize::MAX, 0), (11_808, 0));
+        assert_eq!(shares(20_000, usize::MAX, 1), (5_904, 5_904));
+        assert_eq!(shares(20_000, 100, 1), (100, 11_708));
+        assert_eq!(shares(20_000, usize::MAX, 2), (5_904, 2_952));
+        assert_eq!(shares(1024, 1000, 0), (512, 0));
+        assert_eq!(shares(100, usize::MAX, 1), (0, 0), "segments come first");
     }
 }
