@@ -131,7 +131,7 @@ export class Platform {
       odradek: {
         program: odradek(),
         args: ["dev", "--data-dir", join(data, "odradek"), "--listen", this.#kafka, "--gateway", `0.0.0.0:${this.#gateway}`,
-          "--http", "127.0.0.1:0", ...set],
+          "--mqtt", "", "--http", "127.0.0.1:0", ...set],
         ready: "listening HTTP ",
       },
       postgres: {

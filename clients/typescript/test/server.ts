@@ -32,7 +32,8 @@ export class Server {
 
   async startAgain(): Promise<void> {
     const { kafka, gateway } = this.#ports;
-    const args = ["dev", "--data-dir", this.#directory, "--listen", kafka, "--gateway", gateway, "--http", "127.0.0.1:0"];
+    const args = ["dev", "--data-dir", this.#directory, "--listen", kafka, "--gateway", gateway, "--mqtt", "",
+      "--http", "127.0.0.1:0"];
     const settings = this.#settings.flatMap((one) => ["--set", one]);
     const child = spawn(binary(), [...args, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
     this.#child = child;
